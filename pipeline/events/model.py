@@ -1,0 +1,25 @@
+"""What every other room knows of an event: one flat struct, whatever format it came in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Event(msgspec.Struct, gc=False):
+    """Something somebody did.
+
+    Times are UTC milliseconds. `occurred_at` is never later than `received_at`. `identifiers` is namespace -> raw
+    value, not yet normalised. `body` holds the fields of the type's Avro body (absent or None: unknown).
+    `trace` is a W3C traceparent or None.
+    """
+
+    type: str
+    event_id: str
+    occurred_at: int
+    received_at: int
+    identifiers: dict[str, str]
+    body: dict[str, Any]
+    context: dict[str, Any] | None = None
+    trace: str | None = None

@@ -1,0 +1,119 @@
+"""What the two hops ask of a store. Redis and memory both pass `tests/contract`.
+
+All times are UTC ms. Profile ids are 16 lower-case base32 characters. A *token* is an opaque string that a partition's
+owner writes with every commit and expects to find at the next one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+
+class Ask(msgspec.Struct, array_like=True, gc=False):
+    """One event's identifiers, strongest first, to look up and tie.
+
+    `ids` is a flat list: namespace, value, leaf id, namespace, value, leaf id, ... `offset` is the source offset.
+    """
+
+    offset: int
+    occurred_at: int
+    received_at: int
+    ids: list[str]
+
+
+class Answer(msgspec.Struct, array_like=True, gc=False):
+    """What the graph says of one Ask.
+
+    `root`: the profile id. `ids`: the accepted identifiers, flat [namespace, value, ...], anchor first; for a shared
+    device it is the owner at the event's time instead. `youngest`: the largest link time on any path walked (0: none).
+    `cacheable`: the same identifiers may be routed to `root` from memory as long as received_at >= youngest.
+    `refused`: flat [namespace, value, why, ...]. `merges`: flat [loser, winner, ...] to tell the second hop.
+    """
+
+    root: str
+    ids: list[str]
+    youngest: int
+    cacheable: bool
+    refused: list[str]
+    merges: list[str]
+
+
+class SourcePosition(msgspec.Struct, array_like=True, gc=False):
+    """Where the first hop stands in one source partition: next offset, largest received_at read, hold mark."""
+
+    offset: int = 0
+    high: int = 0
+    held: bool = False
+
+
+class GraphStore(Protocol):
+    """The identity graph and the first hop's positions, which move and fall back together."""
+
+    async def claim(self, source: str, token: str) -> SourcePosition | None:
+        """Take the source partition over: store `token`, return its position (None: never seen)."""
+
+    async def resolve(
+        self, source: str, expected: str, token: str, done: SourcePosition, asks: list[Ask]
+    ) -> tuple[list[Answer], int, int]:
+        """One script: check that the stored token is `expected` (or `token`: a retry), store `token` and `done` (the
+        position after the *previous* batch), then look up, check and tie every Ask in order.
+
+        Returns (answers, shared, high): `shared` counts the device hand-overs ever recorded (a change by somebody else
+        means: drop what you cached); `high` is the largest `high` of any source. Raises CommitRejected.
+        """
+
+    async def root(self, leaf: str) -> str:
+        """The profile id that an identifier's leaf id belongs to now."""
+
+
+class Commit(msgspec.Struct, kw_only=True):
+    """One atomic change of a second-hop partition. Absolute values only.
+
+    `states`: profile id -> bytes, or None to delete. `timers`: profile id -> due ms, or None to remove.
+    `outbox`: entries to append; `tail` is the number of the first of them (entries are numbered from 0 for ever).
+    `trim`: entries below this number are published and go. `meta`: the owner's own bytes.
+    """
+
+    fence: int
+    expected: str
+    token: str
+    meta: bytes
+    states: dict[str, bytes | None]
+    timers: dict[str, int | None]
+    outbox: list[bytes]
+    tail: int
+    trim: int
+
+
+class Claimed(msgspec.Struct, kw_only=True):
+    """What an owner finds: `meta` None when the partition never had state; outbox entries from number `head` on."""
+
+    fence: int
+    token: str
+    meta: bytes | None
+    head: int
+    outbox: list[bytes]
+
+
+class ProfileStore(Protocol):
+    """Profiles, timers and outbox of the second hop's partitions."""
+
+    async def claim(self, partition: int) -> Claimed:
+        """Raise the fence by one, change nothing else, and read."""
+
+    async def load(self, partition: int, ids: list[str]) -> list[bytes | None]:
+        """States, in the order of `ids`."""
+
+    async def due(self, partition: int, before: int, limit: int) -> list[str]:
+        """Up to `limit` profile ids whose timer is < `before`, earliest first."""
+
+    async def commit(self, partition: int, commit: Commit) -> None:
+        """Apply all or nothing. A repeated call with the same `token` is a no-op. Raises CommitRejected, Fenced."""
+
+    async def metas(self, partitions: int) -> list[bytes | None]:
+        """The `meta` of every partition 0..partitions-1."""
+
+    async def pending(self, partition: int) -> tuple[int, int | None]:
+        """(number of timers, earliest due or None): for metrics."""

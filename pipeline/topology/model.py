@@ -1,0 +1,142 @@
+"""The topology as the rest of the package sees it: plain values, checked, durations in milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True):
+    """Base: immutable, by keyword."""
+
+
+class Topic(Struct):
+    """A Kafka topic. `retention_ms` None: kept for ever (`retention.ms=-1`)."""
+
+    name: str
+    partitions: int = 4
+    retention_ms: int | None = 7 * DAY
+    cleanup: Literal["delete", "compact"] = "delete"
+    replication: int = 1
+
+
+class Topics(Struct):
+    """All topics. `sources` in declared order; the others by role."""
+
+    sources: tuple[Topic, ...]
+    resolved: Topic
+    triggers: Topic
+    decisions: Topic
+    dead_letters: Topic
+
+
+class Idle(Struct):
+    """When a source partition that is proven read to its end may advance by the clock."""
+
+    after_ms: int = 5 * SECOND
+    every_ms: int = 1 * SECOND
+
+
+class Time(Struct):
+    """Event time: see docs in topology.yaml."""
+
+    lateness_ms: int = 5 * MINUTE
+    disorder_ms: int = 10 * SECOND
+    max_age_ms: int = 72 * HOUR
+    max_ahead_ms: int = 1 * MINUTE
+    idle: Idle = Idle()
+
+
+class Namespace(Struct):
+    """One kind of identifier. Lower `priority` is stronger. `device`: owned by whoever logged in on it last."""
+
+    name: str
+    priority: int
+    limit: int | None = None
+    unique: bool = False
+    device: bool = False
+    lowercase: bool = False
+
+
+class Identifiers(Struct):
+    """Namespaces in order of priority, and the values (compared in lower case, trimmed) that identify nobody."""
+
+    namespaces: tuple[Namespace, ...]
+    blocked: frozenset[str]
+
+
+class Selector(Struct):
+    """Which events a rule's part looks at: any of `events`, all of `where` (see triggers/conditions.py)."""
+
+    events: tuple[str, ...]
+    where: dict[str, Any] = {}
+
+
+class Cancel(Struct):
+    """What ends a wait.
+
+    `match`: the body field that must equal the wait's key; None: any wait of the person.
+    `without_key`: an event that lacks that field ends `all` waits, or `none`.
+    `before_start`: counts also when it happened before the start.
+    """
+
+    select: Selector
+    reason: str
+    match: str | None = None
+    without_key: Literal["all", "none"] = "none"
+    before_start: bool = False
+
+
+class Rule(Struct):
+    """One trigger rule, as written in topology.yaml.
+
+    `per`: body field that makes parallel instances; None: one a person. `without_key`: what a start without it does
+    (`shared`: one common instance; `ignore`). `once`: a key starts once. `watched_share`: the start comes with the
+    playback event that brings the seconds watched to this share of its `total_length` (`per` is then `film`).
+    `until_cart_empty`: reason with which an emptied cart ends the wait, or None.
+    """
+
+    name: str
+    version: int
+    start: Selector
+    cancel: tuple[Cancel, ...]
+    after_ms: int
+    restart: Selector | None = None
+    per: str | None = None
+    without_key: Literal["shared", "ignore"] = "ignore"
+    once: bool = False
+    forget_ms: int | None = None
+    watched_share: float | None = None
+    until_cart_empty: str | None = None
+    payload: tuple[str, ...] = ()
+
+
+class DeadLetterLimit(Struct):
+    """A partition stops when more than `share` of the last `window` records, or `run` in a row, were bad."""
+
+    share: float = 0.5
+    window: int = 1_000
+    run: int = 500
+
+
+class Topology(Struct):
+    """Everything a deployer says."""
+
+    group: str
+    kafka: str
+    redis: str
+    registry: str
+    topics: Topics
+    time: Time
+    identifiers: Identifiers
+    profile_retention_ms: int
+    rules: tuple[Rule, ...]
+    dead_letter_limit: DeadLetterLimit = DeadLetterLimit()
+    http_port: int = 8080
+    left_out: tuple[str, ...] = ()
