@@ -1,0 +1,63 @@
+"""Fixtures for every test: real servers, unique names, and the rule that nothing is skipped quietly."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+import redis
+
+from tests.servers import KafkaServer, RedisServer
+
+# `make test` and CI set this. By hand, a skip stays a skip.
+STRICT = bool(os.environ.get("CI") or os.environ.get("PIPELINE_TESTS_STRICT"))
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """One Kafka for the whole run; its address is `kafka.bootstrap`. Don't stop it: start your own for that."""
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis for the whole run. Don't stop it: start your own for that."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    """Address of the run's Redis, `redis://host:port/0`."""
+    return redis_server.url
+
+
+@pytest.fixture
+def clean_redis(redis_url: str) -> str:
+    """Address of the run's Redis, emptied: keys, functions and scripts."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        client.function_flush()
+        client.script_flush()
+    return redis_url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Starts the names of topics, groups and keys that only this test uses: `t17.`."""
+    return f"t{next(_numbers)}."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip in CI is a test that nobody runs any more: it fails."""
+    report = yield
+    if STRICT and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: skipped, and here a skip is a failure: {report.longrepr}"
+    return report

@@ -1,0 +1,407 @@
+"""A real Apache Kafka and a real Redis for tests, chaos runs and benchmarks.
+
+    with KafkaServer() as kafka, RedisServer() as redis:
+        ...  # kafka.bootstrap == "127.0.0.1:20817", redis.url == "redis://127.0.0.1:24120/0"
+
+A server keeps its ports and its data from `start()` over `stop()`, `kill()` and `restart()` until `close()` (or the end
+of the `with` block) removes the data. By hand, in the foreground until ^C:
+
+    python -m tests.servers start --kafka-port 19092 --redis-port 16400
+
+`python tests/install_servers.py` brings what this needs (Java, the broker's jars, redis-server).
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVERS = ROOT / ".servers"
+JARS = SERVERS / "kafka"
+BROKER = ROOT / "tests" / "broker"
+
+# Below the range from which the kernel takes the ports of outgoing connections: a server that restarts must find its
+# port free, and nobody else's connection may sit on it meanwhile.
+PORTS = range(20_000, 32_000)
+HOST = "127.0.0.1"
+
+
+class ServerFailed(Exception):
+    """A server did not start or did not stop; the message ends with the last lines of its log."""
+
+
+def free_port() -> int:
+    """A TCP port on which nobody listens now."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+
+
+class Server:
+    """One child process with a data directory, a log and a readiness check.
+
+    `cpus`: a CPU list as `taskset -c` takes it ("0", "0,1"), None for all.
+    """
+
+    name = "server"
+    ports: tuple[int, ...] = ()
+    start_timeout = 60.0
+    stop_timeout = 30.0
+
+    def __init__(self, *, cpus: str | None = None) -> None:
+        self.cpus = cpus
+        self.dir = SERVERS / "data" / f"{self.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.log = self.dir / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            raise ServerFailed(f"{self.name} is not running: call start() first")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives (a stopped one, SIGSTOP, lives)."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> Self:
+        """Start, on the data that is there, and return when the server answers."""
+        if self.running:
+            raise ServerFailed(f"{self.name} runs already (pid {self.pid})")
+        for port in self.ports:
+            if _listens(port):
+                # Otherwise the stranger would answer in its place.
+                raise ServerFailed(f"{self.name} can't start: somebody else listens on {HOST}:{port}")
+        if not self.dir.exists():
+            self.dir.mkdir(parents=True)
+            self._prepare()
+        command = self._command()
+        if self.cpus is not None:
+            command = ["taskset", "-c", self.cpus, *command]
+        with self.log.open("ab") as log:
+            # A session of its own: ^C in the terminal reaches the test run, which then stops its servers in order.
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.dir, start_new_session=True)
+        atexit.register(self.kill)
+        self._wait(self._answers, self.start_timeout, "did not answer")
+        return self
+
+    def stop(self) -> None:
+        """Stop in order (SIGTERM); data and ports stay. Nothing happens when it isn't running."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            self._process.wait(self.stop_timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ServerFailed(
+                f"{self.name} did not stop within {self.stop_timeout:g} s, killed\n{self._tail()}"
+            ) from None
+        self._gone()
+
+    def kill(self) -> None:
+        """End it as a power cut does (SIGKILL); data and ports stay."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._gone()
+
+    def restart(self, *, kill: bool = False) -> None:
+        """Stop (or kill) and start again on the same data and ports."""
+        if kill:
+            self.kill()
+        else:
+            self.stop()
+        self.start()
+
+    def sigstop(self) -> None:
+        """Freeze the process: connections stay open, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def sigcont(self) -> None:
+        """Let a frozen process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it and remove its data. May be called twice."""
+        self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            return self if self.running else self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What a kind of server fills in.
+
+    def _prepare(self) -> None:
+        """Make a fresh data directory ready."""
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+    # Helpers.
+
+    def _gone(self) -> None:
+        self._process = None
+        atexit.unregister(self.kill)
+
+    def _wait(self, ready: Callable[[], bool], seconds: float, complaint: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self._process is not None and self._process.poll() is not None:
+                code = self._process.returncode
+                self._gone()
+                raise ServerFailed(f"{self.name} ended with exit code {code} while starting\n{self._tail()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServerFailed(f"{self.name} {complaint} within {seconds:g} s\n{self._tail()}")
+            time.sleep(0.05)
+
+    def _tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join([f"last lines of {self.log}:", *lines[-20:]])
+
+
+class KafkaServer(Server):
+    """Apache Kafka in KRaft mode: one node, broker and controller in one process. Topics are never made by themselves.
+
+    `heap`: Java's -Xmx.
+    """
+
+    name = "kafka"
+
+    def __init__(self, port: int | None = None, *, heap: str = "512m", cpus: str | None = None) -> None:
+        super().__init__(cpus=cpus)
+        self.port = port or free_port()
+        self.controller_port = free_port()
+        self.ports = (self.port, self.controller_port)
+        self.heap = heap
+
+    @property
+    def bootstrap(self) -> str:
+        """Address for clients, `host:port`."""
+        return f"{HOST}:{self.port}"
+
+    def admin(self) -> AdminClient:
+        """A new admin client of this broker, silent while the broker is away."""
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 10_000})
+
+    def create_topics(self, *names: str, partitions: int = 4, config: dict[str, str] | None = None) -> None:
+        """Create topics (replication 1) and return when the broker knows them."""
+        topics = [NewTopic(name, partitions, 1, config=config or {}) for name in names]
+        admin = self.admin()  # must outlive its futures
+        for made in admin.create_topics(topics).values():
+            made.result(timeout=30)
+
+    def topic_config(self, name: str) -> dict[str, str]:
+        """What the broker says a topic is set to."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+        admin = self.admin()
+        found = admin.describe_configs([resource])[resource].result(timeout=30)
+        return {key: entry.value for key, entry in found.items()}
+
+    def _prepare(self) -> None:
+        if not any(JARS.glob("kafka_2.13-*.jar")):
+            raise ServerFailed(f"no Kafka in {JARS}: run `python3 tests/install_servers.py` (`make test` does)")
+        self._properties.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        node = uuid.uuid4().hex[:22]
+        made = subprocess.run(
+            [
+                *_java("-XX:TieredStopAtLevel=1"),
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                node,
+                "-c",
+                str(self._properties),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if made.returncode != 0:
+            raise ServerFailed(f"Kafka's StorageTool failed:\n{made.stdout}{made.stderr}")
+
+    @property
+    def _properties(self) -> Path:
+        return self.dir / "server.properties"
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(self.dir / "log"),
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": "1",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "1",
+            # A joining worker is served at once, and a dead one may be noticed within a second.
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            # A killed broker's registration must lapse before it may start again: 3 s, not 9.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            "num.network.threads": "2",
+            "num.io.threads": "4",
+            # The default of 128 MB would be a quarter of the heap.
+            "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+        }
+
+    def _command(self) -> list[str]:
+        memory = (f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
+        return [*_java(*memory), "kafka.Kafka", str(self._properties)]
+
+    def _answers(self) -> bool:
+        if not _listens(self.port):
+            return False
+        try:
+            return bool(self.admin().list_topics(timeout=2).brokers)
+        except KafkaException:
+            return False
+
+
+class RedisServer(Server):
+    """Redis as the pipeline wants it: append-only file, no snapshots, nothing evicted."""
+
+    name = "redis"
+
+    def __init__(self, port: int | None = None, *, appendfsync: str = "everysec", cpus: str | None = None) -> None:
+        super().__init__(cpus=cpus)
+        self.port = port or free_port()
+        self.ports = (self.port,)
+        self.appendfsync = appendfsync
+
+    @property
+    def url(self) -> str:
+        """Address for clients, `redis://host:port/0`."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def save_copy(self) -> Path:
+        """Copy the data as it is on disk now, for `roll_back`. The server keeps running."""
+        copy = self.dir / f"copy-{uuid.uuid4().hex[:8]}"
+        shutil.copytree(self._data, copy)
+        return copy
+
+    def roll_back(self, copy: Path) -> None:
+        """Kill, put an earlier copy in place of the data, start: every write since the copy is lost."""
+        self.kill()
+        shutil.rmtree(self._data)
+        shutil.copytree(copy, self._data)
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self.dir / "data"
+
+    def _prepare(self) -> None:
+        if shutil.which("redis-server") is None:
+            raise ServerFailed("no redis-server: run `python3 tests/install_servers.py` (`make test` does)")
+        self._data.mkdir()
+
+    def _command(self) -> list[str]:
+        settings = {
+            "bind": HOST,
+            "port": str(self.port),
+            "dir": str(self._data),
+            "appendonly": "yes",
+            "appendfsync": self.appendfsync,
+            "maxmemory-policy": "noeviction",
+            "save": "",
+            "daemonize": "no",
+        }
+        return ["redis-server", *(word for key, value in settings.items() for word in (f"--{key}", value))]
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(host=HOST, port=self.port, socket_timeout=2) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def _java(*options: str) -> list[str]:
+    logging = f"-Dlog4j2.configurationFile={BROKER / 'log4j2.properties'}"
+    return ["java", *options, logging, "-cp", f"{JARS}/*"]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+@contextlib.contextmanager
+def both(kafka_port: int | None = None, redis_port: int | None = None) -> Iterator[tuple[KafkaServer, RedisServer]]:
+    """A Kafka and a Redis that run for the length of a `with` block."""
+    with KafkaServer(kafka_port) as kafka, RedisServer(redis_port) as store:
+        yield kafka, store
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run both in the foreground until ^C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description="A Kafka and a Redis until ^C.")
+    parser.add_argument("command", choices=["start"])
+    parser.add_argument("--kafka-port", type=int, help="default: a free one")
+    parser.add_argument("--redis-port", type=int, help="default: a free one")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with both(options.kafka_port, options.redis_port) as (kafka, store):
+        print(f"PIPELINE_KAFKA={kafka.bootstrap}\nPIPELINE_REDIS={store.url}\n# running until ^C", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ServerFailed as problem:
+        sys.exit(f"tests.servers: {problem}")
