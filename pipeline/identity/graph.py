@@ -1,0 +1,248 @@
+"""Who is who, in memory: the algorithm of the identity graph.
+
+`store/lua/resolve.lua` is the same algorithm in Redis; `tests/contract/test_stores.py` holds both to the same answers.
+
+Identifiers are the leaves of a union-find. A *link* leads from the root of one set to the root of another, always to
+the smaller id, so a set's root is the smallest leaf id in it, whatever the order of linking. Links are never rewritten
+(no path compression): each keeps the tie that made it, because whoever walks over a link that the second hop may not
+have heard of has to tell it again. What was never tied is not stored: it is its own root.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pipeline.store.ports import Answer, Ask
+from pipeline.topology.model import Identifiers
+
+LAST_MS = 10**13 - 1  # logins are kept by 13-digit times
+
+
+class Flags(NamedTuple):
+    """What the topology says of a namespace, as far as tying is concerned."""
+
+    unique: bool = False
+    device: bool = False
+    limit: int | None = None
+
+
+PLAIN = Flags()
+Namespaces = Mapping[str, Flags]
+
+
+def compile_namespaces(identifiers: Identifiers) -> dict[str, Flags]:
+    """Namespace -> flags. Raises ValueError where a device would be stronger than a person's unique id."""
+    table: dict[str, Flags] = {}
+    device: str | None = None
+    for namespace in sorted(identifiers.namespaces, key=lambda each: each.priority):
+        if namespace.unique and (namespace.device or device is not None):
+            raise ValueError(
+                f"identifier namespace {namespace.name!r} is unique to a person: it can't be a device and must have a"
+                f" stronger (lower) priority than every device namespace (here: {device or namespace.name!r})"
+            )
+        if namespace.device:
+            device = namespace.name
+        table[namespace.name] = Flags(namespace.unique, namespace.device, namespace.limit)
+    return table
+
+
+class Link(NamedTuple):
+    """An edge up. The tie with the smallest `received_at` that is known for it stood at `source`, `offset`."""
+
+    parent: str
+    received_at: int
+    source: str
+    offset: int
+
+
+class Member(NamedTuple):
+    """An identifier in a set. `value` only where the namespace is unique."""
+
+    namespace: str
+    leaf: str
+    value: str | None
+
+
+class Login(NamedTuple):
+    """From `at` on (event time) the device belongs to this person. Ordered by time, then leaf."""
+
+    at: int
+    leaf: str
+    namespace: str
+    value: str
+
+
+class _Trip:
+    """What one Ask walks over, and what it has to tell of it."""
+
+    def __init__(self, links: dict[str, Link], source: str, ask: Ask) -> None:
+        self.links = links
+        self.source = source
+        self.offset = ask.offset
+        self.received_at = ask.received_at
+        self.youngest = 0
+        self.merges: list[str] = []
+        self.told: set[str] = set()
+
+    def walk(self, leaf: str) -> tuple[str, list[str]]:
+        """(root, nodes whose links were taken, from the leaf up)."""
+        links = self.links
+        path: list[str] = []
+        while (link := links.get(leaf)) is not None:
+            path.append(leaf)
+            self.youngest = max(self.youngest, link.received_at)
+            if self.received_at < link.received_at or (link.source == self.source and self.offset <= link.offset):
+                self.tell(leaf, link.parent)
+            leaf = link.parent
+        return leaf, path
+
+    def tell(self, loser: str, winner: str) -> None:
+        """Once an Ask."""
+        if loser not in self.told:
+            self.told.add(loser)
+            self.merges += (loser, winner)
+
+
+class Graph:
+    """The graph's whole state and the one operation on it.
+
+    All values in the dicts are immutable: a copy of the dicts is a copy of the graph.
+    """
+
+    def __init__(self) -> None:
+        self.links: dict[str, Link] = {}
+        self.members: dict[str, tuple[Member, ...]] = {}
+        self.logins: dict[str, tuple[Login, ...]] = {}
+        self.shared = 0
+
+    def copy(self) -> Graph:
+        """An independent copy."""
+        other = Graph()
+        other.links = self.links.copy()
+        other.members = self.members.copy()
+        other.logins = self.logins.copy()
+        other.shared = self.shared
+        return other
+
+    def root(self, leaf: str) -> str:
+        """The profile id that a leaf belongs to."""
+        while (link := self.links.get(leaf)) is not None:
+            leaf = link.parent
+        return leaf
+
+    def owner(self, device: str, at: int) -> Login:
+        """Whose a shared device was at `at`: the last login up to then, else the first. Raises KeyError."""
+        logins = self.logins[device]
+        # A login at exactly `at` counts: "~" sorts after every leaf id.
+        index = bisect_right(logins, (at, "~"), key=lambda login: (login.at, login.leaf))
+        return logins[max(index - 1, 0)]
+
+    def resolve(self, source: str, ask: Ask, namespaces: Namespaces) -> Answer:
+        """Look up, check and tie one event's identifiers (strongest first, at least one)."""
+        ids = ask.ids
+        trip = _Trip(self.links, source, ask)
+        at = min(max(ask.occurred_at, 0), LAST_MS)
+        anchor = Member(ids[0], ids[2], ids[1])
+        if namespaces.get(anchor.namespace, PLAIN).device and anchor.leaf in self.logins:
+            owner = self.owner(anchor.leaf, at)
+            root, _ = trip.walk(owner.leaf)
+            return Answer(root, [owner.namespace, owner.value], trip.youngest, False, [], trip.merges)
+
+        root, path = trip.walk(anchor.leaf)
+        user = _login(ids, at, namespaces)
+        accepted = [anchor.namespace, ids[1]]
+        refused: list[str] = []
+        cacheable = True
+        for i in range(3, len(ids), 3):
+            namespace, value, leaf = ids[i : i + 3]
+            device = namespaces.get(namespace, PLAIN).device
+            handed_round = device and leaf in self.logins
+            if handed_round:
+                cacheable = False
+                if user is not None and self.owner(leaf, at).leaf != user.leaf:
+                    self._log_in(leaf, user)
+            other, way = trip.walk(leaf)
+            if other == root:
+                if trip.youngest > ask.received_at:
+                    self._tied_earlier(path, way, source, ask)
+                accepted += (namespace, value)
+                continue
+            if handed_round:
+                continue
+            ours = self._members(root, anchor, namespaces)
+            theirs = self._members(other, Member(namespace, leaf, value), namespaces)
+            clash = _clash(ours, theirs, namespaces)
+            if isinstance(clash, Member) and device and user is not None:
+                cacheable = False
+                assert clash.value is not None
+                self.logins[leaf] = (Login(0, clash.leaf, clash.namespace, clash.value),)
+                self._log_in(leaf, user)
+            elif clash is not None:
+                refused += (namespace, value, "limit" if clash == "limit" else "unique")
+            else:
+                if other < root:
+                    winner, loser, members = other, root, theirs + ours
+                    path.append(root)
+                else:
+                    winner, loser, members = root, other, ours + theirs
+                self.links[loser] = Link(winner, ask.received_at, source, ask.offset)
+                self.members[winner] = members
+                self.members.pop(loser, None)
+                trip.tell(loser, winner)
+                trip.youngest = max(trip.youngest, ask.received_at)
+                root = winner
+                accepted += (namespace, value)
+        return Answer(root, accepted, trip.youngest, cacheable, refused, trip.merges)
+
+    def _members(self, root: str, single: Member, namespaces: Namespaces) -> tuple[Member, ...]:
+        """Members of `root`; what has no entry was never tied, so it is the identifier that was asked for."""
+        members = self.members.get(root)
+        if members is None:
+            unique = namespaces.get(single.namespace, PLAIN).unique
+            members = (single if unique else single._replace(value=None),)
+        return members
+
+    def _log_in(self, device: str, login: Login) -> None:
+        logins = list(self.logins[device])
+        if login not in logins:
+            insort(logins, login)
+            self.logins[device] = tuple(logins)
+            self.shared += 1
+
+    def _tied_earlier(self, path: list[str], way: list[str], source: str, ask: Ask) -> None:
+        """A link keeps its earliest tie, and where that stood: there it would be told again.
+
+        If several links between the two are younger than this tie, none of them alone was made by it: they stay, and
+        go on being told to whoever comes earlier.
+        """
+        between = [node for node in path if node not in way] + [node for node in way if node not in path]
+        younger = [node for node in between if self.links[node].received_at > ask.received_at]
+        if len(younger) == 1:
+            node = younger[0]
+            self.links[node] = Link(self.links[node].parent, ask.received_at, source, ask.offset)
+
+
+def _login(ids: list[str], at: int, namespaces: Namespaces) -> Login | None:
+    """The event seen as a login of its strongest unique identifier, if it has one."""
+    for i in range(0, len(ids), 3):
+        if namespaces.get(ids[i], PLAIN).unique:
+            return Login(at, ids[i + 2], ids[i], ids[i + 1])
+    return None
+
+
+def _clash(ours: tuple[Member, ...], theirs: tuple[Member, ...], namespaces: Namespaces) -> Member | str | None:
+    """Why two sets can't be one person: their member of a unique namespace that ours has too, or "limit"."""
+    counts: dict[str, int] = {}
+    for member in ours:
+        counts[member.namespace] = counts.get(member.namespace, 0) + 1
+    for member in theirs:
+        if member.value is not None and member.namespace in counts and namespaces.get(member.namespace, PLAIN).unique:
+            return member
+    for member in theirs:
+        counts[member.namespace] = counts.get(member.namespace, 0) + 1
+        limit = namespaces.get(member.namespace, PLAIN).limit
+        if limit is not None and counts[member.namespace] > limit:
+            return "limit"
+    return None

@@ -1,0 +1,186 @@
+"""Both stores in memory, for replay, tests and the simulation: the same rules as in Redis, kept by the same suite.
+
+`snapshot()` returns a copy of everything, `restore()` puts it back (as often as wanted): a store that falls back.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import msgspec
+
+from pipeline.errors import CommitRejected, Fenced
+from pipeline.identity.graph import Graph, compile_namespaces
+from pipeline.store.ports import Answer, Ask, Claimed, Commit, SourcePosition
+from pipeline.topology.model import Identifiers
+
+
+class _Source(msgspec.Struct, frozen=True):
+    token: str
+    position: SourcePosition | None  # None: claimed, but no batch yet
+
+
+class GraphSnapshot(msgspec.Struct, frozen=True):
+    """A copy of a MemoryGraphStore."""
+
+    graph: Graph
+    sources: dict[str, _Source]
+
+
+class MemoryGraphStore:
+    """See `ports.GraphStore`."""
+
+    def __init__(self, identifiers: Identifiers) -> None:
+        self.namespaces = compile_namespaces(identifiers)
+        self.graph = Graph()
+        self._sources: dict[str, _Source] = {}
+
+    async def claim(self, source: str, token: str) -> SourcePosition | None:
+        """See `ports.GraphStore.claim`."""
+        found = self._sources.get(source)
+        position = found.position if found else None
+        self._sources[source] = _Source(token, position)
+        return msgspec.structs.replace(position) if position else None
+
+    async def resolve(
+        self, source: str, expected: str, token: str, done: SourcePosition, asks: list[Ask]
+    ) -> tuple[list[Answer], int, int]:
+        """See `ports.GraphStore.resolve`."""
+        stored = self._sources.get(source)
+        if stored is None or stored.token not in (expected, token):
+            raise CommitRejected(
+                f"identity graph, source {source}: token is {stored and stored.token!r}, expected {expected!r}"
+            )
+        self._sources[source] = _Source(token, msgspec.structs.replace(done))
+        answers = [self.graph.resolve(source, ask, self.namespaces) for ask in asks]
+        high = max(each.position.high for each in self._sources.values() if each.position)
+        return answers, self.graph.shared, high
+
+    async def root(self, leaf: str) -> str:
+        """See `ports.GraphStore.root`."""
+        return self.graph.root(leaf)
+
+    def snapshot(self) -> GraphSnapshot:
+        """A copy of everything."""
+        return GraphSnapshot(self.graph.copy(), self._sources.copy())
+
+    def restore(self, snapshot: GraphSnapshot) -> None:
+        """Be as it was when `snapshot` was taken."""
+        self.graph = snapshot.graph.copy()
+        self._sources = snapshot.sources.copy()
+
+
+class _Partition:
+    """One partition's keys."""
+
+    def __init__(self) -> None:
+        self.fence = 0
+        self.token = ""
+        self.meta: bytes | None = None
+        self.head = 0
+        self.outbox: list[bytes] = []
+        self.states: dict[str, bytes] = {}
+        self.timers: dict[str, int] = {}
+        self.heap: list[tuple[int, str]] = []  # every timer, and entries that no longer hold
+
+    def copy(self) -> _Partition:
+        other = _Partition()
+        other.fence, other.token, other.meta, other.head = self.fence, self.token, self.meta, self.head
+        other.outbox, other.states, other.timers = self.outbox.copy(), self.states.copy(), self.timers.copy()
+        other.heap = self.heap.copy()
+        return other
+
+    def due(self, before: int, limit: int) -> list[str]:
+        found: list[tuple[int, str]] = []
+        while len(found) < limit and self.heap and self.heap[0][0] < before:
+            entry = heapq.heappop(self.heap)
+            if self.timers.get(entry[1]) == entry[0] and (not found or found[-1] != entry):
+                found.append(entry)
+        for entry in found:
+            heapq.heappush(self.heap, entry)
+        return [profile for _, profile in found]
+
+    def set_timer(self, profile: str, due: int | None) -> None:
+        if due is None:
+            self.timers.pop(profile, None)
+        elif self.timers.get(profile) != due:
+            self.timers[profile] = due
+            heapq.heappush(self.heap, (due, profile))
+            if len(self.heap) > 2 * len(self.timers) + 64:
+                self.heap = [(at, each) for each, at in self.timers.items()]
+                heapq.heapify(self.heap)
+
+
+class MemoryProfileStore:
+    """See `ports.ProfileStore`."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, _Partition] = {}
+
+    def _partition(self, partition: int) -> _Partition:
+        return self._partitions.setdefault(partition, _Partition())
+
+    async def claim(self, partition: int) -> Claimed:
+        """See `ports.ProfileStore.claim`."""
+        keys = self._partition(partition)
+        keys.fence += 1
+        return Claimed(fence=keys.fence, token=keys.token, meta=keys.meta, head=keys.head, outbox=keys.outbox.copy())
+
+    async def load(self, partition: int, ids: list[str]) -> list[bytes | None]:
+        """See `ports.ProfileStore.load`."""
+        states = self._partition(partition).states
+        return [states.get(profile) for profile in ids]
+
+    async def due(self, partition: int, before: int, limit: int) -> list[str]:
+        """See `ports.ProfileStore.due`."""
+        return self._partition(partition).due(before, limit)
+
+    async def commit(self, partition: int, commit: Commit) -> None:
+        """See `ports.ProfileStore.commit`."""
+        keys = self._partition(partition)
+        if keys.fence > commit.fence:
+            raise Fenced(f"partition {partition}: fence is {keys.fence}, this owner has {commit.fence}")
+        if keys.token == commit.token:
+            return
+        tail = keys.head + len(keys.outbox)
+        if keys.token != commit.expected or commit.tail != tail or commit.trim > tail + len(commit.outbox):
+            raise CommitRejected(
+                f"partition {partition}: token is {keys.token!r}, outbox {keys.head} to {tail};"
+                f" expected {commit.expected!r}, tail {commit.tail}, trim {commit.trim}"
+            )
+        keys.fence, keys.token, keys.meta = commit.fence, commit.token, commit.meta
+        for profile, state in commit.states.items():
+            if state is None:
+                keys.states.pop(profile, None)
+            else:
+                keys.states[profile] = state
+        for profile, due in commit.timers.items():
+            keys.set_timer(profile, due)
+        keys.outbox += commit.outbox
+        if commit.trim > keys.head:
+            del keys.outbox[: commit.trim - keys.head]
+            keys.head = commit.trim
+
+    async def metas(self, partitions: int) -> list[bytes | None]:
+        """See `ports.ProfileStore.metas`."""
+        return [self._partition(partition).meta for partition in range(partitions)]
+
+    async def pending(self, partition: int) -> tuple[int, int | None]:
+        """See `ports.ProfileStore.pending`."""
+        keys = self._partition(partition)
+        first = keys.due(1 << 62, 1)
+        return len(keys.timers), keys.timers[first[0]] if first else None
+
+    def snapshot(self, partition: int | None = None) -> dict[int, _Partition]:
+        """A copy of everything, or of one partition."""
+        chosen = self._partitions if partition is None else {partition: self._partition(partition)}
+        return {number: keys.copy() for number, keys in chosen.items()}
+
+    def restore(self, snapshot: dict[int, _Partition], partition: int | None = None) -> None:
+        """Be as it was when `snapshot` was taken: everything, or one partition of it."""
+        if partition is None:
+            self._partitions = {number: keys.copy() for number, keys in snapshot.items()}
+        elif partition in snapshot:
+            self._partitions[partition] = snapshot[partition].copy()
+        else:
+            self._partitions.pop(partition, None)
