@@ -1,0 +1,53 @@
+"""topology.yaml: the one file a deployer edits, read into plain values or into a list of what is wrong with it.
+
+    topology = load("topology.yaml")          # TopologyError lists every finding
+    for finding in lint("topology.yaml"):     # warnings too
+        print(finding)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TopologyError
+from pipeline.topology import build
+from pipeline.topology.check import check
+from pipeline.topology.environment import VARIABLES, override
+from pipeline.topology.findings import Finding
+from pipeline.topology.grammar import document
+from pipeline.topology.model import Topology
+from pipeline.topology.reader import Reader
+
+__all__ = ["VARIABLES", "Finding", "Topology", "lint", "load"]
+
+
+def load(path: str | Path, env: Mapping[str, str] = os.environ) -> Topology:
+    """Read a topology; variables in `env` (see VARIABLES) win over the file. Raises TopologyError with every error."""
+    values, findings = _read(path, env)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        raise TopologyError("\n".join(str(finding) for finding in errors))
+    return build.topology(values)
+
+
+def lint(path: str | Path, env: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Everything that is wrong (`error`) or doubtful (`warning`), in the file's order. Empty: nothing."""
+    return _read(path, env)[1]
+
+
+def _read(path: str | Path, env: Mapping[str, str]) -> tuple[dict[str, Any], list[Finding]]:
+    reader = Reader(str(path))
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"can't be read: {error.strerror}" if isinstance(error, OSError) else "is not UTF-8"
+        reader.report((), "no-file", f"the topology {what}", "name another file, or copy the one of the project")
+        return {}, reader.findings
+    values = reader.read(text, document())
+    if isinstance(values, dict):
+        override(values, env, reader)
+        check(values, reader)
+    return values or {}, sorted(set(reader.findings))

@@ -17,13 +17,17 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Topic(Struct):
-    """A Kafka topic. `retention_ms` None: kept for ever (`retention.ms=-1`)."""
+    """A Kafka topic. `retention_ms` None: kept for ever (`retention.ms=-1`).
+
+    `stream` (source topics): which recorded events `ingest` writes there: clickstream, email, video or offline.
+    """
 
     name: str
     partitions: int = 4
     retention_ms: int | None = 7 * DAY
     cleanup: Literal["delete", "compact"] = "delete"
     replication: int = 1
+    stream: str | None = None
 
 
 class Topics(Struct):

@@ -1,0 +1,117 @@
+"""Checked values -> Topology."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pipeline.topology import model
+from pipeline.topology.vocabulary import STREAMS, playback_types
+
+ROLES = {
+    "resolved": "identity.resolved",
+    "triggers": "triggers",
+    "decisions": "decisions",
+    "dead_letters": "events.dead-letter",
+}
+
+
+def topology(values: dict[str, Any]) -> model.Topology:
+    """`values`: what Reader read and check.py found nothing wrong with."""
+    limit = values.get("dead_letter_limit", {})
+    return model.Topology(
+        group=values["group"],
+        kafka=values["kafka"],
+        redis=values["redis"],
+        registry=values["registry"],
+        topics=_topics(values["topics"]),
+        time=_time(values.get("time", {})),
+        identifiers=_identifiers(values["identifiers"]),
+        profile_retention_ms=values.get("profile", {}).get("retention", 90 * model.DAY),
+        rules=tuple(rule(name, value) for name, value in values.get("triggers", {}).items()),
+        dead_letter_limit=model.DeadLetterLimit(**limit),
+        http_port=values.get("http", {}).get("port", 8080),
+        left_out=tuple(values.get("left_out", ())),
+    )
+
+
+def _topic(name: str, value: dict[str, Any]) -> model.Topic:
+    last = name.rpartition(".")[2]
+    return model.Topic(
+        name=name,
+        partitions=value.get("partitions", 4),
+        retention_ms=value.get("retention", 7 * model.DAY),
+        replication=value.get("replication", 1),
+        stream=value.get("stream", last if last in STREAMS else None),
+    )
+
+
+def _topics(values: dict[str, Any]) -> model.Topics:
+    roles: dict[str, model.Topic] = {}
+    for role, name in ROLES.items():
+        value = values.get(role, {})
+        topic = _topic(value.get("name", name), value)
+        roles[role] = model.Topic(
+            name=topic.name, partitions=topic.partitions, retention_ms=topic.retention_ms, replication=topic.replication
+        )
+    return model.Topics(sources=tuple(_topic(*item) for item in values["sources"].items()), **roles)
+
+
+def _time(values: dict[str, Any]) -> model.Time:
+    times: dict[str, Any] = {f"{name}_ms": value for name, value in values.items() if name != "idle"}
+    idle = {f"{name}_ms": value for name, value in values.get("idle", {}).items()}
+    return model.Time(**times, idle=model.Idle(**idle))
+
+
+def priorities(values: dict[str, Any]) -> dict[str, int]:
+    """Namespace -> priority; one that says none comes after the one written above it."""
+    found: dict[str, int] = {}
+    last = 0
+    for name, value in values.items():
+        last = value.get("priority", last + 1)
+        found[name] = last
+    return found
+
+
+def _identifiers(values: dict[str, Any]) -> model.Identifiers:
+    namespaces = values["namespaces"]
+    ranked = priorities(namespaces)
+    found = [model.Namespace(name=name, **{**value, "priority": ranked[name]}) for name, value in namespaces.items()]
+    blocked = frozenset(value.strip().lower() for value in values.get("blocked", ()))
+    return model.Identifiers(namespaces=tuple(sorted(found, key=lambda each: each.priority)), blocked=blocked)
+
+
+def _selector(value: dict[str, Any]) -> model.Selector:
+    if "watched_share" in value:
+        return model.Selector(events=playback_types())
+    return model.Selector(events=tuple(value["event"]), where=value.get("where", {}))
+
+
+def rule(name: str, value: dict[str, Any]) -> model.Rule:
+    """One entry of `triggers`."""
+    once = value.get("once", False)
+    keyless: Literal["shared", "ignore"] = value.get("without_key", "ignore")
+    return model.Rule(
+        name=name,
+        version=value["version"],
+        start=_selector(value["start"]),
+        restart=_selector(value["restart"]) if value.get("restart") else None,
+        cancel=tuple(_cancel(item) for item in value.get("cancel", ())),
+        after_ms=value["after"],
+        per=value.get("per"),
+        without_key=keyless,
+        once=bool(once),
+        forget_ms=once["forget"] if isinstance(once, dict) else None,
+        watched_share=value["start"].get("watched_share"),
+        until_cart_empty=value["until"]["reason"] if value.get("until") else None,
+        payload=tuple(value.get("payload", ())),
+    )
+
+
+def _cancel(value: dict[str, Any]) -> model.Cancel:
+    return model.Cancel(
+        select=_selector(value),
+        reason=value["reason"],
+        match=value.get("match"),
+        without_key=value.get("without_key", "none"),
+        before_start=value.get("before_start", False),
+    )

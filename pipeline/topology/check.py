@@ -1,0 +1,150 @@
+"""What a grammar can't say: parts of the topology that must fit each other. Values that were wrong are missing here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.topology.build import ROLES, priorities
+from pipeline.topology.check_rules import check_rule
+from pipeline.topology.findings import suggest
+from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND
+from pipeline.topology.reader import Path, Reader
+from pipeline.topology.vocabulary import STREAMS
+
+
+def check(values: dict[str, Any], reader: Reader) -> None:
+    """Report to `reader` everything in `values` that doesn't fit together."""
+    _kafka(values, reader)
+    _topics(values, reader)
+    _times(values, reader)
+    _identifiers(values.get("identifiers", {}), reader)
+    _left_out(values, reader)
+    for name, rule in values.get("triggers", {}).items():
+        check_rule(("triggers", name), rule, reader)
+
+
+def _kafka(values: dict[str, Any], reader: Reader) -> None:
+    if values.get("kafka", "").startswith("mock://"):
+        reader.report(
+            ("kafka",),
+            "embedded-kafka",
+            "the embedded broker knows no transactions, so nothing is promised: a crash may lose or double events",
+            "for anything but a try-out name a real Kafka, here or in PIPELINE_KAFKA",
+            severity="warning",
+        )
+
+
+def _topics(values: dict[str, Any], reader: Reader) -> None:
+    topics = values.get("topics", {})
+    max_age = values.get("time", {}).get("max_age", 72 * HOUR)
+    seen: dict[str, str] = {}
+    streams: dict[str, str] = {}
+    for path, name, topic in _all_topics(topics):
+        # Kafka makes no difference between "." and "_" in metric names, and refuses two topics that differ in it alone
+        folded = name.replace("_", ".")
+        if folded in seen:
+            also = "" if seen[folded] == name else f" (Kafka takes it for {seen[folded]})"
+            at, key = ((*path, "name"), False) if path[1] != "sources" else (path, True)
+            reader.report(at, "duplicate-topic", f"the topic {name} has two uses{also}", "give each its own name", key=key)
+        seen.setdefault(folded, name)
+        if name in (".", ".."):
+            reader.report(path, "bad-name", f"Kafka has no topic named {name!r}", key=True)
+        retention = topic.get("retention", 7 * DAY)
+        if path[1] in ("sources", "resolved") and retention is not None and retention < max_age:
+            message = f"{name} is kept for {duration(retention)}, shorter than time.max_age ({duration(max_age)})"
+            hint = "a worker that stands still for longer than the retention loses events, and then refuses to start"
+            reader.report((*path, "retention"), "short-retention", message, hint, severity="warning")
+        if path[1] != "sources":
+            continue
+        last = name.rpartition(".")[2]
+        stream = topic.get("stream", last if last in STREAMS else None)
+        if stream in streams:
+            message = f"the stream {stream} goes to {streams[stream]} already"
+            reader.report((*path, "stream"), "duplicate-stream", message, "one topic a stream", key=True)
+        elif stream:
+            streams[stream] = name
+
+
+def _all_topics(topics: dict[str, Any]) -> list[tuple[Path, str, dict[str, Any]]]:
+    found: list[tuple[Path, str, dict[str, Any]]] = [
+        (("topics", "sources", name), name, topic) for name, topic in topics.get("sources", {}).items()
+    ]
+    for role, default in ROLES.items():
+        topic = topics.get(role, {})
+        found.append((("topics", role), topic.get("name", default), topic))
+    return found
+
+
+def _times(values: dict[str, Any], reader: Reader) -> None:
+    time = values.get("time", {})
+    max_age = time.get("max_age", 72 * HOUR)
+    if time.get("lateness", 5 * MINUTE) > max_age:
+        message = "lateness is longer than max_age: events are still waited for that only inform when they come"
+        reader.report(("time", "lateness"), "bad-time", message, "shorten lateness")
+    retention = values.get("profile", {}).get("retention", 90 * DAY)
+    for name, rule in values.get("triggers", {}).items():
+        after = rule.get("after")
+        if after is not None and after + max_age > retention:
+            message = f"{name} waits {duration(after)}, but a profile is forgotten after {duration(retention)} of silence"
+            hint = f"profile.retention must be at least {duration(after + max_age)} (after and time.max_age)"
+            reader.report(("triggers", name, "after"), "short-profile", message, hint)
+
+
+def _identifiers(identifiers: dict[str, Any], reader: Reader) -> None:
+    namespaces = identifiers.get("namespaces", {})
+    path = ("identifiers", "namespaces")
+    taken: dict[int, str] = {}
+    for name, priority in priorities(namespaces).items():
+        if priority in taken:
+            message = f"{name} and {taken[priority]} both have priority {priority}"
+            reader.report((*path, name, "priority"), "duplicate-priority", message, "the order must be strict")
+        taken.setdefault(priority, name)
+    for name, value in namespaces.items():
+        if value.get("unique") and value.get("limit", 1) > 1:
+            message = f"{name} is unique, so a person has one at most, not {value['limit']}"
+            reader.report((*path, name, "limit"), "conflict", message, "remove limit or unique")
+        if value.get("unique") and value.get("device"):
+            message = f"{name} names a device, which several people may share: it can't be unique to a person"
+            reader.report((*path, name, "unique"), "conflict", message, "remove unique or device")
+    if namespaces and not any(value.get("unique") for value in namespaces.values()):
+        message = "no namespace is unique: nothing keeps two people apart who once shared an identifier"
+        reader.report(path, "no-unique", message, "usually user_id is unique", severity="warning", key=True)
+    seen: set[str] = set()
+    for index, value in enumerate(identifiers.get("blocked", ())):
+        folded = value.strip().lower()
+        if folded in seen:
+            reader.report(
+                ("identifiers", "blocked", index),
+                "duplicate-value",
+                f"{value!r} is there twice",
+                "case and surrounding blanks make no difference",
+                severity="warning",
+            )
+        seen.add(folded)
+
+
+def _left_out(values: dict[str, Any], reader: Reader) -> None:
+    sources = values.get("topics", {}).get("sources", {})
+    for index, entry in enumerate(values.get("left_out", ())):
+        path = ("left_out", index)
+        topic, _, partition = entry.rpartition("/")
+        if topic not in sources:
+            reader.report(path, "unknown-topic", f"{topic} is no source topic", suggest(topic, sources))
+        elif int(partition) >= sources[topic].get("partitions", 4):
+            count = sources[topic].get("partitions", 4)
+            reader.report(path, "bad-value", f"{topic} has the partitions 0 to {count - 1}")
+        reader.report(
+            path,
+            "left-out",
+            f"nothing waits for {entry}: decisions don't take account of what it still holds",
+            "remove it when the partition is well again",
+            severity="warning",
+        )
+
+
+def duration(ms: int) -> str:
+    """As one would write it in the topology."""
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        if ms and ms % size == 0:
+            return f"{ms // size}{unit}"
+    return f"{ms}ms"

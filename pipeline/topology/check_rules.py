@@ -1,0 +1,148 @@
+"""What must fit together inside of one trigger rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.topology.findings import suggest
+from pipeline.topology.reader import Path, Reader
+from pipeline.topology.vocabulary import Field, bodies, playback_types
+
+# Part of a payload -> the key a rule must have for it: there is one cart, message or film only where it is the key.
+_PAYLOAD_KEYS = {"cart": "cart_id", "message": "message_id", "film": "film"}
+_OWN_REASONS = ("due", "overtaken")
+
+
+def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
+    """Report what is wrong with the rule at `path`."""
+    start, per = rule.get("start", {}), rule.get("per")
+    start_events = list(playback_types()) if "watched_share" in start else start.get("event", [])
+    _selector((*path, "start"), start, reader)
+    if "watched_share" in start:
+        _watched(path, rule, reader)
+    if per:
+        _scalar_field((*path, "per"), per, start_events, reader)
+        restart = rule.get("restart", {}).get("event", [])
+        _scalar_field((*path, "per"), per, restart, reader)
+    elif "without_key" in rule:
+        _no_effect((*path, "without_key"), "without_key says what happens without the `per` field, but there is none", reader)
+    _selector((*path, "restart"), rule.get("restart", {}), reader)
+    _cancels(path, rule, start_events, reader)
+    _reason((*path, "until", "reason"), rule.get("until", {}).get("reason"), reader)
+    _needs_keys(path, rule, reader)
+
+
+def _watched(path: Path, rule: dict[str, Any], reader: Reader) -> None:
+    if reader.has((*path, "per")) and rule.get("per") != "film" or not reader.has((*path, "per")):
+        message = "a share is watched of a film"
+        reader.report((*path, "per") if reader.has((*path, "per")) else path, "bad-key", message, "write per: film", key=True)
+    if reader.has((*path, "start", "where")):
+        message = "where has no place beside watched_share: all playback counts"
+        reader.report((*path, "start", "where"), "conflict", message, "remove it", key=True)
+
+
+def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: Reader) -> None:
+    cancels = rule.get("cancel", [])
+    single = not reader.has((*path, "cancel", 0))
+    for index, cancel in enumerate(cancels):
+        at: Path = (*path, "cancel") if single else (*path, "cancel", index)
+        _selector(at, cancel, reader)
+        _reason((*at, "reason"), cancel.get("reason"), reader)
+        match = cancel.get("match")
+        if match and not reader.has((*path, "per")):
+            reader.report((*at, "match"), "no-key", f"{match} can't match: the rule has no key", "write per: ...", key=True)
+        elif match:
+            _scalar_field((*at, "match"), match, cancel.get("event", []), reader)
+        elif "without_key" in cancel and not reader.has((*at, "match")):
+            _no_effect((*at, "without_key"), "without_key says what happens without the `match` field, but there is none", reader)
+        both = sorted(set(start_events) & set(cancel.get("event", [])))
+        if both and not cancel.get("where") and not rule.get("start", {}).get("where"):
+            message = f"{both[0]} opens a wait and ends it too"
+            reader.report((*at, "event"), "start-and-cancel", message, "tell them apart with where", severity="warning")
+
+
+def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
+    if rule.get("until", {}).get("cart") and rule.get("per") != "cart_id" and not _wrong_per(path, rule, reader):
+        reader.report((*path, "until", "cart"), "bad-key", "a cart is empty: which one?", "write per: cart_id")
+    seen: set[str] = set()
+    for index, part in enumerate(rule.get("payload", [])):
+        key = _PAYLOAD_KEYS[part]
+        if rule.get("per") != key and not _wrong_per(path, rule, reader):
+            reader.report((*path, "payload", index), "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}")
+        if part in seen:
+            reader.report((*path, "payload", index), "duplicate-value", f"{part} is there twice", severity="warning")
+        seen.add(part)
+
+
+def _wrong_per(path: Path, rule: dict[str, Any], reader: Reader) -> bool:
+    """`per` was written, but not understood: that has been reported and is enough."""
+    return "per" not in rule and reader.has((*path, "per"))
+
+
+def _reason(path: Path, reason: str | None, reader: Reader) -> None:
+    if reason in _OWN_REASONS:
+        message = f"the reason {reason} is the pipeline's own"
+        reader.report(path, "reserved-reason", message, "say what the person did, for instance bought")
+
+
+def _no_effect(path: Path, message: str, reader: Reader) -> None:
+    reader.report(path, "no-effect", message, "remove it", severity="warning", key=True)
+
+
+def _scalar_field(path: Path, name: str, events: list[str], reader: Reader) -> None:
+    for event in events:
+        body = bodies()[event]
+        if name not in body:
+            scalars = [known for known, field in body.items() if field.kind in ("text", "number", "choice")]
+            reader.report(path, "unknown-field", f"{event} has no field {name}", suggest(name, scalars, "its fields"))
+        elif body[name].kind not in ("text", "choice"):
+            reader.report(path, "bad-key", f"{name} of {event} can't be a key: it isn't a text")
+
+
+def _selector(path: Path, selector: dict[str, Any], reader: Reader) -> None:
+    for index, event in enumerate(selector.get("event", [])):
+        if event in selector["event"][:index]:
+            message = f"{event} is there twice"
+            reader.report((*path, "event", index), "duplicate-value", message, severity="warning")
+    for name, tests in selector.get("where", {}).items():
+        at: Path = (*path, "where", name)
+        for event in dict.fromkeys(selector.get("event", [])):
+            field = bodies()[event].get(name)
+            if field is None:
+                hint = suggest(name, bodies()[event], "its fields")
+                reader.report(at, "unknown-field", f"{event} has no field {name}", hint, key=True)
+                continue
+            for operator, operand in tests.items():
+                _test(at, name, field, operator, operand, reader)
+
+
+def _test(at: Path, name: str, field: Field, operator: str, operand: Any, reader: Reader) -> None:
+    """One condition against the field's type."""
+    if reader.has((*at, operator)):
+        at = (*at, operator)
+    if operator == "exists":
+        return
+    if field.kind in ("map", "records"):
+        reader.report(at, "bad-condition", f"{name} holds many values: it can only be asked whether it is there", "exists: true")
+    elif field.kind == "list" and operator != "contains":
+        reader.report(at, "bad-condition", f"{name} is a list", f"write {name}: {{contains: {operand}}}")
+    elif operator == "contains" and field.kind != "list":
+        reader.report(at, "bad-condition", f"{name} is no list, contains never holds", f"write {name}: {operand}")
+    elif operator in ("gt", "gte", "lt", "lte"):
+        if field.kind != "number":
+            reader.report(at, "bad-condition", f"{name} is a text: it has no order")
+    else:
+        for index, value in enumerate(operand if operator == "in" else [operand]):
+            place = (*at, index) if operator == "in" else at
+            _literal(place, name, field, value, reader)
+
+
+def _literal(at: Path, name: str, field: Field, value: Any, reader: Reader) -> None:
+    if field.kind == "number":
+        if isinstance(value, str):
+            reader.report(at, "bad-condition", f"{name} is a number, {value!r} is a text", "write it without quotes")
+    elif not isinstance(value, str):
+        reader.report(at, "bad-condition", f"{name} is a text, {value} is a number", f'quote it: "{value}"')
+    elif field.choices and value not in field.choices:
+        hint = suggest(value, field.choices)
+        reader.report(at, "bad-condition", f"{name} is never {value!r}", hint)

@@ -1,0 +1,191 @@
+"""What topology.yaml may hold: the one definition behind the linter and the editors' JSON Schema."""
+
+from __future__ import annotations
+
+from pipeline.topology.shapes import (
+    Choice,
+    Duration,
+    Flag,
+    FlagOr,
+    Key,
+    Many,
+    Number,
+    Record,
+    Table,
+    Text,
+    Where,
+    Whole,
+)
+from pipeline.topology.vocabulary import STREAMS, event_types, field_names
+
+_HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
+KAFKA = Text("host:port[,host:port...], or mock:// for the embedded broker", rf"mock://({_HOSTS})?|{_HOSTS}")
+REDIS = Text(
+    "redis://host:port/db, rediss://..., unix:///path, or embedded:// for the server that comes with the package",
+    r"(redis|rediss)://[^\s/]+(/[0-9]+)?(\?\S*)?|unix://\S+|embedded://",
+)
+REGISTRY = Text("http://host:port, https://..., or mock:// for the in-process registry", r"https?://\S+|mock://")
+GROUP = Text("letters, digits, '.', '_', '-'", r"[A-Za-z0-9._\-]{1,200}")
+PORT = Whole(1, 65_535)
+TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 249)", r"[A-Za-z0-9._\-]{1,249}")
+WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
+
+
+def _event() -> Many:
+    return Many(Choice(event_types(), "an event type", "unknown-event"), single=True, least=1)
+
+
+def _field() -> Choice:
+    return Choice(field_names(), "a field of an event's body", "unknown-field")
+
+
+def _topic(named: bool) -> Record:
+    keys: dict[str, Key] = {
+        "partitions": Key(Whole(1, 10_000), "How many partitions; fixed for a deployment's life. Default 4."),
+        "retention": Key(Duration(forever=True), "How long Kafka keeps records, or `forever`. Default 7d."),
+        "replication": Key(Whole(1, 100), "Copies on different brokers. Default 1."),
+    }
+    if named:
+        return Record({"name": Key(TOPIC_NAME, "The topic's name in Kafka."), **keys})
+    stream = Key(
+        Choice(STREAMS, "a stream of events"),
+        "Which recorded events `pipeline ingest` writes here. Default: the last part of the topic's name.",
+    )
+    return Record({**keys, "stream": stream})
+
+
+def _topics() -> Record:
+    return Record(
+        {
+            "sources": Key(
+                Table(TOPIC_NAME, _topic(named=False), least=1), "Topics that events come in on, by name.", required=True
+            ),
+            "resolved": Key(_topic(named=True), "Between the two hops: events of known identity. Internal."),
+            "triggers": Key(_topic(named=True), "What automations consume: fired and retracted."),
+            "decisions": Key(_topic(named=True), "Every outcome of every rule, with its reason."),
+            "dead_letters": Key(_topic(named=True), "Records that can't be processed, with the reason."),
+        }
+    )
+
+
+def _time() -> Record:
+    idle = Record(
+        {
+            "after": Key(Duration(), "Silence after which a source partition is asked whether it is read to its end."),
+            "every": Key(Duration(), "How often it is asked then."),
+        }
+    )
+    return Record(
+        {
+            "lateness": Key(Duration(0), "How long after a due time late events are still waited for. Default 5m."),
+            "disorder": Key(Duration(0), "How far received_at may run backwards in a partition. Default 10s."),
+            "max_age": Key(Duration(), "An event older than this when received only informs. Default 72h."),
+            "max_ahead": Key(Duration(0), "How far received_at may be ahead of Kafka's timestamp. Default 1m."),
+            "idle": Key(idle, "When a partition without events may advance by the clock."),
+        }
+    )
+
+
+def _identifiers() -> Record:
+    namespace = Record(
+        {
+            "priority": Key(Whole(1, 1_000), "1 is the strongest. Default: one more than the namespace above."),
+            "unique": Key(Flag(), "A person has one value at most; two never merge."),
+            "limit": Key(Whole(1, 10_000), "Values a person may have; the next is left out of the link."),
+            "device": Key(Flag(), "Names a device, not a person: it belongs to who logged in on it last."),
+            "lowercase": Key(Flag(), "Compare values in lower case."),
+        }
+    )
+    return Record(
+        {
+            "namespaces": Key(Table(WORD, namespace, least=1), "Kinds of identifiers, by name.", required=True),
+            "blocked": Key(Many(Text()), "Values that identify nobody, whatever their case."),
+        }
+    )
+
+
+def _rule() -> Record:
+    selector = {
+        "event": Key(_event(), "Event type, or a list of them.", required=True),
+        "where": Key(Where(), "Conditions on the event's fields; all must hold."),
+    }
+    start = Record(
+        {
+            "event": Key(_event(), "Event type, or a list of them."),
+            "where": Key(Where(), "Conditions on the event's fields; all must hold."),
+            "watched_share": Key(
+                Number(0, 1), "Starts with the playback event that brings the seconds watched to this share of the film."
+            ),
+        },
+        one_of=("event", "watched_share"),
+    )
+    cancel = Record(
+        {
+            **selector,
+            "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
+            "match": Key(_field(), "Field that must equal the wait's key. Default: ends every wait of the person."),
+            "without_key": Key(
+                Choice(("all", "none"), "which waits an event without the `match` field ends"),
+                "An event without the `match` field ends `all` waits of the person, or `none` (default).",
+            ),
+            "before_start": Key(Flag(), "Counts also when it happened before the start."),
+        }
+    )
+    until = Record(
+        {
+            "cart": Key(Choice(("empty",), "a state of the cart"), "`empty`: no line is left.", required=True),
+            "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
+        }
+    )
+    once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
+    return Record(
+        {
+            "version": Key(Whole(1), "Raise it when the rule's meaning changes: ids of triggers change.", required=True),
+            "per": Key(_field(), "Field that makes parallel waits. Default: one wait a person."),
+            "without_key": Key(
+                Choice(("shared", "ignore"), "what a start without the `per` field does"),
+                "Events without the `per` field share one wait of that person, or are ignored (default).",
+            ),
+            "once": Key(FlagOr(once), "A key starts once only: for ever (true), or until forgotten."),
+            "start": Key(start, "What opens a wait.", required=True),
+            "restart": Key(Record(selector), "What moves an open wait; never opens one."),
+            "after": Key(Duration(), "How long the wait is. At its end the trigger fires.", required=True),
+            "cancel": Key(Many(cancel, single=True), "What ends a wait without a trigger."),
+            "until": Key(until, "A state that ends a wait without a trigger."),
+            "payload": Key(
+                Many(Choice(("cart", "message", "film"), "a part of the payload")), "What the trigger tells."
+            ),
+        }
+    )
+
+
+def document() -> Record:
+    """The whole of topology.yaml."""
+    http = Record({"port": Key(PORT, "Port of /healthz, /readyz and /metrics. Default 8080.")})
+    profile = Record({"retention": Key(Duration(), "Silence after which a profile is forgotten. Default 90d.")})
+    limit = Record(
+        {
+            "share": Key(Number(0, 1), "Share of bad records that is too much. Default 0.5."),
+            "window": Key(Whole(1), "Among how many of the last records. Default 1000."),
+            "run": Key(Whole(1), "Bad records in a row that are too many. Default 500."),
+        }
+    )
+    return Record(
+        {
+            "kafka": Key(KAFKA, "Kafka's bootstrap servers. Environment: PIPELINE_KAFKA.", required=True),
+            "redis": Key(REDIS, "Redis. Environment: PIPELINE_REDIS.", required=True),
+            "registry": Key(REGISTRY, "The schema registry. Environment: PIPELINE_REGISTRY.", required=True),
+            "group": Key(GROUP, "Consumer group and prefix of all keys in Redis. Environment: PIPELINE_GROUP.", required=True),
+            "http": Key(http, "The worker's HTTP server. Environment: PIPELINE_HTTP_PORT."),
+            "topics": Key(_topics(), "Kafka topics.", required=True),
+            "time": Key(_time(), "Event time."),
+            "identifiers": Key(_identifiers(), "Who is who.", required=True),
+            "profile": Key(profile, "What is remembered of a person."),
+            "dead_letter_limit": Key(limit, "When a partition stops instead of draining into the dead letters."),
+            "left_out": Key(
+                Many(Text("topic/partition, such as events.email/2", r"[A-Za-z0-9._\-]+/[0-9]+")),
+                "Source partitions that time doesn't wait for; every decision made so says it.",
+            ),
+            "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
+        }
+    )

@@ -1,0 +1,358 @@
+"""Reads YAML against a grammar: plain values with durations in milliseconds, where each stood, and all that is wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeAlias
+
+import yaml
+
+from pipeline.topology.findings import Finding, Severity, suggest
+from pipeline.topology.shapes import (
+    DURATION,
+    FOREVER,
+    UNITS_MS,
+    Choice,
+    Duration,
+    Flag,
+    FlagOr,
+    Many,
+    Number,
+    Record,
+    Shape,
+    Table,
+    Text,
+    Where,
+    Whole,
+)
+
+Path: TypeAlias = tuple[str | int, ...]
+
+OPERATORS: dict[str, str] = {
+    "is": "equals this value",
+    "not": "doesn't equal it (also true where the field is missing)",
+    "in": "is one of these",
+    "contains": "the list holds it",
+    "exists": "is there (true) or isn't (false)",
+    "gt": "is greater",
+    "gte": "is greater or equal",
+    "lt": "is less",
+    "lte": "is less or equal",
+}
+
+
+class _Bad:
+    """Stands for a value that was reported already."""
+
+
+BAD = _Bad()
+
+
+class Reader:
+    """Reads one document. Afterwards: `findings`, and the position of every value and key by path."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.findings: list[Finding] = []
+        self._values: dict[Path, tuple[int, int]] = {(): (1, 1)}
+        self._keys: dict[Path, tuple[int, int]] = {(): (1, 1)}
+        self._open: set[int] = set()
+        self._construct = yaml.SafeLoader("")
+
+    def report(
+        self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False, severity: Severity = "error"
+    ) -> None:
+        """Add a finding at the value (or the key) at `path`, or at the nearest thing around it that is there."""
+        places = self._keys if key else self._values
+        while path not in places and path not in self._values:
+            path = path[:-1]
+        line, column = places.get(path) or self._values[path]
+        self.findings.append(Finding(self.file, line, column, severity, code, message, hint))
+
+    def has(self, path: Path) -> bool:
+        """Whether something was written at `path`, right or wrong."""
+        return path in self._values
+
+    def read(self, text: str, shape: Shape) -> Any:
+        """The document's value, without what was wrong."""
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            if mark is not None:
+                self._values[()] = (mark.line + 1, mark.column + 1)
+            self.report((), "yaml-syntax", error.problem or str(error), error.context or "")
+            return None
+        except yaml.YAMLError as error:
+            self.report((), "yaml-syntax", " ".join(str(error).split()))
+            return None
+        if node is None:
+            self.report((), "empty", "the file is empty", "start from the topology.yaml that comes with the project")
+            return None
+        value = self._read(node, shape, ())
+        return None if value is BAD else value
+
+    # -- one method a shape; each returns the value or BAD
+
+    def _read(self, node: yaml.Node, shape: Shape, path: Path) -> Any:
+        self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if id(node) in self._open:
+            return self._bad(path, "recursive-alias", "an alias stands inside of what it names")
+        self._open.add(id(node))
+        try:
+            match shape:
+                case Record():
+                    return self._record(node, shape, path)
+                case Table():
+                    return self._table(node, shape, path)
+                case Many():
+                    return self._many(node, shape, path)
+                case FlagOr():
+                    return self._record(node, shape.record, path) if _is_map(node) else self._scalar(node, Flag(), path)
+                case Where():
+                    return self._where(node, path)
+                case _:
+                    return self._scalar(node, shape, path)
+        finally:
+            self._open.discard(id(node))
+
+    def _bad(self, path: Path, code: str, message: str, hint: str = "") -> _Bad:
+        self.report(path, code, message, hint)
+        return BAD
+
+    def _entries(self, node: yaml.Node, path: Path, what: str) -> list[tuple[str, yaml.Node]] | None:
+        """Keys and value nodes of a mapping, each key once; None (reported) when it is no mapping."""
+        if not isinstance(node, yaml.MappingNode):
+            self.report(path, "wrong-type", f"expected {what}, found {_kind(node)}")
+            return None
+        entries: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            at = (key.start_mark.line + 1, key.start_mark.column + 1)
+            if not isinstance(key, yaml.ScalarNode):
+                self.findings.append(Finding(self.file, *at, "error", "wrong-type", f"a key can't be {_kind(key)}"))
+                continue
+            name = key.value
+            if name in entries:
+                first = self._keys[(*path, name)]
+                message = f"{name} is there twice; the first is on line {first[0]}"
+                self.findings.append(Finding(self.file, *at, "error", "duplicate-key", message, "remove one of them"))
+                continue
+            self._keys[(*path, name)] = at
+            self._values[(*path, name)] = (value.start_mark.line + 1, value.start_mark.column + 1)
+            entries[name] = value
+        return list(entries.items())
+
+    def _record(self, node: yaml.Node, shape: Record, path: Path) -> Any:
+        if _is_null(node) and shape.may_be_empty:
+            return {}
+        entries = self._entries(node, path, f"a mapping with {_list(shape.keys)}")
+        if entries is None:
+            return BAD
+        result: dict[str, Any] = {}
+        for name, child in entries:
+            key = shape.keys.get(name)
+            if key is None:
+                hint = suggest(name, shape.keys, "known keys")
+                if name == "<<":
+                    hint = "YAML merge keys aren't supported: write the keys out"
+                self.report((*path, name), "unknown-key", f"unknown key {name}", hint, key=True)
+                continue
+            value = self._read(child, key.shape, (*path, name))
+            if value is not BAD:
+                result[name] = value
+        written = {name for name, _ in entries}
+        for name, key in shape.keys.items():
+            if key.required and name not in written:
+                where = f" in {_dotted(path)}" if path else ""
+                self.report(path, "missing-key", f"{name} is missing{where}", key.doc, key=True)
+        if shape.one_of:
+            chosen = [name for name in shape.one_of if name in written]
+            if not chosen:
+                names = " or ".join(shape.one_of)
+                self.report(path, "missing-key", f"{names} is missing in {_dotted(path)}", key=True)
+            elif len(chosen) > 1:
+                message = f"{' and '.join(chosen)} can't stand together"
+                self.report((*path, chosen[1]), "conflict", message, "keep one of them", key=True)
+        return result
+
+    def _table(self, node: yaml.Node, shape: Table, path: Path) -> Any:
+        if _is_null(node) and not shape.least:
+            return {}
+        entries = self._entries(node, path, "a mapping of names")
+        if entries is None:
+            return BAD
+        if len(entries) < shape.least:
+            self.report(path, "missing-key", f"{_dotted(path)} is empty", "write at least one entry", key=True)
+        result: dict[str, Any] = {}
+        for name, child in entries:
+            if not _fits(shape.name, name):
+                self.report((*path, name), "bad-name", f"{name!r} isn't {shape.name.what}", key=True)
+            value = self._read(child, shape.value, (*path, name))
+            if value is not BAD:
+                result[name] = value
+        return result
+
+    def _many(self, node: yaml.Node, shape: Many, path: Path) -> Any:
+        if not isinstance(node, yaml.SequenceNode):
+            if shape.single:
+                value = self._read_again(node, shape.item, path)
+                return BAD if value is BAD else [value]
+            return self._bad(path, "wrong-type", f"expected a list, found {_kind(node)}", "write [a, b]")
+        if len(node.value) < shape.least:
+            return self._bad(path, "bad-value", f"{_dotted(path)} is an empty list")
+        values = [self._read(child, shape.item, (*path, index)) for index, child in enumerate(node.value)]
+        return [value for value in values if value is not BAD]
+
+    def _read_again(self, node: yaml.Node, shape: Shape, path: Path) -> Any:
+        self._open.discard(id(node))
+        return self._read(node, shape, path)
+
+    def _where(self, node: yaml.Node, path: Path) -> Any:
+        entries = self._entries(node, path, "a mapping of conditions such as {link_id: ebook}")
+        if entries is None:
+            return BAD
+        result: dict[str, dict[str, Any]] = {}
+        for name, child in entries:
+            at = (*path, name)
+            if not _is_map(child):
+                value = self._value(child, at)
+                if value is not BAD:
+                    result[name] = {"is": value}
+                continue
+            tests: dict[str, Any] = {}
+            operators = self._entries(child, at, "a mapping of operators") or []
+            if not operators:
+                self.report(at, "bad-value", f"{name} has no condition", "write {link_id: ebook} or {link_id: {not: ebook}}")
+            for operator, operand in operators:
+                if operator not in OPERATORS:
+                    hint = suggest(operator, OPERATORS, "operators")
+                    self.report((*at, operator), "unknown-operator", f"unknown operator {operator}", hint, key=True)
+                    continue
+                value = self._operand(operator, operand, (*at, operator))
+                if value is not BAD:
+                    tests[operator] = value
+            if tests:
+                result[name] = tests
+        return result
+
+    def _operand(self, operator: str, node: yaml.Node, path: Path) -> Any:
+        if operator == "in":
+            if not isinstance(node, yaml.SequenceNode) or not node.value:
+                return self._bad(path, "wrong-type", "`in` needs a list of values", "write {in: [a, b]}")
+            self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+            values = [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
+            return [value for value in values if value is not BAD]
+        if operator == "exists":
+            return self._scalar(node, Flag(), path)
+        value = self._value(node, path)
+        if operator in ("gt", "gte", "lt", "lte") and value is not BAD and not isinstance(value, int | float):
+            return self._bad(path, "wrong-type", f"`{operator}` compares numbers, found {value!r}")
+        return value
+
+    def _value(self, node: yaml.Node, path: Path) -> Any:
+        """A text or a finite number, as written."""
+        self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if not isinstance(node, yaml.ScalarNode):
+            return self._bad(path, "wrong-type", f"expected a text or a number, found {_kind(node)}")
+        value = self._construct_scalar(node)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0:
+            return value
+        hint = "write {exists: false}" if value is None else f'quote it: "{node.value}"'
+        return self._bad(path, "wrong-type", f"expected a text or a number, found {_kind(node)}", hint)
+
+    def _scalar(self, node: yaml.Node, shape: Shape, path: Path) -> Any:
+        self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        value = self._construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        written = node.value if isinstance(node, yaml.ScalarNode) else _kind(node)
+        match shape:
+            case Text():
+                if not isinstance(value, str):
+                    hint = f'quote it: "{written}"' if isinstance(node, yaml.ScalarNode) else ""
+                    return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
+                if not _fits(shape, value):
+                    return self._bad(path, "bad-value", f"expected {shape.what}, found {value!r}")
+                return value
+            case Choice():
+                if not isinstance(value, str):
+                    return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}")
+                if value not in shape.options:
+                    hint = suggest(value, shape.options)
+                    return self._bad(path, shape.code, f"{value!r} isn't {shape.what}", hint)
+                return value
+            case Flag():
+                if not isinstance(value, bool):
+                    return self._bad(path, "wrong-type", f"expected true or false, found {written}")
+                return value
+            case Whole():
+                most = f" to {shape.most}" if shape.most is not None else " or more"
+                if not isinstance(value, int) or isinstance(value, bool):
+                    return self._bad(path, "wrong-type", f"expected a whole number ({shape.least}{most}), found {written}")
+                if value < shape.least or (shape.most is not None and value > shape.most):
+                    return self._bad(path, "bad-value", f"{value} is outside of {shape.least}{most}")
+                return value
+            case Number():
+                if not isinstance(value, int | float) or isinstance(value, bool):
+                    return self._bad(path, "wrong-type", f"expected a number, found {written}")
+                if not shape.above < value <= shape.most:
+                    return self._bad(path, "bad-value", f"expected more than {shape.above}, at most {shape.most}, found {written}")
+                return float(value)
+            case Duration():
+                return self._duration(value, written, shape, path)
+            case _:
+                raise AssertionError(shape)
+
+    def _duration(self, value: Any, written: str, shape: Duration, path: Path) -> Any:
+        if shape.forever and value == FOREVER:
+            return None
+        found = DURATION.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            hint = "write a number and a unit: 250ms, 10s, 5m, 1h, 3d" + (", or forever" if shape.forever else "")
+            return self._bad(path, "bad-duration", f"{written!r} isn't a duration", hint)
+        duration = int(found[1]) * UNITS_MS[found[2]]
+        if duration < shape.least_ms:
+            return self._bad(path, "bad-value", f"{written} is too short")
+        if duration > 1_000 * 365 * UNITS_MS["d"]:
+            return self._bad(path, "bad-value", f"{written} is more than a thousand years")
+        return duration
+
+    def _construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        try:
+            return self._construct.construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            # an unknown tag, or an impossible date: not one of the kinds of values that a topology holds
+            return node
+
+
+def _fits(shape: Text, value: str) -> bool:
+    return shape.pattern is None or re.fullmatch(shape.pattern, value) is not None
+
+
+def _is_map(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _kind(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    if _is_null(node):
+        return "nothing"
+    kind = node.tag.rpartition(":")[2]
+    return {"int": "a number", "float": "a number", "bool": "true or false", "str": "a text", "timestamp": "a date"}.get(
+        kind, f"a {kind}"
+    ) + f" ({node.value})"
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _list(names: Any) -> str:
+    return ", ".join(names)

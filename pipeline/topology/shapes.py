@@ -1,0 +1,118 @@
+"""Building blocks for saying what a YAML document may hold.
+
+A document's grammar is written once with them (grammar.py). Two readers use it: the linter (reader.py), which finds
+everything that is wrong and where, and the JSON Schema for editors (jsonschema.py).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+DURATION = re.compile(r"([0-9]+)(ms|s|m|h|d)")
+UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+FOREVER = "forever"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that matches `pattern` as a whole; `what` completes "expected ..."."""
+
+    what: str = "a text"
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a fixed set of words. `code` is the finding's when it is another word."""
+
+    options: tuple[str, ...]
+    what: str
+    code: str = "bad-value"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """true or false."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number."""
+
+    least: int
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number; `above` is excluded, `most` is included."""
+
+    above: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Duration:
+    """`250ms`, `10s`, `5m`, `1h`, `3d`; read as milliseconds. With `forever`, that word too; read as None."""
+
+    least_ms: int = 1
+    forever: bool = False
+
+
+@dataclass(frozen=True)
+class Many:
+    """A list; with `single`, one item may stand without brackets. Read as a list."""
+
+    item: Shape
+    single: bool = False
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a record."""
+
+    shape: Shape
+    doc: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """A mapping with known keys. `one_of`: exactly one of these must be there. Without required keys it may be empty."""
+
+    keys: dict[str, Key] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether `name:` with nothing behind it is fine."""
+        return not self.one_of and not any(key.required for key in self.keys.values())
+
+
+@dataclass(frozen=True)
+class Table:
+    """A mapping from names that the deployer chooses to values of one shape."""
+
+    name: Text
+    value: Shape
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class FlagOr:
+    """true, false, or a record with details."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Where:
+    """Conditions on body fields: `field: value` or `field: {operator: value}`. Read as {field: {operator: value}}."""
+
+
+Shape: TypeAlias = Text | Choice | Flag | Whole | Number | Duration | Many | Record | Table | FlagOr | Where
+
+Severity = Literal["error", "warning"]
