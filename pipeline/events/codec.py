@@ -1,0 +1,229 @@
+"""Events to and from Avro in the Confluent wire format: `00`, schema id (4 bytes, big-endian), body."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import fastavro
+from fastavro._read_common import SchemaResolutionError
+from fastavro.schema import to_parsing_canonical_form
+
+from pipeline.errors import InvalidEvent, RegistryUnavailable
+from pipeline.events import schemas
+from pipeline.events.checks import validate
+from pipeline.events.model import Event
+
+HEADER = struct.Struct(">BI")
+
+Reader = Callable[[bytes, str | None], Event]
+
+
+class Registry(Protocol):
+    """What the codec asks of a schema registry (`pipeline.events.registry.connect`)."""
+
+    def missing(self, schema_id: int) -> bool:
+        """Whether it said lately that it has no such schema. Never blocks."""
+
+    def schema(self, schema_id: int) -> str | None:
+        """A schema's text; None: no such schema. May block. Raises RegistryUnavailable."""
+
+    def register(self, subject: str, text: str) -> int:
+        """A schema's id. May block. Raises RegistryUnavailable."""
+
+
+class MissingSchema(RegistryUnavailable):
+    """A schema has to be fetched first: `decoder.learn(error.schema_id)`, outside of the event loop; then try again."""
+
+    def __init__(self, schema_id: int) -> None:
+        super().__init__(f"Schema {schema_id} is not fetched yet: call learn({schema_id}) where blocking is allowed.")
+        self.schema_id = schema_id
+
+
+class Encoder:
+    """Events and decisions to bytes. Not thread-safe."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._headers: dict[tuple[str, str], bytes] = {}
+
+    def encode(self, topic: str, event: Event) -> bytes:
+        """One event as a record's value. The first of a type and topic asks the registry (and may block).
+
+        Raises RegistryUnavailable; InvalidEvent(`wrong_schema`: no such type; `unencodable`: a field of a wrong kind).
+        """
+        if event.type not in schemas.names():
+            raise InvalidEvent("wrong_schema", f"{event.type!r} is not one of our event types")
+        return self._write(topic, event.type, to_record(event))
+
+    def encode_decision(self, topic: str, decision: Mapping[str, Any]) -> bytes:
+        """A decision (`msgspec.structs.asdict(decision)`: times in ms, payload a dict) for the decisions topic."""
+        return self._write(topic, "decision", _decision_record(decision))
+
+    def encode_trigger(self, topic: str, decision: Mapping[str, Any]) -> bytes:
+        """The same for the triggers topic."""
+        return self._write(topic, "trigger", _decision_record(decision))
+
+    def prepare(self, topic: str, *names: str) -> None:
+        """Register schemas ahead, so that nothing blocks later. Raises RegistryUnavailable."""
+        for name in names:
+            self._header(topic, name)
+
+    def _header(self, topic: str, name: str) -> bytes:
+        header = self._headers.get((topic, name))
+        if header is None:
+            schema_id = self._registry.register(schemas.subject(topic, name), schemas.text(name))
+            header = self._headers[topic, name] = HEADER.pack(0, schema_id)
+        return header
+
+    def _write(self, topic: str, name: str, record: dict[str, Any]) -> bytes:
+        out = io.BytesIO()
+        out.write(self._header(topic, name))
+        try:
+            fastavro.schemaless_writer(out, schemas.plain(name), record)
+        except (ValueError, TypeError, AttributeError, OverflowError, struct.error) as error:
+            raise InvalidEvent("unencodable", f"{name}: {error}") from error
+        return out.getvalue()
+
+
+class Decoder:
+    """Bytes to events. Not thread-safe, but `learn` may run in another thread.
+
+    With `blocking` (replay, tools, tests) a schema id seen for the first time asks the registry at once; without, it
+    raises MissingSchema, so that an event loop is never held up.
+    """
+
+    def __init__(self, registry: Registry, *, blocking: bool = True) -> None:
+        self._registry = registry
+        self._blocking = blocking
+        self._readers: dict[bytes, Reader] = {}
+
+    def decode(self, value: bytes | None, trace: str | None = None) -> Event:
+        """The event in a record's value; `trace` is the record's traceparent header.
+
+        Raises InvalidEvent (empty, bad_magic, truncated, trailing_bytes, unknown_schema, wrong_schema, undecodable,
+        invalid_time, invalid_number, invalid_utf8, too_large) and RegistryUnavailable (MissingSchema).
+        """
+        reader = self._readers.get(value[:5]) if value else None
+        if reader is None:
+            reader = self._first(value)
+        return reader(value, trace)  # type: ignore[arg-type]  # _first refuses None
+
+    def learn(self, schema_id: int) -> None:
+        """Fetch a schema. Blocks. Its 404 is remembered by the registry client; decode then says `unknown_schema`.
+
+        Raises RegistryUnavailable.
+        """
+        text = self._registry.schema(schema_id)
+        if text is not None:
+            self._readers[HEADER.pack(0, schema_id)] = reader_for(text, schema_id)
+
+    def _first(self, value: bytes | None) -> Reader:
+        if not value:
+            raise InvalidEvent("empty", "the record has no value")
+        if value[0] != 0:
+            raise InvalidEvent("bad_magic", f"the first byte is {value[0]:#04x}, not 0x00 of the Confluent wire format")
+        if len(value) < HEADER.size:
+            raise InvalidEvent("truncated", f"{len(value)} bytes cannot hold a schema id")
+        schema_id: int = HEADER.unpack_from(value)[1]
+        if not self._registry.missing(schema_id):
+            if not self._blocking:
+                raise MissingSchema(schema_id)
+            self.learn(schema_id)
+        try:
+            return self._readers[value[:5]]
+        except KeyError:
+            raise InvalidEvent("unknown_schema", f"the schema registry has no schema {schema_id}") from None
+
+
+def reader_for(text: str, schema_id: int) -> Reader:
+    """A function that reads what was written with the schema `text`. A schema that isn't ours: one that refuses."""
+    try:
+        written = json.loads(text)
+        writer: Any = fastavro.parse_schema(schemas.stripped(written))
+        name = schemas.types()[writer["name"]]
+        if to_parsing_canonical_form(writer) == schemas.canonical(name):
+            return _plain_reader(name, writer, None)
+        return _plain_reader(name, writer, schemas.plain(name))
+    except Exception as error:  # whatever a foreign schema holds, it isn't one of our events
+        return _refusing(f"schema {schema_id} is not one of our event types ({type(error).__name__}: {error})")
+
+
+def from_record(name: str, record: dict[str, Any], trace: str | None = None) -> Event:
+    """The event in a decoded Avro record, checked. Raises InvalidEvent."""
+    context = record["context"]
+    if context is not None:
+        context = {key: value for key, value in context.items() if value is not None}
+    if record["consent"] is not None:
+        context = {**(context or {}), "consent": record["consent"]}
+    body = {key: value for key, value in record["body"].items() if value is not None}
+    for product in body.get("products", ()):
+        for key in [key for key, value in product.items() if value is None]:
+            del product[key]
+    return validate(
+        Event(
+            type=name,
+            event_id=record["event_id"],
+            occurred_at=record["occurred_at"],
+            received_at=record["received_at"],
+            identifiers=record["identifiers"],
+            body=body,
+            context=context,
+            trace=trace,
+        )
+    )
+
+
+def to_record(event: Event) -> dict[str, Any]:
+    """The Avro record of an event; `context["consent"]` goes into the envelope's `consent`."""
+    context = event.context
+    consent = None
+    if context is not None and "consent" in context:
+        consent = context["consent"]
+        context = {key: value for key, value in context.items() if key != "consent"} or None
+    return {
+        "event_id": event.event_id,
+        "occurred_at": event.occurred_at,
+        "received_at": event.received_at,
+        "identifiers": event.identifiers,
+        "context": context,
+        "consent": consent,
+        "body": {key: value for key, value in event.body.items() if value is not None},
+    }
+
+
+def _decision_record(decision: Mapping[str, Any]) -> dict[str, Any]:
+    return {**decision, "payload": json.dumps(decision["payload"], ensure_ascii=False, sort_keys=True)}
+
+
+def _refusing(why: str) -> Reader:
+    def refuse(value: bytes, trace: str | None) -> Event:
+        raise InvalidEvent("wrong_schema", why)
+
+    return refuse
+
+
+def _plain_reader(name: str, writer: Any, reader: Any) -> Reader:
+    """fastavro's reader; with `reader` given it resolves an older or newer version of ours."""
+
+    def read(value: bytes, trace: str | None) -> Event:
+        stream = io.BytesIO(value)
+        stream.seek(HEADER.size)
+        try:
+            record: Any = fastavro.schemaless_reader(stream, writer, reader)
+        except SchemaResolutionError as error:
+            raise InvalidEvent("wrong_schema", f"{name}: an incompatible version of our schema: {error}") from error
+        except (EOFError, IndexError, struct.error) as error:
+            raise InvalidEvent("truncated", f"{name}: the body ends too early") from error
+        except UnicodeDecodeError as error:
+            raise InvalidEvent("invalid_utf8", f"{name}: {error}") from error
+        except Exception as error:  # fastavro raises what its C code meets
+            raise InvalidEvent("undecodable", f"{name}: {type(error).__name__}: {error}") from error
+        if stream.tell() != len(value):
+            raise InvalidEvent("trailing_bytes", f"{name}: {len(value) - stream.tell()} bytes behind the body")
+        return from_record(name, record, trace)
+
+    return read
