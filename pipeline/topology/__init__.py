@@ -1,8 +1,8 @@
 """topology.yaml: the one file a deployer edits, read into plain values or into a list of what is wrong with it.
 
-    topology = load("topology.yaml")          # TopologyError lists every finding
-    for finding in lint("topology.yaml"):     # warnings too
-        print(finding)
+topology = load("topology.yaml")          # TopologyError lists every finding
+for finding in lint("topology.yaml"):     # warnings too
+    print(finding)
 """
 
 from __future__ import annotations

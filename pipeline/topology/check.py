@@ -45,7 +45,9 @@ def _topics(values: dict[str, Any], reader: Reader) -> None:
         if folded in seen:
             also = "" if seen[folded] == name else f" (Kafka takes it for {seen[folded]})"
             at, key = ((*path, "name"), False) if path[1] != "sources" else (path, True)
-            reader.report(at, "duplicate-topic", f"the topic {name} has two uses{also}", "give each its own name", key=key)
+            reader.report(
+                at, "duplicate-topic", f"the topic {name} has two uses{also}", "give each its own name", key=key
+            )
         seen.setdefault(folded, name)
         if name in (".", ".."):
             reader.report(path, "bad-name", f"Kafka has no topic named {name!r}", key=True)
@@ -85,7 +87,9 @@ def _times(values: dict[str, Any], reader: Reader) -> None:
     for name, rule in values.get("triggers", {}).items():
         after = rule.get("after")
         if after is not None and after + max_age > retention:
-            message = f"{name} waits {duration(after)}, but a profile is forgotten after {duration(retention)} of silence"
+            message = (
+                f"{name} waits {duration(after)}, but a profile is forgotten after {duration(retention)} of silence"
+            )
             hint = f"profile.retention must be at least {duration(after + max_age)} (after and time.max_age)"
             reader.report(("triggers", name, "after"), "short-profile", message, hint)
 

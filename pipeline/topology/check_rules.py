@@ -25,7 +25,9 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
         restart = rule.get("restart", {}).get("event", [])
         _scalar_field((*path, "per"), per, restart, reader)
     elif "without_key" in rule:
-        _no_effect((*path, "without_key"), "without_key says what happens without the `per` field, but there is none", reader)
+        _no_effect(
+            (*path, "without_key"), "without_key says what happens without the `per` field, but there is none", reader
+        )
     _selector((*path, "restart"), rule.get("restart", {}), reader)
     _cancels(path, rule, start_events, reader)
     _reason((*path, "until", "reason"), rule.get("until", {}).get("reason"), reader)
@@ -33,9 +35,11 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
 
 
 def _watched(path: Path, rule: dict[str, Any], reader: Reader) -> None:
-    if reader.has((*path, "per")) and rule.get("per") != "film" or not reader.has((*path, "per")):
+    if (reader.has((*path, "per")) and rule.get("per") != "film") or not reader.has((*path, "per")):
         message = "a share is watched of a film"
-        reader.report((*path, "per") if reader.has((*path, "per")) else path, "bad-key", message, "write per: film", key=True)
+        reader.report(
+            (*path, "per") if reader.has((*path, "per")) else path, "bad-key", message, "write per: film", key=True
+        )
     if reader.has((*path, "start", "where")):
         message = "where has no place beside watched_share: all playback counts"
         reader.report((*path, "start", "where"), "conflict", message, "remove it", key=True)
@@ -50,11 +54,17 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
         _reason((*at, "reason"), cancel.get("reason"), reader)
         match = cancel.get("match")
         if match and not reader.has((*path, "per")):
-            reader.report((*at, "match"), "no-key", f"{match} can't match: the rule has no key", "write per: ...", key=True)
+            reader.report(
+                (*at, "match"), "no-key", f"{match} can't match: the rule has no key", "write per: ...", key=True
+            )
         elif match:
             _scalar_field((*at, "match"), match, cancel.get("event", []), reader)
         elif "without_key" in cancel and not reader.has((*at, "match")):
-            _no_effect((*at, "without_key"), "without_key says what happens without the `match` field, but there is none", reader)
+            _no_effect(
+                (*at, "without_key"),
+                "without_key says what happens without the `match` field, but there is none",
+                reader,
+            )
         both = sorted(set(start_events) & set(cancel.get("event", [])))
         if both and not cancel.get("where") and not rule.get("start", {}).get("where"):
             message = f"{both[0]} opens a wait and ends it too"
@@ -68,7 +78,9 @@ def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     for index, part in enumerate(rule.get("payload", [])):
         key = _PAYLOAD_KEYS[part]
         if rule.get("per") != key and not _wrong_per(path, rule, reader):
-            reader.report((*path, "payload", index), "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}")
+            reader.report(
+                (*path, "payload", index), "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}"
+            )
         if part in seen:
             reader.report((*path, "payload", index), "duplicate-value", f"{part} is there twice", severity="warning")
         seen.add(part)
@@ -123,7 +135,9 @@ def _test(at: Path, name: str, field: Field, operator: str, operand: Any, reader
     if operator == "exists":
         return
     if field.kind in ("map", "records"):
-        reader.report(at, "bad-condition", f"{name} holds many values: it can only be asked whether it is there", "exists: true")
+        reader.report(
+            at, "bad-condition", f"{name} holds many values: it can only be asked whether it is there", "exists: true"
+        )
     elif field.kind == "list" and operator != "contains":
         reader.report(at, "bad-condition", f"{name} is a list", f"write {name}: {{contains: {operand}}}")
     elif operator == "contains" and field.kind != "list":

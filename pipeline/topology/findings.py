@@ -31,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True, order=True):
 
 
 def suggest(word: str, known: Iterable[str], label: str = "known") -> str:
-    """"did you mean ...?" when something is close, else the list when it is short."""
+    """ "did you mean ...?" when something is close, else the list when it is short."""
     names = list(known)
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:

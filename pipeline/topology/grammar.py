@@ -58,7 +58,9 @@ def _topics() -> Record:
     return Record(
         {
             "sources": Key(
-                Table(TOPIC_NAME, _topic(named=False), least=1), "Topics that events come in on, by name.", required=True
+                Table(TOPIC_NAME, _topic(named=False), least=1),
+                "Topics that events come in on, by name.",
+                required=True,
             ),
             "resolved": Key(_topic(named=True), "Between the two hops: events of known identity. Internal."),
             "triggers": Key(_topic(named=True), "What automations consume: fired and retracted."),
@@ -114,7 +116,8 @@ def _rule() -> Record:
             "event": Key(_event(), "Event type, or a list of them."),
             "where": Key(Where(), "Conditions on the event's fields; all must hold."),
             "watched_share": Key(
-                Number(0, 1), "Starts with the playback event that brings the seconds watched to this share of the film."
+                Number(0, 1),
+                "Starts with the playback event that brings the seconds watched to this share of the film.",
             ),
         },
         one_of=("event", "watched_share"),
@@ -140,7 +143,9 @@ def _rule() -> Record:
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
         {
-            "version": Key(Whole(1), "Raise it when the rule's meaning changes: ids of triggers change.", required=True),
+            "version": Key(
+                Whole(1), "Raise it when the rule's meaning changes: ids of triggers change.", required=True
+            ),
             "per": Key(_field(), "Field that makes parallel waits. Default: one wait a person."),
             "without_key": Key(
                 Choice(("shared", "ignore"), "what a start without the `per` field does"),
@@ -175,7 +180,9 @@ def document() -> Record:
             "kafka": Key(KAFKA, "Kafka's bootstrap servers. Environment: PIPELINE_KAFKA.", required=True),
             "redis": Key(REDIS, "Redis. Environment: PIPELINE_REDIS.", required=True),
             "registry": Key(REGISTRY, "The schema registry. Environment: PIPELINE_REGISTRY.", required=True),
-            "group": Key(GROUP, "Consumer group and prefix of all keys in Redis. Environment: PIPELINE_GROUP.", required=True),
+            "group": Key(
+                GROUP, "Consumer group and prefix of all keys in Redis. Environment: PIPELINE_GROUP.", required=True
+            ),
             "http": Key(http, "The worker's HTTP server. Environment: PIPELINE_HTTP_PORT."),
             "topics": Key(_topics(), "Kafka topics.", required=True),
             "time": Key(_time(), "Event time."),

@@ -12,11 +12,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True):
-    """Base: immutable, by keyword."""
-
-
-class Topic(Struct):
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A Kafka topic. `retention_ms` None: kept for ever (`retention.ms=-1`).
 
     `stream` (source topics): which recorded events `ingest` writes there: clickstream, email, video or offline.
@@ -30,7 +26,7 @@ class Topic(Struct):
     stream: str | None = None
 
 
-class Topics(Struct):
+class Topics(msgspec.Struct, frozen=True, kw_only=True):
     """All topics. `sources` in declared order; the others by role."""
 
     sources: tuple[Topic, ...]
@@ -40,14 +36,14 @@ class Topics(Struct):
     dead_letters: Topic
 
 
-class Idle(Struct):
+class Idle(msgspec.Struct, frozen=True, kw_only=True):
     """When a source partition that is proven read to its end may advance by the clock."""
 
     after_ms: int = 5 * SECOND
     every_ms: int = 1 * SECOND
 
 
-class Time(Struct):
+class Time(msgspec.Struct, frozen=True, kw_only=True):
     """Event time: see docs in topology.yaml."""
 
     lateness_ms: int = 5 * MINUTE
@@ -57,7 +53,7 @@ class Time(Struct):
     idle: Idle = Idle()
 
 
-class Namespace(Struct):
+class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of identifier. Lower `priority` is stronger. `device`: owned by whoever logged in on it last."""
 
     name: str
@@ -68,21 +64,26 @@ class Namespace(Struct):
     lowercase: bool = False
 
 
-class Identifiers(Struct):
+class Identifiers(msgspec.Struct, frozen=True, kw_only=True):
     """Namespaces in order of priority, and the values (compared in lower case, trimmed) that identify nobody."""
 
     namespaces: tuple[Namespace, ...]
     blocked: frozenset[str]
 
 
-class Selector(Struct):
-    """Which events a rule's part looks at: any of `events`, all of `where` (see triggers/conditions.py)."""
+class Selector(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events a rule's part looks at: any of `events`, all of `where`.
+
+    `where` is body field -> operator -> operand, all of which must hold: is, not, contains, in, exists, gt, gte, lt,
+    lte. Operands are texts, numbers, a list of them (`in`) or a bool (`exists`), and fit the field's type.
+    Where the field is missing only `not` and `exists: false` hold.
+    """
 
     events: tuple[str, ...]
-    where: dict[str, Any] = {}
+    where: dict[str, dict[str, Any]] = {}
 
 
-class Cancel(Struct):
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     """What ends a wait.
 
     `match`: the body field that must equal the wait's key; None: any wait of the person.
@@ -97,12 +98,13 @@ class Cancel(Struct):
     before_start: bool = False
 
 
-class Rule(Struct):
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
     `per`: body field that makes parallel instances; None: one a person. `without_key`: what a start without it does
-    (`shared`: one common instance; `ignore`). `once`: a key starts once. `watched_share`: the start comes with the
-    playback event that brings the seconds watched to this share of its `total_length` (`per` is then `film`).
+    (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and `forget_ms`
+    more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds watched to
+    this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
     `until_cart_empty`: reason with which an emptied cart ends the wait, or None.
     """
 
@@ -121,7 +123,7 @@ class Rule(Struct):
     payload: tuple[str, ...] = ()
 
 
-class DeadLetterLimit(Struct):
+class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
     """A partition stops when more than `share` of the last `window` records, or `run` in a row, were bad."""
 
     share: float = 0.5
@@ -129,8 +131,8 @@ class DeadLetterLimit(Struct):
     run: int = 500
 
 
-class Topology(Struct):
-    """Everything a deployer says."""
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic/partition`."""
 
     group: str
     kafka: str

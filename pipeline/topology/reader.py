@@ -1,4 +1,4 @@
-"""Reads YAML against a grammar: plain values with durations in milliseconds, where each stood, and all that is wrong."""
+"""Reads YAML against a grammar: plain values (durations in ms), where each stood, and all that is wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from pipeline.topology.findings import Finding, Severity, suggest
+from pipeline.topology.findings import Finding, suggest
 from pipeline.topology.shapes import (
     DURATION,
     FOREVER,
@@ -19,6 +19,7 @@ from pipeline.topology.shapes import (
     Many,
     Number,
     Record,
+    Severity,
     Shape,
     Table,
     Text,
@@ -222,7 +223,9 @@ class Reader:
             tests: dict[str, Any] = {}
             operators = self._entries(child, at, "a mapping of operators") or []
             if not operators:
-                self.report(at, "bad-value", f"{name} has no condition", "write {link_id: ebook} or {link_id: {not: ebook}}")
+                self.report(
+                    at, "bad-value", f"{name} has no condition", "write {link_id: ebook} or {link_id: {not: ebook}}"
+                )
             for operator, operand in operators:
                 if operator not in OPERATORS:
                     hint = suggest(operator, OPERATORS, "operators")
@@ -288,7 +291,9 @@ class Reader:
             case Whole():
                 most = f" to {shape.most}" if shape.most is not None else " or more"
                 if not isinstance(value, int) or isinstance(value, bool):
-                    return self._bad(path, "wrong-type", f"expected a whole number ({shape.least}{most}), found {written}")
+                    return self._bad(
+                        path, "wrong-type", f"expected a whole number ({shape.least}{most}), found {written}"
+                    )
                 if value < shape.least or (shape.most is not None and value > shape.most):
                     return self._bad(path, "bad-value", f"{value} is outside of {shape.least}{most}")
                 return value
@@ -296,7 +301,9 @@ class Reader:
                 if not isinstance(value, int | float) or isinstance(value, bool):
                     return self._bad(path, "wrong-type", f"expected a number, found {written}")
                 if not shape.above < value <= shape.most:
-                    return self._bad(path, "bad-value", f"expected more than {shape.above}, at most {shape.most}, found {written}")
+                    return self._bad(
+                        path, "bad-value", f"expected more than {shape.above}, at most {shape.most}, found {written}"
+                    )
                 return float(value)
             case Duration():
                 return self._duration(value, written, shape, path)
@@ -345,9 +352,13 @@ def _kind(node: yaml.Node) -> str:
     if _is_null(node):
         return "nothing"
     kind = node.tag.rpartition(":")[2]
-    return {"int": "a number", "float": "a number", "bool": "true or false", "str": "a text", "timestamp": "a date"}.get(
-        kind, f"a {kind}"
-    ) + f" ({node.value})"
+    return {
+        "int": "a number",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "a text",
+        "timestamp": "a date",
+    }.get(kind, f"a {kind}") + f" ({node.value})"
 
 
 def _dotted(path: Path) -> str:

@@ -81,7 +81,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Record:
-    """A mapping with known keys. `one_of`: exactly one of these must be there. Without required keys it may be empty."""
+    """A mapping with known keys. `one_of`: exactly one of these must be there. Nothing required: may be empty."""
 
     keys: dict[str, Key] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()

@@ -34,7 +34,16 @@ def _body(*texts: str, numbers: Iterable[str] = (), **others: Field) -> dict[str
 
 def _product(*more: str) -> dict[str, Field]:
     return _body(
-        *more, "product_id", "sku", "name", "category", "brand", "variant", "currency", "url", numbers=("price", "quantity")
+        *more,
+        "product_id",
+        "sku",
+        "name",
+        "category",
+        "brand",
+        "variant",
+        "currency",
+        "url",
+        numbers=("price", "quantity"),
     )
 
 
@@ -46,9 +55,7 @@ def _film(*texts: str, numbers: Iterable[str] = ()) -> dict[str, Field]:
 def bodies() -> Mapping[str, Mapping[str, Field]]:
     """Event type -> body field -> what it holds."""
     return {
-        "page_viewed": _body(
-            "url", "path", "title", "referrer", "page_view_id", numbers=("engaged_ms", "absolute_ms")
-        ),
+        "page_viewed": _body("url", "path", "title", "referrer", "page_view_id", numbers=("engaged_ms", "absolute_ms")),
         "element_clicked": _body("link_id", "text", "target_url", element=Field("choice", ("link", "button"))),
         "form_submitted": _body("form_id", fields=MAP),
         "searched": _body("query", numbers=("results",)),
