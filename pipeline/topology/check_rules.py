@@ -155,6 +155,8 @@ def _literal(at: Path, name: str, field: Field, value: Any, reader: Reader) -> N
     if field.kind == "number":
         if isinstance(value, str):
             reader.report(at, "bad-condition", f"{name} is a number, {value!r} is a text", "write it without quotes")
+    elif field.kind == "flag":
+        reader.report(at, "bad-condition", f"{name} is true or false, which can't be compared yet")
     elif not isinstance(value, str):
         reader.report(at, "bad-condition", f"{name} is a text, {value} is a number", f'quote it: "{value}"')
     elif field.choices and value not in field.choices:

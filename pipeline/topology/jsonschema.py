@@ -1,0 +1,135 @@
+"""The JSON Schema with which editors complete and check topology.yaml while it is written.
+
+    python -m pipeline.topology.jsonschema > topology.schema.json
+
+It comes from the same grammar as the linter. What only the linter sees: what parts must fit each other, which fields
+an event has, keys that are there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, assert_never
+
+from pipeline.topology.grammar import document
+from pipeline.topology.reader import OPERATORS
+from pipeline.topology.shapes import (
+    DURATION,
+    FOREVER,
+    Choice,
+    Duration,
+    Flag,
+    FlagOr,
+    Many,
+    Number,
+    Record,
+    Shape,
+    Table,
+    Text,
+    Where,
+    Whole,
+)
+from pipeline.topology.vocabulary import event_types, field_names
+
+_VALUE: dict[str, Any] = {"type": ["string", "number"]}
+_OPERANDS: dict[str, dict[str, Any]] = {
+    "in": {"type": "array", "items": _VALUE, "minItems": 1},
+    "exists": {"type": "boolean"},
+    **{name: {"type": "number"} for name in ("gt", "gte", "lt", "lte")},
+}
+
+
+def schema() -> dict[str, Any]:
+    """The whole schema (draft 2020-12), ready for `json.dumps`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "topology.yaml",
+        "description": "Topics, time, identifiers and trigger rules of one deployment.",
+        **_schema(document()),
+        "$defs": {
+            "event": {"enum": list(event_types())},
+            "field": {"enum": list(field_names())},
+            "where": _where(),
+        },
+    }
+
+
+def text() -> str:
+    """The file's content."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _schema(shape: Shape) -> dict[str, Any]:
+    match shape:
+        case Text(pattern=None):
+            return {"type": "string"}
+        case Text(what=what, pattern=pattern):
+            return {"type": "string", "pattern": f"^({pattern})$", "patternErrorMessage": f"expected {what}"}
+        case Choice(code="unknown-event"):
+            return {"$ref": "#/$defs/event"}
+        case Choice(code="unknown-field"):
+            return {"$ref": "#/$defs/field"}
+        case Choice(options=options):
+            return {"enum": list(options)}
+        case Flag():
+            return {"type": "boolean"}
+        case Whole(least=least, most=most):
+            return {"type": "integer", "minimum": least} | ({} if most is None else {"maximum": most})
+        case Number(above=above, most=up_to):
+            return {"type": "number", "exclusiveMinimum": above, "maximum": up_to}
+        case Duration():
+            return _duration(shape)
+        case Many(item=item, single=single, least=least):
+            many: dict[str, Any] = {"type": "array", "items": _schema(item)} | ({"minItems": least} if least else {})
+            return {"anyOf": [_schema(item), many]} if single else many
+        case Record():
+            return _record(shape)
+        case Table(name=name, value=value, least=least):
+            table: dict[str, Any] = {
+                "type": "object" if least else ["object", "null"],
+                "propertyNames": {"pattern": f"^({name.pattern})$"},
+                "additionalProperties": _schema(value),
+            }
+            return table | ({"minProperties": least} if least else {})
+        case FlagOr(record=record):
+            return {"anyOf": [{"type": "boolean"}, _schema(record)]}
+        case Where():
+            return {"$ref": "#/$defs/where"}
+        case _:
+            assert_never(shape)
+
+
+def _duration(shape: Duration) -> dict[str, Any]:
+    # a leading digit other than 0 keeps out `0s`, which is too short nearly everywhere
+    number = DURATION.pattern.replace("[0-9]+", "0*[1-9][0-9]*") if shape.least_ms else DURATION.pattern
+    pattern = f"^({number}|{FOREVER})$" if shape.forever else f"^{number}$"
+    return {"type": "string", "pattern": pattern, "examples": ["10s", "5m", "1h", "3d"]}
+
+
+def _record(shape: Record) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": ["object", "null"] if shape.may_be_empty else "object",
+        "properties": {name: {"description": key.doc, **_schema(key.shape)} for name, key in shape.keys.items()},
+        "additionalProperties": False,
+    }
+    required = [name for name, key in shape.keys.items() if key.required]
+    if required:
+        found["required"] = required
+    if shape.one_of:
+        found["oneOf"] = [{"required": [name]} for name in shape.one_of]
+    return found
+
+
+def _where() -> dict[str, Any]:
+    operators = {
+        name: {"description": f"The field {meaning}.", **_OPERANDS.get(name, _VALUE)}
+        for name, meaning in OPERATORS.items()
+    }
+    tests = {"type": "object", "properties": operators, "additionalProperties": False, "minProperties": 1}
+    condition = {"anyOf": [_VALUE, tests]}
+    return {"type": "object", "propertyNames": {"$ref": "#/$defs/field"}, "additionalProperties": condition}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())
