@@ -14,7 +14,7 @@ from bisect import bisect_right, insort
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pipeline.store.ports import Answer, Ask
+from pipeline.identity.asks import Answer, Ask
 from pipeline.topology.model import Identifiers
 
 LAST_MS = 10**13 - 1  # logins are kept by 13-digit times

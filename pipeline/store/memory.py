@@ -11,7 +11,8 @@ import msgspec
 
 from pipeline.errors import CommitRejected, Fenced
 from pipeline.identity.graph import Graph, compile_namespaces
-from pipeline.store.ports import Answer, Ask, Claimed, Commit, SourcePosition
+from pipeline.identity.asks import Answer, Ask
+from pipeline.store.ports import Claimed, Commit, SourcePosition
 from pipeline.topology.model import Identifiers
 
 

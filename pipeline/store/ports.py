@@ -10,34 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-
-class Ask(msgspec.Struct, array_like=True, gc=False):
-    """One event's identifiers, strongest first, to look up and tie.
-
-    `ids` is a flat list: namespace, value, leaf id, namespace, value, leaf id, ... `offset` is the source offset.
-    """
-
-    offset: int
-    occurred_at: int
-    received_at: int
-    ids: list[str]
-
-
-class Answer(msgspec.Struct, array_like=True, gc=False):
-    """What the graph says of one Ask.
-
-    `root`: the profile id. `ids`: the accepted identifiers, flat [namespace, value, ...], anchor first; for a shared
-    device it is the owner at the event's time instead. `youngest`: the largest link time on any path walked (0: none).
-    `cacheable`: the same identifiers may be routed to `root` from memory as long as received_at >= youngest.
-    `refused`: flat [namespace, value, why, ...]. `merges`: flat [loser, winner, ...] to tell the second hop.
-    """
-
-    root: str
-    ids: list[str]
-    youngest: int
-    cacheable: bool
-    refused: list[str]
-    merges: list[str]
+from pipeline.identity.asks import Answer, Ask
 
 
 class SourcePosition(msgspec.Struct, array_like=True, gc=False):

@@ -1,0 +1,258 @@
+"""The map: what happens to one batch, in verbs. Read this first.
+
+    first hop    read -> prepare (who, in order of receipt) -> route (identity graph) -> resolved records, one a partition
+    second hop   resolved records -> receive (count at once, keep for the rules) -> advance (fold, decide) -> outbox
+
+Everything here is a synchronous function of its arguments. `runtime/first_hop.py` and `runtime/second_hop.py` put the
+store, the log and the clock around it; `runtime/replay.py` runs the same code over a recording.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from pipeline.errors import InvalidEvent
+from pipeline.events.model import Event
+from pipeline.identity.asks import Answer, Ask
+from pipeline.identity.identifiers import Normaliser
+from pipeline.identity.ids import leaf_id
+from pipeline.profile.about import FIELDS
+from pipeline.topology.model import Topology
+from pipeline.triggers.fold import Row
+from pipeline.triggers.rules import RuleBook
+
+ROUTES_KEPT = 400_000
+
+
+class Resolved(msgspec.Struct, array_like=True, gc=False, tag="r"):
+    """What one batch of one source partition means to one partition of `identity.resolved`, empty or not.
+
+    It covers source offsets `first` <= offset < `next`. `before` and `after`: the source partition's watermark before
+    and after it, UTC ms (0: none yet). `merges`: flat [loser, winner, ...], of losers that this partition owns.
+    """
+
+    source: str
+    first: int
+    next: int
+    before: int
+    after: int
+    rows: list[Row]
+    merges: list[str]
+
+
+class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
+    """A profile on its way to the one it merged into. No decision at or after `tag` may be made while it is."""
+
+    id: str
+    at: int
+    winner: str
+    profile: bytes
+
+
+class Forward(msgspec.Struct, array_like=True, gc=False, tag="f"):
+    """A row that came for a profile which had moved. Matters from `at`, its received_at, on."""
+
+    id: str
+    at: int
+    row: Row
+
+
+Message = Resolved | Move | Forward
+encode = msgspec.msgpack.Encoder().encode
+decode_message = msgspec.msgpack.Decoder(Message).decode
+
+
+def partition_of(root: str, partitions: int) -> int:
+    """The partition that owns a profile."""
+    return crc32(root.encode()) % partitions
+
+
+class Known:
+    """An identifier that this process has met: normalised, and where it led when it was last looked up.
+
+    `root` may be stale (then the owner forwards), and counts only for events received at or after `youngest`, the
+    youngest link on its path: an earlier one has to tell that link again.
+    """
+
+    __slots__ = ("leaf", "namespace", "root", "value", "youngest")
+
+    def __init__(self, namespace: str, value: str) -> None:
+        self.namespace = namespace
+        self.value = value
+        self.leaf = leaf_id(namespace, value)
+        self.root: str | None = None
+        self.youngest = 0
+
+
+class Prepared(msgspec.Struct, gc=False):
+    """One event, its identifiers known but not yet who it was. `row` has no root and no ids yet."""
+
+    row: Row
+    known: list[Known]
+
+
+class Intake:
+    """The first hop's computing: from events to rows. Holds nothing but caches."""
+
+    def __init__(self, topology: Topology, book: RuleBook) -> None:
+        self.disorder = topology.time.disorder_ms
+        self.max_ahead = topology.time.max_ahead_ms
+        self.partitions = topology.topics.resolved.partitions
+        self._normaliser = Normaliser(topology.identifiers)
+        self._devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
+        self._known: dict[tuple[str, str], Known | None] = {}
+        self._fields = {
+            kind: tuple(sorted({*FIELDS.get(kind, ()), *book.fields.get(kind, ())}))
+            for kind in {*FIELDS, *book.fields}
+        }
+
+    def prepare(self, event: Event, offset: int, high: int, produced_at: int) -> Prepared:
+        """Check and shape one event. `high`: the largest received_at read from its partition so far;
+        `produced_at`: the record's Kafka timestamp.
+
+        An event further behind `high` than the disorder counts as received at the watermark (semantics 3).
+        Raises InvalidEvent.
+        """
+        received_at = event.received_at
+        if received_at > produced_at + self.max_ahead:
+            raise InvalidEvent(
+                "received_in_future",
+                f"received_at {received_at} is more than {self.max_ahead} ms ahead of the time of producing, {produced_at}",
+            )
+        known = self._identifiers(event.identifiers)
+        if received_at < high - self.disorder:
+            received_at = high - self.disorder
+        name = event.event_id
+        for each in known:
+            name += "\0" + each.namespace + "\0" + each.value
+        body = event.body
+        data = {field: value for field in self._fields.get(event.type, ()) if (value := body.get(field)) is not None}
+        if event.type == "page_viewed" and "path" not in data and (url := body.get("url")):
+            data["path"] = _path(url)
+        row = Row(
+            offset,
+            "",
+            event.type,
+            event.occurred_at,
+            received_at,
+            event.event_id,
+            xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")),
+            [],
+            data,
+            event.trace,
+        )
+        return Prepared(row, known)
+
+    def _identifiers(self, raw: dict[str, str]) -> list[Known]:
+        cache = self._known
+        out = []
+        for pair in raw.items():
+            known = cache.get(pair)
+            if known is None:
+                if pair in cache:
+                    continue
+                value = self._normaliser.value(*pair)
+                if value is None:
+                    cache[pair] = None
+                    continue
+                normal = (pair[0], value)
+                known = cache.get(normal)
+                if known is None:
+                    if len(cache) > ROUTES_KEPT:
+                        cache.clear()
+                    known = cache[normal] = Known(*normal)
+                cache[pair] = known
+            out.append(known)
+        if len(out) != 1:
+            if not out:
+                raise InvalidEvent("no_identifier", f"nothing in {raw!r:.200} identifies a person or device")
+            rank = self._normaliser.rank
+            out.sort(key=lambda k: rank[k.namespace])
+        return out
+
+    def route(self, prepared: Prepared) -> Ask | None:
+        """Route a row by what is cached, or say what to ask the graph."""
+        known, row = prepared.known, prepared.row
+        first = known[0]
+        root = first.root
+        if root is not None and row.received_at >= first.youngest:
+            if len(known) == 1:
+                row.root = root
+                row.ids = [first.namespace, first.value]
+                return None
+            if all(k.root == root and row.received_at >= k.youngest for k in known):
+                row.root = root
+                row.ids = [x for k in known for x in (k.namespace, k.value)]
+                return None
+        ids = [x for k in known for x in (k.namespace, k.value, k.leaf)]
+        return Ask(row.offset, row.occurred_at, row.received_at, ids)
+
+    def answer(self, prepared: Prepared, answer: Answer) -> None:
+        """Route a row by what the graph said, and remember it."""
+        row = prepared.row
+        row.root = answer.root
+        row.ids = answer.ids
+        accepted = answer.ids
+        for known in prepared.known:
+            is_in = any(
+                accepted[i] == known.namespace and accepted[i + 1] == known.value for i in range(0, len(accepted), 2)
+            )
+            # A shared device belongs to whoever had it at the event's time: always asked.
+            known.root = answer.root if is_in and (answer.cacheable or known.namespace not in self._devices) else None
+            known.youngest = answer.youngest
+
+    def drop_routes(self) -> None:
+        """Forget where identifiers led: somebody else changed whose a device is, or the store fell back."""
+        self._known.clear()
+
+
+def _path(url: str) -> str:
+    _, _, rest = url.partition("://")
+    path = rest[rest.find("/") :] if "/" in rest else url if not rest else "/"
+    return path.partition("?")[0]
+
+
+def resolved_records(
+    source: str, first: int, next_offset: int, before: int, after: int, rows: list[Row], merges: list[str], partitions: int
+) -> list[bytes]:
+    """One record for every partition of `identity.resolved`, so that a batch is there whole or not at all."""
+    split: list[list[Row]] = [[] for _ in range(partitions)]
+    of: dict[str, int] = {}
+    for row in rows:
+        root = row.root
+        partition = of.get(root)
+        if partition is None:
+            partition = of[root] = crc32(root.encode()) % partitions
+        split[partition].append(row)
+    told: list[list[str]] = [[] for _ in range(partitions)]
+    for i in range(0, len(merges), 2):
+        told[partition_of(merges[i], partitions)] += merges[i : i + 2]
+    return [
+        encode(Resolved(source, first, next_offset, before, after, split[p], told[p])) for p in range(partitions)
+    ]
+
+
+def dead_letter_headers(
+    topic: str, partition: int, offset: int, stage: str, error: InvalidEvent, schema_id: int | None
+) -> list[tuple[str, bytes]]:
+    """Kafka Connect's `DeadLetterQueueReporter` names; values are strings."""
+    context: dict[str, Any] = {
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "connector.name": "pipeline",
+        "task.id": partition,
+        "stage": stage,
+        "class.name": "pipeline.flow",
+        "exception.class.name": "pipeline.errors.InvalidEvent",
+        "exception.message": str(error),
+    }
+    headers = [(f"__connect.errors.{name}", str(value).encode()) for name, value in context.items()]
+    headers.append(("pipeline.reason", error.reason.encode()))
+    if schema_id is not None:
+        headers.append(("pipeline.schema.id", str(schema_id).encode()))
+    return headers

@@ -1,0 +1,273 @@
+"""What is remembered of a person for people and conditions to read: rolling, bounded, updated at each event.
+
+Every part merges by a law that doesn't depend on order: first and last times by min and max, attributes by newest wins,
+capped lists by keeping the newest, e-mail by earliest time a status. Only the sums (`totals`, `days`, `orders`) add up;
+a merge adds them once, since each move is taken once (runtime/second_hop.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+DAY = 86_400_000
+DAYS_KEPT = 30
+TIMELINE_KEPT = 20
+PRODUCTS_KEPT = 20
+MESSAGES_KEPT = 20
+ATTRIBUTES_KEPT = 50
+RING_KEPT = 64
+LABEL_LENGTH = 64
+ENTRY = 10  # bytes of one ring entry: 4 of seconds, 6 of fingerprint
+
+# Stored as numbers: append, never reorder.
+TYPES = (
+    "page_viewed element_clicked form_submitted searched product_viewed product_added product_removed cart_viewed "
+    "cart_cleared checkout_started order_completed order_refunded asset_downloaded identified custom email_sent "
+    "email_delivered email_opened email_clicked email_bounced email_complained email_unsubscribed video_started "
+    "video_progressed video_paused video_resumed video_sought video_completed offline_purchased call_logged "
+    "store_visited"
+).split()
+CODE = {name: code for code, name in enumerate(TYPES)}
+STATUSES = ("sent", "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
+
+# Body fields that the profile reads; the first one that is there is the timeline's label.
+LABELS: dict[str, tuple[str, ...]] = {
+    "page_viewed": ("path", "title"),
+    "element_clicked": ("link_id", "text"),
+    "form_submitted": ("form_id",),
+    "searched": ("query",),
+    "product_viewed": ("product_id", "sku", "name"),
+    "product_added": ("product_id", "sku", "name"),
+    "product_removed": ("product_id", "sku", "name"),
+    "cart_viewed": ("cart_id",),
+    "cart_cleared": ("cart_id",),
+    "checkout_started": ("cart_id", "order_id"),
+    "order_completed": ("order_id", "cart_id"),
+    "order_refunded": ("order_id",),
+    "asset_downloaded": ("asset",),
+    "custom": ("name",),
+    **{f"email_{status}": ("message_id",) for status in STATUSES},
+    **{t: ("film",) for t in TYPES if t.startswith("video_")},
+    "offline_purchased": ("order_id", "location"),
+    "call_logged": ("outcome",),
+    "store_visited": ("location",),
+}
+FIELDS: dict[str, tuple[str, ...]] = {
+    **LABELS,
+    "page_viewed": ("path", "title", "engaged_ms", "absolute_ms"),
+    "order_completed": ("order_id", "cart_id", "total", "currency"),
+    "offline_purchased": ("order_id", "cart_id", "total", "currency", "location"),
+    "identified": ("traits",),
+    "email_sent": ("message_id", "campaign", "link_ids"),
+    "email_opened": ("message_id", "confidence"),
+    "email_clicked": ("message_id", "confidence", "link_id"),
+    **{
+        t: ("film", "title", "session_id", "position", "total_length", "watched_from", "watched_to")
+        for t in TYPES
+        if t.startswith("video_")
+    },
+    "video_sought": ("film", "title", "session_id", "position", "total_length", "seek_from", "seek_to"),
+}
+
+
+class About(msgspec.Struct, array_like=True, gc=False):
+    """Times in UTC ms unless said.
+
+    `totals`: type code -> events. `days`: UTC day number -> events, the last 30. `engaged_ms`, `absolute_ms`: sums over
+    page views. `orders`: currency -> [orders, revenue]. `attributes`: name -> [value, occurred_at, fingerprint].
+    `products`: product -> [views, last second]. `messages`: message id -> earliest UTC second a status, 0 unknown.
+    `timeline`: [second, fingerprint's low 32 bits, type code, label], oldest first.
+    `ring`: the newest event fingerprints, sorted 10-byte entries, against duplicates made by clients.
+    """
+
+    first_seen: int = 0
+    last_seen: int = 0
+    totals: dict[int, int] = {}
+    days: dict[int, int] = {}
+    engaged_ms: int = 0
+    absolute_ms: int = 0
+    orders: dict[str, list[float]] = {}
+    attributes: dict[str, list[Any]] = {}
+    products: dict[str, list[int]] = {}
+    messages: dict[str, list[int]] = {}
+    timeline: list[list[Any]] = []
+    ring: bytes = b""
+
+
+def seen(about: About, fingerprint: int) -> bool:
+    """Whether the ring holds this event."""
+    ring = about.ring
+    mark = (fingerprint & 0xFFFFFFFFFFFF).to_bytes(6, "big")
+    at = ring.find(mark)
+    while at >= 0:
+        if at % ENTRY == 4:
+            return True
+        at = ring.find(mark, at + 1)
+    return False
+
+
+def remember(about: About, received_at: int, fingerprint: int) -> None:
+    """Put an event into the ring."""
+    entry = (received_at // 1000 & 0xFFFFFFFF).to_bytes(4, "big") + (fingerprint & 0xFFFFFFFFFFFF).to_bytes(6, "big")
+    ring = about.ring
+    ring = ring + entry if entry >= ring[-ENTRY:] else _sorted_ring(ring + entry)
+    about.ring = ring[-RING_KEPT * ENTRY :]
+
+
+def _sorted_ring(ring: bytes) -> bytes:
+    return b"".join(sorted({ring[i : i + ENTRY] for i in range(0, len(ring), ENTRY)}))
+
+
+def update(about: About, kind: str, occurred_at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    """Count one event in. Commutes with every other event's update."""
+    code = CODE[kind]
+    if occurred_at < about.first_seen or not about.first_seen:
+        about.first_seen = occurred_at
+    if occurred_at > about.last_seen:
+        about.last_seen = occurred_at
+    totals = about.totals
+    totals[code] = totals.get(code, 0) + 1
+    days = about.days
+    day = occurred_at // DAY
+    if day in days:
+        days[day] += 1
+    else:
+        days[day] = 1
+        if len(days) > DAYS_KEPT:
+            about.days = _newest_days(days)
+    label = ""
+    for field in LABELS.get(kind, ()):
+        value = data.get(field)
+        if value:
+            label = value if len(value) <= LABEL_LENGTH else value[:LABEL_LENGTH]
+            break
+    second = occurred_at // 1000
+    timeline = about.timeline
+    entry = [second, fingerprint & 0xFFFFFFFF, code, label]
+    if not timeline or entry > timeline[-1]:
+        timeline.append(entry)
+        if len(timeline) > TIMELINE_KEPT:
+            del timeline[0]
+    elif len(timeline) < TIMELINE_KEPT or entry > timeline[0]:
+        timeline.append(entry)
+        timeline.sort()
+        del timeline[:-TIMELINE_KEPT]
+    special = _SPECIAL.get(kind)
+    if special is not None:
+        special(about, code, occurred_at, fingerprint, data)
+
+
+def _newest_days(days: dict[int, int]) -> dict[int, int]:
+    return {day: days[day] for day in sorted(days)[-DAYS_KEPT:]}
+
+
+def _page(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    about.engaged_ms += data.get("engaged_ms") or 0
+    about.absolute_ms += data.get("absolute_ms") or 0
+
+
+def _product(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    name = data.get("product_id") or data.get("sku") or data.get("name")
+    if not name:
+        return
+    products = about.products
+    had = products.get(name)
+    second = at // 1000
+    if had is None:
+        products[name] = [1, second]
+        if len(products) > PRODUCTS_KEPT:
+            del products[min(products, key=lambda p: (products[p][1], p))]
+    else:
+        had[0] += 1
+        had[1] = max(had[1], second)
+
+
+def _order(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    sums = about.orders.setdefault(data.get("currency") or "", [0, 0])
+    sums[0] += 1
+    sums[1] += data.get("total") or 0
+
+
+def _traits(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    attributes = about.attributes
+    for name, value in (data.get("traits") or {}).items():
+        new = [value, at, fingerprint]
+        had = attributes.get(name)
+        if had is None or had[1:] < new[1:]:
+            attributes[name] = new
+    if len(attributes) > ATTRIBUTES_KEPT:
+        about.attributes = _capped(attributes, ATTRIBUTES_KEPT, lambda a: (a[1], a[2]))
+
+
+def _message(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    message = data.get("message_id")
+    if not message:
+        return
+    status = STATUSES.index(TYPES[code].removeprefix("email_"))
+    if data.get("confidence") == "machine":
+        return  # a scanner is nobody: the furthest status is the person's
+    times = about.messages.setdefault(message, [0] * len(STATUSES))
+    second = at // 1000
+    if not times[status] or second < times[status]:
+        times[status] = second
+    if len(about.messages) > MESSAGES_KEPT:
+        about.messages = _capped(about.messages, MESSAGES_KEPT, max)
+
+
+_SPECIAL = {
+    "page_viewed": _page,
+    "product_viewed": _product,
+    "order_completed": _order,
+    "offline_purchased": _order,
+    "identified": _traits,
+    **{f"email_{status}": _message for status in STATUSES},
+}
+
+
+def _capped(items: dict[str, Any], keep: int, age: Any) -> dict[str, Any]:
+    if len(items) <= keep:
+        return items
+    names = sorted(items, key=lambda n: (age(items[n]), n))[-keep:]
+    return {n: items[n] for n in sorted(names)}
+
+
+def merge(a: About, b: About) -> About:
+    """Both histories as one."""
+    days = _summed(a.days, b.days)
+    products = {n: list(v) for n, v in a.products.items()}
+    for name, (views, last) in b.products.items():
+        had = products.get(name)
+        products[name] = [views, last] if had is None else [had[0] + views, max(had[1], last)]
+    messages = {m: list(t) for m, t in a.messages.items()}
+    for message, times in b.messages.items():
+        mine = messages.get(message, times)
+        messages[message] = [min(x, y) if x and y else x or y for x, y in zip(mine, times, strict=True)]
+    attributes = dict(a.attributes)
+    for name, value in b.attributes.items():
+        if name not in attributes or attributes[name][1:] < value[1:]:
+            attributes[name] = value
+    orders = {c: list(v) for c, v in a.orders.items()}
+    for currency, (number, revenue) in b.orders.items():
+        had_order = orders.get(currency, [0, 0])
+        orders[currency] = [had_order[0] + number, had_order[1] + revenue]
+    timeline = sorted([*a.timeline, *(e for e in b.timeline if e not in a.timeline)])
+    return About(
+        first_seen=min(a.first_seen, b.first_seen) if a.first_seen and b.first_seen else a.first_seen or b.first_seen,
+        last_seen=max(a.last_seen, b.last_seen),
+        totals=_summed(a.totals, b.totals),
+        days=_newest_days(days),
+        engaged_ms=a.engaged_ms + b.engaged_ms,
+        absolute_ms=a.absolute_ms + b.absolute_ms,
+        orders=orders,
+        attributes=_capped(attributes, ATTRIBUTES_KEPT, lambda v: (v[1], v[2])),
+        products=_capped(products, PRODUCTS_KEPT, lambda v: v[1]),
+        messages=_capped(messages, MESSAGES_KEPT, max),
+        timeline=timeline[-TIMELINE_KEPT:],
+        ring=_sorted_ring(a.ring + b.ring)[-RING_KEPT * ENTRY :],
+    )
+
+
+def _summed(a: dict[int, int], b: dict[int, int]) -> dict[int, int]:
+    return {k: a.get(k, 0) + b.get(k, 0) for k in sorted({*a, *b})}

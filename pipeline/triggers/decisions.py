@@ -1,0 +1,81 @@
+"""Decisions: what a rule concluded, and how it is named."""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
+    """One outcome of a rule for one person. Times in UTC ms.
+
+    `outcome`: fired, cancelled, suppressed or retracted. `occurred_at` is the cause's. `correlation_key` None: the
+    instance of events without a key. `trace`: the cause's W3C traceparent.
+    """
+
+    id: str
+    outcome: str
+    reason: str
+    rule: str
+    rule_version: int
+    profile_id: str
+    identifiers: dict[str, list[str]]
+    correlation_key: str | None
+    cause_event_id: str
+    occurred_at: int
+    due_at: int
+    decided_at: int
+    payload: dict[str, Any]
+    ended_by: str | None = None
+    retracts: str | None = None
+    late_event_id: str | None = None
+    trace: str | None = None
+
+
+def _name(*parts: object) -> str:
+    digest = blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=15).digest()
+    return b32encode(digest).decode().lower()
+
+
+def decision_id(rule: str, version: int, key: str, cause_event_id: str, cause_fingerprint: int) -> str:
+    """From the cause alone, so that a replay gives the same: rule, version, key, event id and its identifiers."""
+    return _name(rule, version, key, cause_event_id, cause_fingerprint)
+
+
+def retraction_id(trigger_id: str) -> str:
+    """From the trigger's id."""
+    return _name("retracted", trigger_id)
+
+
+def rfc3339(ms: int) -> str:
+    """`2026-11-22T19:00:00.000Z`."""
+    return (EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+
+
+def public(decision: Decision) -> dict[str, Any]:
+    """A decision as people and other programs read it: one line of `pipeline replay`."""
+    line: dict[str, Any] = {
+        "id": decision.id,
+        "outcome": decision.outcome,
+        "reason": decision.reason,
+        "rule": decision.rule,
+        "rule_version": decision.rule_version,
+        "profile_id": decision.profile_id,
+        "identifiers": {ns: sorted(values) for ns, values in sorted(decision.identifiers.items())},
+        "correlation_key": decision.correlation_key,
+        "cause_event_id": decision.cause_event_id,
+        "occurred_at": rfc3339(decision.occurred_at),
+        "due_at": rfc3339(decision.due_at),
+        "decided_at": rfc3339(decision.decided_at),
+        "payload": decision.payload,
+    }
+    for name in ("ended_by", "retracts", "late_event_id"):
+        if (value := getattr(decision, name)) is not None:
+            line[name] = value
+    return line

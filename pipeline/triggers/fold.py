@@ -1,0 +1,401 @@
+"""One fold a person: facts in order of receipt, due times interleaved (semantics 2 to 6, 21).
+
+A `Person` is a set of identifiers known, at the moment that the fold has reached, to be one. A profile usually holds
+one person; it holds several for as long as a tie that has been read takes effect only later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from pipeline.triggers import films, waits
+from pipeline.triggers.decisions import Decision, decision_id, retraction_id
+from pipeline.triggers.films import Film, Session
+from pipeline.triggers.rules import Compiled, Move, RuleBook
+from pipeline.triggers.rules import End as EndRule
+from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
+
+FILMS_KEPT = 200
+IDLE_KEYS_KEPT = 100
+SHARED = ""  # the correlation key of events without one
+
+
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """One event on its way from the first hop to the second, and in a profile's buffer.
+
+    `root`: profile id it was routed to. `offset`: in its source partition. `fingerprint`: 64 bits of event id and
+    identifiers. `ids`: accepted identifiers, flat [namespace, value, ...], the person's strongest first.
+    """
+
+    offset: int
+    root: str
+    type: str
+    occurred_at: int
+    received_at: int
+    event_id: str
+    fingerprint: int
+    ids: list[str]
+    data: dict[str, Any]
+    trace: str | None = None
+
+    @property
+    def order(self) -> tuple[int, int, str, int]:
+        """Order of knowledge."""
+        return (self.received_at, self.occurred_at, self.event_id, self.fingerprint)
+
+
+class RuleState(msgspec.Struct, array_like=True, gc=False):
+    """One rule of one person. `everyone`: ends that apply to every key."""
+
+    keys: dict[str, Key] = {}
+    everyone: list[End] = []
+
+
+class Person(msgspec.Struct, array_like=True, gc=False):
+    """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None."""
+
+    ids: dict[str, list[str]]
+    rules: dict[str, RuleState] = {}
+    films: dict[str, Film] = {}
+    sessions: dict[str, Session] = {}
+    due: int | None = None
+
+    def has(self, namespace: str, value: str) -> bool:
+        values = self.ids.get(namespace)
+        return values is not None and value in values
+
+
+def person_of(book: RuleBook, persons: list[Person], ids: list[str]) -> tuple[Person, list[list[str]]]:
+    """The person an event belongs to, after its tie: persons that it ties become one, in place.
+
+    A tie that would put two values of a unique namespace together is left out; the refused identifiers come back as
+    [namespace, value].
+    """
+    refused: list[list[str]] = []
+    anchor: Person | None = None
+    for i in range(0, len(ids), 2):
+        namespace, value = ids[i], ids[i + 1]
+        found = next((p for p in persons if p.has(namespace, value)), None)
+        if anchor is None:
+            if found is None:
+                found = Person({namespace: [value]})
+                persons.append(found)
+            anchor = found
+        elif found is None:
+            if namespace in book.unique and anchor.ids.get(namespace):
+                refused.append([namespace, value])
+            else:
+                _add(anchor.ids, namespace, value)
+        elif found is not anchor:
+            if any(p.ids.get(u) and anchor.ids.get(u) for p in (found,) for u in book.unique):
+                refused.append([namespace, value])
+            else:
+                persons.remove(found)
+                _join(book, anchor, found)
+    assert anchor is not None, "an event without identifiers is a dead letter"
+    return anchor, refused
+
+
+def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
+    """Put a person that was moved here beside the others; one that holds the same identifier is the same person."""
+    for person in list(persons):
+        if any(person.has(ns, value) for ns, values in other.ids.items() for value in values):
+            persons.remove(person)
+            _join(book, other, person)
+    persons.append(other)
+
+
+def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
+    values = ids.setdefault(namespace, [])
+    if value not in values:
+        values.append(value)
+        values.sort()
+
+
+def _join(book: RuleBook, person: Person, other: Person) -> None:
+    """Two persons turn out to be one. A plain union of open state; it decides nothing."""
+    for namespace, values in other.ids.items():
+        for value in values:
+            _add(person.ids, namespace, value)
+    for name, theirs in other.rules.items():
+        rule = book.rules.get(name)
+        mine = person.rules.get(name)
+        if rule is None or mine is None:
+            person.rules[name] = theirs
+            continue
+        mine.everyone = sorted({(*e.order, e.reason): e for e in [*mine.everyone, *theirs.everyone]}.values(), key=_order)
+        for key, state in theirs.keys.items():
+            had = mine.keys.get(key)
+            mine.keys[key] = state if had is None else waits.merge(rule, had, state)
+    for name, film in other.films.items():
+        had_film = person.films.get(name)
+        person.films[name] = film if had_film is None else films.merge_film(had_film, film)
+    for sid, session in other.sessions.items():
+        had_session = person.sessions.get(sid)
+        if had_session is None or (had_session.at, had_session.film) < (session.at, session.film):
+            person.sessions[sid] = session
+    for name, state in person.rules.items():
+        if (rule := book.rules.get(name)) is not None:
+            for key in state.keys.values():
+                key.due = waits.next_due(rule, key, state.everyone)
+    _refresh(person)
+
+
+def _order(end: End) -> waits.Order:
+    return end.order
+
+
+def _refresh(person: Person) -> None:
+    person.due = min(
+        (key.due for state in person.rules.values() for key in state.keys.values() if key.due is not None), default=None
+    )
+
+
+def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
+    """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
+    if row.received_at - row.occurred_at > book.max_age:
+        return []  # too old to start, move or end anything: it only informs (semantics 6)
+    out: list[Decision] = []
+    film = None
+    if book.films and row.type.startswith("video_"):
+        film = films.watch(person.films, person.sessions, row.type, row.occurred_at, row.data)
+        if len(person.films) > FILMS_KEPT:
+            del person.films[min(person.films, key=lambda f: (person.films[f].last, f))]
+    touched = False
+    for end in book.ends.get(row.type, ()):
+        if end.where is None or end.where(row.data):
+            out += _end(book, person, row, end)
+            touched = True
+    for move in book.moves.get(row.type, ()):
+        if move.where is None or move.where(row.data):
+            _move(book, person, row, move, film)
+            touched = True
+    if touched:
+        _refresh(person)
+    return out
+
+
+def _state(person: Person, rule: Compiled) -> RuleState:
+    state = person.rules.get(rule.name)
+    if state is None:
+        state = person.rules[rule.name] = RuleState()
+    return state
+
+
+def _key(row: Row, field: str | None) -> str | None:
+    value = row.data.get(field) if field else None
+    return None if value is None or value == "" else str(value)
+
+
+def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | None) -> None:
+    rule = move.rule
+    name = _key(row, rule.per)
+    if name is None:
+        if not rule.shared:
+            return
+        name = SHARED
+    if rule.share is not None:
+        total = row.data.get("total_length")
+        if film is None or not total or films.seconds(film) < rule.share * total:
+            return
+    state = _state(person, rule)
+    key = state.keys.get(name)
+    if key is None:
+        key = state.keys[name] = Key()
+    waits.forget(key, row.received_at - book.max_age)
+    told = None
+    if rule.once:
+        told = {f: row.data[f] for f in ("campaign",) if f in row.data} or None
+    fact = Fact(
+        row.occurred_at, row.received_at, row.event_id, move.role, row.fingerprint, _change(rule, row), row.trace, told
+    )
+    waits.add_fact(rule, key, fact)
+    key.due = waits.next_due(rule, key, state.everyone)
+    if len(state.keys) > IDLE_KEYS_KEPT:
+        _tidy(book, state, row.received_at)
+
+
+def _change(rule: Compiled, row: Row) -> list[Any] | None:
+    """What a cart event does to the lines: a line is a product id, else sku, else name, else the nameless one."""
+    if not rule.cart or row.type not in ("product_added", "product_removed"):
+        return None
+    data = row.data
+    product = data.get("product_id") or data.get("sku") or data.get("name") or ""
+    sign = 1 if row.type == "product_added" else -1
+    return [sign, product, data.get("quantity"), data.get("price"), data.get("currency")]
+
+
+def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule) -> list[Decision]:
+    rule = rule_end.rule
+    end = End(row.occurred_at, row.received_at, row.event_id, rule_end.reason, rule_end.before_start)
+    name = _key(row, rule_end.match)
+    if rule_end.match is not None and name is None and not rule_end.without_key_all:
+        return []
+    state = _state(person, rule)
+    horizon = row.received_at - book.max_age
+    if name is not None:
+        key = state.keys.get(name)
+        if key is None:
+            key = state.keys[name] = Key()
+        waits.forget(key, horizon)
+        key.ends.append(end)
+        key.ends.sort(key=_order)
+        keys = [(name, key)]
+    else:
+        _forget_everyone(state, horizon)
+        state.everyone.append(end)
+        state.everyone.sort(key=_order)
+        keys = list(state.keys.items())
+    out = []
+    for name, key in keys:
+        if rule.cart:
+            waits.clear_late(key, end)
+        fired = waits.retracts(key, end)
+        if fired is not None:
+            out.append(_retraction(rule, person, name, fired, end))
+        key.due = waits.next_due(rule, key, state.everyone)
+    return out
+
+
+def _forget_everyone(state: RuleState, horizon: int) -> None:
+    """Ends older than `horizon` go, unless an open wait may still need them; what they did to lines stays."""
+    first = min((k.facts[0].occurred_at for k in state.keys.values() if k.facts), default=horizon)
+    old = [e for e in state.everyone if e.occurred_at < min(first, horizon)]
+    if not old:
+        return
+    kept = [e for e in state.everyone if e.occurred_at >= min(first, horizon)]
+    earliest = next((e for e in state.everyone if e.before_start), None)
+    if earliest is not None and earliest not in kept:
+        kept.insert(0, earliest)
+    for key in state.keys.values():
+        for end in old:
+            if key.lines and end.order > key.closed:
+                key.lines = {p: line for p, line in key.lines.items() if line.added > end.occurred_at}
+    state.everyone = kept
+
+
+def _tidy(book: RuleBook, state: RuleState, now: int) -> None:
+    """Bound the keys of one rule: drop what can't matter any more, then the carts that were quiet longest."""
+    horizon = now - book.max_age
+    for name in [n for n, k in state.keys.items() if waits.forget(k, horizon)]:
+        del state.keys[name]
+    idle = [n for n, k in state.keys.items() if not k.facts and k.decided is None and k.closed[0] < horizon]
+    for name in sorted(idle, key=lambda n: (state.keys[n].closed, n))[: max(0, len(state.keys) - IDLE_KEYS_KEPT)]:
+        del state.keys[name]
+
+
+def decide(book: RuleBook, person: Person, clock: int) -> Iterator[Decision]:
+    """All decisions of a person that are due at or before `clock`, the moment that the fold has reached."""
+    while person.due is not None and person.due <= clock:
+        _, name, key_name = min(
+            (key.due, rule_name, key_name)
+            for rule_name, state in person.rules.items()
+            for key_name, key in state.keys.items()
+            if key.due is not None
+        )
+        rule = book.rules.get(name)
+        state = person.rules[name]
+        key = state.keys[key_name]
+        if rule is None:  # the rule is no longer in the topology: its waits end silently
+            del person.rules[name]
+        else:
+            found, emptyings = waits.walk(rule, key, state.everyone)
+            wait = found[0]
+            outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
+            if wait.end is None and waits.overtaken(rule, key, state.everyone, wait, emptyings):
+                outcome, reason = "suppressed", "overtaken"
+            decision = _decision(book, rule, person, key_name, wait, outcome, reason, clock)
+            waits.close(rule, key, wait)
+            if outcome == "fired":
+                cause = wait.cause
+                key.fired.append(Fired(decision.id, cause.event_id, cause.occurred_at, wait.due, wait.last_start))
+            key.due = waits.next_due(rule, key, state.everyone)
+            yield decision
+        _refresh(person)
+
+
+def _decision(
+    book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int
+) -> Decision:
+    cause = wait.cause
+    return Decision(
+        id=decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint),
+        outcome=outcome,
+        reason=reason,
+        rule=rule.name,
+        rule_version=rule.version,
+        profile_id="",
+        identifiers={ns: list(values) for ns, values in person.ids.items()},
+        correlation_key=key if key != SHARED else None,
+        cause_event_id=cause.event_id,
+        occurred_at=cause.occurred_at,
+        due_at=wait.due,
+        decided_at=max(clock, wait.due + rule.lateness),
+        payload=_payload(rule, person, key, wait),
+        ended_by=wait.end[2] if wait.end is not None else None,
+        trace=cause.trace,
+    )
+
+
+def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:
+    payload: dict[str, Any] = {}
+    if "cart" in rule.payload:
+        payload.update(cart_payload(key, wait.lines))
+    if "message" in rule.payload:
+        payload.update(message_id=key, campaign=(wait.cause.told or {}).get("campaign"))
+    if "film" in rule.payload:
+        film = person.films.get(key, Film())
+        payload.update(film=key, title=film.title, seconds_watched=films.seconds(film), total_length=film.length)
+    return payload
+
+
+def cart_payload(key: str, lines: dict[str, waits.Line]) -> dict[str, Any]:
+    """A cart as consumers read it. Totals are None where a price is unknown or currencies differ."""
+    out = []
+    for product, line in sorted(lines.items()):
+        total = None if line.price is None else round(line.price * line.quantity, 2)
+        out.append(
+            {
+                "product": product or None,
+                "quantity": _plain(line.quantity),
+                "price": line.price,
+                "currency": line.currency,
+                "total": total,
+            }
+        )
+    currencies = {line.currency for line in lines.values()}
+    totals = [entry["total"] for entry in out]
+    known = bool(out) and len(currencies) == 1 and None not in totals
+    return {
+        "cart_id": key or None,
+        "lines": out,
+        "currency": next(iter(currencies)) if len(currencies) == 1 else None,
+        "total": round(sum(totals), 2) if known else None,
+    }
+
+
+def _plain(number: float) -> float:
+    return int(number) if number == int(number) else number
+
+
+def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
+    return Decision(
+        id=retraction_id(fired.id),
+        outcome="retracted",
+        reason=end.reason,
+        rule=rule.name,
+        rule_version=rule.version,
+        profile_id="",
+        identifiers={ns: list(values) for ns, values in person.ids.items()},
+        correlation_key=key if key != SHARED else None,
+        cause_event_id=fired.cause_event_id,
+        occurred_at=fired.occurred_at,
+        due_at=fired.due,
+        decided_at=end.received_at,
+        payload={},
+        retracts=fired.id,
+        late_event_id=end.event_id,
+    )

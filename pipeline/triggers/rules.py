@@ -1,0 +1,98 @@
+"""Rules compiled: which event types concern which rule, so that a thousand rules don't cost a thousand checks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeline.topology.model import Rule, Topology
+from pipeline.triggers.conditions import Condition, compile_where
+
+START, RESTART, CONTENTS = 1, 2, 0
+CART_TYPES = ("product_added", "product_removed")
+# What rules and the profile read of a body beside the fields that a topology names itself.
+BUILT_IN_FIELDS = {
+    "product_added": ("cart_id", "product_id", "sku", "name", "quantity", "price", "currency"),
+    "product_removed": ("cart_id", "product_id", "sku", "name", "quantity"),
+}
+
+
+class Move(NamedTuple):
+    """This event may start or move a wait of `rule`, or (CONTENTS) only changes a cart's lines."""
+
+    rule: Compiled
+    role: int
+    where: Condition | None
+
+
+class End(NamedTuple):
+    """This event may end waits of `rule`: those whose key is the body's `match`, or all of the person."""
+
+    rule: Compiled
+    reason: str
+    where: Condition | None
+    match: str | None
+    without_key_all: bool
+    before_start: bool
+
+
+class Compiled:
+    """A rule with what the fold needs at hand. Durations in ms."""
+
+    def __init__(self, rule: Rule, lateness_ms: int) -> None:
+        self.name = rule.name
+        self.version = rule.version
+        self.after = rule.after_ms
+        self.lateness = lateness_ms
+        self.per = rule.per
+        self.shared = rule.without_key == "shared" or rule.per is None
+        self.once = rule.once
+        self.forget = rule.forget_ms
+        self.share = rule.watched_share
+        self.emptied = rule.until_cart_empty
+        self.cart = rule.until_cart_empty is not None or "cart" in rule.payload
+        self.payload = rule.payload
+
+
+class RuleBook:
+    """All rules of a topology. `moves`/`ends`: event type -> what it may do. `fields`: event type -> body fields read.
+
+    `concerned`: the event types that the fold must see.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self.lateness = topology.time.lateness_ms
+        self.max_age = topology.time.max_age_ms
+        self.retention = topology.profile_retention_ms
+        self.unique = tuple(n.name for n in topology.identifiers.namespaces if n.unique)
+        self.moves: dict[str, list[Move]] = {}
+        self.ends: dict[str, list[End]] = {}
+        self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}
+        self.rules = {rule.name: Compiled(rule, self.lateness) for rule in topology.rules}
+        for rule in topology.rules:
+            self._index(rule, self.rules[rule.name])
+        self.films = any(rule.share is not None for rule in self.rules.values())
+        self.concerned = frozenset(self.moves) | frozenset(self.ends)
+
+    def _index(self, rule: Rule, compiled: Compiled) -> None:
+        for role, selector in ((START, rule.start), (RESTART, rule.restart)):
+            if selector is None:
+                continue
+            where = compile_where(selector.where)
+            for event in selector.events:
+                self.moves.setdefault(event, []).append(Move(compiled, role, where))
+                self._reads(event, selector.where, rule.per)
+        if compiled.cart:
+            moved = {*rule.start.events, *(rule.restart.events if rule.restart else ())}
+            for event in CART_TYPES:
+                if event not in moved:
+                    self.moves.setdefault(event, []).append(Move(compiled, CONTENTS, None))
+                    self._reads(event, {}, rule.per)
+        for cancel in rule.cancel:
+            where = compile_where(cancel.select.where)
+            for event in cancel.select.events:
+                end = End(compiled, cancel.reason, where, cancel.match, cancel.without_key == "all", cancel.before_start)
+                self.ends.setdefault(event, []).append(end)
+                self._reads(event, cancel.select.where, cancel.match)
+
+    def _reads(self, event: str, where: dict[str, object], key: str | None) -> None:
+        self.fields.setdefault(event, set()).update(where, (key,) if key else ())

@@ -1,0 +1,319 @@
+"""One rule's waits for one correlation key, worked out by event time from what is known so far (semantics 2 to 14).
+
+A key keeps the facts that no decision has closed yet. `walk` lays them out by event time and finds the waits that they
+make; only the first of them can be decided next. A decision closes the key up to the wait's end; what occurred up to
+there and comes later is late.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.triggers.rules import RESTART, START, Compiled
+
+Order = tuple[int, int, str]
+NEVER: Order = (-1, -1, "")
+LAST = "\U0010ffff"
+
+
+class Line(msgspec.Struct, array_like=True, gc=False):
+    """One product in a cart. `added`: when it was last added (UTC ms)."""
+
+    quantity: float
+    price: float | None
+    currency: str | None
+    added: int
+
+
+class Fact(msgspec.Struct, array_like=True, gc=False):
+    """What one event means to one key. `role`: START, RESTART or CONTENTS.
+
+    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None.
+    """
+
+    occurred_at: int
+    received_at: int
+    event_id: str
+    role: int
+    fingerprint: int
+    change: list[Any] | None = None
+    trace: str | None = None
+    told: dict[str, Any] | None = None
+
+    @property
+    def order(self) -> Order:
+        return (self.occurred_at, self.received_at, self.event_id)
+
+
+class End(msgspec.Struct, array_like=True, gc=False):
+    """An event that ends waits."""
+
+    occurred_at: int
+    received_at: int
+    event_id: str
+    reason: str
+    before_start: bool = False
+
+    @property
+    def order(self) -> Order:
+        return (self.occurred_at, self.received_at, self.event_id)
+
+
+class Fired(msgspec.Struct, array_like=True, gc=False):
+    """A trigger that may still be retracted. `last_start`: occurred_at, received_at, event id of its last start."""
+
+    id: str
+    cause_event_id: str
+    occurred_at: int
+    due: int
+    last_start: Order
+
+
+class Key(msgspec.Struct, array_like=True, gc=False):
+    """All that one rule remembers of one correlation key.
+
+    `closed`: no wait may begin or move at or before it. `lines`: a cart's contents there. `due`: the event-time moment
+    at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
+    `decided`: for a rule that starts once, the due time of the wait that was decided.
+    """
+
+    closed: Order = NEVER
+    facts: list[Fact] = []
+    ends: list[End] = []
+    lines: dict[str, Line] = {}
+    fired: list[Fired] = []
+    due: int | None = None
+    decided: int | None = None
+
+
+class Wait(msgspec.Struct, gc=False):
+    """One wait as `walk` finds it. `end` None: it runs out at `due`.
+
+    `lines`: the cart as the wait ends; `left`: what is in it right after.
+    """
+
+    cause: Fact
+    last_start: Order
+    due: int
+    end: Order | None = None
+    reason: str = "due"
+    lines: dict[str, Line] = {}
+    left: dict[str, Line] = {}
+
+
+class Step(NamedTuple):
+    """Something on the way of `walk`, in event-time order."""
+
+    order: Order
+    fact: Fact | None
+    end: End | None
+
+
+def change_lines(lines: dict[str, Line], change: list[Any], at: int) -> bool:
+    """Apply one addition or removal in place; True if a removal really took something out (semantics 13)."""
+    sign, product, quantity, price, currency = change
+    line = lines.get(product)
+    if sign > 0:
+        quantity = 1 if quantity is None else quantity
+        if quantity <= 0:
+            return False
+        if line is None:
+            lines[product] = Line(quantity, price, currency, at)
+        else:
+            lines[product] = Line(
+                line.quantity + quantity,
+                line.price if price is None else price,
+                line.currency if currency is None else currency,
+                max(at, line.added),
+            )
+        return False
+    if line is None or (quantity is not None and quantity <= 0):
+        return False
+    if quantity is None or quantity >= line.quantity:
+        del lines[product]
+    else:
+        lines[product] = Line(line.quantity - quantity, line.price, line.currency, line.added)
+    return True
+
+
+def _steps(key: Key, everyone: Iterable[End]) -> list[Step]:
+    steps = [Step(f.order, f, None) for f in key.facts]
+    steps += [Step(e.order, None, e) for e in key.ends]
+    steps += [Step(e.order, None, e) for e in everyone]
+    if len(steps) > 1:
+        steps.sort(key=lambda s: s.order)
+    return steps
+
+
+def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], list[Order]]:
+    """The undecided waits of a key, and where a removal emptied its cart, in event-time order.
+
+    `everyone`: ends that apply to every key of the person.
+    """
+    if rule.once:
+        return _walk_once(rule, key, everyone), []
+    lines = dict(key.lines)
+    waits: list[Wait] = []
+    emptyings: list[Order] = []
+    wait: Wait | None = None
+    for order, fact, end in _steps(key, everyone):
+        at = order[0]
+        if wait is not None and at > wait.due:  # it ran out: nothing later touches it
+            wait.lines = wait.left = dict(lines)
+            wait = None
+        before = lines
+        ended = None
+        if end is not None:
+            ended = end.reason
+            if wait is not None or order > key.closed:
+                lines = {p: line for p, line in lines.items() if line.added > at}
+        else:
+            assert fact is not None
+            if fact.change is not None:
+                lines = dict(lines)
+                if change_lines(lines, fact.change, at) and not lines and rule.emptied:
+                    ended = rule.emptied
+                    emptyings.append(order)
+        if ended is not None:
+            if wait is not None:
+                wait.end, wait.reason, wait.lines, wait.left = order, ended, before, lines
+                wait = None
+        elif fact is not None and fact.role == START:
+            if wait is None:
+                wait = Wait(fact, order, at + rule.after)
+                waits.append(wait)
+            else:
+                wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
+        elif fact is not None and fact.role == RESTART and wait is not None:
+            wait.cause, wait.due = fact, at + rule.after
+    if wait is not None:
+        wait.lines = wait.left = lines
+    return waits, emptyings
+
+
+def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
+    """A key that starts once has at most one fact: its start."""
+    if not key.facts:
+        return []
+    start = key.facts[0]
+    wait = Wait(start, start.order, start.occurred_at + rule.after)
+    for order, _, end in _steps(key, everyone):
+        if end is not None and (end.before_start or order > start.order) and order[0] <= wait.due:
+            wait.end, wait.reason = order, end.reason
+            break
+    return [wait]
+
+
+def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyings: list[Order]) -> bool:
+    """Nobody is reminded of what they have just done: a start or end after the due time, received up to D + L."""
+    later: list[Order] = [f.order for f in key.facts if f.role == START]
+    later += [e.order for e in key.ends]
+    later += [e.order for e in everyone]
+    later += emptyings
+    return any(o[0] > wait.due and o[1] <= wait.due + rule.lateness for o in later)
+
+
+def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
+    """The event-time moment at which the key's first undecided wait is decided."""
+    if not key.facts:
+        return None
+    if len(key.facts) == 1 and not key.ends and not everyone:  # nearly always
+        fact = key.facts[0]
+        return fact.occurred_at + rule.after + rule.lateness if fact.role == START else None
+    waits, _ = walk(rule, key, everyone)
+    return waits[0].due + rule.lateness if waits else None
+
+
+def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
+    """Take a fact in that has just become known. The caller works `due` out anew."""
+    if rule.once:
+        if key.decided is not None and rule.forget is not None and fact.received_at > key.decided + rule.forget:
+            key.decided = None
+            key.closed = NEVER
+        if fact.role == START and key.decided is None and not key.facts:
+            key.facts.append(fact)
+        return
+    if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
+        if fact.change is not None:
+            change_lines(key.lines, fact.change, fact.occurred_at)
+        return
+    if not key.facts or fact.order >= key.facts[-1].order:
+        key.facts.append(fact)
+    else:
+        insort(key.facts, fact, key=lambda f: f.order)
+
+
+def retracts(key: Key, end: End) -> Fired | None:
+    """The trigger of this key that would not have fired, had this been known; it is then forgotten."""
+    for i, fired in enumerate(key.fired):
+        if end.occurred_at <= fired.due and (end.before_start or end.order > tuple(fired.last_start)):
+            return key.fired.pop(i)
+    return None
+
+
+def clear_late(key: Key, end: End) -> None:
+    """A late order or clear: what was added up to it is gone from the contents from then on."""
+    if key.lines and end.occurred_at <= key.closed[0]:
+        key.lines = {p: line for p, line in key.lines.items() if line.added > end.occurred_at}
+
+
+def close(rule: Compiled, key: Key, wait: Wait) -> None:
+    """The wait is decided: forget what it was made of."""
+    end = wait.end if wait.end is not None else (wait.due, LAST_RECEIVED, LAST)
+    if rule.once:
+        key.facts = []
+        key.decided = wait.due
+        key.closed = max(key.closed, end)
+        return
+    key.facts = [f for f in key.facts if f.order > end]
+    key.lines = wait.left
+    key.closed = max(key.closed, end)
+
+
+LAST_RECEIVED = 1 << 62
+
+
+def merge(rule: Compiled, a: Key, b: Key) -> Key:
+    """Two persons turn out to be one: from now on their open waits of this key are one (semantics 21)."""
+    lines = {p: Line(x.quantity, x.price, x.currency, x.added) for p, x in a.lines.items()}
+    for product, x in b.lines.items():
+        mine = lines.get(product)
+        if mine is None:
+            lines[product] = x
+        else:
+            newer = max((mine, x), key=lambda v: (v.added, v.price or 0, v.currency or ""))
+            lines[product] = Line(mine.quantity + x.quantity, newer.price, newer.currency, newer.added)
+    decided = max((d for d in (a.decided, b.decided) if d is not None), default=None)
+    facts = _union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
+    if rule.once:
+        # The decided one absorbs the open one; of two open ones the first received stays.
+        facts = [] if decided is not None else sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
+    return Key(
+        closed=max(tuple(a.closed), tuple(b.closed)),
+        facts=facts,
+        ends=_union(a.ends, b.ends, lambda e: (e.order, e.reason)),
+        lines=lines,
+        fired=_union(a.fired, b.fired, lambda f: (f.due, f.id)),
+        decided=decided,
+    )
+
+
+def _union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
+    if not a or not b:
+        return list(a or b)
+    return [x for _, x in sorted({order(x): x for x in [*a, *b]}.items())]
+
+
+def forget(key: Key, horizon: int) -> bool:
+    """Drop what nothing can refer to any more (older than `horizon`, UTC ms); True if the key itself may go."""
+    first = key.facts[0].occurred_at if key.facts else horizon
+    keep_from = min(horizon, first)
+    if key.ends:
+        key.ends = [e for e in key.ends if e.occurred_at >= keep_from or e.before_start]
+    if key.fired:
+        key.fired = [f for f in key.fired if f.due >= horizon]
+    return not (key.facts or key.ends or key.fired or key.lines or key.decided is not None or key.closed[0] >= horizon)
