@@ -1,0 +1,79 @@
+# `make` alone tells what there is. Every target makes what it needs first; Python 3.11 or newer and make are all
+# that `make demo` asks of a machine. `make test` and below also install redis-server, Java and Apache Kafka's jars.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NICE := nice -n 5
+
+# What a target hands on: `make test ARGS="-k carts"`, `make chaos ARGS="--faults 40"`.
+ARGS ?=
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/.demo ## A small simulated shop through the real worker, on your terminal, in under a minute
+	@$(BIN)/pipeline demo $(ARGS)
+
+.PHONY: test
+test: .venv/.dev servers lint ## Everything: linters, types, then all tests on a real Kafka and a real Redis
+	@echo "── tests: unit and property"
+	PIPELINE_TESTS_STRICT=1 $(BIN)/python -m pytest -q tests/unit tests/property $(ARGS)
+	echo "── tests: on a real Kafka and a real Redis"
+	PIPELINE_TESTS_STRICT=1 $(BIN)/python -m pytest -q tests/contract tests/flow tests/simulation tests/chaos $(ARGS)
+
+.PHONY: lint
+lint: .venv/.dev ## ruff, formatting, mypy, and the directions of imports
+	@echo "── ruff";         $(BIN)/ruff check .
+	echo "── ruff format";   $(BIN)/ruff format --check .
+	echo "── mypy";          $(BIN)/mypy
+	echo "── lint-imports";  $(BIN)/lint-imports
+
+.PHONY: chaos
+chaos: .venv/.dev servers ## The long crash tests: kills, freezes and roll-backs on a real Kafka and a real Redis
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+.PHONY: bench
+bench: .venv/.dev servers ## CPU and memory an event, ours and the peers', into benchmarks/out/results.json
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: servers
+servers: # Java, redis-server and Kafka's jars, where they are missing
+	@$(PYTHON) tests/install_servers.py
+
+.PHONY: lock
+lock: # Pin anew, within the bounds of pyproject.toml (for maintainers; needs uv)
+	@compile() { uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url "$$@" pyproject.toml; }
+	compile --extra build -o requirements.lock
+	compile --extra build --extra dev --extra bench -o requirements-dev.lock
+
+.PHONY: clean
+clean: # Forget the environment, the servers and every cache
+	rm -rf .venv .servers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The environment. `.demo`: what a worker needs; `.dev`: what the checks need on top. The checkout itself is installed
+# editable, without a look at any index: what builds it is in the lock.
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, " + sys.executable + " is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python requirements.lock pyproject.toml
+	@echo "── installing what requirements.lock pins (half a minute, once)"
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-build-isolation --no-deps -e .
+	touch $@
+
+.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml
+	@echo "── installing what requirements-dev.lock pins (a minute, once)"
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-build-isolation --no-deps -e .
+	touch .venv/.demo $@

@@ -1,0 +1,74 @@
+"""Bring what tests/servers.py starts: Java, redis-server, and Apache Kafka's jars in .servers/kafka.
+
+    python3 tests/install_servers.py
+
+Standard library only, since it may run first. Does nothing where everything is there; says each command it runs.
+Programs come from apt (with sudo when not root), jars from Maven Central as tests/broker/pom.xml pins them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+JARS = ROOT / ".servers" / "kafka"
+POM = ROOT / "tests" / "broker" / "pom.xml"
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+# Program -> Debian package.
+PROGRAMS = {"redis-server": "redis-server", "java": "openjdk-17-jre-headless"}
+TRIES = 4
+
+
+def main() -> None:
+    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    jars_stand = (JARS / "complete").exists() and (JARS / "complete").read_text() == POM.read_text()
+    if not jars_stand and shutil.which("mvn") is None:
+        missing.append("maven")
+    if missing:
+        install(missing)
+    if not jars_stand:
+        bring_jars()
+
+
+def install(packages: Sequence[str]) -> None:
+    """apt-get install, without starting the services that a package brings."""
+    if shutil.which("apt-get") is None:
+        raise SystemExit(f"install {', '.join(packages)} by hand: this script knows apt-get only")
+    root = os.geteuid() == 0
+    if not root and shutil.which("sudo") is None:
+        raise SystemExit(f"not root and no sudo: install {', '.join(packages)} by hand")
+    # A package's Redis on port 6379 is nobody's wish here: RUNLEVEL=1 tells invoke-rc.d to start nothing.
+    prefix = [*([] if root else ["sudo"]), "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
+    retry([*prefix, "apt-get", "-q", "update"])
+    retry([*prefix, "apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages])
+
+
+def bring_jars() -> None:
+    """Copy the broker's jars; `complete` is written last, so that a broken copy is never taken for a whole one."""
+    shutil.rmtree(JARS, ignore_errors=True)
+    retry(["mvn", "-B", "-q", "-f", str(POM), COPY, f"-DoutputDirectory={JARS}", "-DincludeScope=runtime"])
+    (JARS / "complete").write_text(POM.read_text())
+
+
+def retry(command: Sequence[str]) -> None:
+    """Run, and run again after 5, 10, 20 s: networks have bad minutes."""
+    for tries in range(1, TRIES + 1):
+        print("+", *command, flush=True)
+        if subprocess.run(command).returncode == 0:
+            return
+        if tries < TRIES:
+            pause = 5 * 2 ** (tries - 1)
+            print(f"  failed, again in {pause} s ({tries} of {TRIES})", file=sys.stderr, flush=True)
+            time.sleep(pause)
+    raise SystemExit(f"failed {TRIES} times: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    main()
