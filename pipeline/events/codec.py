@@ -15,6 +15,7 @@ from fastavro.schema import to_parsing_canonical_form
 from pipeline.errors import InvalidEvent, RegistryUnavailable
 from pipeline.events import schemas
 from pipeline.events.checks import validate
+from pipeline.events.compiled import compile_reader
 from pipeline.events.model import Event
 
 HEADER = struct.Struct(">BI")
@@ -146,7 +147,7 @@ def reader_for(text: str, schema_id: int) -> Reader:
         writer: Any = fastavro.parse_schema(schemas.stripped(written))
         name = schemas.types()[writer["name"]]
         if to_parsing_canonical_form(writer) == schemas.canonical(name):
-            return _plain_reader(name, writer, None)
+            return _fast_reader(name)
         return _plain_reader(name, writer, schemas.plain(name))
     except Exception as error:  # whatever a foreign schema holds, it isn't one of our events
         return _refusing(f"schema {schema_id} is not one of our event types ({type(error).__name__}: {error})")
@@ -204,6 +205,21 @@ def _refusing(why: str) -> Reader:
         raise InvalidEvent("wrong_schema", why)
 
     return refuse
+
+
+def _fast_reader(name: str) -> Reader:
+    """The compiled reader, and fastavro's for the verdict on what that doesn't read."""
+    schema = schemas.plain(name)
+    compiled = compile_reader(name, schema, HEADER.size)
+    plain = _plain_reader(name, schema, None)
+
+    def read(value: bytes, trace: str | None) -> Event:
+        try:
+            return compiled(value, trace)
+        except Exception:  # many kinds, and none tells enough
+            return plain(value, trace)
+
+    return read
 
 
 def _plain_reader(name: str, writer: Any, reader: Any) -> Reader:
