@@ -10,8 +10,8 @@ import heapq
 import msgspec
 
 from pipeline.errors import CommitRejected, Fenced
-from pipeline.identity.graph import Graph, compile_namespaces
 from pipeline.identity.asks import Answer, Ask
+from pipeline.identity.graph import Graph, compile_namespaces
 from pipeline.store.ports import Claimed, Commit, SourcePosition
 from pipeline.topology.model import Identifiers
 
@@ -26,6 +26,7 @@ class GraphSnapshot(msgspec.Struct, frozen=True):
 
     graph: Graph
     sources: dict[str, _Source]
+    high: int
 
 
 class MemoryGraphStore:
@@ -35,6 +36,7 @@ class MemoryGraphStore:
         self.namespaces = compile_namespaces(identifiers)
         self.graph = Graph()
         self._sources: dict[str, _Source] = {}
+        self._high = 0
 
     async def claim(self, source: str, token: str) -> SourcePosition | None:
         """See `ports.GraphStore.claim`."""
@@ -54,8 +56,8 @@ class MemoryGraphStore:
             )
         self._sources[source] = _Source(token, msgspec.structs.replace(done))
         answers = [self.graph.resolve(source, ask, self.namespaces) for ask in asks]
-        high = max(each.position.high for each in self._sources.values() if each.position)
-        return answers, self.graph.shared, high
+        self._high = max(self._high, done.high)
+        return answers, self.graph.shared, self._high
 
     async def root(self, leaf: str) -> str:
         """See `ports.GraphStore.root`."""
@@ -63,12 +65,13 @@ class MemoryGraphStore:
 
     def snapshot(self) -> GraphSnapshot:
         """A copy of everything."""
-        return GraphSnapshot(self.graph.copy(), self._sources.copy())
+        return GraphSnapshot(self.graph.copy(), self._sources.copy(), self._high)
 
     def restore(self, snapshot: GraphSnapshot) -> None:
         """Be as it was when `snapshot` was taken."""
         self.graph = snapshot.graph.copy()
         self._sources = snapshot.sources.copy()
+        self._high = snapshot.high
 
 
 class _Partition:

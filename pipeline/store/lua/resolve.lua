@@ -1,0 +1,292 @@
+-- One batch of one source partition: look up, check and tie each event's identifiers, in order, in one go.
+-- The algorithm, and why it is so, stands in pipeline/identity/graph.py; both give the same answers.
+--
+-- KEYS[1] links: hash, leaf id -> the link up from it: parent (16 characters), then big-endian received_at (6 bytes),
+--   source offset (6 bytes), source (2 bytes, a number from `names`) of its earliest tie. No entry: a root.
+--
+-- KEYS[2] members: hash, root -> the identifiers of its set, one after the other: namespace (2 bytes, a number from
+--   `names`), leaf id (16 characters), length of the value (3 bytes), value. The length is 0 and the value left out
+--   where the namespace isn't unique. No entry: the root was never tied.
+--
+-- KEYS[3] logins: sorted set, all scores 0, so in order of text: device's leaf id (16 characters), time (13 digits),
+--   user's leaf id (16 characters), user's namespace, zero byte, user's value. Only of devices that changed hands.
+--
+-- KEYS[4] positions: hash, source -> where it stands (opaque); source#token -> names its last batch;
+--   #high -> largest received_at of all sources; #shared -> number of hand-overs of devices ever recorded.
+--
+-- KEYS[5] names: hash, namespace or source -> its number. Numbers are given once and stay.
+--
+-- ARGV: source, expected token, new token, position's bytes, its high, namespaces (msgpack: name -> [unique, device,
+--   limit or -1]), asks (msgpack: [[offset, occurred_at, received_at, [namespace, value, leaf, ...]], ...]).
+--
+-- Returns {"ok", msgpack of [answers, shared, high]}, {"rejected", token} or {"broken", what}. Types are looked at
+-- first: a script that fails half-way keeps what it wrote.
+
+local call, pack, unpack_bytes, sub = redis.call, struct.pack, struct.unpack, string.sub
+local links, members, logins, positions, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local source = ARGV[1]
+local LAST_MS = 9999999999999
+
+local wanted = {hash = {links, members, positions, names}, zset = {logins}}
+for kind, keys in pairs(wanted) do
+  for _, key in ipairs(keys) do
+    local found = call('TYPE', key).ok
+    if found ~= kind and found ~= 'none' then
+      return {'broken', key .. ' is a ' .. found .. ', not a ' .. kind}
+    end
+  end
+end
+
+local stored = call('HGET', positions, source .. '#token')
+if not stored or (stored ~= ARGV[2] and stored ~= ARGV[3]) then
+  return {'rejected', stored or ''}
+end
+local asks = cmsgpack.unpack(ARGV[7])
+local flags = cmsgpack.unpack(ARGV[6])
+
+local was = call('HMGET', positions, '#high', '#shared')
+local high = math.max(tonumber(was[1] or 0), tonumber(ARGV[5]))
+local shared = tonumber(was[2] or 0)
+call('HSET', positions, source, ARGV[4], source .. '#token', ARGV[3], '#high', string.format('%d', high))
+
+-- Names and numbers.
+
+local number_of, name_of, named = {}, {}, 0
+local pairs_of_names = call('HGETALL', names)
+for i = 1, #pairs_of_names, 2 do
+  local number = tonumber(pairs_of_names[i + 1])
+  number_of[pairs_of_names[i]], name_of[number] = number, pairs_of_names[i]
+  named = named + 1
+end
+local function number(name)
+  local found = number_of[name]
+  if not found then
+    found = named
+    named = named + 1
+    number_of[name], name_of[found] = found, name
+    call('HSET', names, name, found)
+  end
+  return found
+end
+
+local PLAIN = {false, false, -1}
+local function flags_of(name)
+  return flags[name] or PLAIN
+end
+local source_number = number(source)
+
+-- The one event at hand.
+
+local offset, received_at, at
+local youngest, merges, told
+
+local function tell(loser, winner)
+  if not told[loser] then
+    told[loser] = true
+    merges[#merges + 1] = loser
+    merges[#merges + 1] = winner
+  end
+end
+
+-- Root, nodes whose links were taken (from the leaf up).
+local function walk(leaf)
+  local path = {}
+  while true do
+    local link = call('HGET', links, leaf)
+    if not link then
+      return leaf, path
+    end
+    local tied_at, tied_offset, tied_source = unpack_bytes('>I6I6I2', link, 17)
+    path[#path + 1] = leaf
+    if tied_at > youngest then
+      youngest = tied_at
+    end
+    local parent = sub(link, 1, 16)
+    if received_at < tied_at or (tied_source == source_number and offset <= tied_offset) then
+      tell(leaf, parent)
+    end
+    leaf = parent
+  end
+end
+
+local function set_link(loser, winner)
+  call('HSET', links, loser, winner .. pack('>I6I6I2', received_at, offset, source_number))
+end
+
+-- Whether leaf id a sorts before b. Lua's own `<` asks the server's locale, which may sort "aa" or "ch" elsewhere.
+local function before(a, b)
+  for i = 1, 16 do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then
+      return x < y
+    end
+  end
+  return false
+end
+
+-- A link keeps its earliest tie, where just one of those between the two is younger than this tie.
+local function tied_earlier(path, way)
+  local seen, younger, count = {}, nil, 0
+  for _, nodes in ipairs({path, way}) do
+    for _, node in ipairs(nodes) do
+      seen[node] = (seen[node] or 0) + 1
+    end
+  end
+  for node, times in pairs(seen) do
+    if times == 1 and unpack_bytes('>I6', call('HGET', links, node), 17) > received_at then
+      younger, count = node, count + 1
+    end
+  end
+  if count == 1 then
+    set_link(younger, sub(call('HGET', links, younger), 1, 16))
+  end
+end
+
+local function member(namespace, value, leaf)
+  if not flags_of(namespace)[1] then
+    value = ''
+  end
+  return pack('>I2c16I3', number(namespace), leaf, #value) .. value
+end
+
+local function members_of(root, namespace, value, leaf)
+  return call('HGET', members, root) or member(namespace, value, leaf)
+end
+
+local function next_member(set, i)
+  local namespace, leaf, length = unpack_bytes('>I2c16I3', set, i)
+  return i + 21 + length, namespace, leaf, sub(set, i + 21, i + 20 + length)
+end
+
+-- Why two sets can't be one person: nil, 'limit', or 'unique' and their member in the way as a login at time 0.
+local function clash(ours, theirs)
+  local counts = {}
+  local i, namespace, leaf, value = 1, nil, nil, nil
+  while i <= #ours do
+    i, namespace = next_member(ours, i)
+    counts[namespace] = (counts[namespace] or 0) + 1
+  end
+  i = 1
+  while i <= #theirs do
+    i, namespace, leaf, value = next_member(theirs, i)
+    local name = name_of[namespace]
+    local flag = flags_of(name)
+    if value ~= '' and flag[1] and counts[namespace] then
+      return 'unique', '0000000000000' .. leaf .. name .. '\0' .. value
+    end
+  end
+  i = 1
+  while i <= #theirs do
+    i, namespace = next_member(theirs, i)
+    counts[namespace] = (counts[namespace] or 0) + 1
+    local limit = flags_of(name_of[namespace])[3]
+    if limit >= 0 and counts[namespace] > limit then
+      return 'limit'
+    end
+  end
+end
+
+-- The first login on a device that changed hands, else nil.
+local function first_login(device)
+  if shared > 0 then
+    return call('ZRANGE', logins, '[' .. device, '[' .. device .. '~', 'BYLEX', 'LIMIT', 0, 1)[1]
+  end
+end
+
+-- Leaf, namespace, value of whose the device was at `at`. "~" sorts after every leaf id: a login at `at` counts.
+local function owner(device, first)
+  local latest = '[' .. device .. string.format('%013d', at) .. '~'
+  local login = call('ZRANGE', logins, latest, '[' .. device, 'BYLEX', 'REV', 'LIMIT', 0, 1)[1] or first
+  local zero = string.find(login, '\0', 46, true)
+  return sub(login, 30, 45), sub(login, 46, zero - 1), sub(login, zero + 1)
+end
+
+local function log_in(device, user)
+  if call('ZADD', logins, 0, device .. user) == 1 then
+    shared = shared + 1
+    call('HSET', positions, '#shared', shared)
+  end
+end
+
+local function resolve(ids)
+  local namespace, value, leaf = ids[1], ids[2], ids[3]
+  local first = flags_of(namespace)[2] and first_login(leaf)
+  if first then
+    local user_leaf, user_namespace, user_value = owner(leaf, first)
+    local root = walk(user_leaf)
+    return {root, {user_namespace, user_value}, youngest, false, {}, merges}
+  end
+
+  local root, path = walk(leaf)
+  local accepted, refused, cacheable = {namespace, value}, {}, true
+  local user, user_leaf
+  for i = 1, #ids, 3 do
+    if flags_of(ids[i])[1] then
+      user_leaf = ids[i + 2]
+      user = string.format('%013d', at) .. user_leaf .. ids[i] .. '\0' .. ids[i + 1]
+      break
+    end
+  end
+  for i = 4, #ids, 3 do
+    local its_namespace, its_value, its_leaf = ids[i], ids[i + 1], ids[i + 2]
+    local device = flags_of(its_namespace)[2]
+    local logged_in = device and first_login(its_leaf)
+    if logged_in then
+      cacheable = false
+      if user and owner(its_leaf, logged_in) ~= user_leaf then
+        log_in(its_leaf, user)
+      end
+    end
+    local other, way = walk(its_leaf)
+    local accept = false
+    if other == root then
+      if youngest > received_at then
+        tied_earlier(path, way)
+      end
+      accept = true
+    elseif not logged_in then
+      local ours = members_of(root, namespace, value, leaf)
+      local theirs = members_of(other, its_namespace, its_value, its_leaf)
+      local why, owned = clash(ours, theirs)
+      if why == 'unique' and device and user then
+        cacheable = false
+        call('ZADD', logins, 0, its_leaf .. owned)
+        log_in(its_leaf, user)
+      elseif why then
+        refused[#refused + 1] = its_namespace
+        refused[#refused + 1] = its_value
+        refused[#refused + 1] = why
+      else
+        local winner, loser = root, other
+        if before(other, root) then
+          winner, loser = other, root
+          ours, theirs = theirs, ours
+          path[#path + 1] = root
+        end
+        call('HSET', members, winner, ours .. theirs)
+        call('HDEL', members, loser)
+        set_link(loser, winner)
+        tell(loser, winner)
+        if received_at > youngest then
+          youngest = received_at
+        end
+        root = winner
+        accept = true
+      end
+    end
+    if accept then
+      accepted[#accepted + 1] = its_namespace
+      accepted[#accepted + 1] = its_value
+    end
+  end
+  return {root, accepted, youngest, cacheable, refused, merges}
+end
+
+local answers = {}
+for i, ask in ipairs(asks) do
+  offset, received_at = ask[1], ask[3]
+  at = math.min(math.max(ask[2], 0), LAST_MS)
+  youngest, merges, told = 0, {}, {}
+  answers[i] = resolve(ask[4])
+end
+return {'ok', cmsgpack.pack({answers, shared, high})}
