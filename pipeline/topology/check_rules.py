@@ -30,6 +30,7 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
         )
     _selector((*path, "restart"), rule.get("restart", {}), reader)
     _cancels(path, rule, start_events, reader)
+    _once(path, rule, reader)
     _reason((*path, "until", "reason"), rule.get("until", {}).get("reason"), reader)
     _needs_keys(path, rule, reader)
 
@@ -69,6 +70,27 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
         if both and not cancel.get("where") and not rule.get("start", {}).get("where"):
             message = f"{both[0]} opens a wait and ends it too"
             reader.report((*at, "event"), "start-and-cancel", message, "tell them apart with where", severity="warning")
+
+
+def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
+    """A key that starts once keeps its start alone: it isn't moved, and has no cart. Only then is the past looked at."""
+    if rule.get("once"):
+        reason = "a key that starts once"
+        if reader.has((*path, "restart")):
+            reader.report(
+                (*path, "restart"), "conflict", f"{reason} is never moved", "remove restart or once", key=True
+            )
+        if rule.get("until"):
+            reader.report((*path, "until"), "conflict", f"{reason} has no cart", "remove until or once", key=True)
+        if "cart" in rule.get("payload", []):
+            reader.report((*path, "payload"), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
+    elif "once" in rule or not reader.has((*path, "once")):
+        cancels = rule.get("cancel", [])
+        for index, cancel in enumerate(cancels):
+            at: Path = (*path, "cancel", index) if reader.has((*path, "cancel", 0)) else (*path, "cancel")
+            if cancel.get("before_start"):
+                message = "what happened before the start is looked at only where a key starts once"
+                reader.report((*at, "before_start"), "conflict", message, "write once: true, or remove it", key=True)
 
 
 def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
@@ -140,8 +162,13 @@ def _test(at: Path, name: str, field: Field, operator: str, operand: Any, reader
         )
     elif field.kind == "list" and operator != "contains":
         reader.report(at, "bad-condition", f"{name} is a list", f"write {name}: {{contains: {operand}}}")
-    elif operator == "contains" and field.kind != "list":
-        reader.report(at, "bad-condition", f"{name} is no list, contains never holds", f"write {name}: {operand}")
+    elif operator == "contains" and field.kind not in ("list", "text"):
+        message = f"{name} is neither a list nor a text: contains never holds"
+        reader.report(at, "bad-condition", message, f"write {name}: {operand}")
+    elif operator == "contains" and not isinstance(operand, str):
+        reader.report(at, "bad-condition", f"{name} holds texts, {operand} is a number", f'quote it: "{operand}"')
+    elif operator == "contains":
+        return
     elif operator in ("gt", "gte", "lt", "lte"):
         if field.kind != "number":
             reader.report(at, "bad-condition", f"{name} is a text: it has no order")

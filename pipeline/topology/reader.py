@@ -30,10 +30,11 @@ from pipeline.topology.shapes import (
 Path: TypeAlias = tuple[str | int, ...]
 
 OPERATORS: dict[str, str] = {
-    "is": "equals this value",
-    "not": "doesn't equal it (also true where the field is missing)",
+    # each completes "The field ..."
+    "is": "equals this value, as it is written",
+    "not": "doesn't equal it, or is missing",
     "in": "is one of these",
-    "contains": "the list holds it",
+    "contains": "(a list) holds it; (a text) has it somewhere inside",
     "exists": "is there (true) or isn't (false)",
     "gt": "is greater",
     "gte": "is greater or equal",
