@@ -1,0 +1,238 @@
+"""First hop: one source partition -> identity graph -> `identity.resolved`.
+
+A batch, step by step, and what a crash right after each leaves behind:
+
+1. decode, check, route by what is cached          nothing
+2. one graph script: check the token, store the    links that nobody told yet: whoever reads the batch again, or
+   position after the *previous* batch, tie        routes through such a link, tells it (identity/graph.py)
+3. one Kafka transaction: a record for every       the batch is read again; the second hop drops what it has seen,
+   partition of identity.resolved, dead letters    by source offset
+4. the position moves in memory only; step 2 of the next batch stores it
+
+Kafka's committed offset is never read back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from secrets import token_hex
+
+from pipeline.errors import InvalidEvent, TooManyDeadLetters
+from pipeline.events.model import Event
+from pipeline.flow import Intake, Prepared, dead_letter_headers, resolved_records
+from pipeline.runtime.ports import In, Out, Sender
+from pipeline.store.ports import GraphStore, SourcePosition
+from pipeline.topology.model import Topology
+
+log = logging.getLogger(__name__)
+
+MARK = "pipeline.mark"
+TRACE = "traceparent"
+Decode = Callable[[bytes | None, str | None], Event]
+
+
+class Tally:
+    """What became of one batch, for metrics: (event type, outcome) -> events."""
+
+    def __init__(self) -> None:
+        self.events: dict[tuple[str, str], int] = {}
+        self.dead: dict[str, int] = {}
+        self.refused: dict[tuple[str, str], int] = {}
+        self.merges = 0
+
+
+class SourcePartition:
+    """One source partition of the first hop. `name`: "<topic>-<partition>". Not safe for concurrent calls."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        intake: Intake,
+        graph: GraphStore,
+        sender: Sender,
+        decode: Decode,
+        topic: str,
+        partition: int,
+    ) -> None:
+        self.name = f"{topic}-{partition}"
+        self._topology = topology
+        self._intake = intake
+        self._graph = graph
+        self._sender = sender
+        self._decode = decode
+        self._topic = topic
+        self._partition = partition
+        self._token = ""
+        self._shared = -1
+        self._recent_bad: list[bool] = []
+        self.position = SourcePosition()
+        self.stored: SourcePosition | None = None
+        self.seen_anything = False
+        self.tally = Tally()
+
+    @property
+    def watermark(self) -> int:
+        """Everything received before it has been read (UTC ms; 0: nothing is known)."""
+        high = self.position.high
+        return high - self._topology.time.disorder_ms if high else 0
+
+    async def claim(self) -> int | None:
+        """Take over. Returns the next offset to read, or None for a partition that was never read."""
+        token = token_hex(8)
+        stored = await self._graph.claim(self.name, token)
+        self._token = token
+        self.stored = stored
+        self.position = stored or SourcePosition()
+        self._intake.drop_routes()
+        return stored.offset if stored else None
+
+    def start_at(self, offset: int) -> None:
+        """Where a partition begins that was never read."""
+        self.position.offset = offset
+
+    async def process(self, records: Sequence[In]) -> None:
+        """One batch. Raises CommitRejected (claim again), Fenced, RegistryUnavailable (try the same batch again),
+        TooManyDeadLetters, or what the store or broker raises; in each case nothing of the batch is done for certain.
+        """
+        records = [r for r in records if r.offset >= self.position.offset]
+        if not records:
+            return
+        self.tally = tally = Tally()
+        before = self.watermark
+        position = SourcePosition(records[-1].offset + 1, self.position.high, self.position.held)
+        prepared, dead = self._prepare(records, position, tally)
+        merges = await self._route(prepared, tally)
+        high = position.high
+        after = high - self._topology.time.disorder_ms if high else 0
+        await self._send(position.offset, before, after, [p.row for p in prepared], merges, dead)
+        self.position = position
+
+    def _prepare(
+        self, records: Sequence[In], position: SourcePosition, tally: Tally
+    ) -> tuple[list[Prepared], list[Out]]:
+        """Decode and check. Updates `position` by what was read; bad records come back as dead letters."""
+        prepared: list[Prepared] = []
+        dead: list[Out] = []
+        bad: list[bool] = []
+        decode, prepare = self._decode, self._intake.prepare
+        high = position.high
+        counts = tally.events
+        for record in records:
+            trace = None
+            if record.headers:
+                found = dict(record.headers)
+                if MARK in found:
+                    high = self._marked(found[MARK], position, high)
+                    continue
+                if TRACE in found:
+                    trace = found[TRACE].decode("ascii", "replace")
+            try:
+                event = decode(record.value, trace)
+                prepared.append(prepare(event, record.offset, high, record.timestamp))
+            except InvalidEvent as error:
+                dead.append(self._dead_letter(record, error))
+                tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
+                bad.append(True)
+                continue
+            bad.append(False)
+            if event.received_at > high:
+                high = event.received_at
+            kind = (event.type, "processed")
+            counts[kind] = counts.get(kind, 0) + 1
+        position.high = high
+        self._check_limit(bad, records)
+        return prepared, dead
+
+    def _marked(self, mark: bytes, position: SourcePosition, high: int) -> int:
+        """`begin`: a recording is coming, don't advance by the clock. `end <ms>`: it is complete, up to then."""
+        word, _, through = mark.decode("ascii", "replace").partition(" ")
+        position.held = word == "begin"
+        if word == "end" and through.isdigit():
+            high = max(high, int(through) + self._topology.time.disorder_ms)
+        return high
+
+    def _check_limit(self, bad: list[bool], records: Sequence[In]) -> None:
+        limit = self._topology.dead_letter_limit
+        recent = (self._recent_bad + bad)[-max(limit.window, limit.run) :]
+        last = recent[-limit.window :]
+        if len(last) == limit.window and sum(last) > limit.share * limit.window:
+            why = f"{sum(last)} of the last {limit.window} records are bad (limit: share {limit.share})"
+        elif len(recent) >= limit.run and all(recent[-limit.run :]):
+            why = f"the last {limit.run} records are all bad (limit: run {limit.run})"
+        else:
+            self._recent_bad = recent
+            return
+        raise TooManyDeadLetters(
+            f"{self.name} stops before offset {records[0].offset}: {why}. Nothing is lost: mend the producer or the"
+            f" schema, or raise dead_letter_limit in topology.yaml, and start the worker again."
+        )
+
+    def _dead_letter(self, record: In, error: InvalidEvent) -> Out:
+        value = record.value
+        schema_id = int.from_bytes(value[1:5], "big") if value and len(value) >= 5 and value[0] == 0 else None
+        headers = dead_letter_headers(self._topic, self._partition, record.offset, "resolve_identity", error, schema_id)
+        headers.append(("pipeline.timestamp", str(record.timestamp).encode()))
+        log.debug("dead letter: %s offset %d: %s", self.name, record.offset, error)
+        dead_letters = self._topology.topics.dead_letters.name
+        return Out(dead_letters, None, record.key, value, [*record.headers, *headers])
+
+    async def _route(self, prepared: list[Prepared], tally: Tally) -> list[str]:
+        """Give every row its profile. The script runs once a batch, asks or not: it stores the position."""
+        route = self._intake.route
+        asked, asks = [], []
+        for each in prepared:
+            ask = route(each)
+            if ask is not None:
+                asked.append(each)
+                asks.append(ask)
+        token = token_hex(8)
+        answers, shared, high = await self._graph.resolve(self.name, self._token, token, self.position, asks)
+        self._token = token
+        self.seen_anything = high > 0
+        if shared != self._shared:
+            if self._shared >= 0:
+                self._intake.drop_routes()
+            self._shared = shared
+        merges: list[str] = []
+        told: set[str] = set()
+        for each, answer in zip(asked, answers, strict=True):
+            self._intake.answer(each, answer)
+            for i in range(0, len(answer.merges), 2):
+                if answer.merges[i] not in told:
+                    told.add(answer.merges[i])
+                    merges += answer.merges[i : i + 2]
+            for i in range(0, len(answer.refused), 3):
+                refusal = (answer.refused[i], answer.refused[i + 2])
+                tally.refused[refusal] = tally.refused.get(refusal, 0) + 1
+                log.info("%s offset %d: %s left out of a tie: %s", self.name, each.row.offset, *refusal)
+        tally.merges = len(merges) // 2
+        return merges
+
+    async def _send(
+        self, next_offset: int, before: int, after: int, rows: list, merges: list[str], dead: list[Out]
+    ) -> None:
+        resolved = self._topology.topics.resolved
+        values = resolved_records(
+            self.name, self.position.offset, next_offset, before, after, rows, merges, resolved.partitions
+        )
+        await self._sender.send([Out(resolved.name, p, None, value, []) for p, value in enumerate(values)] + dead)
+
+    async def idle(self, clock: int, end_offset: int) -> bool:
+        """Advance without events. `clock` was read *before* the broker was asked for `end_offset`; a partition that
+        is read to there may have nothing older than that clock to come. True if the watermark moved.
+
+        Not while nothing was ever seen (there is nothing to wait for, and a recording may come), nor while a
+        recording is being ingested.
+        """
+        if self.position.offset < end_offset or self.position.held or clock <= self.position.high:
+            return False
+        before = self.watermark
+        await self._route([], Tally())
+        if not self.seen_anything:
+            return False
+        await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, [], [], [])
+        self.position = SourcePosition(self.position.offset, clock, False)
+        return True
+
+

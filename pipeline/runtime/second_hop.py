@@ -1,0 +1,391 @@
+"""Second hop: one partition of `identity.resolved` -> profiles, timers, outbox -> triggers and decisions.
+
+A batch, step by step, and what a crash right after each leaves behind:
+
+1. drop records below the position, load the touched profiles     nothing
+2. compute                                                         nothing
+3. one commit: states, timers, outbox, meta; checks fence, token   all of it: the outbox holds what was not published
+4. publish the outbox, in order                                    published entries again, under the same ids
+5. the next commit trims what was published                        -
+
+On any failure caches are dropped and the partition is claimed again: its position, and what stands in its outbox, are
+read back from the store, so a lost reply and a lost commit are the same case.
+
+Profiles that merge move between partitions as messages in `identity.resolved`, told apart by what they are (`id`).
+`Meta.sent` and `Meta.taken` name them, with the time `at` from which they matter: `runtime/watermark.py` lets no
+partition decide at or after the `at` of a message that is under way. Whatever comes with an older `at` than the
+partition's clock has been taken before, and is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from secrets import token_hex
+
+import msgspec
+
+from pipeline.errors import StateLost
+from pipeline.flow import Forward, Move, Resolved, decode_message, encode, partition_of
+from pipeline.profile.profile import (
+    Moved,
+    Profile,
+    advance,
+    decode,
+    encode_profile,
+    merge,
+    new_profile,
+    next_at,
+    receive,
+)
+from pipeline.runtime.ports import In, Out, Sender
+from pipeline.store.ports import Commit, ProfileStore
+from pipeline.topology.model import Topology
+from pipeline.triggers.decisions import Decision
+from pipeline.triggers.fold import Row
+from pipeline.triggers.rules import RuleBook
+
+STATES_A_COMMIT = 2_000
+CACHED = 50_000
+
+EncodeDecision = Callable[[Decision], list[Out]]
+
+
+class Meta(msgspec.Struct, array_like=True, gc=False):
+    """A partition's own books, committed with its state.
+
+    `offset`: next to read. `seen`: source -> next source offset. `marks`: source -> watermark. `clock`: everything
+    before it is decided. `sent`: message id -> [at, destination partition]; `taken`: message id -> at.
+    """
+
+    format: int = 1
+    offset: int = 0
+    seen: dict[str, int] = {}
+    marks: dict[str, int] = {}
+    clock: int = 0
+    sent: dict[str, tuple[int, int]] = {}
+    taken: dict[str, int] = {}
+
+
+encode_meta = msgspec.msgpack.Encoder().encode
+decode_meta = msgspec.msgpack.Decoder(Meta).decode
+encode_out = msgspec.msgpack.Encoder().encode
+decode_out = msgspec.msgpack.Decoder(Out).decode
+
+
+class Work:
+    """What one batch did, for metrics."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.duplicates = 0
+        self.decisions: dict[tuple[str, str], int] = {}
+        self.moves = 0
+
+
+class ProfilePartition:
+    """The one owner of a partition. Not safe for concurrent calls."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        book: RuleBook,
+        store: ProfileStore,
+        sender: Sender,
+        encode_decision: EncodeDecision,
+        partition: int,
+        cached: int = CACHED,
+    ) -> None:
+        self.partition = partition
+        self.partitions = topology.topics.resolved.partitions
+        self.meta = Meta()
+        self.target = 0  # the clock up to which this partition may decide now
+        self.catch_up_to = 0  # no advance before this offset is read: see claim()
+        self.work = Work()
+        self._topic = topology.topics.resolved.name
+        self._book = book
+        self._store = store
+        self._sender = sender
+        self._encode_decision = encode_decision
+        self._cached = cached
+        self._fence = 0
+        self._token = ""
+        self._head = 0
+        self._pending: list[Out] = []
+        self._tail = 0
+        self._published = 0
+        self._cache: dict[str, Profile | Moved | None] = {}
+        self._timers: dict[str, int | None] = {}
+        self._dirty: dict[str, None] = {}
+        self._outbox: list[Out] = []
+
+    async def claim(self) -> int | None:
+        """Take over: raise the fence, read. Returns the next offset, or None for a partition without any state.
+
+        The caller sets `catch_up_to` to the partition's end offset *after* this: a message that others count as taken
+        by this partition stands below it, and may have to be read again if the store fell back.
+        """
+        claimed = await self._store.claim(self.partition)
+        self._cache.clear()
+        self._timers.clear()
+        self._dirty.clear()
+        self._outbox = []
+        self._fence, self._token = claimed.fence, claimed.token
+        self._pending = [decode_out(entry) for entry in claimed.outbox]
+        self._head = self._published = claimed.head
+        self._tail = claimed.head + len(claimed.outbox)
+        self.target = 0
+        if claimed.meta is None:
+            self.meta = Meta()
+            return None
+        self.meta = decode_meta(claimed.meta)
+        return self.meta.offset
+
+    def start_at(self, offset: int) -> None:
+        """Where a partition begins that has no state."""
+        self.meta.offset = offset
+
+    async def publish(self) -> None:
+        """Publish what is committed and not yet published. Also the first thing after a claim."""
+        if self._pending:
+            await self._sender.send(self._pending)
+            self._pending = []
+        self._published = self._tail
+
+    @property
+    def waiting(self) -> int:
+        """Outbox entries that are committed and not yet published."""
+        return len(self._pending)
+
+    def may_advance(self) -> bool:
+        """Whether everything that was there at the claim has been read."""
+        return self.meta.offset >= self.catch_up_to
+
+    async def process(self, records: Sequence[In]) -> None:
+        """One batch, in commits of about 2,000 rows. Raises CommitRejected, Fenced, StateLost, or what the store or
+        the broker raises: claim again.
+        """
+        self.work = Work()
+        batch: list[Resolved | Move | Forward] = []
+        rows = 0
+        for record in records:
+            if record.offset < self.meta.offset or record.value is None:
+                continue
+            message = decode_message(record.value)
+            batch.append(message)
+            rows += len(message.rows) if isinstance(message, Resolved) else 1
+            self.meta.offset = record.offset + 1
+            if rows >= STATES_A_COMMIT:
+                await self._run(batch)
+                batch, rows = [], 0
+        if batch:
+            await self._run(batch)
+
+    async def advance(self, clock: int) -> None:
+        """Decide everything before `clock`, which watermark.py has shown to be certain."""
+        if clock > self.target and self.may_advance():
+            self.target = clock
+        if self.target > self.meta.clock:
+            self.work = Work()
+            await self._run([])
+
+    async def _run(self, batch: list[Resolved | Move | Forward]) -> None:
+        await self._load(self._named(batch))
+        for message in batch:
+            if isinstance(message, Resolved):
+                self._resolved(message)
+            elif isinstance(message, Move):
+                self._take_move(message)
+            else:
+                self._take_forward(message)
+        while True:
+            more = False
+            if self.target > self.meta.clock:
+                due = await self._store.due(self.partition, self.target, STATES_A_COMMIT // 2)
+                await self._load(due)
+                self._decide(due)
+                more = len(due) >= STATES_A_COMMIT // 2
+                if not more:
+                    self.meta.clock = self.target
+                    self._prune()
+            self._decide(list(self._dirty))
+            await self._commit()
+            await self.publish()
+            if not more:
+                return
+
+    def _named(self, batch: list[Resolved | Move | Forward]) -> set[str]:
+        """Every profile of this partition that a batch names."""
+        ids: set[str] = set()
+        for message in batch:
+            if isinstance(message, Resolved):
+                ids.update(row.root for row in message.rows)
+                ids.update(message.merges)
+            else:
+                ids.add(message.winner if isinstance(message, Move) else message.row.root)
+        return ids
+
+    async def _load(self, ids: Iterable[str]) -> None:
+        """Into the cache, with whatever profile of this partition they have moved to."""
+        if len(self._cache) > self._cached and not self._dirty:
+            for old in list(self._cache)[: self._cached // 2]:
+                del self._cache[old]
+                self._timers.pop(old, None)
+        cache = self._cache
+        wanted = list(ids)
+        while wanted:
+            missing = [i for i in dict.fromkeys(wanted) if i not in cache and self._here(i)]
+            if missing:
+                for profile_id, raw in zip(missing, await self._store.load(self.partition, missing), strict=True):
+                    state = None if raw is None else decode(raw)
+                    cache[profile_id] = state
+                    self._timers[profile_id] = next_at(state) if isinstance(state, Profile) else None
+            wanted = [s.winner for i in wanted if isinstance(s := cache.get(i), Moved)]
+
+    def _here(self, profile_id: str) -> bool:
+        return partition_of(profile_id, self.partitions) == self.partition
+
+    def _home(self, profile_id: str) -> str:
+        """Where a profile is now, as far as this partition knows: follow the marks, also out of it."""
+        while isinstance(state := self._cache.get(profile_id), Moved):
+            profile_id = state.winner
+        return profile_id
+
+    def _resolved(self, message: Resolved) -> None:
+        meta, source = self.meta, message.source
+        seen = meta.seen.get(source)
+        if seen is not None:
+            if message.first > seen:
+                raise StateLost(
+                    f"{self._topic}-{self.partition}, offset {meta.offset - 1}: {source} goes on at {message.first}, but"
+                    f" this partition has seen it up to {seen} only. Records were lost (retention too short?). Restore"
+                    f" Redis and the topic to one moment, or start over with a new group."
+                )
+            rows = message.rows if message.first == seen else [r for r in message.rows if r.offset >= seen]
+        else:
+            rows = message.rows
+        if seen is None or message.next > seen:
+            meta.seen[source] = message.next
+        if message.after > meta.marks.get(source, 0):
+            meta.marks[source] = message.after
+        work = self.work
+        work.rows += len(rows)
+        for row in rows:
+            self._receive(row, row.root)
+        for i in range(0, len(message.merges), 2):
+            self._merge(message.merges[i], message.merges[i + 1], message.before)
+
+    def _receive(self, row: Row, profile_id: str) -> None:
+        state = self._cache.get(profile_id)
+        if isinstance(state, Moved) or (state is None and not self._here(profile_id)):
+            profile_id = self._home(profile_id)
+            if not self._here(profile_id):
+                self._send(Forward(f"{row.fingerprint:x}>{profile_id}", row.received_at, row), profile_id)
+                return
+            state = self._cache.get(profile_id)
+            assert not isinstance(state, Moved)
+        if state is None:
+            state = self._cache[profile_id] = new_profile()
+        if not receive(self._book, state, row):
+            self.work.duplicates += 1
+        self._dirty[profile_id] = None
+
+    def _merge(self, loser: str, winner: str, at: int) -> None:
+        state = self._cache.get(loser)
+        if isinstance(state, Moved):
+            return  # told again
+        self._cache[loser] = Moved(winner, at)
+        self._dirty[loser] = None
+        self.work.moves += 1
+        if state is not None:
+            self._bring(loser, state, winner, at)
+
+    def _bring(self, loser: str, profile: Profile, winner: str, at: int) -> None:
+        home = self._home(winner)
+        if not self._here(home):
+            self._send(Move(f"{loser}>{home}", at, home, encode_profile(profile)), home)
+            return
+        into = self._cache.get(home)
+        assert not isinstance(into, Moved)
+        self._cache[home] = profile if into is None else merge(self._book, into, profile)
+        self._dirty[home] = None
+
+    def _send(self, message: Move | Forward, home: str) -> None:
+        if isinstance(message, Forward):
+            message.row.root = home
+        destination = partition_of(home, self.partitions)
+        self.meta.sent[message.id] = (message.at, destination)
+        self._outbox.append(Out(self._topic, destination, None, encode(message), []))
+
+    def _taken(self, message: Move | Forward) -> bool:
+        """Whether it came before; if not, it has now."""
+        meta = self.meta
+        if message.at < meta.clock or message.id in meta.taken:
+            return True
+        meta.taken[message.id] = message.at
+        return False
+
+    def _take_move(self, message: Move) -> None:
+        if not self._taken(message):
+            profile = decode(message.profile)
+            assert isinstance(profile, Profile)
+            self._bring(message.id.partition(">")[0], profile, message.winner, message.at)
+
+    def _take_forward(self, message: Forward) -> None:
+        if not self._taken(message):
+            self._receive(message.row, message.row.root)
+
+    def _prune(self) -> None:
+        """What everybody has passed need not be named any more."""
+        meta = self.meta
+        if meta.taken:
+            meta.taken = {i: at for i, at in meta.taken.items() if at >= meta.clock}
+        if meta.sent:
+            meta.sent = {i: (at, to) for i, (at, to) in meta.sent.items() if at >= meta.clock}
+
+    def _decide(self, ids: Iterable[str]) -> None:
+        clock = self.target if self.target > self.meta.clock else self.meta.clock
+        for profile_id in ids:
+            state = self._cache.get(profile_id)
+            if not isinstance(state, Profile):
+                continue
+            at = next_at(state)
+            if at is None or at >= clock:
+                continue
+            self._dirty[profile_id] = None
+            for decision in advance(self._book, state, clock):
+                decision.profile_id = profile_id
+                self._outbox += self._encode_decision(decision)
+                counted = (decision.rule, decision.outcome)
+                self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
+
+    async def _commit(self) -> None:
+        states: dict[str, bytes | None] = {}
+        timers: dict[str, int | None] = {}
+        stored = self._timers
+        for profile_id in self._dirty:
+            state = self._cache[profile_id]
+            assert state is not None
+            states[profile_id] = encode_profile(state)
+            at = next_at(state) if isinstance(state, Profile) else None
+            if at != stored.get(profile_id):
+                timers[profile_id] = stored[profile_id] = at
+        token = token_hex(8)
+        await self._store.commit(
+            self.partition,
+            Commit(
+                fence=self._fence,
+                expected=self._token,
+                token=token,
+                meta=encode_meta(self.meta),
+                states=states,
+                timers=timers,
+                outbox=[encode_out(out) for out in self._outbox],
+                tail=self._tail,
+                trim=self._published,
+            ),
+        )
+        self._token = token
+        self._tail += len(self._outbox)
+        self._pending += self._outbox
+        self._outbox = []
+        self._dirty.clear()
