@@ -73,7 +73,7 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
 
 
 def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
-    """A key that starts once keeps its start alone: it isn't moved, and has no cart. Only then is the past looked at."""
+    """A key that starts once keeps its start alone: it isn't moved, and has no cart. The past counts there alone."""
     if rule.get("once"):
         reason = "a key that starts once"
         if reader.has((*path, "restart")):
