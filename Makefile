@@ -9,7 +9,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-NICE := nice -n 5
 
 # What a target hands on: `make test ARGS="-k carts"`, `make chaos ARGS="--faults 40"`.
 ARGS ?=
@@ -23,11 +22,9 @@ demo: .venv/.demo ## A small simulated shop through the real worker, on your ter
 	@$(BIN)/pipeline demo $(ARGS)
 
 .PHONY: test
-test: .venv/.dev servers lint ## Everything: linters, types, then all tests on a real Kafka and a real Redis
-	@echo "── tests: unit and property"
-	PIPELINE_TESTS_STRICT=1 $(BIN)/python -m pytest -q tests/unit tests/property $(ARGS)
-	echo "── tests: on a real Kafka and a real Redis"
-	PIPELINE_TESTS_STRICT=1 $(BIN)/python -m pytest -q tests/contract tests/flow tests/simulation tests/chaos $(ARGS)
+test: .venv/.dev lint servers ## Everything: linters, types, then all tests on a real Kafka and a real Redis
+	@echo "── tests"
+	PIPELINE_TESTS_STRICT=1 $(BIN)/python -m pytest -q --durations=10 $(ARGS)
 
 .PHONY: lint
 lint: .venv/.dev ## ruff, formatting, mypy, and the directions of imports
@@ -64,7 +61,7 @@ clean: # Forget the environment, the servers and every cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, " + sys.executable + " is " + sys.version.split()[0])'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
 
 .venv/.demo: .venv/bin/python requirements.lock pyproject.toml
 	@echo "── installing what requirements.lock pins (half a minute, once)"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -14,7 +16,26 @@ from tests.servers import KafkaServer, RedisServer
 # `make test` and CI set this. By hand, a skip stays a skip.
 STRICT = bool(os.environ.get("CI") or os.environ.get("PIPELINE_TESTS_STRICT"))
 
+# What fails fast runs first.
+ORDER = ("unit", "property", "contract", "flow", "simulation", "chaos")
+
+# No deadline: two cores shared with a broker are no stop-watch. In CI the same examples each run, so that a red run can
+# be looked at; by hand new ones each time.
+hypothesis.settings.register_profile("pipeline", deadline=None, derandomize=STRICT, print_blob=True)
+hypothesis.settings.load_profile("pipeline")
+
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests by their folder; within a folder they stay as they were found."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        return ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
