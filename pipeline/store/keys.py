@@ -22,9 +22,8 @@ def partition_tag(prefix: str, partition: int, partitions: int) -> str:
     """
     if not 0 <= partition < partitions:
         raise ValueError(f"partition {partition} of {partitions}: there is no such partition")
-    first, end = partition * SLOTS // partitions, (partition + 1) * SLOTS // partitions
     number = 0
-    while not first <= slot(tag := f"{prefix}:{partition}.{number}") < end:
+    while slot(tag := f"{prefix}:{partition}.{number}") * partitions // SLOTS != partition:
         number += 1
     return tag
 
