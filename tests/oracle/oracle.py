@@ -1,0 +1,427 @@
+"""The oracle: every decision of the three rules, recomputed from people's whole histories. No code of `pipeline`.
+
+    decisions(events) -> list of decision dicts, sorted by `sort_key`
+
+`events` is one partition's log, in its order: dicts with `type`, `event_id`, `occurred_at`, `received_at` (ms),
+`identifiers`, `body`. The parameters are the shipped constants, in ms. What stays from one moment to the next is only
+what really stands: decisions made, the contents of carts at their closed ends, who has opened a message or a film, and
+who is who. Whatever is still open is worked out again from all facts of the person at every moment it is looked at.
+
+Numbers in docstrings are those of the lines of the semantics page. `who.py` has 18 to 20, `cart.py` 12 and 13,
+`film.py` 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from tests.oracle.cart import CartWait, Contents, Key, cart_of, concerns, ends_by_itself, first_wait
+from tests.oracle.compare import sort_key
+from tests.oracle.film import Played, film_of, is_playback, play, reaches_half, seconds_watched
+from tests.oracle.who import Fact, Identifier, read_log
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+CART, EBOOK, FILM = "abandoned_cart", "ebook_not_clicked", "film_half_watched"
+AFTER = {CART: HOUR, EBOOK: 3 * DAY, FILM: DAY}
+VERSION = 1
+
+Decision = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the topology says, in ms. `after` by rule; `remember`: how long past D a message is known (14)."""
+
+    after: dict[str, int]
+    lateness: int
+    disorder: int
+    max_age: int
+    remember: int
+
+
+@dataclass(eq=False)
+class OnceWait:
+    """A message or a film that was opened once. `gone`: absorbed by a merge (21); `done`: decided."""
+
+    rule: str
+    key: str
+    opened: Fact
+    due: int
+    done: bool = False
+    gone: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Still waiting for its decision."""
+        return not self.done and not self.gone
+
+
+@dataclass(eq=False)
+class Trigger:
+    """A decision that fired: what a late event may retract (6). `since`: its last start."""
+
+    rule: str
+    key: Key
+    since: Fact
+    cause: Fact
+    due: int
+    retracted: bool = False
+
+
+@dataclass(eq=False)
+class Person:
+    """All of one person: the facts received so far, and what stands.
+
+    `settled`: (fact, cart) pairs that a decision covers or that were late. `closed`, `ends`: contents and time of each
+    cart's closed end.
+    """
+
+    identifiers: set[Identifier]
+    facts: list[Fact] = field(default_factory=list)
+    played: list[Played] = field(default_factory=list)
+    settled: set[tuple[Fact, Key]] = field(default_factory=set)
+    closed: dict[Key, Contents] = field(default_factory=dict)
+    ends: dict[Key, int] = field(default_factory=dict)
+    once: list[OnceWait] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
+    next_due: int | None = None
+
+    def carts(self) -> set[Key]:
+        """The carts that anything was ever added to."""
+        return {cart_of(fact) for fact in self.facts if fact.type == "product_added"}
+
+    def names(self) -> dict[str, list[str]]:
+        """`identifiers` of a decision: namespace -> sorted values."""
+        names: dict[str, list[str]] = {}
+        for namespace, value in sorted(self.identifiers):
+            names.setdefault(namespace, []).append(value)
+        return names
+
+    def take_in(self, other: Person) -> None:
+        """21: from now on one person. Facts and what stands are united; contents at the closed ends add up."""
+        self.identifiers |= other.identifiers
+        self.facts = sorted(self.facts + other.facts, key=lambda f: f.knowledge)
+        self.played = sorted(self.played + other.played, key=lambda p: p.fact.knowledge)
+        self.settled |= other.settled
+        for key, contents in other.closed.items():
+            self.closed[key] = self.closed.get(key, Contents()).plus(contents)
+        for key, end in other.ends.items():
+            self.ends[key] = max(end, self.ends.get(key, end))
+        self.once += other.once
+        self.triggers += other.triggers
+
+
+class World:
+    """Everybody, at one moment of knowledge."""
+
+    def __init__(self, constants: Constants) -> None:
+        self.constants = constants
+        self.people: dict[Identifier, Person] = {}
+        self.seen: set[tuple[str, tuple[Identifier, ...]]] = set()
+        self.made: list[Decision] = []
+
+    def person(self, identifier: Identifier) -> Person:
+        """Whose `identifier` is, as known now."""
+        return self.people.setdefault(identifier, Person({identifier}))
+
+    def everybody(self) -> list[Person]:
+        """Each person once."""
+        return list({id(person): person for person in self.people.values()}.values())
+
+    # --- a moment of receipt -----------------------------------------------------------------------------------------
+
+    def learn(self, moment: int, facts: list[Fact]) -> None:
+        """2, 21: everything received at `moment`: first the ties take effect, then the facts, in order of knowledge."""
+        for fact in facts:
+            for other in fact.ties:
+                self.tie(fact.person, other)
+        touched = {id(p): p for p in (self.person(fact.person) for fact in facts)}.values()
+        for person in touched:
+            self.absorb(person, moment)
+        for fact in facts:
+            self.receive(self.person(fact.person), fact, moment)
+        for person in touched:
+            self.decide(person, moment)
+
+    def tie(self, one: Identifier, other: Identifier) -> None:
+        """19, 21: one person from now on."""
+        mine, theirs = self.person(one), self.person(other)
+        if mine is theirs:
+            return
+        mine.take_in(theirs)
+        for identifier in theirs.identifiers:
+            self.people[identifier] = mine
+
+    def absorb(self, person: Person, moment: int) -> None:
+        """21, last sentence: of one message or film the decided one absorbs the open; of open ones the first stays."""
+        for wait in sorted((w for w in person.once if w.open), key=lambda w: w.opened.knowledge):
+            same = [w for w in person.once if w is not wait and (w.rule, w.key) == (wait.rule, wait.key) and not w.gone]
+            decided = any(w.done and self.remembered(w, moment) for w in same)
+            earlier = any(w.open and w.opened.knowledge < wait.opened.knowledge for w in same)
+            wait.gone = decided or earlier
+
+    def receive(self, person: Person, fact: Fact, moment: int) -> None:
+        """6, 11: one more fact of a person. Told before: nothing. Older than 72 h: it only informs, no rule sees it."""
+        name = (fact.event_id, fact.carried)
+        if name in self.seen:
+            return
+        self.seen.add(name)
+        if fact.received_at - fact.occurred_at > self.constants.max_age:
+            return
+        self.note_late_for_carts(person, fact)
+        self.retract(person, fact, moment)
+        person.facts.append(fact)
+        self.open_message(person, fact)
+        if is_playback(fact):
+            person.played.append(play(fact, person.played))
+            self.open_film(person, fact)
+
+    def note_late_for_carts(self, person: Person, fact: Fact) -> None:
+        """6: what occurred up to a cart's closed end and is received later moves nothing; its lines count from now."""
+        for key, end in person.ends.items():
+            if concerns(fact, key) and fact.occurred_at <= end:
+                person.settled.add((fact, key))
+                person.closed[key].apply(fact)
+
+    def open_message(self, person: Person, fact: Fact) -> None:
+        """14: the first telling of a message, in order of receipt; a second is nothing while it is remembered."""
+        message = fact.get("message_id")
+        if fact.type != "email_sent" or message in (None, "") or "ebook" not in (fact.get("link_ids") or ()):
+            return
+        told = [w for w in person.once if (w.rule, w.key) == (EBOOK, message) and not w.gone]
+        if not any(self.remembered(w, fact.received_at) for w in told):
+            person.once.append(OnceWait(EBOOK, message, fact, fact.occurred_at + self.constants.after[EBOOK]))
+
+    def remembered(self, wait: OnceWait, at: int) -> bool:
+        """14, 15: a message for its wait and 72 h more, a film for ever."""
+        return wait.open or wait.rule == FILM or at <= wait.due + self.constants.remember
+
+    def open_film(self, person: Person, fact: Fact) -> None:
+        """15: the playback event at which half of its own total length has been watched; once a film and person."""
+        film = film_of(fact)
+        if film is None or any((w.rule, w.key) == (FILM, film) for w in person.once):
+            return
+        if reaches_half(fact, seconds_watched(person.played, film)):
+            person.once.append(OnceWait(FILM, film, fact, fact.occurred_at + self.constants.after[FILM]))
+
+    def retract(self, person: Person, fact: Fact, moment: int) -> None:
+        """6: a late cancel takes back, once, a trigger that it would have kept from firing."""
+        for trigger in person.triggers:
+            reason = self.would_have_cancelled(fact, trigger)
+            if reason is None or trigger.retracted or moment > trigger.due + self.constants.remember:
+                continue
+            trigger.retracted = True
+            self.write(
+                person,
+                trigger.rule,
+                trigger.key,
+                trigger.cause,
+                trigger.due,
+                moment,
+                outcome="retracted",
+                reason=reason,
+                payload={},
+                late_event_id=fact.event_id,
+            )
+
+    def would_have_cancelled(self, fact: Fact, trigger: Trigger) -> str | None:
+        """6: the reason, if it happened up to D, after the last start (which would have opened the next wait). Not a
+        late removal."""
+        if fact.occurred_at > trigger.due:
+            return None
+        if trigger.rule != CART:
+            return ends_once(trigger.rule, trigger.key, trigger.since, fact)
+        after_start = fact.event_time > trigger.since.event_time
+        return ends_by_itself(fact) if concerns(fact, trigger.key) and after_start else None
+
+    # --- deciding ----------------------------------------------------------------------------------------------------
+
+    def waits(self, person: Person) -> Iterator[tuple[Key, CartWait] | OnceWait]:
+        """2, 7: all that waits now: of each cart the first undecided wait, and the open messages and films."""
+        for key in person.carts():
+            wait = first_wait(
+                key,
+                person.facts,
+                lambda fact, key=key: (fact, key) in person.settled,  # type: ignore[misc]
+                person.closed.get(key, Contents()),
+                self.constants.after[CART],
+            )
+            if wait:
+                yield key, wait
+        yield from (wait for wait in person.once if wait.open)
+
+    def decide(self, person: Person, moment: int) -> None:
+        """2, 6: make every decision whose D + L has come at `moment`; waits of one cart in turn. Sets `next_due`."""
+        while True:
+            waiting = [(due_of(wait) + self.constants.lateness, wait) for wait in self.waits(person)]
+            ready = [wait for at, wait in waiting if at <= moment]
+            if not ready:
+                person.next_due = min((at for at, _ in waiting), default=None)
+                return
+            for wait in ready:
+                if isinstance(wait, OnceWait):
+                    self.decide_once(person, wait, moment)
+                else:
+                    self.decide_cart(person, *wait, moment)
+
+    def decide_cart(self, person: Person, key: Key, wait: CartWait, moment: int) -> None:
+        """4, 6, 10, 12: one decision; it closes the cart up to D, or up to the event that cancelled."""
+        assert wait.shown is not None
+        assert wait.left is not None
+        outcome, reason = self.outcome(wait.ended_by, wait.reason, wait.overtaking, wait.due)
+        self.write(
+            person,
+            CART,
+            key,
+            wait.cause,
+            wait.due,
+            moment,
+            outcome=outcome,
+            reason=reason,
+            payload=wait.shown.payload(key),
+            **ended(wait.ended_by),
+        )
+        if outcome == "fired":
+            person.triggers.append(Trigger(CART, key, wait.last_start, wait.cause, wait.due))
+        if wait.ended_by:
+            covered = [f for f in person.facts if f.event_time <= wait.ended_by.event_time]
+            end = wait.ended_by.occurred_at
+        else:
+            covered = [f for f in person.facts if f.occurred_at <= wait.due]
+            end = wait.due
+        person.settled |= {(fact, key) for fact in covered if concerns(fact, key)}
+        person.closed[key] = wait.left.copy()
+        person.ends[key] = max(end, person.ends.get(key, end))
+
+    def decide_once(self, person: Person, wait: OnceWait, moment: int) -> None:
+        """4, 14, 15: the decision on a message or a film; the first cancel up to D, in event time, ends it."""
+        ends = [f for f in person.facts if ends_once(wait.rule, wait.key, wait.opened, f)]
+        ended_by = min((f for f in ends if f.occurred_at <= wait.due), key=lambda f: f.event_time, default=None)
+        cancelled = ended_by and ends_once(wait.rule, wait.key, wait.opened, ended_by)
+        overtaking = [f for f in ends if f.occurred_at > wait.due]
+        outcome, reason = self.outcome(ended_by, cancelled or "due", overtaking, wait.due)
+        start = wait.opened
+        if wait.rule == EBOOK:
+            payload = {"message_id": wait.key, "campaign": start.get("campaign")}
+        else:  # 2: what was known then
+            seconds = round(seconds_watched(person.played, wait.key), 6)
+            payload = {
+                "film": wait.key,
+                "title": start.get("title"),
+                "seconds_watched": seconds,
+                "total_length": start.get("total_length"),
+            }
+        self.write(
+            person,
+            wait.rule,
+            wait.key,
+            start,
+            wait.due,
+            moment,
+            outcome=outcome,
+            reason=reason,
+            payload=payload,
+            **ended(ended_by),
+        )
+        wait.done = True
+        if outcome == "fired":
+            person.triggers.append(Trigger(wait.rule, wait.key, start, start, wait.due))
+
+    def outcome(self, ended_by: Fact | None, reason: str, overtaking: list[Fact], due: int) -> tuple[str, str]:
+        """4: cancelled, or suppressed if they did it again after D (received up to D + L), or fired."""
+        if ended_by:
+            return "cancelled", reason
+        if any(fact.received_at <= due + self.constants.lateness for fact in overtaking):
+            return "suppressed", "overtaken"
+        return "fired", "due"
+
+    def write(self, person: Person, rule: str, key: Key, cause: Fact, due: int, moment: int, **more: Any) -> None:
+        """2, 8, 9: a decision, with the identifiers known now."""
+        self.made.append(
+            {
+                "rule": rule,
+                "rule_version": VERSION,
+                "correlation_key": key,
+                "identifiers": person.names(),
+                "cause_event_id": cause.event_id,
+                "occurred_at": cause.occurred_at,
+                "due_at": due,
+                "decided_at": moment,
+                **more,
+            }
+        )
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def run(self, facts: Iterable[Fact], *, until: int | None) -> None:
+        """2, 5, 21: go through the moments in order: each `received_at`, and each D + L in between.
+
+        What is due exactly when something is received is decided after that was learnt. `until`: only moments before.
+        """
+        known = sorted((f for f in facts if until is None or f.received_at < until), key=lambda f: f.knowledge)
+        for moment, received in groupby(known, key=lambda f: f.received_at):
+            self.decide_before(moment)
+            self.learn(moment, list(received))
+        self.decide_before(until)
+
+    def decide_before(self, moment: int | None) -> None:
+        """Everything with D + L before `moment` (None: everything), each at its own moment."""
+        while True:
+            due = [p for p in self.everybody() if p.next_due is not None and (moment is None or p.next_due < moment)]
+            if not due:
+                return
+            first = min(due, key=lambda p: p.next_due or 0)
+            assert first.next_due is not None
+            self.decide(first, first.next_due)
+
+
+def ends_once(rule: str, key: Key, start: Fact, fact: Fact) -> str | None:
+    """14, 15: the reason with which `fact` ends the wait of a message or film that `start` opened, whenever that is.
+
+    A click or an order only after the start; a download before it too.
+    """
+    after_start = fact.event_time > start.event_time
+    if rule == FILM:
+        return "ordered" if ends_by_itself(fact) == "bought" and after_start else None
+    if fact.type == "asset_downloaded" and fact.get("asset") == "ebook":
+        return "downloaded"
+    clicked = fact.type == "email_clicked" and fact.get("message_id") == key and fact.get("link_id") == "ebook"
+    return "clicked" if clicked and fact.get("confidence") != "machine" and after_start else None
+
+
+def due_of(wait: tuple[Key, CartWait] | OnceWait) -> int:
+    """D of either kind of wait."""
+    return wait.due if isinstance(wait, OnceWait) else wait[1].due
+
+
+def ended(by: Fact | None) -> dict[str, str]:
+    """The field that only cancelled decisions have."""
+    return {"ended_by": by.event_id} if by else {}
+
+
+def decisions(
+    events: Iterable[dict[str, Any]],
+    *,
+    after: dict[str, int] | None = None,
+    lateness: int = 5 * MINUTE,
+    disorder: int = 10_000,
+    max_age: int = 72 * HOUR,
+    remember: int = 72 * HOUR,
+    open_end: bool = False,
+) -> list[Decision]:
+    """Every decision, in canonical order. `after`: rule -> ms (missing: as shipped).
+
+    `open_end`: the recording goes on (5), so that only what the watermark has passed is known and decided (3).
+    """
+    log = list(events)
+    constants = Constants({**AFTER, **(after or {})}, lateness, disorder, max_age, remember)
+    world = World(constants)
+    watermark = max((event["received_at"] for event in log), default=0) - disorder
+    world.run(read_log(log, disorder), until=watermark if open_end else None)
+    return sorted(world.made, key=sort_key)
