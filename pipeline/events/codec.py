@@ -143,14 +143,44 @@ class Decoder:
 def reader_for(text: str, schema_id: int) -> Reader:
     """A function that reads what was written with the schema `text`. A schema that isn't ours: one that refuses."""
     try:
-        written = json.loads(text)
-        writer: Any = fastavro.parse_schema(schemas.stripped(written))
+        name, writer, reader = resolve(text)
+    except InvalidEvent as error:
+        return _refusing(f"schema {schema_id}: {error.detail}")
+    slow = _framed(name, writer, reader)
+    return _fast(name, slow) if reader is None else slow
+
+
+def resolve(text: str) -> tuple[str, Any, Any]:
+    """(event type, writer schema, reader schema) for a schema's text, both without logical types.
+
+    The reader schema is None where the writer's is the same as ours: resolution costs, so it is left out.
+    Raises InvalidEvent(`wrong_schema`) for a schema that is not one of our event types.
+    """
+    try:
+        writer: Any = fastavro.parse_schema(schemas.stripped(json.loads(text)))
         name = schemas.types()[writer["name"]]
-        if to_parsing_canonical_form(writer) == schemas.canonical(name):
-            return _fast_reader(name)
-        return _plain_reader(name, writer, schemas.plain(name))
+        same = to_parsing_canonical_form(writer) == schemas.canonical(name)
     except Exception as error:  # whatever a foreign schema holds, it isn't one of our events
-        return _refusing(f"schema {schema_id} is not one of our event types ({type(error).__name__}: {error})")
+        why = f"not one of our event types ({type(error).__name__}: {str(error)[:200]})"
+        raise InvalidEvent("wrong_schema", why) from error
+    return (name, schemas.plain(name), None) if same else (name, writer, schemas.plain(name))
+
+
+def read_record(stream: io.BytesIO, name: str, writer: Any, reader: Any, trace: str | None = None) -> Event:
+    """The next event of `stream`, read by fastavro; schemas as `resolve` gives them. Raises InvalidEvent."""
+    try:
+        record: Any = fastavro.schemaless_reader(stream, writer, reader)
+    except SchemaResolutionError as error:
+        raise InvalidEvent("wrong_schema", f"{name}: an incompatible version of our schema: {error}") from error
+    except (EOFError, IndexError, struct.error) as error:
+        if "Expected -" in str(error):
+            raise InvalidEvent("undecodable", f"{name}: a string of negative length") from error
+        raise InvalidEvent("truncated", f"{name}: the body ends too early") from error
+    except UnicodeDecodeError as error:
+        raise InvalidEvent("invalid_utf8", f"{name}: {error}") from error
+    except Exception as error:  # fastavro raises what its C code meets
+        raise InvalidEvent("undecodable", f"{name}: {type(error).__name__}: {error}") from error
+    return from_record(name, record, trace)
 
 
 def from_record(name: str, record: dict[str, Any], trace: str | None = None) -> Event:
@@ -207,39 +237,28 @@ def _refusing(why: str) -> Reader:
     return refuse
 
 
-def _fast_reader(name: str) -> Reader:
-    """The compiled reader, and fastavro's for the verdict on what that doesn't read."""
-    schema = schemas.plain(name)
-    compiled = compile_reader(name, schema, HEADER.size)
-    plain = _plain_reader(name, schema, None)
+def _fast(name: str, slow: Reader) -> Reader:
+    """The compiled reader, and the slow one for the verdict on what that doesn't read."""
+    compiled = compile_reader(name, schemas.plain(name), HEADER.size)
 
     def read(value: bytes, trace: str | None) -> Event:
         try:
             return compiled(value, trace)
         except Exception:  # many kinds, and none tells enough
-            return plain(value, trace)
+            return slow(value, trace)
 
     return read
 
 
-def _plain_reader(name: str, writer: Any, reader: Any) -> Reader:
-    """fastavro's reader; with `reader` given it resolves an older or newer version of ours."""
+def _framed(name: str, writer: Any, reader: Any) -> Reader:
+    """fastavro's reader behind the wire format's header."""
 
     def read(value: bytes, trace: str | None) -> Event:
         stream = io.BytesIO(value)
         stream.seek(HEADER.size)
-        try:
-            record: Any = fastavro.schemaless_reader(stream, writer, reader)
-        except SchemaResolutionError as error:
-            raise InvalidEvent("wrong_schema", f"{name}: an incompatible version of our schema: {error}") from error
-        except (EOFError, IndexError, struct.error) as error:
-            raise InvalidEvent("truncated", f"{name}: the body ends too early") from error
-        except UnicodeDecodeError as error:
-            raise InvalidEvent("invalid_utf8", f"{name}: {error}") from error
-        except Exception as error:  # fastavro raises what its C code meets
-            raise InvalidEvent("undecodable", f"{name}: {type(error).__name__}: {error}") from error
+        event = read_record(stream, name, writer, reader, trace)
         if stream.tell() != len(value):
             raise InvalidEvent("trailing_bytes", f"{name}: {len(value) - stream.tell()} bytes behind the body")
-        return from_record(name, record, trace)
+        return event
 
     return read
