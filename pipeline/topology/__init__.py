@@ -34,7 +34,7 @@ def load(path: str | Path, env: Mapping[str, str] = os.environ) -> Topology:
 
 
 def lint(path: str | Path, env: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Everything that is wrong (`error`) or doubtful (`warning`), in the file's order. Empty: nothing."""
+    """Everything that is wrong (`error`) or doubtful (`warning`): the environment's, then in the file's order."""
     return _read(path, env)[1]
 
 
@@ -50,4 +50,4 @@ def _read(path: str | Path, env: Mapping[str, str]) -> tuple[dict[str, Any], lis
     if isinstance(values, dict):
         override(values, env, reader)
         check(values, reader)
-    return values or {}, sorted(set(reader.findings))
+    return values or {}, sorted(set(reader.findings), key=lambda each: (each.line, each.column, each))

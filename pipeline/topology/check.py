@@ -37,18 +37,19 @@ def _kafka(values: dict[str, Any], reader: Reader) -> None:
 def _topics(values: dict[str, Any], reader: Reader) -> None:
     topics = values.get("topics", {})
     max_age = values.get("time", {}).get("max_age", 72 * HOUR)
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, Path]] = {}
     streams: dict[str, str] = {}
     for path, name, topic in _all_topics(topics):
         # Kafka makes no difference between "." and "_" in metric names, and refuses two topics that differ in it alone
         folded = name.replace("_", ".")
         if folded in seen:
-            also = "" if seen[folded] == name else f" (Kafka takes it for {seen[folded]})"
-            at, key = ((*path, "name"), False) if path[1] != "sources" else (path, True)
-            reader.report(
-                at, "duplicate-topic", f"the topic {name} has two uses{also}", "give each its own name", key=key
-            )
-        seen.setdefault(folded, name)
+            first, first_path = seen[folded]
+            at = path if reader.has(path) else first_path  # a role's own name may be one that nobody wrote
+            at = (*at, "name") if reader.has((*at, "name")) else at
+            also = "" if first == name else f" (Kafka can't hold both {first} and {name})"
+            message = f"the topic {name} has two uses{also}"
+            reader.report(at, "duplicate-topic", message, "give each its own name", key=at[-1] != "name")
+        seen.setdefault(folded, (name, path))
         if name in (".", ".."):
             reader.report(path, "bad-name", f"Kafka has no topic named {name!r}", key=True)
         retention = topic.get("retention", 7 * DAY)
@@ -110,7 +111,8 @@ def _identifiers(identifiers: dict[str, Any], reader: Reader) -> None:
         if value.get("unique") and value.get("device"):
             message = f"{name} names a device, which several people may share: it can't be unique to a person"
             reader.report((*path, name, "unique"), "conflict", message, "remove unique or device")
-    if namespaces and not any(value.get("unique") for value in namespaces.values()):
+    said = [name for name, value in namespaces.items() if value.get("unique", reader.has((*path, name, "unique")))]
+    if namespaces and not said:
         message = "no namespace is unique: nothing keeps two people apart who once shared an identifier"
         reader.report(path, "no-unique", message, "usually user_id is unique", severity="warning", key=True)
     seen: set[str] = set()
@@ -134,9 +136,11 @@ def _left_out(values: dict[str, Any], reader: Reader) -> None:
         topic, _, partition = entry.rpartition("/")
         if topic not in sources:
             reader.report(path, "unknown-topic", f"{topic} is no source topic", suggest(topic, sources))
-        elif int(partition) >= sources[topic].get("partitions", 4):
-            count = sources[topic].get("partitions", 4)
+            continue
+        count = sources[topic].get("partitions", 4)
+        if int(partition) >= count:
             reader.report(path, "bad-value", f"{topic} has the partitions 0 to {count - 1}")
+            continue
         reader.report(
             path,
             "left-out",

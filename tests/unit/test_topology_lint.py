@@ -1,0 +1,321 @@
+"""The linter: each finding's place, code and hint; all of them in one pass; never an exception."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from pipeline.topology import Finding, lint
+
+BASE = """\
+kafka: k:9092
+redis: redis://r:6379/0
+registry: http://s:8081
+group: g
+topics:
+  sources:
+    events.email: {partitions: 4}
+identifiers:
+  namespaces:
+    user_id: {priority: 1, unique: true}
+    device_id: {priority: 2, device: true}
+triggers:
+  cart:
+    version: 1
+    per: cart_id
+    start: {event: product_added}
+    after: 1h
+    cancel: {event: order_completed, match: cart_id, reason: bought}
+"""
+LINES = BASE.splitlines()
+
+
+@pytest.fixture
+def check(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Lint a text."""
+
+    def run(text: str, env: dict[str, str] | None = None) -> list[Finding]:
+        path = tmp_path / "t.yaml"
+        path.write_text(text, encoding="utf-8")
+        return lint(path, env or {})
+
+    return run
+
+
+def test_the_base_is_clean(check) -> None:  # type: ignore[no-untyped-def]
+    assert check(BASE) == []
+
+
+# What is replaced in BASE, by what; then line, column, code and a part of "message (hint)" of the only finding.
+CASES = [
+    # spelling
+    ("group: g", "gruop: g\ngroup: g", 4, 1, "unknown-key", "did you mean group?"),
+    ("per: cart_id", "pre: cart_id\n    per: cart_id", 15, 5, "unknown-key", "did you mean per?"),
+    ("group: g", "group: g\nzzz: 1", 5, 1, "unknown-key", "known keys: kafka, redis"),
+    ("group: g", "group: g\n<<: {time: 1}", 5, 1, "unknown-key", "merge keys"),
+    ("group: g", "group: g\ngroup: h", 5, 1, "duplicate-key", "the first is on line 4"),
+    ("after: 1h", "", 13, 3, "missing-key", "after is missing in triggers.cart"),
+    ("start: {event: product_added}", "", 13, 3, "missing-key", "start is missing"),
+    ("start: {event: product_added}", "start: {}", 16, 5, "missing-key", "event or watched_share"),
+    (", reason: bought", "", 18, 5, "missing-key", "reason is missing"),
+    ("group: g\n", "", 1, 1, "missing-key", "group is missing"),
+    ("group: g", "group: [g", 5, 7, "yaml-syntax", ""),
+    ("group: g", "group: {g: 1}", 4, 8, "wrong-type", "a mapping"),
+    ("triggers:", "? [a]\n: b\ntriggers:", 12, 3, "wrong-type", "a key can't be a list"),
+    # durations and numbers
+    ("after: 1h", "after: 60", 17, 12, "bad-duration", "'60' isn't a duration (write a number and a unit"),
+    ("after: 1h", "after: 1h30m", 17, 12, "bad-duration", "250ms"),
+    ("after: 1h", "after: 1:30", 17, 12, "bad-duration", "'1:30'"),
+    ("after: 1h", "after: 0s", 17, 12, "bad-value", "too short"),
+    ("after: 1h", "after: 9999999d", 17, 12, "bad-value", "thousand years"),
+    ("after: 1h", "after: forever", 17, 12, "bad-duration", ""),
+    ("{partitions: 4}", "{partitions: 0}", 7, 32, "bad-value", "1 to 10000"),
+    ("{partitions: 4}", "{partitions: 2.5}", 7, 32, "wrong-type", "whole number"),
+    ("{partitions: 4}", "{partitions: true}", 7, 32, "wrong-type", "whole number"),
+    ("version: 1", "version: '1'", 14, 14, "wrong-type", "whole number"),
+    ("unique: true", "unique: 'yes'", 10, 36, "wrong-type", "true or false"),
+    # addresses
+    ("kafka: k:9092", "kafka: k", 1, 8, "bad-value", "host:port"),
+    ("redis: redis://r:6379/0", "redis: http://r", 2, 8, "bad-value", "redis://"),
+    ("registry: http://s:8081", "registry: s:8081", 3, 11, "bad-value", "http://"),
+    ("group: g", "group: 7", 4, 8, "wrong-type", 'quote it: "7"'),
+    ("group: g", "group: g\nhttp: {port: 99999}", 5, 14, "bad-value", "65535"),
+    # topics
+    ("events.email: {", "events/email: {", 7, 5, "bad-name", "Kafka topic name"),
+    ("events.email: {", "triggers: {", 7, 5, "duplicate-topic", "two uses"),
+    ("events.email: {", "events_dead-letter: {", 7, 5, "duplicate-topic", "Kafka can't hold both"),
+    ("{partitions: 4}", "{stream: mail}", 7, 28, "bad-value", "did you mean email?"),
+    ("{partitions: 4}", "\n    other: {stream: email}", 8, 13, "duplicate-stream", "events.email already"),
+    ("group: g", "group: g\nleft_out: [events.mail/1]", 5, 12, "unknown-topic", "did you mean events.email?"),
+    # identifiers
+    ("priority: 2", "priority: 1", 11, 27, "duplicate-priority", "user_id both have priority 1"),
+    ("unique: true", "unique: true, limit: 3", 10, 49, "conflict", "at most"),
+    ("device: true", "device: true, unique: true", 11, 52, "conflict", "several people"),
+    ("unique: true", "unique: false", 9, 3, "no-unique", "user_id is unique"),
+    ("  namespaces:", "  blocked: [0]\n  namespaces:", 9, 13, "wrong-type", 'quote it: "0"'),
+    ("  namespaces:", '  blocked: [a, " A"]\n  namespaces:', 9, 16, "duplicate-value", "case"),
+    # times
+    ("group: g", "group: g\ntime: {lateness: 2d, max_age: 1d}", 5, 18, "bad-time", "shorten"),
+    ("group: g", "group: g\nprofile: {retention: 1d}", 18, 12, "short-profile", "at least 73h"),
+    ("{partitions: 4}", "{retention: 1h}", 7, 31, "short-retention", "time.max_age (3d)"),
+    # events and fields
+    ("event: product_added", "event: product_aded", 16, 20, "unknown-event", "did you mean product_added?"),
+    ("event: product_added", "event: ProductAdded", 16, 20, "unknown-event", "did you mean product_added?"),
+    ("event: product_added", "event: []", 16, 20, "bad-value", "empty"),
+    ("per: cart_id", "per: cart", 15, 10, "unknown-field", "did you mean cart_id?"),
+    ("per: cart_id", "per: film", 15, 10, "unknown-field", "product_added has no field film"),
+    ("per: cart_id", "per: price", 15, 10, "bad-key", "isn't a text"),
+    ("match: cart_id", "match: order", 18, 45, "unknown-field", "did you mean order_id?"),
+    ("match: cart_id", "match: sku", 18, 45, "unknown-field", "order_completed has no field sku"),
+    ("    per: cart_id\n", "", 17, 38, "no-key", "the rule has no key"),
+    ("    per: cart_id\n", "    once: true\n", 18, 38, "no-key", ""),
+    ("match: cart_id,", "without_key: all,", 18, 38, "no-effect", "remove it"),
+    ("event: order_completed", "event: product_added", 18, 21, "start-and-cancel", "tell them apart"),
+    ("event: product_added", "event: [product_added, product_added]", 16, 36, "duplicate-value", "twice"),
+    ("reason: bought", "reason: due", 18, 62, "reserved-reason", "own"),
+    ("reason: bought", "reason: Bought it", 18, 62, "bad-value", "lower-case"),
+    ("  cart:", "  Cart Rule:", 13, 3, "bad-name", "lower-case"),
+    # parts of a rule that must fit
+    ("per: cart_id", "per: sku\n    until: {cart: empty, reason: emptied}", 16, 19, "bad-key", "per: cart_id"),
+    ("after: 1h", "after: 1h\n    payload: [film]", 18, 15, "bad-key", "per: film"),
+    ("after: 1h", "after: 1h\n    payload: [basket]", 18, 15, "bad-value", "known: cart, message, film"),
+    ("after: 1h", "after: 1h\n    once: {forget: 1}", 18, 20, "bad-duration", ""),
+    ("after: 1h", "after: 1h\n    once: maybe", 18, 11, "wrong-type", "true or false"),
+    ("after: 1h", "after: 1h\n    once: true\n    restart: {event: cart_viewed}", 19, 5, "conflict", "never moved"),
+    ("reason: bought", "reason: bought, before_start: true", 18, 70, "conflict", "write once: true"),
+    ("start: {event: product_added}", "start: {watched_share: 2}", 16, 28, "bad-value", "at most 1"),
+]
+
+
+def where(condition: str) -> tuple[str, str]:
+    """Put a condition where the base starts on a product."""
+    return "event: product_added", f"event: product_added, where: {condition}"
+
+
+CASES += [
+    (*where("{skuu: a}"), 16, 43, "unknown-field", "did you mean sku?"),
+    (*where("{link_ids: a}"), 16, 43, "unknown-field", "product_added has no field link_ids"),
+    (*where("{sku: {nott: a}}"), 16, 49, "unknown-operator", "did you mean not?"),
+    (*where("{sku: {}}"), 16, 48, "bad-value", "no condition"),
+    (*where("{sku: [a]}"), 16, 48, "wrong-type", "a list"),
+    (*where("{sku: 17}"), 16, 48, "bad-condition", 'quote it: "17"'),
+    (*where("{sku: no}"), 16, 48, "wrong-type", 'quote it: "no"'),
+    (*where("{sku: null}"), 16, 48, "wrong-type", "exists: false"),
+    (*where("{sku: {in: a}}"), 16, 53, "wrong-type", "needs a list"),
+    (*where("{sku: {in: [a, 3]}}"), 16, 57, "bad-condition", "quote it"),
+    (*where("{sku: {gt: 3}}"), 16, 53, "bad-condition", "no order"),
+    (*where("{price: {gt: a}}"), 16, 55, "wrong-type", "compares numbers"),
+    (*where("{price: '3'}"), 16, 50, "bad-condition", "without quotes"),
+    (*where("{price: {contains: 3}}"), 16, 61, "bad-condition", "neither a list nor a text"),
+    (*where("{price: .nan}"), 16, 50, "wrong-type", "number"),
+    (*where("{sku: {exists: 1}}"), 16, 57, "wrong-type", "true or false"),
+    (*where("a"), 16, 42, "wrong-type", "mapping of conditions"),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "column", "code", "said"), CASES, ids=[f"{case[4]}: {case[1]}" for case in CASES]
+)
+def test_one_mistake(check, old: str, new: str, line: int, column: int, code: str, said: str) -> None:  # type: ignore[no-untyped-def]
+    assert BASE.count(old) == 1
+    findings = check(BASE.replace(old, new))
+    assert [(each.line, each.column, each.code) for each in findings] == [(line, column, code)], findings
+    assert said in str(findings[0])
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "{sku: a}",
+        "{sku: {is: a, not: b}}",
+        "{sku: {in: [a, b]}}",
+        "{sku: {contains: a}}",
+        "{price: 3}",
+        "{price: {gt: 3, lte: 10.5}}",
+        "{cart_id: {exists: false}, sku: '17'}",
+    ],
+)
+def test_good_conditions(check, condition: str) -> None:  # type: ignore[no-untyped-def]
+    assert check(BASE.replace(*where(condition))) == []
+
+
+def test_conditions_on_lists_choices_and_maps(check) -> None:  # type: ignore[no-untyped-def]
+    rule = """\
+  mail:
+    version: 1
+    start: {event: email_sent, where: {link_ids: ebook}}
+    after: 1h
+    cancel:
+      - {event: email_clicked, where: {confidence: machin}, reason: clicked}
+      - {event: [email_opened, email_bounced], where: {confidence: human}, reason: opened}
+      - {event: custom, where: {properties: {contains: a}}, reason: did}
+      - {event: custom, where: {properties: {exists: true}}, reason: did}
+"""
+    found = [(each.line, each.code, each.message, each.hint) for each in check(BASE + rule)]
+    assert found == [
+        (21, "bad-condition", "link_ids is a list", "write link_ids: {contains: ebook}"),
+        (24, "bad-condition", "confidence is never 'machin'", "did you mean machine?"),
+        (
+            25,
+            "unknown-field",
+            "email_bounced has no field confidence",
+            "its fields: message_id, campaign, kind, diagnostic",
+        ),
+        (26, "bad-condition", "properties holds many values: it can only be asked whether it is there", "exists: true"),
+    ]
+
+
+def test_a_share_needs_a_film(check) -> None:  # type: ignore[no-untyped-def]
+    rule = "  half: {version: 1, per: title, start: {watched_share: 0.5, where: {title: a}}, after: 1h}\n"
+    assert [(each.line, each.column, each.code) for each in check(BASE + rule)] == [
+        (19, 22, "bad-key"),
+        (19, 62, "conflict"),
+    ]
+    both = "  half: {version: 1, per: film, start: {watched_share: 0.5, event: video_paused}, after: 1h}\n"
+    assert [each.code for each in check(BASE + both)] == ["conflict"]
+
+
+def test_a_key_that_starts_once_has_no_cart(check) -> None:  # type: ignore[no-untyped-def]
+    more = "    once: true\n    until: {cart: empty, reason: emptied}\n    payload: [cart]\n"
+    assert [(each.line, each.code) for each in check(BASE + more)] == [(20, "conflict"), (21, "conflict")]
+
+
+def test_left_out_is_always_told(check) -> None:  # type: ignore[no-untyped-def]
+    found = check(BASE + "left_out: [events.email/3, events.email/4]\n")
+    assert [(each.severity, each.code) for each in found] == [
+        ("warning", "left-out"),
+        ("error", "bad-value"),
+    ]
+
+
+def test_all_findings_in_one_pass_in_the_files_order(check) -> None:  # type: ignore[no-untyped-def]
+    text = BASE
+    for old, new in [
+        ("kafka: k:9092", "kafka: mock://"),
+        ("partitions: 4", "partitons: 4"),
+        ("priority: 2", "priority: 1"),
+        ("product_added", "product_aded"),
+        ("after: 1h", "after: 1"),
+        ("match: cart_id", "match: cartid"),
+    ]:
+        text = text.replace(old, new)
+    found = check(text, {"PIPELINE_GROUP": "not so"})
+    assert [(each.line, each.severity, each.code) for each in found] == [
+        (0, "error", "bad-environment"),
+        (1, "warning", "embedded-kafka"),
+        (7, "error", "unknown-key"),
+        (11, "error", "duplicate-priority"),
+        (16, "error", "unknown-event"),
+        (17, "error", "bad-duration"),
+        (18, "error", "unknown-field"),
+    ]
+
+
+def test_a_finding_reads_like_a_compilers(check) -> None:  # type: ignore[no-untyped-def]
+    (finding,) = check(BASE.replace("after: 1h", "aftr: 1h\n    after: 1h"))
+    assert str(finding) == f"{finding.file}:17:5: error unknown-key: unknown key aftr (did you mean after?)"
+
+
+def test_files_that_are_no_topology(tmp_path: Path) -> None:
+    def codes(data: bytes) -> list[str]:
+        path = tmp_path / "t.yaml"
+        path.write_bytes(data)
+        return [finding.code for finding in lint(path, {})]
+
+    assert codes(b"") == ["empty"]
+    assert codes(b"# nothing\n") == ["empty"]
+    assert codes(b"\xff\xfe\x00") == ["no-file"]
+    assert codes(b"a: \x00") == ["yaml-syntax"]
+    assert codes(b"- a\n- b\n") == ["wrong-type"]
+    assert codes(b"just words") == ["wrong-type"]
+    assert codes(b"a: 1\n---\nb: 2\n") == ["yaml-syntax"]
+    assert codes(b"a: \t- x") == ["yaml-syntax"]
+    assert "recursive-alias" in codes(b"topics: &a {sources: *a}\n")
+    assert "wrong-type" in codes(b"group: !!python/object:os.system x\n")
+    assert "bad-duration" in codes(b"time: {lateness: 2026-99-99}\n")
+    assert [finding.code for finding in lint(tmp_path / "none.yaml", {})] == ["no-file"]
+    assert [finding.code for finding in lint(tmp_path, {})] == ["no-file"]
+
+
+def test_aliases_are_fine(check) -> None:  # type: ignore[no-untyped-def]
+    text = BASE.replace("{partitions: 4}", "&small {partitions: 2}\n    events.video: *small")
+    assert check(text) == []
+
+
+def test_no_damage_makes_it_raise(check) -> None:  # type: ignore[no-untyped-def]
+    """Whatever is cut out of a good file or put into it: findings inside of the file, never an exception."""
+    shipped = (Path(__file__).parents[2] / "topology.yaml").read_text(encoding="utf-8")
+    text = "\n".join(line for line in shipped.splitlines() if not line.lstrip().startswith("#"))
+    random_ = random.Random(3)
+    pieces = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "\n",
+        "  ",
+        "'",
+        "&a ",
+        "*a",
+        "null",
+        "1",
+        "0.5",
+        "yes",
+        "1h",
+        "!!set ",
+        "?",
+    ]
+    seen = set()
+    for _ in range(250):
+        at = random_.randrange(len(text))
+        damaged = text[:at] + random_.choice([random_.choice(pieces), ""]) + text[at + random_.choice([0, 1, 4, 40]) :]
+        for finding in check(damaged):
+            seen.add(finding.code)
+            assert 1 <= finding.line <= damaged.count("\n") + 2
+            assert finding.column >= 1
+            assert finding.message
+    assert len(seen) > 8, "the damage was too small to find much"
