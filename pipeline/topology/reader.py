@@ -56,6 +56,7 @@ class Reader:
     def __init__(self, file: str) -> None:
         self.file = file
         self.findings: list[Finding] = []
+        self.elsewhere: dict[Path, str] = {}  # what didn't come from this file: path -> where it came from
         self._values: dict[Path, tuple[int, int]] = {(): (1, 1)}
         self._keys: dict[Path, tuple[int, int]] = {(): (1, 1)}
         self._open: set[int] = set()
@@ -65,6 +66,9 @@ class Reader:
         self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False, severity: Severity = "error"
     ) -> None:
         """Add a finding at the value (or the key) at `path`, or at the nearest thing around it that is there."""
+        if path in self.elsewhere:
+            self.findings.append(Finding(self.elsewhere[path], 0, 0, severity, code, message, hint))
+            return
         places = self._keys if key else self._values
         while path not in places and path not in self._values:
             path = path[:-1]

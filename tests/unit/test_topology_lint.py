@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.topology import Finding, lint
+
+Check = Callable[..., list[Finding]]
 
 BASE = """\
 kafka: k:9092
@@ -33,7 +36,7 @@ LINES = BASE.splitlines()
 
 
 @pytest.fixture
-def check(tmp_path: Path):  # type: ignore[no-untyped-def]
+def check(tmp_path: Path) -> Check:
     """Lint a text."""
 
     def run(text: str, env: dict[str, str] | None = None) -> list[Finding]:
@@ -44,7 +47,7 @@ def check(tmp_path: Path):  # type: ignore[no-untyped-def]
     return run
 
 
-def test_the_base_is_clean(check) -> None:  # type: ignore[no-untyped-def]
+def test_the_base_is_clean(check: Check) -> None:
     assert check(BASE) == []
 
 
@@ -158,7 +161,7 @@ CASES += [
 @pytest.mark.parametrize(
     ("old", "new", "line", "column", "code", "said"), CASES, ids=[f"{case[4]}: {case[1]}" for case in CASES]
 )
-def test_one_mistake(check, old: str, new: str, line: int, column: int, code: str, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_one_mistake(check: Check, old: str, new: str, line: int, column: int, code: str, said: str) -> None:
     assert BASE.count(old) == 1
     findings = check(BASE.replace(old, new))
     assert [(each.line, each.column, each.code) for each in findings] == [(line, column, code)], findings
@@ -177,11 +180,11 @@ def test_one_mistake(check, old: str, new: str, line: int, column: int, code: st
         "{cart_id: {exists: false}, sku: '17'}",
     ],
 )
-def test_good_conditions(check, condition: str) -> None:  # type: ignore[no-untyped-def]
+def test_good_conditions(check: Check, condition: str) -> None:
     assert check(BASE.replace(*where(condition))) == []
 
 
-def test_conditions_on_lists_choices_and_maps(check) -> None:  # type: ignore[no-untyped-def]
+def test_conditions_on_lists_choices_and_maps(check: Check) -> None:
     rule = """\
   mail:
     version: 1
@@ -207,7 +210,7 @@ def test_conditions_on_lists_choices_and_maps(check) -> None:  # type: ignore[no
     ]
 
 
-def test_a_share_needs_a_film(check) -> None:  # type: ignore[no-untyped-def]
+def test_a_share_needs_a_film(check: Check) -> None:
     rule = "  half: {version: 1, per: title, start: {watched_share: 0.5, where: {title: a}}, after: 1h}\n"
     assert [(each.line, each.column, each.code) for each in check(BASE + rule)] == [
         (19, 22, "bad-key"),
@@ -217,12 +220,12 @@ def test_a_share_needs_a_film(check) -> None:  # type: ignore[no-untyped-def]
     assert [each.code for each in check(BASE + both)] == ["conflict"]
 
 
-def test_a_key_that_starts_once_has_no_cart(check) -> None:  # type: ignore[no-untyped-def]
+def test_a_key_that_starts_once_has_no_cart(check: Check) -> None:
     more = "    once: true\n    until: {cart: empty, reason: emptied}\n    payload: [cart]\n"
     assert [(each.line, each.code) for each in check(BASE + more)] == [(20, "conflict"), (21, "conflict")]
 
 
-def test_left_out_is_always_told(check) -> None:  # type: ignore[no-untyped-def]
+def test_left_out_is_always_told(check: Check) -> None:
     found = check(BASE + "left_out: [events.email/3, events.email/4]\n")
     assert [(each.severity, each.code) for each in found] == [
         ("warning", "left-out"),
@@ -230,7 +233,7 @@ def test_left_out_is_always_told(check) -> None:  # type: ignore[no-untyped-def]
     ]
 
 
-def test_all_findings_in_one_pass_in_the_files_order(check) -> None:  # type: ignore[no-untyped-def]
+def test_all_findings_in_one_pass_in_the_files_order(check: Check) -> None:
     text = BASE
     for old, new in [
         ("kafka: k:9092", "kafka: mock://"),
@@ -253,7 +256,7 @@ def test_all_findings_in_one_pass_in_the_files_order(check) -> None:  # type: ig
     ]
 
 
-def test_a_finding_reads_like_a_compilers(check) -> None:  # type: ignore[no-untyped-def]
+def test_a_finding_reads_like_a_compilers(check: Check) -> None:
     (finding,) = check(BASE.replace("after: 1h", "aftr: 1h\n    after: 1h"))
     assert str(finding) == f"{finding.file}:17:5: error unknown-key: unknown key aftr (did you mean after?)"
 
@@ -279,12 +282,12 @@ def test_files_that_are_no_topology(tmp_path: Path) -> None:
     assert [finding.code for finding in lint(tmp_path, {})] == ["no-file"]
 
 
-def test_aliases_are_fine(check) -> None:  # type: ignore[no-untyped-def]
+def test_aliases_are_fine(check: Check) -> None:
     text = BASE.replace("{partitions: 4}", "&small {partitions: 2}\n    events.video: *small")
     assert check(text) == []
 
 
-def test_no_damage_makes_it_raise(check) -> None:  # type: ignore[no-untyped-def]
+def test_no_damage_makes_it_raise(check: Check) -> None:
     """Whatever is cut out of a good file or put into it: findings inside of the file, never an exception."""
     shipped = (Path(__file__).parents[2] / "topology.yaml").read_text(encoding="utf-8")
     text = "\n".join(line for line in shipped.splitlines() if not line.lstrip().startswith("#"))

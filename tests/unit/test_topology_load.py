@@ -144,4 +144,4 @@ def test_warnings_dont_keep_a_topology_from_loading() -> None:
     env = {"PIPELINE_KAFKA": "mock://"}
     assert load(SHIPPED, env).kafka == "mock://"
     (finding,) = lint(SHIPPED, env)
-    assert (finding.severity, finding.code) == ("warning", "embedded-kafka")
+    assert (finding.file, finding.severity, finding.code) == ("environment", "warning", "embedded-kafka")
