@@ -21,39 +21,50 @@ JARS = ROOT / ".servers" / "kafka"
 POM = ROOT / "tests" / "broker" / "pom.xml"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
-# Program -> Debian package.
-PROGRAMS = {"redis-server": "redis-server", "java": "openjdk-17-jre-headless"}
+# Program -> Debian packages that bring it, the first that the distribution has. Kafka 4.1 runs on Java 17 and newer.
+PACKAGES = {
+    "redis-server": ("redis-server",),
+    "java": ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "default-jre-headless"),
+    "mvn": ("maven",),
+}
 TRIES = 4
 
 
 def main() -> None:
-    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
     jars_stand = (JARS / "complete").exists() and (JARS / "complete").read_text() == POM.read_text()
-    if not jars_stand and shutil.which("mvn") is None:
-        missing.append("maven")
+    needed = ["redis-server", "java"] if jars_stand else ["redis-server", "java", "mvn"]
+    missing = [program for program in needed if shutil.which(program) is None]
     if missing:
         install(missing)
     if not jars_stand:
         bring_jars()
 
 
-def install(packages: Sequence[str]) -> None:
-    """apt-get install, without starting the services that a package brings."""
+def install(programs: Sequence[str]) -> None:
+    """apt-get install what is not there: it upgrades nothing and starts no service that a package brings."""
+    names = ", ".join(programs)
     if shutil.which("apt-get") is None:
-        raise SystemExit(f"install {', '.join(packages)} by hand: this script knows apt-get only")
+        raise SystemExit(f"install {names} by hand: this script knows apt-get only")
     root = os.geteuid() == 0
     if not root and shutil.which("sudo") is None:
-        raise SystemExit(f"not root and no sudo: install {', '.join(packages)} by hand")
+        raise SystemExit(f"not root and no sudo: install {names} by hand")
     # A package's Redis on port 6379 is nobody's wish here: RUNLEVEL=1 tells invoke-rc.d to start nothing.
     prefix = [*([] if root else ["sudo"]), "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
     retry([*prefix, "apt-get", "-q", "update"])
-    retry([*prefix, "apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages])
+    packages = [next(filter(known, PACKAGES[program]), PACKAGES[program][-1]) for program in programs]
+    retry([*prefix, "apt-get", "-qq", "install", "-y", "--no-upgrade", "--no-install-recommends", *packages])
+
+
+def known(package: str) -> bool:
+    """Whether this distribution has the package."""
+    return subprocess.run(["apt-cache", "show", package], capture_output=True).returncode == 0
 
 
 def bring_jars() -> None:
     """Copy the broker's jars; `complete` is written last, so that a broken copy is never taken for a whole one."""
     shutil.rmtree(JARS, ignore_errors=True)
-    retry(["mvn", "-B", "-q", "-f", str(POM), COPY, f"-DoutputDirectory={JARS}", "-DincludeScope=runtime"])
+    options = [f"-DoutputDirectory={JARS}", "-DincludeScope=runtime", "-Dstyle.color=never"]
+    retry(["mvn", "-B", "-q", "-f", str(POM), COPY, *options])
     (JARS / "complete").write_text(POM.read_text())
 
 

@@ -32,6 +32,8 @@ from typing import Self
 import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVERS = ROOT / ".servers"
@@ -359,7 +361,8 @@ class RedisServer(Server):
 
     def _answers(self) -> bool:
         try:
-            with redis.Redis(host=HOST, port=self.port, socket_timeout=2) as client:
+            # The waiting is done by the caller: no retries of the client's own.
+            with redis.Redis(host=HOST, port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
