@@ -307,7 +307,7 @@ LATE = [
     Example(
         6,
         "a late click retracts; so does a late download",
-        [send("1", 0), click("2", 4000, 4400), send("3", 0, who="u:2"), download("4", 100, 4400, who="u:2")],
+        [send("1", 0), send("3", 0, who="u:2"), click("2", 4000, 4400), download("4", 100, 4400, who="u:2")],
         [
             want("ebook", "fired", "due", "m", "1", 0, 4320, 4325, who="u:1"),
             want("ebook", "retracted", "clicked", "m", "1", 0, 4320, 4400, who="u:1", late_event_id="2"),

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from random import Random
+from typing import Any
+
 import pytest
 
-from tests.oracle.compare import difference
+from pipeline.events.segment import translate
+from tests.oracle.build import MINUTE, add, order, want
+from tests.oracle.compare import comparable, difference, plain
 from tests.oracle.examples import EXAMPLES, Example
+from tests.oracle.histories import DISORDER, history
 from tests.oracle.oracle import decisions
+from tests.oracle.segment import expressible, segment_lines
+
+Event = dict[str, Any]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[f"{e.line}: {e.name}" for e in EXAMPLES])
@@ -16,3 +26,80 @@ def test_hand_computed(example: Example) -> None:
 
 def test_every_line_has_an_example() -> None:
     assert {e.line for e in EXAMPLES} == set(range(2, 17)) | set(range(18, 23))
+
+
+def test_constants_can_be_changed() -> None:
+    made = decisions([add("1", 0), order("2", 1.5)], after={"abandoned_cart": MINUTE}, lateness=2 * MINUTE)
+    assert difference([want("cart", "suppressed", "overtaken", "c", "1", 0, 1, 3)], made) == ""
+
+
+def test_a_difference_is_told() -> None:
+    right = want("cart", "fired", "due", "c", "1", 0, 60, 65)
+    assert difference([right], [right]) == ""
+    for wrong in ([], [right, right], [{**right, "due_at": right["due_at"] + 1}], [{**right, "payload": {}}]):
+        assert difference([right], wrong) != ""
+
+
+def test_replay_lines_are_comparable() -> None:
+    ours = want("cart", "fired", "due", "c", "1", 0, 60, 65)
+    line = {**ours, "id": "x", "profile_id": "y", "occurred_at": "2026-03-02T10:00:00.000Z"}
+    line |= {"due_at": "2026-03-02T11:00:00.000Z", "decided_at": "2026-03-02T12:05:00.000+01:00"}
+    line["payload"] = json.loads(json.dumps(ours["payload"]).replace("10", "10.0"))
+    assert comparable(line) == comparable(ours)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_order_in_the_log_changes_nothing_within_the_disorder(seed: int) -> None:
+    events = history(seed, segment=False)
+    rng = Random(seed)
+    shuffled = sorted(events, key=lambda event: event["received_at"] + rng.randint(0, DISORDER))
+    assert difference(decisions(events), decisions(shuffled)) == ""
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_telling_again_changes_nothing(seed: int) -> None:
+    events = history(seed, segment=False)
+    assert difference(decisions(events), decisions([event for event in events for _ in range(2)])) == ""
+
+
+def test_histories_are_nasty() -> None:
+    """Every outcome with every reason comes up, and decisions made at once because something was told late."""
+    made = [d for seed in range(300) for d in decisions(history(seed, shared_devices=seed % 4 == 0))]
+    reasons = {(d["rule"], d["outcome"], d["reason"]) for d in made}
+    ends = {
+        "abandoned_cart": ["bought", "cleared", "emptied"],
+        "ebook_not_clicked": ["clicked", "downloaded"],
+        "film_half_watched": ["ordered"],
+    }
+    expected = {(rule, outcome, reason) for rule, of in ends.items() for reason in of for outcome in OUTCOMES}
+    expected |= {(rule, *plain_end) for rule in ends for plain_end in [("fired", "due"), ("suppressed", "overtaken")]}
+    assert reasons == expected - {("abandoned_cart", "retracted", "emptied")}
+    assert any(d["outcome"] != "retracted" and d["decided_at"] > d["due_at"] + 5 * MINUTE for d in made)
+    assert any(len(names) > 1 for d in made for names in d["identifiers"].values())
+
+
+OUTCOMES = ("cancelled", "retracted")
+
+
+def test_a_history_comes_from_its_seed() -> None:
+    assert history(7) == history(7)
+    assert history(7) != history(8)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_histories_can_be_written_as_segment_json(seed: int) -> None:
+    events = history(seed, shared_devices=seed % 2 == 0)
+    assert all(expressible(event) for event in events)
+    for event, line in zip(events, segment_lines(events), strict=True):
+        [read] = translate(json.loads(line))
+        assert (read.type, read.event_id) == (event["type"], event["event_id"])
+        assert (read.occurred_at, read.received_at) == (event["occurred_at"], event["received_at"])
+        assert read.identifiers == event["identifiers"]
+        told = {name: value for name, value in read.body.items() if name in event["body"]}
+        assert plain(told) == plain(event["body"])
+
+
+def test_what_segment_cannot_say_is_refused() -> None:
+    own = {**add("1", 0), "type": "offline_purchased"}
+    with pytest.raises(ValueError, match="segment=True"):
+        segment_lines([own])
