@@ -3,7 +3,7 @@
     GET /healthz   200, or 503 when the process should be restarted           {"alive": true}
     GET /readyz    200, or 503 while something that work needs is missing     {"ready": false,
                    `waiting_for`: what isn't ready, by name                    "waiting_for": {"redis": "no answer"},
-                   `held_by`: what holds event time back, by name              "held_by": {"events.email/2": "..."}}
+                   `held_by`: what holds event time back, by name              "held_by": {"events.email-2": "..."}}
     GET /metrics   Prometheus' text format, or OpenMetrics
 
 `held_by` alone doesn't make a worker unready: it works, but decides nothing until the partition goes on or is left

@@ -133,7 +133,7 @@ def _left_out(values: dict[str, Any], reader: Reader) -> None:
     sources = values.get("topics", {}).get("sources", {})
     for index, entry in enumerate(values.get("left_out", ())):
         path = ("left_out", index)
-        topic, _, partition = entry.rpartition("/")
+        topic, _, partition = entry.rpartition("-")
         if topic not in sources:
             reader.report(path, "unknown-topic", f"{topic} is no source topic", suggest(topic, sources))
             continue

@@ -190,7 +190,7 @@ def document() -> Record:
             "profile": Key(profile, "What is remembered of a person."),
             "dead_letter_limit": Key(limit, "When a partition stops instead of draining into the dead letters."),
             "left_out": Key(
-                Many(Text("topic/partition, such as events.email/2", r"[A-Za-z0-9._\-]+/[0-9]+")),
+                Many(Text("topic-partition, such as events.email-2", r"[A-Za-z0-9._\-]+-[0-9]{1,5}")),
                 "Source partitions that time doesn't wait for; every decision made so says it.",
             ),
             "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),

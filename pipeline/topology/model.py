@@ -132,7 +132,7 @@ class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic/partition`."""
+    """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic-partition`."""
 
     group: str
     kafka: str

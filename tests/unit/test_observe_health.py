@@ -62,7 +62,7 @@ def test_what_isnt_ready_is_named_until_it_is() -> None:
         assert status == 503
         assert msgspec.json.decode(body)["waiting_for"] == {"kafka": "no broker answers at k:9092"}
         missing["kafka"] = None
-        held["events.email/2"] = "no event for 300 s, and its end isn't known"
+        held["events.email-2"] = "no event for 300 s, and its end isn't known"
         status, _, body = await get("/readyz")
         assert status == 200
         assert msgspec.json.decode(body) == {"ready": True, "waiting_for": {}, "held_by": held}

@@ -71,14 +71,14 @@ def test_columns_and_colours_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
     logs.setup(stream=stream)
-    log.warning("held", extra={"by": "events.email/2", "why": "no event"})
+    log.warning("held", extra={"by": "events.email-2", "why": "no event"})
     assert "\x1b[33mWARNING\x1b[0m" in stream.getvalue()
 
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
     logs.setup(stream=stream)
-    log.warning("held", extra={"by": "events.email/2", "why": "no event"})
-    pattern = r'\d\d:\d\d:\d\d\.\d{3} WARNING pipeline\.some\.room  held  by=events\.email/2 why="no event"\n'
+    log.warning("held", extra={"by": "events.email-2", "why": "no event"})
+    pattern = r'\d\d:\d\d:\d\d\.\d{3} WARNING pipeline\.some\.room  held  by=events\.email-2 why="no event"\n'
     assert re.fullmatch(pattern, stream.getvalue())
 
 

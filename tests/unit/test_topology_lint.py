@@ -91,7 +91,7 @@ CASES = [
     ("events.email: {", "events_dead-letter: {", 7, 5, "duplicate-topic", "Kafka can't hold both"),
     ("{partitions: 4}", "{stream: mail}", 7, 28, "bad-value", "did you mean email?"),
     ("{partitions: 4}", "\n    other: {stream: email}", 8, 13, "duplicate-stream", "events.email already"),
-    ("group: g", "group: g\nleft_out: [events.mail/1]", 5, 12, "unknown-topic", "did you mean events.email?"),
+    ("group: g", "group: g\nleft_out: [events.mail-1]", 5, 12, "unknown-topic", "did you mean events.email?"),
     # identifiers
     ("priority: 2", "priority: 1", 11, 27, "duplicate-priority", "user_id both have priority 1"),
     ("unique: true", "unique: true, limit: 3", 10, 49, "conflict", "at most"),
@@ -226,7 +226,7 @@ def test_a_key_that_starts_once_has_no_cart(check: Check) -> None:
 
 
 def test_left_out_is_always_told(check: Check) -> None:
-    found = check(BASE + "left_out: [events.email/3, events.email/4]\n")
+    found = check(BASE + "left_out: [events.email-3, events.email-4]\n")
     assert [(each.severity, each.code) for each in found] == [
         ("warning", "left-out"),
         ("error", "bad-value"),
