@@ -148,6 +148,9 @@ class Graph:
         if namespaces.get(anchor.namespace, PLAIN).device and anchor.leaf in self.logins:
             owner = self.owner(anchor.leaf, at)
             root, _ = trip.walk(owner.leaf)
+            # It ties nothing, but perhaps it did when it was asked before the device changed hands, and that got lost.
+            for leaf in ids[2::3]:
+                trip.walk(leaf)
             return Answer(root, [owner.namespace, owner.value], trip.youngest, False, [], trip.merges)
 
         root, path = trip.walk(anchor.leaf)

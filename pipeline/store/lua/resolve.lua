@@ -214,6 +214,9 @@ local function resolve(ids)
   if first then
     local user_leaf, user_namespace, user_value = owner(leaf, first)
     local root = walk(user_leaf)
+    for i = 3, #ids, 3 do
+      walk(ids[i])
+    end
     return {root, {user_namespace, user_value}, youngest, false, {}, merges}
   end
 
