@@ -1,0 +1,1 @@
+"""The commands of `pipeline`, a module each: `command` is what cli.py calls."""

@@ -1,0 +1,55 @@
+"""What commands share: which topology, which terminal, and how a text of examples looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from pipeline.topology import Topology, load
+
+_INSTALLED = Path(__file__).parents[1] / "_data" / "topology.yaml"
+_CHECKOUT = Path(__file__).parents[2] / "topology.yaml"
+
+
+def default_topology() -> Path:
+    """./topology.yaml, else the one that comes with the package."""
+    here = Path("topology.yaml")
+    return next((path for path in (here, _INSTALLED, _CHECKOUT) if path.is_file()), here)
+
+
+def topology_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--topology PATH`, handed on as a path `topology`."""
+    return click.option(
+        "--topology",
+        type=click.Path(path_type=Path),
+        envvar="PIPELINE_TOPOLOGY",
+        default=default_topology,
+        show_default="./topology.yaml, else the one in the package",
+        help="The topology to use.",
+    )(function)
+
+
+def read_topology(path: Path) -> Topology:
+    """The topology, with addresses from the environment. Raises TopologyError."""
+    return load(path)
+
+
+def files_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`FILE...`, handed on as paths `files`."""
+    kind = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+    return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=kind)(function)
+
+
+def errors_console() -> Console:
+    """For messages beside the output: standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """`1 event`, `2,000 events`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

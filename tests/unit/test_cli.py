@@ -1,0 +1,267 @@
+"""Commands that need no server: what they print, where, and how they end."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import COMMANDS, cli
+
+ROOT = Path(__file__).parents[2]
+TOPOLOGY = ROOT / "topology.yaml"
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """A command, called in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PIPELINE_")]:
+        monkeypatch.delenv(name)
+    return lambda *args: CliRunner().invoke(cli, [str(arg) for arg in args])
+
+
+def at(minute: int) -> str:
+    """A moment, minutes after noon."""
+    return f"2025-11-24T{12 + minute // 60:02d}:{minute % 60:02d}:00.000Z"
+
+
+def track(name: str, number: str, minute: int, user: str = "anna", **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": name,
+        "messageId": number,
+        "userId": user,
+        "properties": properties,
+        "timestamp": at(minute),
+    }
+
+
+def write(path: Path, *lines: object) -> Path:
+    text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def decisions(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+LEFT = track("Product Added", "add-1", 0, product_id="tent", price=199.5, currency="EUR", quantity=2, cart_id="c1")
+BOUGHT = [
+    track("Product Added", "add-2", 10, "bert", product_id="mug", cart_id="c2"),
+    track("Order Completed", "order-2", 30, "bert", cart_id="c2"),
+]
+SENT = track("Email Sent", "sent-1", 5, message_id="mail-1", campaign="guide", link_ids=["ebook"])
+
+
+# --- help
+
+
+def test_help_names_every_command_with_its_purpose(run: Run) -> None:
+    shown = " ".join(run("--help").stdout.split())
+    for name, purpose in COMMANDS.items():
+        assert f"{name} {purpose}" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_has_an_example(run: Run, name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert f"pipeline {name}" in result.stdout.partition("Example")[2]
+
+
+def test_a_mistyped_command_is_told_what_was_meant(run: Run) -> None:
+    result = run("repaly", "x")
+    assert result.exit_code == 2
+    assert "did you mean replay?" in result.stderr
+
+
+def test_every_command_is_one(run: Run) -> None:
+    context = click.Context(cli)
+    assert all(cli.get_command(context, name) is not None for name in COMMANDS)
+
+
+# --- lint
+
+
+def test_lint_of_the_packaged_topology_finds_nothing(run: Run) -> None:
+    result = run("lint")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "nothing to find fault with" in result.stderr
+
+
+def test_lint_prefers_the_topology_in_the_working_directory(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "topology.yaml").write_text(TOPOLOGY.read_text("utf-8").replace("after: 24h", "afer: 24h"), "utf-8")
+    result = run("lint")
+    assert result.exit_code == 1
+    line = next(n for n, text in enumerate(TOPOLOGY.read_text("utf-8").splitlines(), 1) if "after: 24h" in text)
+    assert f"topology.yaml:{line}:5: error " in result.stdout
+    assert "did you mean after?" in result.stdout
+    assert "error" in result.stderr
+
+
+def test_lint_of_a_file_that_is_not_there(run: Run) -> None:
+    result = run("lint", "elsewhere.yaml")
+    assert result.exit_code == 1
+    assert "elsewhere.yaml:0:0: error no-file" in result.stdout or "no-file" in result.stdout
+
+
+def test_lint_sees_a_bad_address_in_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_HTTP_PORT", "http")
+    result = run("lint", TOPOLOGY)
+    assert result.exit_code == 1
+    assert "PIPELINE_HTTP_PORT" in result.stdout
+
+
+# --- replay
+
+
+def test_replay_prints_one_decision_a_line(run: Run, tmp_path: Path) -> None:
+    result = run("replay", write(tmp_path / "in.jsonl", LEFT, *BOUGHT))
+    assert result.exit_code == 0
+    fired, cancelled = sorted(decisions(result), key=lambda d: d["outcome"] != "fired")
+    assert fired["rule"] == "abandoned_cart"
+    assert (fired["outcome"], fired["reason"]) == ("fired", "due")
+    assert fired["identifiers"] == {"user_id": ["anna"]}
+    assert (fired["correlation_key"], fired["cause_event_id"]) == ("c1", "add-1")
+    assert (fired["occurred_at"], fired["due_at"], fired["decided_at"]) == (at(0), at(60), at(65))
+    assert fired["payload"]["lines"] == [
+        {"product": "tent", "quantity": 2, "price": 199.5, "currency": "EUR", "total": 399}
+    ]
+    assert (cancelled["outcome"], cancelled["reason"], cancelled["ended_by"]) == ("cancelled", "bought", "order-2")
+    assert "3 events from 1 file; 2 decisions: 1 cancelled, 1 fired" in result.stderr
+
+
+def test_replay_names_bad_lines_and_goes_on(run: Run, tmp_path: Path) -> None:
+    nobody = {**LEFT, "messageId": "x", "userId": "null"}
+    early = {**LEFT, "messageId": "y", "timestamp": "2999-01-01T00:00:00Z"}
+    result = run("replay", write(tmp_path / "in.jsonl", "{", LEFT, nobody, "[]", early))
+    assert result.exit_code == 0
+    assert [d["outcome"] for d in decisions(result)] == ["fired"]
+    said = result.stderr.splitlines()
+    path = tmp_path / "in.jsonl"
+    for line, reason in ((1, "invalid_json"), (3, "no_identifier"), (4, "invalid_shape"), (5, "received_in_future")):
+        assert any(text.startswith(f"{path}:{line}: {reason}: ") for text in said)
+    assert "1 event from 1 file, 4 bad lines; 1 decision: 1 fired" in said[-1]
+
+
+def test_replay_fails_when_nothing_could_be_read(run: Run, tmp_path: Path) -> None:
+    result = run("replay", write(tmp_path / "in.jsonl", "{", "}"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "0 events from 1 file, 2 bad lines" in result.stderr
+
+
+def test_replay_of_an_empty_file_is_no_failure(run: Run, tmp_path: Path) -> None:
+    result = run("replay", write(tmp_path / "in.jsonl"))
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_replay_of_a_file_that_is_not_there(run: Run) -> None:
+    result = run("replay", "nowhere.jsonl")
+    assert result.exit_code == 2
+    assert "'nowhere.jsonl' does not exist" in result.stderr
+
+
+def test_replay_of_one_rule_gives_what_it_gives_among_all(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl", LEFT, SENT, *BOUGHT)
+    everything = decisions(run("replay", path))
+    assert {d["rule"] for d in everything} == {"abandoned_cart", "ebook_not_clicked"}
+    for rule in ("abandoned_cart", "ebook_not_clicked", "film_half_watched"):
+        result = run("replay", path, "--rules", rule)
+        assert result.exit_code == 0
+        assert decisions(result) == [d for d in everything if d["rule"] == rule]
+    both = decisions(run("replay", path, "--rules", "ebook_not_clicked", "--rules", "abandoned_cart"))
+    assert both == everything
+
+
+def test_replay_of_an_unknown_rule_says_which_there_are(run: Run, tmp_path: Path) -> None:
+    result = run("replay", write(tmp_path / "in.jsonl", LEFT), "--rules", "abandoned_card")
+    assert result.exit_code == 2
+    assert "did you mean abandoned_cart?" in result.stderr
+
+
+def test_replay_leaves_open_what_waits_when_asked_to(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl", LEFT, SENT, track("Cart Viewed", "look", 90, "bert", cart_id="c9"))
+    result = run("replay", path, "--end", "open")
+    assert result.exit_code == 0
+    assert [d["rule"] for d in decisions(result)] == ["abandoned_cart"]
+    assert "1 wait left open" in result.stderr
+    assert len(decisions(run("replay", path))) == 2
+
+
+def test_replay_writes_to_a_file(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl.gz", LEFT, *BOUGHT)
+    printed = run("replay", path)
+    written = run("replay", path, "--out", tmp_path / "out.jsonl")
+    assert written.stdout == ""
+    assert (tmp_path / "out.jsonl").read_bytes() == printed.stdout_bytes != b""
+
+
+def test_replay_that_cannot_write_says_so(run: Run, tmp_path: Path) -> None:
+    result = run("replay", write(tmp_path / "in.jsonl", LEFT), "--out", tmp_path / "no" / "out.jsonl")
+    assert result.exit_code == 1
+    assert "can't be written" in str(result.exception)
+
+
+def test_replay_merges_files_by_receipt(run: Run, tmp_path: Path) -> None:
+    """The order ends Bert's cart only if it is read after the addition, though its file is named first."""
+    orders = write(tmp_path / "orders.jsonl", BOUGHT[1])
+    carts = write(tmp_path / "carts.jsonl", LEFT, BOUGHT[0])
+    apart = decisions(run("replay", orders, carts))
+    assert {(d["outcome"], d["correlation_key"]) for d in apart} == {("fired", "c1"), ("cancelled", "c2")}
+    assert apart == decisions(run("replay", write(tmp_path / "all.jsonl", LEFT, *BOUGHT)))
+
+
+def test_replay_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    """Hash seeds differ between processes: nothing may hang on the order of a set."""
+    lines: list[object] = []
+    for n in range(300):
+        user = f"user-{n % 40}"
+        added = track("Product Added", f"a{n}", n % 170, user, product_id=f"p{n % 7}", price=n / 4, cart_id=f"c{n % 3}")
+        lines.append({**added, "anonymousId": f"device-{n % 25}"} if n % 5 == 0 else added)
+        if n % 4 == 0:
+            lines.append(track("Order Completed", f"o{n}", n % 170 + 9, user, **({"cart_id": "c1"} if n % 8 else {})))
+    lines.sort(key=lambda line: line["timestamp"])  # type: ignore[index]
+    path = write(tmp_path / "in.jsonl", *lines)
+    found = [
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", "replay", str(path), "--topology", str(TOPOLOGY)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert found[0] == found[1]
+    assert len(found[0].splitlines()) > 100
+
+
+def test_an_unusable_topology_is_one_message_without_a_traceback(tmp_path: Path) -> None:
+    topology = tmp_path / "t.yaml"
+    topology.write_text("kafka: 7\n", "utf-8")
+    events = write(tmp_path / "in.jsonl", LEFT)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "replay", str(events), "--topology", str(topology)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{topology}:1:8: error" in done.stderr
+    assert "pipeline lint" in done.stderr
+    assert "Traceback" not in done.stderr
