@@ -1,0 +1,273 @@
+"""The whole way of an event without Kafka, in one process: where does the worker's time go?
+
+    python -m benchmarks.core                      CPU µs an event by stage, in-memory stores
+    python -m benchmarks.core --redis              the same with a Redis of its own, its CPU and memory too
+    python -m benchmarks.core --profile hop2       cProfile of one hop (decode, hop1, hop2)
+
+What it leaves out is the transport: fetching, producing, Faust, the event loop's waits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import os
+import pstats
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks.generate import PARTITIONS, Workload, partition_of, stream
+from pipeline.events.codec import Decoder, Encoder
+from pipeline.events.registry import connect
+from pipeline.flow import Intake
+from pipeline.runtime.first_hop import SourcePartition
+from pipeline.runtime.ports import In, Out
+from pipeline.runtime.second_hop import ProfilePartition, decode_meta
+from pipeline.runtime.watermark import decide_before
+from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
+from pipeline.topology import load
+from pipeline.triggers.decisions import Decision, public
+from pipeline.triggers.rules import RuleBook
+
+TOPOLOGY = Path(__file__).with_name("topology.yaml")
+TICK = os.sysconf("SC_CLK_TCK")
+NOW = 1_900_000_000_000
+
+
+class Collected:
+    """A sender that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[Out] = []
+
+    async def send(self, messages: list[Out]) -> None:
+        """Keep them."""
+        self.sent += messages
+
+
+class Stages:
+    """CPU seconds by stage; `name` while measuring nests badly, so don't nest."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what this process spends inside."""
+        start = time.process_time()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
+
+
+def records(workload: Workload, topic: str) -> tuple[Any, list[list[In]]]:
+    """(registry, records a source partition)."""
+    registry = connect("mock://bench")
+    encoder = Encoder(registry)
+    out: list[list[In]] = [[] for _ in range(PARTITIONS)]
+    for event in stream(workload):
+        key = event.identifiers["anonymous_id"]
+        partition = out[partition_of(key)]
+        partition.append(In(len(partition), NOW, key.encode(), encoder.encode(topic, event), ()))
+    return registry, out
+
+
+async def run(
+    workload: Workload, batch: int, redis_url: str | None, profiler: cProfile.Profile | None, of: str, read_redis: Any
+) -> dict[str, Any]:
+    """Process everything; returns numbers to print."""
+    topology = load(TOPOLOGY, {})
+    topic = topology.topics.sources[0].name
+    registry, logs = records(workload, topic)
+    average = sum(len(r.value or b"") for log in logs for r in log) / workload.total
+    decoder, encoder = Decoder(registry), Encoder(registry)
+    for log in logs:
+        for record in log[:3000]:
+            decoder.decode(record.value)  # readers are compiled once
+    book = RuleBook(topology)
+    resolved = topology.topics.resolved
+    client = None
+    graph: Any
+    store: Any
+    if redis_url:
+        from redis.asyncio import Redis
+
+        from pipeline.store.redis_store import RedisGraphStore, RedisProfileStore
+
+        client = Redis.from_url(redis_url)
+        graph = RedisGraphStore(client, topology.group, topology.identifiers)
+        store = RedisProfileStore(client, topology.group, resolved.partitions)
+    else:
+        graph, store = MemoryGraphStore(topology.identifiers), MemoryProfileStore()
+    decided: list[Decision] = []
+
+    def encode_decision(decision: Decision) -> list[Out]:
+        decided.append(decision)
+        line = _fields(decision)
+        out = [Out("bench.decisions", None, decision.profile_id.encode(), encoder.encode_decision(topic, line), [])]
+        if decision.outcome in ("fired", "retracted"):
+            out.append(
+                Out("bench.triggers", None, decision.profile_id.encode(), encoder.encode_trigger(topic, line), [])
+            )
+        return out
+
+    middle, final = Collected(), Collected()
+    intake = Intake(topology, book)
+    hop1 = [SourcePartition(topology, intake, graph, middle, decoder.decode, topic, p) for p in range(PARTITIONS)]
+    hop2 = [ProfilePartition(topology, book, store, final, encode_decision, p) for p in range(resolved.partitions)]
+    for source in hop1:
+        await source.claim()
+    for owner in hop2:
+        await owner.claim()
+    sources = [source.name for source in hop1]
+    inbox: list[list[In]] = [[] for _ in hop2]
+    offsets = [0] * len(hop2)
+    stages, places = Stages(), [0] * PARTITIONS
+    watch = profiler if profiler is not None else None
+    middle_bytes = 0
+    gc.collect()
+    gc.freeze()
+    redis_before = read_redis()
+    wall = time.perf_counter()
+    marks: list[tuple[int, float]] = []
+    closing: dict[str, float] = {}
+    closing_redis = 0.0
+    while any(places[p] < len(logs[p]) for p in range(PARTITIONS)):
+        last = all(places[p] + batch >= len(logs[p]) for p in range(PARTITIONS))
+        for p, source in enumerate(hop1):
+            part = logs[p][places[p] : places[p] + batch]
+            places[p] += len(part)
+            with stages.stage("decode alone (also in hop 1)"), _on(watch, of == "decode"):
+                for record in part:
+                    decoder.decode(record.value)
+            with stages.stage("hop 1"), _on(watch, of == "hop1"):
+                await source.process(part)
+        for out in middle.sent:
+            assert out.partition is not None
+            middle_bytes += len(out.value or b"")
+            inbox[out.partition].append(In(offsets[out.partition], NOW, None, out.value, ()))
+            offsets[out.partition] += 1
+        middle.sent.clear()
+        for p, owner in enumerate(hop2):
+            with stages.stage("hop 2, taking in"), _on(watch, of == "hop2"):
+                await owner.process(inbox[p])
+            inbox[p].clear()
+            await _forwarded(final, inbox, offsets, resolved.name)
+        for p, owner in enumerate(hop2):  # moves and forwards
+            with stages.stage("hop 2, moves"), _on(watch, of == "hop2"):
+                if inbox[p]:
+                    await owner.process(inbox[p])
+                inbox[p].clear()
+            await _forwarded(final, inbox, offsets, resolved.name)
+        if last:
+            closing, closing_redis = dict(stages.seconds), read_redis()[0]
+        with stages.stage("hop 2, deciding"), _on(watch, of == "hop2"):
+            first = [decode_meta(raw) if raw else None for raw in await store.metas(len(hop2))]
+            second = [decode_meta(raw) if raw else None for raw in await store.metas(len(hop2))]
+            clock, _ = decide_before(first, second, sources)
+            for owner in hop2:
+                await owner.advance(clock)
+        await _forwarded(final, inbox, offsets, resolved.name)
+        marks.append((sum(places), time.perf_counter() - wall))
+    seconds = dict(stages.seconds)
+    redis_after = read_redis()
+    if client is not None:
+        await client.aclose()
+    return {
+        "seconds": closing, "all": seconds, "wall": marks[-2][1] if len(marks) > 1 else marks[-1][1],
+        "average": average, "middle": middle_bytes / workload.total, "decided": decided,
+        "redis_cpu": closing_redis - redis_before[0], "redis_cpu_all": redis_after[0] - redis_before[0],
+        "redis_bytes": redis_after[1] - redis_before[1],
+    }  # fmt: skip
+
+
+def _fields(decision: Decision) -> dict[str, Any]:
+    import msgspec
+
+    return msgspec.structs.asdict(decision)
+
+
+async def _forwarded(final: Collected, inbox: list[list[In]], offsets: list[int], resolved: str) -> None:
+    for out in final.sent:
+        if out.topic == resolved:
+            assert out.partition is not None
+            inbox[out.partition].append(In(offsets[out.partition], NOW, None, out.value, ()))
+            offsets[out.partition] += 1
+    final.sent.clear()
+
+
+def _on(profiler: cProfile.Profile | None, wanted: bool) -> Any:
+    return profiler if profiler is not None and wanted else nullcontext()
+
+
+def redis_reader(pid: int, url: str) -> Callable[[], tuple[float, int]]:
+    """A function that says (CPU seconds of the server so far, bytes of its data)."""
+    import redis
+
+    client = redis.Redis.from_url(url)
+
+    def read() -> tuple[float, int]:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK, int(client.info("memory")["used_memory_dataset"])
+
+    return read
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.core", description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--identities", type=int, default=20_000)
+    parser.add_argument("--batch", type=int, default=3_000, help="records a batch of one source partition")
+    parser.add_argument("--redis", action="store_true", help="a real Redis instead of memory")
+    parser.add_argument("--check", action="store_true", help="compare the decisions with those of replay")
+    parser.add_argument("--profile", choices=["decode", "hop1", "hop2"])
+    options = parser.parse_args(arguments)
+    workload = Workload(options.events, options.identities)
+    profiler = cProfile.Profile() if options.profile else None
+    server: Any = nullcontext()
+    if options.redis:
+        from tests.servers import RedisServer
+
+        server = RedisServer(cpus="0")
+    with server as redis:
+        url = redis.url if redis else None
+        read = redis_reader(redis.pid, url) if redis else lambda: (0.0, 0)
+        found = asyncio.run(run(workload, options.batch, url, profiler, options.profile or "", read))
+    n = workload.total
+    print(f"{n:,} events of {workload.identities:,} identities, {found['average']:.0f} bytes each;"
+          f" identity.resolved {found['middle']:.0f} bytes an event; {len(found['decided']):,} decisions")  # fmt: skip
+    print(f"{'stage':32} {'µs an event':>12} {'with closing':>13}")
+    total = closing = 0.0
+    for name, seconds in found["all"].items():
+        steady = found["seconds"].get(name, 0.0)
+        print(f"{name:32} {steady / n * 1e6:12.2f} {seconds / n * 1e6:13.2f}")
+        if "also" not in name:
+            total, closing = total + steady, closing + seconds
+    print(f"{'worker, without transport':32} {total / n * 1e6:12.2f} {closing / n * 1e6:13.2f}")
+    if options.redis:
+        print(f"{'Redis':32} {found['redis_cpu'] / n * 1e6:12.2f} {found['redis_cpu_all'] / n * 1e6:13.2f}")
+        print(f"{found['redis_bytes'] / workload.identities:,.0f} bytes of Redis an identity (after closing)")
+    if options.check:
+        from benchmarks.generate import decisions
+
+        wanted = {_essence(d) for d in decisions(workload, load(TOPOLOGY, {}))}
+        got = [_essence(d) for d in found["decided"]]
+        print(f"against replay: missing {len(wanted - set(got))}, false {len(set(got) - wanted)},"
+              f" doubled {len(got) - len(set(got))}")  # fmt: skip
+    if profiler is not None:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(35)
+
+
+def _essence(decision: Decision) -> str:
+    line = public(decision)
+    del line["profile_id"]
+    return repr(line)
+
+
+if __name__ == "__main__":
+    main()
