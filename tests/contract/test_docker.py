@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.cli import COMMANDS
 from pipeline.topology import VARIABLES, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +98,13 @@ def test_only_locked_dependencies_get_into_the_image() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     assert "http://" not in lock
     assert "https://" not in lock
+
+
+def test_the_commands_are_commands_of_pipeline(compose: dict[str, Any]) -> None:
+    assert json.loads(dict(instructions())["ENTRYPOINT"]) == ["pipeline"]
+    image = json.loads(dict(instructions())["CMD"])
+    for words in (image, compose["services"]["worker"]["command"], compose["services"]["topics"]["command"]):
+        assert words[0] in COMMANDS
 
 
 def test_the_image_does_not_run_as_root() -> None:
