@@ -1,0 +1,439 @@
+"""The worker: a Faust app of two agents, run inside asyncio without Faust's command line.
+
+    resolve_identity   source topics       first hop
+    maintain_profile   identity.resolved   second hop
+
+What a batch means is said by `Hooks` (the hops); here is who calls them when, and how the process ends:
+
+    0  asked to (SIGTERM, SIGINT): the batches in hand were finished, the group was left
+    1  Kafka couldn't be reached at the start, or Faust gave up
+    2  a hook raised, a position couldn't be claimed, or a partition stood still: going on would lose records
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+import faust
+from faust.types import TP
+
+from pipeline.errors import PipelineError
+from pipeline.runtime.lanes import Job, Lane, LaneState, Records
+from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, FetchSettings
+from pipeline.topology.model import Topology
+
+log = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_KAFKA = 1
+EXIT_FATAL = 2
+
+TICK_S = 0.1
+# How long a batch in hand may take after a rebalance or a signal asked for the partition.
+DRAIN_S = 20.0
+# How long the orderly end may take after something fatal, before the process just ends.
+END_S = 10.0
+
+
+class StoodStill(PipelineError):
+    """A partition has records and didn't move, or the event loop is blocked: only a new process helps."""
+
+
+class Hooks(Protocol):
+    """What the hops do. Everything runs on the worker's event loop.
+
+    What any of these raises ends the process with exit code 2: catch what you can handle.
+    """
+
+    async def claim(self, tps: set[TP]) -> dict[TP, int]:
+        """Own these partitions from now; return the next offset to read of each. At most 60 s."""
+
+    async def revoke(self, tps: set[TP]) -> None:
+        """The batches in hand have ended; drop what is cached of these partitions. Also before `stop`."""
+
+    async def resolve_identity(self, tp: TP, records: Records) -> None:
+        """First hop: 1 to `max_batch` records of one source partition, in order. Never twice at a time a partition."""
+
+    async def maintain_profile(self, tp: TP, records: Records) -> None:
+        """Second hop: the same of identity.resolved."""
+
+    async def tick(self) -> None:
+        """Every 100 ms, never twice at a time, whatever the lanes do meanwhile."""
+
+    async def stop(self) -> None:
+        """Nothing comes any more: publish what is committed, close clients. Called once, also after a failure."""
+
+
+class Control:
+    """What the hops may ask of the consumer. All offsets are "next to read"."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    @property
+    def _consumer(self) -> BatchConsumer:
+        consumer: BatchConsumer = self._worker.app.consumer
+        return consumer
+
+    def assigned(self) -> set[TP]:
+        """The partitions claimed and not revoked."""
+        return set(self._worker.lanes)
+
+    async def seek(self, tp: TP, offset: int) -> None:
+        """Read on at `offset`. No record fetched for the old position is delivered any more; the batch in hand, if it
+        is the caller's, is the caller's to abandon. Nothing happens when the partition is no longer ours."""
+        if tp in self._worker.lanes:
+            await self._consumer.seek_all({tp: offset})
+
+    def pause(self, tp: TP, reason: str) -> None:
+        """Fetch nothing more and tell the watchdog that this standstill is meant. What is queued still comes."""
+        if tp in self._worker.lanes:
+            self._worker.lanes[tp].held = reason
+
+    def resume(self, tp: TP) -> None:
+        """Undo `pause`."""
+        if tp in self._worker.lanes:
+            self._worker.lanes[tp].held = None
+
+    def submit(self, tp: TP, job: Job) -> bool:
+        """Run `job` in the partition's lane, between two batches. False: not ours, it won't run."""
+        lane = self._worker.lanes.get(tp)
+        if lane is not None:
+            lane.submit(job)
+        return lane is not None
+
+    def states(self) -> dict[TP, LaneState]:
+        """Position, queue, time in hand, reason of a pause of every partition."""
+        return {tp: lane.state() for tp, lane in self._worker.lanes.items()}
+
+    async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Asked of the broker now, never remembered. Raises KafkaError."""
+        return await self._ask(tps, "end")
+
+    async def earliest_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Asked of the broker now. Raises KafkaError."""
+        return await self._ask(tps, "earliest")
+
+    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        """What Kafka holds for our group; None: nothing. To tell lost state from a new group, for nothing else."""
+        return await self._ask(tps, "committed")
+
+    async def read_to_end(self, tps: Iterable[TP]) -> set[TP]:
+        """Those of `tps` of which everything that the broker had when asked has been processed.
+
+        Read the clock **before** calling. Transaction markers and aborted records count as read. Raises KafkaError.
+        """
+        wanted = [tp for tp in tps if tp in self._worker.lanes]
+        ends = await self.end_offsets(wanted) if wanted else {}
+        readings = await self._call("read", list(ends))
+        finished = set()
+        for tp, reading in readings.items():
+            lane = self._worker.lanes.get(tp)
+            if lane is None or not lane.idle or lane.epoch != reading.epoch or reading.position < ends[tp]:
+                continue
+            if reading.handed is None or lane.position >= reading.handed:  # else a batch is on its way to the lane
+                finished.add(tp)
+        return finished
+
+    async def _ask(self, tps: Iterable[TP], which: str) -> dict[TP, Any]:
+        found: dict[TP, Any] = await self._call("offsets", list(tps), which)
+        return found
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        thread = self._consumer._thread
+        return await thread.call_thread(getattr(thread, method), *args)
+
+
+class Worker:
+    """Runs one worker until it is told to end.
+
+        code = await Worker(topology, hooks).run()
+
+    `transactions`: whether the first hop writes in transactions (False on the embedded broker alone).
+    `max_batch`: records a call of a hook. `stall_s`: how long a partition with records may stand still; more than the
+    longest a hook may take. `on_fatal`: told of what ends the worker, once, before anything is stopped.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        hooks: Hooks,
+        *,
+        transactions: bool = True,
+        max_batch: int = 3_000,
+        stall_s: float = 60.0,
+        drain_s: float = DRAIN_S,
+        on_fatal: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.topology = topology
+        self.hooks = hooks
+        self.lanes: dict[TP, Lane] = {}
+        self.control = Control(self)
+        self.ready = False
+        self._transactions = transactions
+        self._max_batch = max_batch
+        self._stall_s = stall_s
+        self._drain_s = drain_s
+        self._on_fatal = on_fatal
+        self._problem: BaseException | None = None
+        self._ending = asyncio.Event()
+        self._beat = time.monotonic()
+        self._app: BatchApp | None = None
+
+    @property
+    def app(self) -> BatchApp:
+        """The Faust app; it exists while `run` runs."""
+        if self._app is None:
+            raise PipelineError("the worker doesn't run yet: call run() first")
+        return self._app
+
+    async def run(self, *, signals: bool = True) -> int:
+        """Work until SIGTERM, SIGINT, `end()` or something fatal; return the exit code.
+
+        After a code other than 0 threads may be left behind that don't end: leave the process with `os._exit`.
+        """
+        self._app = build(self.topology, self, transactions=self._transactions, max_batch=self._max_batch)
+        loop = asyncio.get_running_loop()
+        if signals:
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(signum, self.end)
+        starting = asyncio.create_task(self._start(), name="faust")
+        services = [asyncio.create_task(self._tick()), asyncio.create_task(self._watch())]
+        over = threading.Event()
+        threading.Thread(target=self._watch_loop, args=(over,), daemon=True, name="watchdog").start()
+        try:
+            await self._ending.wait()
+            return await self._end(starting, services)
+        finally:
+            over.set()
+
+    def end(self) -> None:
+        """Finish the batches in hand and stop."""
+        log.info("ending: finishing %d partitions' batches in hand", len(self.lanes))
+        self._ending.set()
+
+    # Owner, for the transport.
+
+    async def claim(self, tps: set[TP]) -> dict[TP, int]:
+        """Ask the hooks."""
+        offsets = await self.hooks.claim(tps)
+        log.info("claimed %s", ", ".join(f"{tp.topic}:{tp.partition}@{at}" for tp, at in sorted(offsets.items())))
+        self.ready = True
+        return offsets
+
+    async def revoke(self, tps: set[TP]) -> None:
+        """Let the batches in hand end, then tell the hooks."""
+        closing = [lane for tp in tps if (lane := self.lanes.pop(tp, None)) is not None]
+        if closing:
+            await asyncio.gather(*(lane.close(self._drain_s) for lane in closing))
+            await self.hooks.revoke({lane.tp for lane in closing})
+        if tps:
+            log.info("revoked %s", ", ".join(f"{tp.topic}:{tp.partition}" for tp in sorted(tps)))
+
+    def opened(self, tp: TP, epoch: int, offset: int) -> None:
+        """Start the partition's lane, or turn it to another position."""
+        lane = self.lanes.get(tp)
+        if lane is None:
+            hop = self.hooks.maintain_profile if tp.topic == self._resolved else self.hooks.resolve_identity
+            lane = self.lanes[tp] = Lane(tp, hop, self.fatal, self._max_batch)
+        lane.open(epoch, offset)
+
+    def put(self, batch: Batch) -> None:
+        """From an agent into the partition's lane."""
+        lane = self.lanes.get(batch.tp)
+        if lane is not None:
+            lane.put(batch)
+
+    def blocked(self) -> set[TP]:
+        """Partitions whose lane is full or paused."""
+        return {tp for tp, lane in self.lanes.items() if lane.full}
+
+    def done(self) -> dict[TP, int]:
+        """Next offset a partition."""
+        return {tp: lane.position for tp, lane in self.lanes.items()}
+
+    def fatal(self, problem: BaseException) -> None:
+        """Log, stop taking records, and end: orderly if that works within 10 s."""
+        if self._problem is not None:
+            return
+        self._problem = problem
+        log.critical("the worker ends: %s", problem or repr(problem), exc_info=problem)
+        if self._on_fatal is not None:
+            self._on_fatal(problem)
+        timer = threading.Timer(END_S, os._exit, (EXIT_FATAL,))
+        timer.daemon = True
+        timer.start()
+        self._timer = timer
+        self._ending.set()
+
+    # Inside.
+
+    @property
+    def _resolved(self) -> str:
+        return self.topology.topics.resolved.name
+
+    async def _start(self) -> None:
+        """Start Faust and wait until it stops by itself, which it shouldn't."""
+        try:
+            await self.app.start()
+            await self.app.wait_until_stopped()
+        except Exception as problem:
+            if not self._ending.is_set():
+                log.critical("can't work with Kafka at %s: %s", self.topology.kafka, problem, exc_info=problem)
+        self._ending.set()
+
+    async def _end(self, starting: asyncio.Task[None], services: list[asyncio.Task[None]]) -> int:
+        asked = not self.app.crashed and not starting.done() and self._problem is None
+        patience = self._drain_s if asked else 0.1
+        if self.app.crashed and self._problem is None:
+            log.critical("Faust gave up: %r", self.app.crash_reason, exc_info=self.app.crash_reason)
+        for task in services:
+            task.cancel()
+        await asyncio.gather(*services, return_exceptions=True)
+        try:
+            done = self.done()
+            lanes = set(self.lanes)
+            closing, self.lanes = self.lanes, {}
+            await asyncio.gather(*(lane.close(patience) for lane in closing.values()))
+            done = {tp: lane.position for tp, lane in closing.items()} or done
+            if lanes:
+                await self.hooks.revoke(lanes)
+        except Exception as problem:
+            self.fatal(problem)
+        try:
+            await self.hooks.stop()
+        except Exception as problem:
+            self.fatal(problem)
+        if asked and done:
+            await self.app.consumer.tell(done)
+        try:
+            async with asyncio.timeout(END_S):
+                await self.app.stop()
+        except Exception as problem:
+            log.warning("Faust didn't stop in order: %r", problem)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        if self._problem is not None:
+            self._timer.cancel()
+            return EXIT_FATAL
+        return EXIT_OK if asked else EXIT_KAFKA
+
+    async def _tick(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                await self.hooks.tick()
+        except Exception as problem:
+            self.fatal(problem)
+
+    async def _watch(self) -> None:
+        """End the process when a partition that has records stands still."""
+        since: dict[TP, tuple[int, int, float]] = {}
+        every = min(1.0, self._stall_s / 5)
+        try:
+            while True:
+                self._beat = time.monotonic()
+                await asyncio.sleep(every)
+                now = time.monotonic()
+                for tp, lane in list(self.lanes.items()):
+                    state = lane.state()
+                    epoch, position, moved = since.get(tp, (-1, -1, now))
+                    if (epoch, position) != (lane.epoch, state.position) or state.held is not None:
+                        since[tp] = (lane.epoch, state.position, now)
+                    elif now - moved > self._stall_s:
+                        if await self._has_records(tp, state):
+                            raise StoodStill(
+                                f"{tp.topic}:{tp.partition} has stood at offset {position} for {now - moved:.0f} s "
+                                f"though it has records (queued: {state.queued}, batch in hand: {state.busy_s:.0f} s)"
+                            )
+                        since[tp] = (lane.epoch, state.position, now)
+                for gone in since.keys() - self.lanes.keys():
+                    del since[gone]
+        except Exception as problem:
+            self.fatal(problem)
+
+    async def _has_records(self, tp: TP, state: LaneState) -> bool:
+        if state.queued or state.busy_s:
+            return True
+        try:
+            async with asyncio.timeout(5):
+                if tp in await self.control.read_to_end([tp]):
+                    return False
+                return (await self.control.end_offsets([tp]))[tp] > state.position
+        except Exception as problem:
+            # The broker is away: a new process would see no more. Ask again after another `stall_s`.
+            log.warning("can't ask for the end of %s:%d: %r", tp.topic, tp.partition, problem)
+            return False
+
+    def _watch_loop(self, over: threading.Event) -> None:
+        """In a thread of its own: a blocked event loop can't notice itself."""
+        while not over.wait(1.0):
+            if self._problem is None and not self._ending.is_set() and time.monotonic() - self._beat > self._stall_s:
+                log.critical("the event loop has been blocked for %g s: the process ends", self._stall_s)
+                faulthandler.dump_traceback()
+                os._exit(EXIT_FATAL)
+
+
+def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_batch: int = 3_000) -> faust.App:
+    """The Faust app of a topology: its two agents only hand batches to the worker's lanes, and never raise."""
+    app = BatchApp(
+        topology.group,
+        broker=[f"kafka://{address.strip()}" for address in topology.kafka.split(",")],
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        table_standby_replicas=0,
+        # Never start anywhere by itself: an offset that is gone must end the worker, not move it.
+        consumer_auto_offset_reset="none",
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        broker_max_poll_records=max_batch,
+        broker_session_timeout=8.0,
+        broker_heartbeat_interval=2.0,
+        broker_rebalance_timeout=60.0,
+        broker_request_timeout=90.0,
+        # A held partition (registry down) isn't polled and must not cost the membership; the watchdog ends the rest.
+        broker_max_poll_interval=7 * 24 * 3600.0,
+        broker_commit_interval=2.0,
+    )
+    app.owner = worker
+    app.fetch = FetchSettings(read_committed=transactions)
+    sources = app.topic(*(topic.name for topic in topology.topics.sources), acks=False, value_serializer="raw")
+    resolved = app.topic(topology.topics.resolved.name, acks=False, value_serializer="raw")
+
+    @app.agent(sources, name="resolve_identity", concurrency=1)
+    async def resolve_identity(batches: faust.Stream[Batch]) -> None:
+        async for batch in batches:
+            worker.put(batch)
+
+    @app.agent(resolved, name="maintain_profile", concurrency=1)
+    async def maintain_profile(batches: faust.Stream[Batch]) -> None:
+        async for batch in batches:
+            worker.put(batch)
+
+    return app
+
+
+def run_process(make: Callable[[], Awaitable[Worker]]) -> int:
+    """Make a worker inside a fresh event loop (uvloop where it is installed), run it, return its exit code."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:  # Windows
+        new_event_loop = None
+
+    async def main() -> int:
+        return await (await make()).run()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main())

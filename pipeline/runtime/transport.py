@@ -1,0 +1,345 @@
+"""How Faust hands us Kafka: one Faust event is one fetched batch of one partition.
+
+Faust as it comes costs some 100 µs of three event-loop turns a *record*; this transport costs that a *batch*. It also
+takes two things out of Faust's hands that it can't do right here:
+
+- **Positions** are ours. They stand in Redis, beside the state that they belong to, and are asked for at the one place
+  where Faust seeks after a rebalance (`seek_to_committed`). Kafka's committed offset is written for lag tools, never
+  read back. Acks are off: there is nothing for them to decide.
+- **Which records are current.** Whatever was fetched before a seek may still sit in a queue of Faust's after it. Every
+  batch therefore carries the *epoch* of its partition, which each seek changes inside the consumer's own thread; who
+  receives it (lanes.py) compares.
+
+Everything private of Faust and aiokafka that this touches is pinned by tests/contract/test_faust.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import faust
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.structs import OffsetAndMetadata
+from faust.app.base import BootStrategy
+from faust.transport.consumer import ensure_TPset
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from mode.threads import MethodQueue
+
+log = logging.getLogger(__name__)
+
+# A poll that leaves out a full partition ends soon, or that partition would wait for its next turn a whole poll long.
+SHORT_POLL_S = 0.02
+# Faust allows a seek `broker_request_timeout`; past it the worker would live on and consume nothing.
+CLAIM_S = 60.0
+TELL_S = 5.0
+
+_epochs = itertools.count(1)
+
+
+class Batch(NamedTuple):
+    """Records of one partition, in order of offset, fetched since the seek that `epoch` names. Never empty."""
+
+    tp: TP
+    epoch: int
+    records: list[ConsumerRecord[bytes, bytes]]
+
+
+class Reading(NamedTuple):
+    """Where the consumer's own thread stands in a partition.
+
+    `position`: next offset to be fetched. `handed`: offset after the last record given out in this epoch, None: none.
+    """
+
+    epoch: int
+    position: int
+    handed: int | None
+
+
+class Owner(Protocol):
+    """Who owns partitions on behalf of the transport. Called on the main event loop."""
+
+    async def claim(self, tps: set[TP]) -> dict[TP, int]:
+        """Take over; return the offset to read next of each. Raising is fatal."""
+
+    async def revoke(self, tps: set[TP]) -> None:
+        """Finish what is being committed and forget the partitions; afterwards others own them."""
+
+    def opened(self, tp: TP, epoch: int, offset: int) -> None:
+        """From now on only batches of this epoch count; the first record has `offset` or a higher one."""
+
+    def blocked(self) -> set[TP]:
+        """Partitions of which nothing should be fetched now."""
+
+    def done(self) -> dict[TP, int]:
+        """Next offset a partition, everything before it being processed: for lag tools."""
+
+    def fatal(self, problem: BaseException) -> None:
+        """End the process: nothing sensible can follow."""
+
+
+class BatchThread(driver.AIOKafkaConsumerThread):
+    """The thread in which aiokafka lives. Epochs and positions are touched in this thread alone."""
+
+    consumer: BatchConsumer
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # A long poll holds one worker of this queue and a commit may hold another; a seek must not wait for both.
+        self._method_queue = MethodQueue(num_workers=4, loop=self.thread_loop, beacon=self.beacon)
+        self.epochs: dict[TP, int] = {}
+        self.handed: dict[TP, int] = {}
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        settings = self.consumer.settings
+        # Faust asks for read_committed only with its own transactions, which we don't use.
+        consumer._isolation_level = "read_committed" if settings.read_committed else "read_uncommitted"
+        consumer._fetch_max_wait_ms = settings.fetch_max_wait_ms
+        consumer._fetch_max_bytes = settings.fetch_max_bytes
+        # Source partitions and identity.resolved partitions have nothing to do with each other, so each may go
+        # anywhere: plain round robin over all of them. Faust comes to the same, but only because there are no tables.
+        consumer._partition_assignment_strategy = [RoundRobinPartitionAssignor]
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> dict[TP, list[Batch]]:
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        batches = {}
+        # No await from here to the return: a seek can't come between the fetch and the label.
+        for key, records in fetched.items():
+            if records:
+                tp = TP(key.topic, key.partition)
+                self.handed[tp] = records[-1].offset + 1
+                batches[tp] = [Batch(tp, self.epochs.get(tp, 0), records)]
+        return batches
+
+    async def move(self, targets: Mapping[TP, tuple[int, int]]) -> set[TP]:
+        """Seek each partition to (epoch, offset); return those that are no longer assigned and were left alone."""
+        consumer = self._ensure_consumer()
+        gone = set(targets) - ensure_TPset(consumer.assignment())
+        for tp, (epoch, offset) in targets.items():
+            if tp not in gone:
+                consumer.seek(tp, offset)
+                self.epochs[tp] = epoch
+                self.handed.pop(tp, None)
+        return gone
+
+    async def read(self, tps: Iterable[TP]) -> dict[TP, Reading]:
+        """Where each still assigned partition stands."""
+        consumer = self._ensure_consumer()
+        readings = {}
+        for tp in set(tps) & ensure_TPset(consumer.assignment()):
+            state = consumer._subscription.subscription.assignment.state_value(tp)
+            if tp in self.epochs and state is not None and state.has_valid_position:
+                readings[tp] = Reading(self.epochs[tp], state.position, self.handed.get(tp))
+        return readings
+
+    async def offsets(self, tps: Iterable[TP], which: str) -> dict[TP, int | None]:
+        """Ask the broker now: `earliest`, `end` (of what is committed, when reading committed) or `committed`.
+
+        `committed` is None where the group has never committed. Raises KafkaError.
+        """
+        consumer = self._ensure_consumer()
+        wanted = list(tps)
+        if which == "committed":
+            return {tp: await consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in wanted}
+        ask = consumer.beginning_offsets if which == "earliest" else consumer.end_offsets
+        return {TP(tp.topic, tp.partition): offset for tp, offset in (await ask(wanted)).items()}
+
+    async def tell(self, offsets: Mapping[TP, int]) -> None:
+        """Commit to Kafka, for lag tools."""
+        consumer = self._ensure_consumer()
+        assigned = ensure_TPset(consumer.assignment())
+        mine = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in assigned}
+        if mine:
+            async with asyncio.timeout(TELL_S):
+                await consumer.commit(mine)
+
+
+class _NeverRead(dict[TP, "int | None"]):
+    """Faust drops what lies before the last offset it has read. After a seek back that would be our next records."""
+
+    def __getitem__(self, tp: TP) -> int | None:
+        return None
+
+
+class BatchConsumer(driver.Consumer):
+    """Faust's consumer, asking an `Owner` where to read and handing on whole batches."""
+
+    _thread: BatchThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _NeverRead()
+        self._due: frozenset[TP] = frozenset()
+        self._claiming: asyncio.Task[None] | None = None
+        self._told: dict[TP, int] = {}
+
+    @property
+    def owner(self) -> Owner:
+        owner: Owner = self.app.owner
+        return owner
+
+    @property
+    def settings(self) -> FetchSettings:
+        settings: FetchSettings = self.app.fetch
+        return settings
+
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
+
+    # Records.
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Batch]]:
+        blocked = self.owner.blocked()
+        wanted = (active_partitions or set()) - blocked
+        if not wanted:  # aiokafka takes an empty set for all of them
+            await asyncio.sleep(SHORT_POLL_S)
+            return {}
+        fetched: dict[TP, list[Batch]] = await super()._getmany(wanted, SHORT_POLL_S if blocked else timeout)
+        return fetched
+
+    def _to_message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        last = batch.records[-1]
+        return ConsumerMessage(
+            last.topic,
+            last.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            (),
+            None,
+            batch,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    # Positions.
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.stop_flow()
+        self._due = frozenset()
+        if self._claiming is not None:
+            self._claiming.cancel()
+        try:
+            await self.owner.revoke(set(revoked))
+        except Exception as problem:
+            self.owner.fatal(problem)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._due = frozenset(assigned)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Claim what was assigned, once an assignment, and seek there.
+
+        Faust calls this also when a fetch returns while the flow is stopped. Between losing partitions and the next
+        assignment that must not claim anything: it would fence the new owner.
+        """
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming])
+        if not self._due:
+            return {}
+        claiming = self._claiming = asyncio.create_task(self._claim(self._due))
+        try:
+            await asyncio.wait([claiming])
+        finally:
+            claiming.cancel()  # when we are cancelled: another rebalance has started
+            self._claiming = None
+        return {}
+
+    async def _claim(self, tps: frozenset[TP]) -> None:
+        try:
+            async with asyncio.timeout(CLAIM_S):
+                offsets = await self.owner.claim(set(tps))
+                if set(offsets) != tps:
+                    raise RuntimeError(f"claimed {sorted(tps)}, got positions of {sorted(offsets)}")
+                await self.seek_all(offsets)
+        except Exception as problem:
+            self.owner.fatal(problem)
+            return
+        if self._due == tps:
+            self._due = frozenset()
+
+    async def seek_all(self, offsets: Mapping[TP, int]) -> None:
+        """Read on at these offsets. What was fetched for the old positions is never delivered."""
+        targets = {tp: (next(_epochs), offset) for tp, offset in offsets.items()}
+        for tp, (epoch, offset) in targets.items():
+            self.owner.opened(tp, epoch, offset)
+        gone = await self._thread.call_thread(self._thread.move, targets)
+        if gone:
+            log.info("rebalanced while seeking, no longer ours: %s", sorted(gone))
+
+    # Kafka's own idea of our position, for lag tools.
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Tell Kafka how far we are. A failure is logged and tried again at the next turn: nothing hangs on it."""
+        if self.app.rebalancing:
+            return False
+        return await self.tell(self.owner.done())
+
+    async def tell(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit these, if they are news. Returns whether Kafka has taken them; never raises."""
+        news = {tp: offset for tp, offset in offsets.items() if self._told.get(tp) != offset}
+        if not news:
+            return False
+        try:
+            await self._thread.call_thread(self._thread.tell, news)
+        except Exception as problem:  # nothing that goes wrong here may stop the work
+            log.warning("committing to Kafka (for lag tools only): %r", problem)
+            return False
+        self._told.update(news)
+        return True
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's own livelock detector reads acks, which are off. Worker has a watchdog that ends the process."""
+
+
+class BatchTransport(driver.Transport):
+    """aiokafka's transport with `BatchConsumer`."""
+
+    Consumer = BatchConsumer
+
+
+class FetchSettings(NamedTuple):
+    """What Faust has no setting for. `fetch_max_bytes`: of one answer, over all partitions."""
+
+    read_committed: bool = True
+    fetch_max_wait_ms: int = 500
+    fetch_max_bytes: int = 32 * 1024 * 1024
+
+
+class _ConsumerOnly(BootStrategy):
+    """No producer (ours are in producers.py), no web server (ours is in observe)."""
+
+    enable_kafka_producer = False
+    enable_web = False
+
+
+class BatchApp(faust.App):
+    """A Faust app on the batch transport. Nothing is registered in Faust's global tables."""
+
+    BootStrategy = _ConsumerOnly
+    owner: Owner
+    fetch: FetchSettings = FetchSettings()
+
+    def _new_transport(self) -> BatchTransport:
+        return BatchTransport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """Faust keeps tables in a directory beside the worker; we have none, and containers are read-only."""
