@@ -130,13 +130,10 @@ class RedisProfileStore:
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""
-        states: list[str | bytes] = []
-        gone: list[str] = []
-        for profile, state in commit.states.items():
-            if state is None:
-                gone.append(profile)
-            else:
-                states += (profile, state)
+        ids = [profile for profile, state in commit.states.items() if state is not None]
+        gone = [profile for profile, state in commit.states.items() if state is None]
+        values = [state for state in commit.states.values() if state is not None]
+        values += commit.outbox
         timers: list[int | str] = []
         stopped: list[str] = []
         for profile, due in commit.timers.items():
@@ -144,11 +141,9 @@ class RedisProfileStore:
                 stopped.append(profile)
             else:
                 timers += (due, profile)
+        index = _encode((ids, gone, timers, stopped, [len(value) for value in values]))
         args: list[Any] = [commit.fence, commit.expected, commit.token, commit.meta, commit.tail, commit.trim]
-        parts: tuple[list[Any], ...] = (states, gone, timers, stopped, commit.outbox)
-        args += [len(part) for part in parts]
-        for part in parts:
-            args += part
+        args += (index, b"".join(values))
         await _script("commit")(self._redis, self._keys[partition], args)
 
     async def metas(self, partitions: int) -> list[bytes | None]:

@@ -9,9 +9,10 @@
 --
 -- KEYS[4] outbox: list of entries that are committed, but perhaps not yet published. Numbered head to tail - 1.
 --
--- ARGV: fence, expected token, new token, meta, number of the first new entry, number below which entries go,
---   five counts of arguments, and then those: states (id, bytes, ...), states to delete (id, ...),
---   timers (due, id, ...), timers to remove (id, ...), new entries.
+-- ARGV: fence, expected token, new token, meta, number of the first new entry, number below which entries go, index,
+--   bytes. Two long arguments cost both sides less than thousands of short ones. The index is msgpack of [ids of states,
+--   ids of states to delete, timers [due, id, ...], ids of timers to remove, lengths]; the bytes are those of the
+--   states, then of the new entries, with these lengths.
 --
 -- Returns {"ok"}, {"fenced", fence}, {"rejected", token, head, tail} or {"broken", what}. A script that fails half-way
 -- keeps what it wrote, so everything that can fail is looked at before the first write; and that one needs memory:
@@ -40,7 +41,10 @@ end
 if token == ARGV[3] then
   return {'ok'}
 end
-local first, trim, added = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[11])
+local first, trim = tonumber(ARGV[5]), tonumber(ARGV[6])
+local index, bytes = cmsgpack.unpack(ARGV[7]), ARGV[8]
+local ids, lengths = index[1], index[5]
+local added = #lengths - #ids
 if token ~= ARGV[2] or first ~= tail or trim > tail + added then
   return {'rejected', token, head, tail}
 end
@@ -49,21 +53,28 @@ tail = tail + added
 call('HSET', meta, 'fence', ARGV[1], 'token', ARGV[3], 'meta', ARGV[4], 'tail', tail, 'head', math.max(head, trim))
 
 -- A Lua call takes some 8,000 arguments at most.
-local position = 12
-local function each(command, key, count)
-  local last = position + tonumber(count) - 1
-  while position <= last do
-    local upto = math.min(position + 3999, last)
-    call(command, key, unpack(ARGV, position, upto))
-    position = upto + 1
+local function each(command, key, arguments)
+  for start = 1, #arguments, 4000 do
+    call(command, key, unpack(arguments, start, math.min(start + 3999, #arguments)))
   end
 end
 
-each('HSET', states, ARGV[7])
-each('HDEL', states, ARGV[8])
-each('ZADD', timers, ARGV[9])
-each('ZREM', timers, ARGV[10])
-each('RPUSH', outbox, ARGV[11])
+local pairs_of_states, entries, from = {}, {}, 1
+for i, length in ipairs(lengths) do
+  local value = string.sub(bytes, from, from + length - 1)
+  from = from + length
+  if i <= #ids then
+    pairs_of_states[2 * i - 1], pairs_of_states[2 * i] = ids[i], value
+  else
+    entries[i - #ids] = value
+  end
+end
+
+each('HSET', states, pairs_of_states)
+each('HDEL', states, index[2])
+each('ZADD', timers, index[3])
+each('ZREM', timers, index[4])
+each('RPUSH', outbox, entries)
 if trim > head then
   call('LTRIM', outbox, trim - head, -1)
 end
