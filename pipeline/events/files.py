@@ -132,10 +132,10 @@ def _block(block: Any, file: str, number: int, schemas: tuple[str, Any, Any]) ->
         try:
             event = codec.read_record(data, name, writer, reader)
         except InvalidEvent as error:
-            if error.reason == "invalid_utf8":  # its end can still be found
-                data.seek(start)
-                fastavro.schemaless_reader(data, writer, reader, handle_unicode_errors="replace")
             lost = error.reason in ("truncated", "undecodable", "wrong_schema")
+            if error.reason == "invalid_utf8":
+                data.seek(start)
+                lost = not _skip(data, writer)
             if lost and left:
                 error = InvalidEvent(error.reason, f"{error.detail}; {left} records behind it are lost with it")
             yield Line(file, number, content[start : data.tell()][:MAX_LINE], error=error)
@@ -143,3 +143,12 @@ def _block(block: Any, file: str, number: int, schemas: tuple[str, Any, Any]) ->
                 return
         else:
             yield Line(file, number, content[start : data.tell()], event=event)
+
+
+def _skip(data: io.BytesIO, writer: Any) -> bool:
+    """Move behind a record whose text is not UTF-8; False: its end can't be found."""
+    try:
+        fastavro.schemaless_reader(data, writer, None, handle_unicode_errors="replace")
+    except Exception:  # fastavro raises what its C code meets
+        return False
+    return True

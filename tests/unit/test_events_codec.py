@@ -1,0 +1,349 @@
+"""The codec: every event comes back as it went, and whatever is no event is told apart by a true reason."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import InvalidEvent, PipelineError, RegistryUnavailable
+from pipeline.events import schemas
+from pipeline.events.checks import MAX_STRING, MAX_TIME
+from pipeline.events.codec import HEADER, Decoder, Encoder, MissingSchema, read_record, resolve, to_record
+from pipeline.events.compiled import compile_reader
+from pipeline.events.model import Event
+from pipeline.events.registry import connect
+from tests.unit.event_samples import NOW, events, sample
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+NAMES = sorted(schemas.names())
+
+REGISTRY = connect("mock://codec")
+ENCODER = Encoder(REGISTRY)
+DECODER = Decoder(REGISTRY)
+
+
+def encoded(event: Event) -> bytes:
+    return ENCODER.encode("events.test", event)
+
+
+def reason(value: bytes | None, decoder: Decoder = DECODER) -> str:
+    with pytest.raises(InvalidEvent) as error:
+        decoder.decode(value)
+    return error.value.reason
+
+
+def raw(name: str, **changes: Any) -> bytes:
+    """A record as some other producer may write it, checks left out."""
+    out = io.BytesIO()
+    out.write(encoded(sample(name))[:5])
+    fastavro.schemaless_writer(out, schemas.plain(name), {**to_record(sample(name)), **changes})
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_type_comes_back(name: str) -> None:
+    event = sample(name)
+    assert DECODER.decode(encoded(event)) == event
+    bare = Event(name, "1", 5, 6, {}, {})
+    told = {"email_opened": {"confidence": "unknown"}, "email_clicked": {"confidence": "unknown"}}
+    told["video_paused"] = {"cause": "paused"}
+    assert DECODER.decode(encoded(bare)) == Event(name, "1", 5, 6, {}, told.get(name, {}))
+
+
+def test_the_trace_is_the_headers() -> None:
+    assert DECODER.decode(encoded(sample("searched")), TRACE).trace == TRACE
+
+
+def test_the_wire_format_is_confluents() -> None:
+    value = encoded(sample("searched"))
+    schema_id = REGISTRY.register("events.test-behavioural.events.Searched", schemas.text("searched"))
+    assert value[:5] == b"\0" + schema_id.to_bytes(4, "big")
+    read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), fastavro.parse_schema(schemas.schema("searched")))
+    assert read["occurred_at"].isoformat() == "2025-11-24T16:00:00+00:00"
+
+
+@given(events())
+def test_any_event_comes_back_whichever_reader_reads_it(event: Event) -> None:
+    value = encoded(event)
+    expected = DECODER.decode(value)
+    slow = read_record(io.BytesIO(value[5:]), *resolve(schemas.text(event.type)))
+    assert slow == expected
+    assert (expected.event_id, expected.identifiers) == (event.event_id, event.identifiers)
+    assert expected.body.items() >= event.body.items()
+    assert expected.context == event.context or not event.context
+
+
+@given(events())
+def test_the_compiled_reader_reads_all_that_is_valid_by_itself(event: Event) -> None:
+    compiled = compile_reader(event.type, schemas.plain(event.type), HEADER.size)
+    value = encoded(event)
+    try:
+        assert compiled(value, None) == DECODER.decode(value)
+    except Exception:
+        longest = max((len(text.encode()) for text in event.identifiers.values()), default=0)
+        assert longest > 512 or len(event.event_id.encode()) > 256  # it counts bytes, the limit is characters
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_truncated_at_every_byte(name: str) -> None:
+    value = encoded(sample(name))
+    assert reason(b"") == "empty"
+    assert {reason(value[:length]) for length in range(1, len(value))} == {"truncated"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bytes_behind_the_body(name: str) -> None:
+    assert reason(encoded(sample(name)) + b"\0") == "trailing_bytes"
+
+
+def test_no_value_and_no_magic() -> None:
+    assert reason(None) == "empty"
+    assert reason(b'{"type": "track"}') == "bad_magic"
+    assert reason(b"\x01" + encoded(sample("searched"))[1:]) == "bad_magic"
+
+
+def test_a_schema_the_registry_does_not_have() -> None:
+    assert reason(b"\0\xff\xff\xff\xff" + encoded(sample("searched"))[5:]) == "unknown_schema"
+
+
+def test_a_schema_that_is_not_an_event_of_ours() -> None:
+    same_fields_other_name = json.dumps({**schemas.schema("searched"), "name": "Sought"})
+    not_a_record = '"string"'
+    protobuf = 'syntax = "proto3"; message Searched { string query = 1; }'
+    json_schema = '{"type": "object", "properties": {}}'
+    for text in (same_fields_other_name, not_a_record, protobuf, json_schema, "", "{", schemas.text("trigger")):
+        header = HEADER.pack(0, REGISTRY.register("foreign", text))
+        assert reason(header + encoded(sample("searched"))[5:]) == "wrong_schema", text
+
+
+def test_our_name_with_fields_of_other_types() -> None:
+    other = schemas.schema("searched")
+    other["fields"][0]["type"] = {"type": "array", "items": "string"}
+    header = HEADER.pack(0, REGISTRY.register("foreign", json.dumps(other)))
+    assert reason(header + b"\0" + encoded(sample("searched"))[5:]) == "wrong_schema"
+
+
+def test_the_body_of_another_type_under_this_types_id() -> None:
+    """Avro's bytes don't tell their type: what can be told from them is told, and nothing else comes out."""
+    header = encoded(sample("order_completed"))[:5]
+    outcomes = {name: decoded_or_reason(header + encoded(sample(name))[5:]) for name in NAMES}
+    taken = {name for name, why in outcomes.items() if why is None}
+    assert taken == {"order_completed", "offline_purchased"}  # these two have the same fields
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"occurred_at": -1},
+        {"received_at": -1},
+        {"occurred_at": MAX_TIME + 1},
+        {"received_at": MAX_TIME + 1},
+        {"received_at": 2**63 - 1},
+        {"occurred_at": -(2**63)},
+    ],
+)
+def test_times_outside_of_1970_to_9999(changes: dict[str, int]) -> None:
+    assert reason(raw("searched", **changes)) == "invalid_time"
+
+
+@pytest.mark.parametrize("at", [0, 1, 63, 64, 2**20, 2**40, 2**41 - 1, 2**41, NOW, NOW + 1, MAX_TIME])
+def test_times_of_every_length(at: int) -> None:
+    event = DECODER.decode(raw("searched", occurred_at=at, received_at=at))
+    assert (event.occurred_at, event.received_at) == (at, at)
+
+
+def test_what_occurred_after_it_was_received_occurred_then() -> None:
+    event = DECODER.decode(raw("searched", occurred_at=NOW + 1, received_at=NOW))
+    assert (event.occurred_at, event.received_at) == (NOW, NOW)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_none(value: float) -> None:
+    assert reason(raw("product_added", body={"price": value})) == "invalid_number"
+    assert reason(raw("order_completed", body={"products": [{"quantity": 1.0}, {"price": value}]})) == "invalid_number"
+
+
+@pytest.mark.parametrize("event_id", ["", "x" * 257])
+def test_event_ids_of_no_length_or_too_much(event_id: str) -> None:
+    assert reason(raw("searched", event_id=event_id)) == "too_large"
+
+
+def test_identifiers_and_texts_have_limits() -> None:
+    assert reason(raw("searched", identifiers={"user_id": "x" * 513})) == "too_large"
+    assert reason(raw("searched", identifiers={"x" * 513: "x"})) == "too_large"
+    assert reason(raw("searched", body={"query": "x" * (MAX_STRING + 1)})) == "too_large"
+    assert reason(raw("searched", body={"query": "é" * (MAX_STRING // 2 + 1)})) == "too_large"
+    at_the_limits = raw(
+        "searched", event_id="é" * 256, identifiers={"é" * 512: "é" * 512}, body={"query": "x" * MAX_STRING}
+    )
+    event = DECODER.decode(at_the_limits)
+    assert event.identifiers == {"é" * 512: "é" * 512}
+    assert event.event_id == "é" * 256
+    assert len(event.body["query"]) == MAX_STRING
+
+
+def test_text_that_is_not_utf_8() -> None:
+    good = raw("searched", event_id="abcdefgh")
+    assert reason(good.replace(b"abcdefgh", b"abc\xff\xfegh")) == "invalid_utf8"
+    assert reason(good.replace(b"abcdefgh", b"abc\xed\xa0\x80h")) == "invalid_utf8"  # a lone surrogate
+
+
+def test_a_text_of_negative_length() -> None:
+    good = raw("searched", event_id="abcdefgh")
+    assert reason(good.replace(b"\x10abcdefgh", b"\x0fabcdefgh")) == "undecodable"
+
+
+def test_blocks_as_other_writers_make_them() -> None:
+    """Several blocks, and blocks that tell their size, are as good as one."""
+    good = encoded(Event("searched", "1", 5, 6, {"a": "b", "c": "d"}, {}))
+    one = b"\x04\x02a\x02b\x02c\x02d\x00"
+    assert good.count(one) == 1
+    for blocks in (
+        b"\x02\x02a\x02b\x02\x02c\x02d\x00",
+        b"\x03\x10\x02a\x02b\x02c\x02d\x00",
+        b"\x84\x00\x02a\x02b\x02c\x02d\x00",
+    ):
+        assert DECODER.decode(good.replace(one, blocks)).identifiers == {"a": "b", "c": "d"}
+
+
+def test_many_items() -> None:
+    body = {"properties": {f"property {number}": "x" * number for number in range(200)}}
+    assert DECODER.decode(encoded(Event("custom", "1", 5, 6, {}, body))).body == body
+
+
+@given(st.sampled_from(NAMES), st.data())
+def test_mutated_records_are_events_or_have_a_reason(name: str, data: st.DataObject) -> None:
+    value = bytearray(encoded(sample(name)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
+    decoded_or_reason(bytes(value))
+
+
+@given(st.sampled_from(NAMES), st.binary(max_size=300))
+def test_random_bytes_are_events_or_have_a_reason(name: str, body: bytes) -> None:
+    decoded_or_reason(encoded(sample(name))[:5] + body)
+    decoded_or_reason(body)
+
+
+REASONS = {
+    "empty", "bad_magic", "truncated", "trailing_bytes", "unknown_schema", "wrong_schema", "undecodable",
+    "invalid_time", "invalid_number", "too_large", "invalid_utf8",
+}  # fmt: skip
+
+
+def decoded_or_reason(value: bytes) -> str | None:
+    """None where it is an event (then one that can be written and read again), else the reason why not."""
+    try:
+        event = DECODER.decode(value)
+    except InvalidEvent as error:
+        why = error
+    else:
+        assert 0 <= event.occurred_at <= event.received_at <= MAX_TIME
+        assert DECODER.decode(encoded(event)) == event
+        return None
+    assert why.reason in REASONS
+    assert why.detail
+    return why.reason
+
+
+# --- encoding
+
+
+def test_what_cannot_be_encoded() -> None:
+    for event, why in (
+        (Event("nonsense", "1", 1, 1, {}, {}), "wrong_schema"),
+        (Event("decision", "1", 1, 1, {}, {}), "wrong_schema"),
+        (Event("product_added", "1", 1, 1, {}, {"price": "a lot"}), "unencodable"),
+        (Event("product_added", "1", 2**70, 1, {}, {}), "unencodable"),
+        (Event("email_opened", "1", 1, 1, {}, {"confidence": "perhaps"}), "unencodable"),
+        (Event("searched", "1", 1, 1, {}, {"query": "\ud800"}), "unencodable"),
+    ):
+        with pytest.raises(InvalidEvent) as error:
+            ENCODER.encode("events.test", event)
+        assert error.value.reason == why, event
+
+
+def test_fields_the_schema_lacks_and_nulls_are_left_out() -> None:
+    event = Event("searched", "1", 5, 6, {}, {"query": "x", "results": None, "colour": "red"})
+    assert DECODER.decode(encoded(event)).body == {"query": "x"}
+
+
+DECISION = {
+    "id": "d-1",
+    "outcome": "fired",
+    "reason": "due",
+    "rule": "abandoned_cart",
+    "rule_version": 1,
+    "profile_id": "p-1",
+    "identifiers": {"user_id": ["u-1", "u-2"]},
+    "correlation_key": None,
+    "cause_event_id": "e-1",
+    "occurred_at": NOW,
+    "due_at": NOW + 1,
+    "decided_at": NOW + 2,
+    "payload": {"cart_id": None, "lines": [{"product": "é", "quantity": 1.5}]},
+    "trace": TRACE,
+}
+
+
+@pytest.mark.parametrize("name", ["decision", "trigger"])
+def test_decisions_and_triggers(name: str) -> None:
+    extra = {"outcome": "retracted", "retracts": "d-0", "late_event_id": "e-9"}
+    for decision in (DECISION, {**DECISION, **extra}, {**DECISION, "ended_by": "e-2", "correlation_key": "cart-1"}):
+        value = (
+            ENCODER.encode_decision("decisions", decision)
+            if name == "decision"
+            else ENCODER.encode_trigger("triggers", decision)
+        )
+        topic = "decisions" if name == "decision" else "triggers"
+        schema_id = REGISTRY.register(schemas.subject(topic, name), schemas.text(name))
+        assert struct.unpack(">BI", value[:5]) == (0, schema_id)
+        read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas.plain(name), None)
+        nullable = {"ended_by": None, "retracts": None, "late_event_id": None}
+        expected = {**nullable, **decision, "payload": json.loads(read["payload"])}
+        del expected["trace"]
+        assert {**read, "payload": json.loads(read["payload"])} == expected
+    assert reason(value) == "wrong_schema"
+
+
+# --- an event loop must not be held up
+
+
+def test_a_decoder_that_may_not_block_says_which_schema_to_fetch() -> None:
+    registry = connect("mock://patient")
+    value = Encoder(registry).encode("t", sample("searched"))
+    decoder = Decoder(registry, blocking=False)
+    with pytest.raises(MissingSchema) as missing:
+        decoder.decode(value)
+    assert isinstance(missing.value, RegistryUnavailable)  # who doesn't handle it waits, and loses nothing
+    decoder.learn(missing.value.schema_id)
+    assert decoder.decode(value) == sample("searched")
+
+
+def test_a_schema_that_does_not_exist_is_fetched_once_and_then_said_to_be_unknown() -> None:
+    decoder = Decoder(connect("mock://patient"), blocking=False)
+    value = HEADER.pack(0, 4711) + b"x"
+    with pytest.raises(MissingSchema) as missing:
+        decoder.decode(value)
+    decoder.learn(missing.value.schema_id)
+    assert reason(value, decoder) == "unknown_schema"
+
+
+def test_prepare_registers_ahead() -> None:
+    registry = connect("mock://prepared")
+    Encoder(registry).prepare("triggers", "trigger", "decision")
+    assert sorted(registry.client.get_subjects()) == [
+        "triggers-behavioural.triggers.Decision",
+        "triggers-behavioural.triggers.Trigger",
+    ]
+
+
+def test_every_error_is_one_of_ours() -> None:
+    assert issubclass(MissingSchema, PipelineError)
