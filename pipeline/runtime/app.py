@@ -20,10 +20,9 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-import faust
-from faust.types import TP
+from faust.types import TP, StreamT
 
 from pipeline.errors import PipelineError
 from pipeline.runtime.lanes import Job, Lane, LaneState, Records
@@ -80,8 +79,7 @@ class Control:
 
     @property
     def _consumer(self) -> BatchConsumer:
-        consumer: BatchConsumer = self._worker.app.consumer
-        return consumer
+        return self._worker.consumer
 
     def assigned(self) -> set[TP]:
         """The partitions claimed and not revoked."""
@@ -194,6 +192,11 @@ class Worker:
         if self._app is None:
             raise PipelineError("the worker doesn't run yet: call run() first")
         return self._app
+
+    @property
+    def consumer(self) -> BatchConsumer:
+        """The app's consumer."""
+        return cast(BatchConsumer, self.app.consumer)
 
     async def run(self, *, signals: bool = True) -> int:
         """Work until SIGTERM, SIGINT, `end()` or something fatal; return the exit code.
@@ -313,7 +316,7 @@ class Worker:
         except Exception as problem:
             self.fatal(problem)
         if asked and done:
-            await self.app.consumer.tell(done)
+            await self.consumer.tell(done)
         try:
             async with asyncio.timeout(END_S):
                 await self.app.stop()
@@ -382,7 +385,7 @@ class Worker:
                 os._exit(EXIT_FATAL)
 
 
-def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_batch: int = 3_000) -> faust.App:
+def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_batch: int = 3_000) -> BatchApp:
     """The Faust app of a topology: its two agents only hand batches to the worker's lanes, and never raise."""
     app = BatchApp(
         topology.group,
@@ -413,12 +416,12 @@ def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_
     resolved = app.topic(topology.topics.resolved.name, acks=False, value_serializer="raw")
 
     @app.agent(sources, name="resolve_identity", concurrency=1)
-    async def resolve_identity(batches: faust.Stream[Batch]) -> None:
+    async def resolve_identity(batches: StreamT[Batch]) -> None:
         async for batch in batches:
             worker.put(batch)
 
     @app.agent(resolved, name="maintain_profile", concurrency=1)
-    async def maintain_profile(batches: faust.Stream[Batch]) -> None:
+    async def maintain_profile(batches: StreamT[Batch]) -> None:
         async for batch in batches:
             worker.put(batch)
 
@@ -427,10 +430,11 @@ def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_
 
 def run_process(make: Callable[[], Awaitable[Worker]]) -> int:
     """Make a worker inside a fresh event loop (uvloop where it is installed), run it, return its exit code."""
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
     try:
         from uvloop import new_event_loop
     except ImportError:  # Windows
-        new_event_loop = None
+        pass
 
     async def main() -> int:
         return await (await make()).run()

@@ -26,7 +26,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
-from faust.transport.consumer import ensure_TPset
+from faust.transport.consumer import RecordMap, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import MethodQueue
@@ -161,7 +161,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         """Commit to Kafka, for lag tools."""
         consumer = self._ensure_consumer()
         assigned = ensure_TPset(consumer.assignment())
-        mine = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in assigned}
+        mine = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in assigned
+        }
         if mine:
             async with asyncio.timeout(TELL_S):
                 await consumer.commit(mine)
@@ -177,6 +179,7 @@ class _NeverRead(dict[TP, "int | None"]):
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, asking an `Owner` where to read and handing on whole batches."""
 
+    app: BatchApp
     _thread: BatchThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -188,39 +191,39 @@ class BatchConsumer(driver.Consumer):
 
     @property
     def owner(self) -> Owner:
-        owner: Owner = self.app.owner
-        return owner
+        """Whom to ask."""
+        return self.app.owner
 
     @property
     def settings(self) -> FetchSettings:
-        settings: FetchSettings = self.app.fetch
-        return settings
+        """How to fetch."""
+        return self.app.fetch
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     # Records.
 
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Batch]]:
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
         blocked = self.owner.blocked()
         wanted = (active_partitions or set()) - blocked
         if not wanted:  # aiokafka takes an empty set for all of them
             await asyncio.sleep(SHORT_POLL_S)
             return {}
-        fetched: dict[TP, list[Batch]] = await super()._getmany(wanted, SHORT_POLL_S if blocked else timeout)
-        return fetched
+        return await super()._getmany(wanted, SHORT_POLL_S if blocked else timeout)
 
     def _to_message(self, tp: TP, batch: Batch) -> ConsumerMessage:
         last = batch.records[-1]
+        value: Any = batch  # Faust thinks of bytes and doesn't look
         return ConsumerMessage(
             last.topic,
             last.partition,
             last.offset,
             last.timestamp / 1000.0,
             last.timestamp_type,
-            (),
+            [],
             None,
-            batch,
+            value,
             None,
             0,
             0,

@@ -1,0 +1,305 @@
+"""Producers behind one Protocol, `ports.Sender`: the hops don't know which one they have.
+
+    TransactionalProducer  first hop: all records of a batch or none; starting it fences its predecessor
+    OutboxProducer         second hop: in order, acknowledged by all replicas, at least once
+    PlainSender            the first hop on the embedded broker, whose transactions no consumer can read
+
+confluent-kafka's calls block, so they run in a small pool of threads, one call a batch. After any exception of `send`
+but Fenced nothing is certain: the batch may be there or not. Close the sender, claim again and use a new one, whose
+start settles what was left open; who reads drops what it has seen by source offset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from pipeline.errors import Fenced, PipelineError
+from pipeline.runtime.ports import Out, Sender
+
+log = logging.getLogger(__name__)
+
+START_S = 30.0
+SEND_S = 20.0
+# A transaction in hand dies this long after its producer did, if nobody starts a successor: readers stand until then.
+TRANSACTION_TIMEOUT_MS = 30_000
+
+_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
+
+
+class SendFailed(PipelineError):
+    """The broker refused or did not answer in time; whether it has the records is not known."""
+
+
+class ClosableSender(Sender, Protocol):
+    """A Sender with a beginning and an end."""
+
+    async def start(self) -> None:
+        """Get ready. Raises SendFailed."""
+
+    async def close(self) -> None:
+        """Give up what is unsent and free everything. May be called twice."""
+
+
+class Producers:
+    """Makes senders that share their threads. `transactions` False: for the embedded broker alone."""
+
+    def __init__(self, bootstrap: str, group: str, *, transactions: bool = True, threads: int = 16) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._transactions = transactions
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="producer")
+
+    def source(self, topic: str, partition: int) -> ClosableSender:
+        """The first hop's sender of one source partition."""
+        if not self._transactions:
+            return PlainSender(self._bootstrap)
+        return TransactionalProducer(self._bootstrap, f"{self._group}-{topic}-{partition}", self._pool)
+
+    def outbox(self) -> OutboxProducer:
+        """A sender for the second hop; one a process is enough."""
+        return OutboxProducer(self._bootstrap)
+
+    def close(self) -> None:
+        """Wait for what runs. Close the senders first."""
+        self._pool.shutdown()
+
+
+class TransactionalProducer:
+    """A transaction a batch. `transactional_id` names the source partition: of two producers with the same id only the
+    one started last can commit."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        transactional_id: str,
+        pool: ThreadPoolExecutor,
+        *,
+        deadline_s: float = SEND_S,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self._id = transactional_id
+        self._pool = pool
+        self._deadline_s = deadline_s
+        self._settings = {
+            **_lean(bootstrap),
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            # The next transaction meets CONCURRENT_TRANSACTIONS while the broker still writes the markers of the last.
+            # With librdkafka's 100 ms a transaction takes 85 ms, so it takes 20.
+            "retry.backoff.ms": 5,
+            # Whole batches: nothing leaves before the commit, which flushes at once.
+            "linger.ms": 50,
+            **(settings or {}),
+        }
+        self._producer: Producer | None = None
+        # A cancelled `send` leaves its thread at work: `close` waits for it.
+        self._lock = threading.Lock()
+
+    async def start(self) -> None:
+        """Fence predecessors and settle what they left open. Raises SendFailed, Fenced."""
+        await self._in_thread(self._start)
+
+    async def send(self, messages: Sequence[Out]) -> None:
+        """Begin, produce, commit. Retries what can be retried for 20 s. Raises Fenced, SendFailed."""
+        await self._in_thread(self._send, messages)
+
+    async def close(self) -> None:
+        """Give up the transaction in hand and free everything."""
+        await self._in_thread(self._close)
+
+    async def _in_thread(self, call: Any, *args: Any) -> None:
+        def locked() -> None:
+            with self._lock:
+                call(*args)
+
+        await asyncio.get_running_loop().run_in_executor(self._pool, locked)
+
+    def _start(self) -> None:
+        deadline = time.monotonic() + START_S
+        if self._producer is None:
+            self._producer = Producer(self._settings)
+        while True:
+            try:
+                return self._producer.init_transactions(_left(deadline))
+            except KafkaException as problem:
+                error = self._judge(problem)
+                if not error.retriable() or not _left(deadline):
+                    raise SendFailed(f"{self._id}: can't start transactions: {error}") from problem
+
+    def _send(self, messages: Sequence[Out]) -> None:
+        if self._producer is None:
+            raise SendFailed(f"{self._id}: not started, or closed")
+        deadline = time.monotonic() + self._deadline_s
+        pause = 0.01
+        while True:
+            try:
+                return self._transaction(self._producer, messages, deadline)
+            except KafkaException as problem:
+                error = self._judge(problem)
+                self._abort(self._producer, deadline)
+                if not error.txn_requires_abort() and not error.retriable():
+                    raise SendFailed(f"{self._id}: {error}") from problem
+                if _left(deadline) <= pause:
+                    raise SendFailed(f"{self._id}: gave up after {self._deadline_s:g} s: {error}") from problem
+                log.warning("%s: transaction aborted, trying again: %s", self._id, error)
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
+
+    def _transaction(self, producer: Producer, messages: Sequence[Out], deadline: float) -> None:
+        producer.begin_transaction()
+        for out in messages:
+            while True:
+                try:
+                    _produce(producer, out)
+                    break
+                except BufferError:  # the local queue is full: let it drain
+                    if not _left(deadline):
+                        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, retriable=True)) from None
+                    producer.flush(0.01)
+        while True:
+            try:
+                return producer.commit_transaction(_left(deadline))
+            except KafkaException as problem:
+                error = self._judge(problem)
+                if error.txn_requires_abort() or not error.retriable():
+                    raise
+                if not _left(deadline):
+                    # Neither committed nor to be aborted: only the next start settles it.
+                    raise SendFailed(f"{self._id}: the commit was not answered: {error}") from problem
+
+    def _abort(self, producer: Producer, deadline: float) -> None:
+        while True:
+            try:
+                return producer.abort_transaction(max(_left(deadline), 1.0))
+            except KafkaException as problem:
+                error = self._judge(problem)
+                if not error.retriable() or not _left(deadline):
+                    raise SendFailed(f"{self._id}: can't abort: {error}") from problem
+
+    def _judge(self, problem: KafkaException) -> KafkaError:
+        error: KafkaError = problem.args[0]
+        if error.code() in _FENCED:
+            raise Fenced(f"{self._id}: another producer has taken over: {error}") from problem
+        if error.fatal():
+            raise SendFailed(f"{self._id}: {error}") from problem
+        return error
+
+    def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge()
+            producer.flush(0)
+
+
+class OutboxProducer:
+    """Idempotent, acks=all: records of one call arrive in order and once, unless the call fails."""
+
+    def __init__(self, bootstrap: str, *, deadline_s: float = SEND_S, settings: dict[str, Any] | None = None) -> None:
+        self._deadline_s = deadline_s
+        self._producer = Producer(
+            {
+                **_lean(bootstrap),
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 1,
+                "message.timeout.ms": int(deadline_s * 1000),
+                **(settings or {}),
+            }
+        )
+        self._closing = threading.Event()
+        self._poller = threading.Thread(target=self._poll, daemon=True, name="outbox")
+        self._poller.start()
+
+    async def start(self) -> None:
+        """Nothing to do: it connects by itself."""
+
+    async def send(self, messages: Sequence[Out]) -> None:
+        """Returns when all replicas have acknowledged all. Raises SendFailed after 20 s at the latest."""
+        if self._closing.is_set():
+            raise SendFailed("outbox: closed")
+        if not messages:
+            return
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        left = len(messages)
+        failed: KafkaError | None = None
+
+        def end() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def acknowledged(error: KafkaError | None, _: object) -> None:  # in the poller's thread
+            nonlocal left, failed
+            left -= 1
+            failed = failed or error
+            if not left and not loop.is_closed():
+                loop.call_soon_threadsafe(end)
+
+        deadline = time.monotonic() + self._deadline_s
+        for out in messages:
+            while True:
+                try:
+                    _produce(self._producer, out, acknowledged)
+                    break
+                except BufferError:  # the local queue is full: let it drain
+                    if not _left(deadline):
+                        raise SendFailed(f"outbox: {out.topic}: the local queue stayed full") from None
+                    await asyncio.sleep(0.01)
+                except KafkaException as problem:
+                    raise SendFailed(f"outbox: {out.topic}: {problem.args[0]}") from problem
+        await over
+        if failed is not None:
+            raise SendFailed(f"outbox: {failed}")
+
+    publish = send
+
+    async def close(self) -> None:
+        """Give up what isn't acknowledged."""
+        if not self._closing.is_set():
+            self._closing.set()
+            await asyncio.to_thread(self._poller.join)
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._producer.poll(0.2)
+        self._producer.purge()
+        self._producer.flush(1)
+
+
+class PlainSender(OutboxProducer):
+    """For the embedded broker: without transactions a crash inside `send` leaves half a batch."""
+
+
+def _lean(bootstrap: str) -> dict[str, Any]:
+    """There is one producer a source partition: small buffers, no surprises."""
+    return {
+        "bootstrap.servers": bootstrap,
+        "log_level": 3,
+        "compression.type": "lz4",
+        # The one that Java's clients use: the same key finds the same partition whoever produces.
+        "partitioner": "murmur2_random",
+        "queue.buffering.max.messages": 100_000,
+        "queue.buffering.max.kbytes": 64 * 1024,
+        "socket.keepalive.enable": True,
+        "reconnect.backoff.max.ms": 2_000,
+        "topic.metadata.propagation.max.ms": 5_000,
+    }
+
+
+def _produce(producer: Producer, out: Out, on_delivery: Any = None) -> None:
+    partition = -1 if out.partition is None else out.partition
+    producer.produce(
+        out.topic, out.value, out.key, partition, on_delivery=on_delivery, headers=list(out.headers) or None
+    )
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)
