@@ -129,6 +129,15 @@ TIME = [
     ),
     Example(
         4,
+        "added to again after D: overtaken, and the next wait begins",
+        [add("1", 0), add("2", 62)],
+        [
+            want("cart", "suppressed", "overtaken", "c", "1", 0, 60, 65),
+            want("cart", "fired", "due", "c", "2", 62, 122, 127, lines("c", ("p", 2, 10))),
+        ],
+    ),
+    Example(
+        4,
         "bought after D, known in time: overtaken",
         [add("1", 0), order("2", 61, 65)],
         [want("cart", "suppressed", "overtaken", "c", "1", 0, 60, 65)],
@@ -186,6 +195,12 @@ LATE = [
         6,
         "a late add opens nothing",
         [add("1", 0), add("2", 30, 70)],
+        [want("cart", "fired", "due", "c", "1", 0, 60, 65)],
+    ),
+    Example(
+        6,
+        "late is what occurred exactly at the closed end too",
+        [add("1", 0), add("2", 60, 70)],
         [want("cart", "fired", "due", "c", "1", 0, 60, 65)],
     ),
     Example(
@@ -601,6 +616,15 @@ EBOOKS = [
     ),
     Example(
         14,
+        "a click exactly at D counts, before the send it doesn't",
+        [send("1", 0), click("3", 4, message="n"), send("4", 5, message="n"), click("2", 4320)],
+        [
+            want("ebook", "cancelled", "clicked", "m", "1", 0, 4320, 4325, who="u:1", ended_by="2"),
+            want("ebook", "fired", "due", "n", "4", 5, 4325, 4330, who="u:1"),
+        ],
+    ),
+    Example(
+        14,
         "a machine's click and a click on another link don't count",
         [send("1", 0), click("2", 1, confidence="machine"), click("3", 2, link_id="imprint")],
         [want("ebook", "fired", "due", "m", "1", 0, 4320, 4325, who="u:1")],
@@ -845,6 +869,12 @@ FILMS = [
         [START, play("2", 0.5, 40, type_="video_sought", seek_to=40), play("3", 0.9, 64)],
         [],
     ),
+    Example(
+        16,
+        "of the same millisecond is not older",
+        [START, play("2", 0.5, 30), play("3", 0.5, 30, type_="video_paused"), play("4", 1, 60)],
+        [],
+    ),
     Example(16, "sessions don't mix", [START, play("2", 0.5, 30, session="t"), play("3", 1, 60, session="u")], []),
     Example(
         16,
@@ -859,7 +889,7 @@ FILMS = [
     Example(
         16,
         "another film in the same session breaks the stretch",
-        [START, play("2", 0.5, 30, film="other"), play("3", 1, 60)],
+        [START, play("2", 0.1, 0, film="other"), play("3", 1.1, 60)],
         [],
     ),
 ]
@@ -943,6 +973,43 @@ WHO = [
         "the owner at the event's time is meant",
         [login("0", 0), add("1", 1), login("2", 10, who="a:phone u:2"), order("3", 5, 20)],
         [want("cart", "cancelled", "bought", "c", "1", 1, 61, 66, who="a:phone u:1", ended_by="3")],
+    ),
+    Example(
+        20,
+        "from the millisecond of the login on",
+        [login("0", 0), login("2", 10, who="a:phone u:2"), add("3", 10)],
+        [want("cart", "fired", "due", "c", "3", 10, 70, 75, who="u:2")],
+    ),
+    Example(
+        20,
+        "who logs in first is asked of event time too, as far as logins had arrived",
+        [
+            add("1", 0),
+            login("2", 10),
+            login("3", 5, 20, who="a:phone u:2"),
+            order("4", 3, 30),
+            add("5", 4, 31, cart="d"),
+        ],
+        [
+            want("cart", "fired", "due", "c", "1", 0, 60, 65, who="a:phone u:1"),
+            want("cart", "fired", "due", "d", "5", 4, 64, 69, who="u:2"),
+        ],
+    ),
+    Example(
+        20,
+        "a device that is somebody's by an e-mail stays theirs until another logs in",
+        [
+            login("0", 0, who="a:phone e:x@y.z"),
+            login("1", 1, who="e:x@y.z u:1"),
+            add("2", 2, who="u:1"),
+            login("3", 10, who="a:phone u:2"),
+            order("4", 5, 20),
+            add("5", 21),
+        ],
+        [
+            want("cart", "cancelled", "bought", "c", "2", 2, 62, 67, who="a:phone e:x@y.z u:1", ended_by="4"),
+            want("cart", "fired", "due", "c", "5", 21, 81, 86, who="u:2"),
+        ],
     ),
     Example(
         20,
@@ -1063,6 +1130,85 @@ WHO = [
         [
             want("cart", "fired", "due", None, "1", 0, 60, 65, lines(None, ("p", 1, 10))),
             want("cart", "fired", "due", None, "2", 30, 90, 95, lines(None, ("p", 2, 10)), who="a:phone a:desk u:1"),
+        ],
+    ),
+    Example(
+        21,
+        "an order of the one, though covered by a decision there, counts for the other's open wait",
+        [
+            add("1", -30, cart=None, who="a:desk u:1"),
+            order("2", -10, who="a:desk u:1"),
+            add("3", -20, cart=None),
+            view("4", 0, cart=None),
+            login("5", 36),
+        ],
+        [
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                None,
+                "1",
+                -30,
+                30,
+                35,
+                lines(None, ("p", 1, 10)),
+                who="a:desk u:1",
+                ended_by="2",
+            ),
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                None,
+                "3",
+                -20,
+                40,
+                45,
+                lines(None, ("p", 1, 10)),
+                who="a:phone a:desk u:1",
+                ended_by="2",
+            ),
+        ],
+    ),
+    Example(
+        21,
+        "but takes nothing from what was added there since",
+        [
+            add("3", 1, cart=None),
+            order("1", 2, who="a:desk u:1"),
+            add("2", 3, cart=None, who="a:desk u:1", product_id="q"),
+            view("4", 50, cart=None),
+            login("5", 70),
+            add("6", 200, cart=None, product_id="r"),
+        ],
+        [
+            want("cart", "fired", "due", None, "2", 3, 63, 68, lines(None, ("q", 1, 10)), who="a:desk u:1"),
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                None,
+                "3",
+                1,
+                61,
+                70,
+                lines(None, ("p", 1, 10), ("q", 1, 10)),
+                who="a:phone a:desk u:1",
+                ended_by="1",
+            ),
+            want(
+                "cart",
+                "fired",
+                "due",
+                None,
+                "6",
+                200,
+                260,
+                265,
+                lines(None, ("q", 1, 10), ("r", 1, 10)),
+                who="a:phone a:desk u:1",
+            ),
         ],
     ),
     Example(

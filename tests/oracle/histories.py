@@ -398,3 +398,18 @@ def history(
         story.ties(person)
     story.duplicates()
     return story.log(behind=behind)
+
+
+def together(histories: list[list[Event]]) -> list[Event]:
+    """Several histories in one log, their identifiers and event ids kept apart by a suffix, each in its own order.
+
+    Without `behind` the decisions are those of each history, and a process need be started only once for all.
+    """
+    placed = []
+    for number, events in enumerate(histories):
+        largest = 0
+        for event in events:
+            largest = max(largest, event["received_at"])
+            names = {space: f"{value.rstrip()}-{number}" for space, value in event["identifiers"].items()}
+            placed.append((largest, {**event, "event_id": f"{event['event_id']}-{number}", "identifiers": names}))
+    return [event for _, event in sorted(placed, key=lambda pair: pair[0])]
