@@ -1,6 +1,6 @@
 """The map: what happens to one batch, in verbs. Read this first.
 
-    first hop    read -> prepare (who, in order of receipt) -> route (identity graph) -> resolved records, one a partition
+    first hop    events -> prepare (check, shape) -> route (identity graph) -> a resolved record for every partition
     second hop   resolved records -> receive (count at once, keep for the rules) -> advance (fold, decide) -> outbox
 
 Everything here is a synchronous function of its arguments. `runtime/first_hop.py` and `runtime/second_hop.py` put the
@@ -26,6 +26,7 @@ from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
 
 ROUTES_KEPT = 400_000
+RECORD_BYTES = 900_000
 
 
 class Resolved(msgspec.Struct, array_like=True, gc=False, tag="r"):
@@ -45,7 +46,7 @@ class Resolved(msgspec.Struct, array_like=True, gc=False, tag="r"):
 
 
 class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
-    """A profile on its way to the one it merged into. No decision at or after `tag` may be made while it is."""
+    """A profile on its way to the one it merged into. No decision at or after `at` may be made while it is."""
 
     id: str
     at: int
@@ -69,6 +70,12 @@ decode_message = msgspec.msgpack.Decoder(Message).decode
 def partition_of(root: str, partitions: int) -> int:
     """The partition that owns a profile."""
     return crc32(root.encode()) % partitions
+
+
+def source_names(topology: Topology) -> list[str]:
+    """Every source partition that the watermark waits for, as "<topic>-<partition>"."""
+    names = [f"{topic.name}-{p}" for topic in topology.topics.sources for p in range(topic.partitions)]
+    return [name for name in names if name not in topology.left_out]
 
 
 class Known:
@@ -106,8 +113,7 @@ class Intake:
         self._devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
         self._known: dict[tuple[str, str], Known | None] = {}
         self._fields = {
-            kind: tuple(sorted({*FIELDS.get(kind, ()), *book.fields.get(kind, ())}))
-            for kind in {*FIELDS, *book.fields}
+            kind: tuple(sorted({*FIELDS.get(kind, ()), *book.fields.get(kind, ())})) for kind in {*FIELDS, *book.fields}
         }
 
     def prepare(self, event: Event, offset: int, high: int, produced_at: int) -> Prepared:
@@ -121,7 +127,7 @@ class Intake:
         if received_at > produced_at + self.max_ahead:
             raise InvalidEvent(
                 "received_in_future",
-                f"received_at {received_at} is more than {self.max_ahead} ms ahead of the time of producing, {produced_at}",
+                f"received_at {received_at} is over {self.max_ahead} ms ahead of the time of producing, {produced_at}",
             )
         known = self._identifiers(event.identifiers)
         if received_at < high - self.disorder:
@@ -217,9 +223,18 @@ def _path(url: str) -> str:
 
 
 def resolved_records(
-    source: str, first: int, next_offset: int, before: int, after: int, rows: list[Row], merges: list[str], partitions: int
-) -> list[bytes]:
-    """One record for every partition of `identity.resolved`, so that a batch is there whole or not at all."""
+    source: str,
+    first: int,
+    next_offset: int,
+    before: int,
+    after: int,
+    rows: list[Row],
+    merges: list[str],
+    partitions: int,
+) -> list[list[bytes]]:
+    """Records for every partition of `identity.resolved`, so that a batch is there whole or not at all: one each, or
+    several where one would be larger than Kafka takes.
+    """
     split: list[list[Row]] = [[] for _ in range(partitions)]
     of: dict[str, int] = {}
     for row in rows:
@@ -231,9 +246,17 @@ def resolved_records(
     told: list[list[str]] = [[] for _ in range(partitions)]
     for i in range(0, len(merges), 2):
         told[partition_of(merges[i], partitions)] += merges[i : i + 2]
-    return [
-        encode(Resolved(source, first, next_offset, before, after, split[p], told[p])) for p in range(partitions)
-    ]
+    out = [encode(Resolved(source, first, next_offset, before, after, split[p], told[p])) for p in range(partitions)]
+    if len(rows) > 1 and max(map(len, out)) > RECORD_BYTES:
+        middle = rows[len(rows) // 2].offset
+        head = resolved_records(
+            source, first, middle, before, before, [r for r in rows if r.offset < middle], merges, partitions
+        )
+        tail = resolved_records(
+            source, middle, next_offset, before, after, [r for r in rows if r.offset >= middle], [], partitions
+        )
+        return [[*a, *b] for a, b in zip(head, tail, strict=True)]
+    return [[value] for value in out]
 
 
 def dead_letter_headers(

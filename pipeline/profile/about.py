@@ -23,12 +23,38 @@ ENTRY = 10  # bytes of one ring entry: 4 of seconds, 6 of fingerprint
 
 # Stored as numbers: append, never reorder.
 TYPES = (
-    "page_viewed element_clicked form_submitted searched product_viewed product_added product_removed cart_viewed "
-    "cart_cleared checkout_started order_completed order_refunded asset_downloaded identified custom email_sent "
-    "email_delivered email_opened email_clicked email_bounced email_complained email_unsubscribed video_started "
-    "video_progressed video_paused video_resumed video_sought video_completed offline_purchased call_logged "
-    "store_visited"
-).split()
+    "page_viewed",
+    "element_clicked",
+    "form_submitted",
+    "searched",
+    "product_viewed",
+    "product_added",
+    "product_removed",
+    "cart_viewed",
+    "cart_cleared",
+    "checkout_started",
+    "order_completed",
+    "order_refunded",
+    "asset_downloaded",
+    "identified",
+    "custom",
+    "email_sent",
+    "email_delivered",
+    "email_opened",
+    "email_clicked",
+    "email_bounced",
+    "email_complained",
+    "email_unsubscribed",
+    "video_started",
+    "video_progressed",
+    "video_paused",
+    "video_resumed",
+    "video_sought",
+    "video_completed",
+    "offline_purchased",
+    "call_logged",
+    "store_visited",
+)
 CODE = {name: code for code, name in enumerate(TYPES)}
 STATUSES = ("sent", "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
 
@@ -231,6 +257,39 @@ def _capped(items: dict[str, Any], keep: int, age: Any) -> dict[str, Any]:
         return items
     names = sorted(items, key=lambda n: (age(items[n]), n))[-keep:]
     return {n: items[n] for n in sorted(names)}
+
+
+def marks(about: About) -> set[int]:
+    """The low 48 bits of the fingerprints in the ring."""
+    ring = about.ring
+    return {int.from_bytes(ring[i + 4 : i + ENTRY], "big") for i in range(0, len(ring), ENTRY)}
+
+
+def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) -> None:
+    """Take one event out of the sums again: two copies of it were counted in two profiles that are now one."""
+    code = CODE[kind]
+    about.totals[code] -= 1
+    day = occurred_at // DAY
+    if day in about.days:
+        about.days[day] -= 1
+    about.engaged_ms -= data.get("engaged_ms") or 0
+    about.absolute_ms -= data.get("absolute_ms") or 0
+    if kind in ("order_completed", "offline_purchased"):
+        sums = about.orders[data.get("currency") or ""]
+        sums[0] -= 1
+        sums[1] -= data.get("total") or 0
+    elif kind == "product_viewed":
+        views = about.products.get(data.get("product_id") or data.get("sku") or data.get("name") or "")
+        if views is not None:
+            views[0] -= 1
+
+
+def told(about: About, mark: int) -> tuple[str, int, str] | None:
+    """(type, occurred_at in whole seconds as ms, label) of an event that is still on the timeline, by its mark."""
+    for second, low, code, label in about.timeline:
+        if low == mark & 0xFFFFFFFF:
+            return TYPES[code], second * 1000, label
+    return None
 
 
 def merge(a: About, b: About) -> About:

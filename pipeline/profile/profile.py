@@ -33,6 +33,7 @@ class Moved(msgspec.Struct, array_like=True, gc=False, tag="moved"):
     at: int
 
 
+MARK = (1 << 48) - 1
 _encoder = msgspec.msgpack.Encoder()
 encode_profile = _encoder.encode
 _decode_profile = msgspec.msgpack.Decoder(Profile).decode
@@ -129,9 +130,24 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     persons = list(winner.persons)
     for person in loser.persons:
         unite(book, persons, person)
+    about = profile_about.merge(winner.about, loser.about)
     rows = {row.fingerprint: row for row in sorted([*winner.buffer, *loser.buffer], key=_order, reverse=True)}
-    buffer = sorted(rows.values(), key=_order)
-    return Profile(profile_about.merge(winner.about, loser.about), persons, buffer)
+    for mark in profile_about.marks(winner.about) & profile_about.marks(loser.about):
+        _counted_twice(about, rows, mark, [winner.buffer, loser.buffer])
+    return Profile(about, persons, sorted(rows.values(), key=_order))
+
+
+def _counted_twice(about: About, rows: dict[int, Row], mark: int, buffers: list[list[Row]]) -> None:
+    """A client's duplicate came while the profile was moving: one copy here, one there."""
+    copies = [next((r for r in each if r.fingerprint & MARK == mark), None) for each in buffers]
+    row = copies[0] or copies[1]
+    if row is not None:
+        profile_about.discount(about, row.type, row.occurred_at, row.data)
+        if None in copies:
+            del rows[row.fingerprint]  # the other copy has been folded already
+    elif (told := profile_about.told(about, mark)) is not None:
+        kind, occurred_at, label = told
+        profile_about.discount(about, kind, occurred_at, {"product_id": label})
 
 
 def silent_since(profile: Profile) -> int:

@@ -216,7 +216,8 @@ class SourcePartition:
         values = resolved_records(
             self.name, self.position.offset, next_offset, before, after, rows, merges, resolved.partitions
         )
-        await self._sender.send([Out(resolved.name, p, None, value, []) for p, value in enumerate(values)] + dead)
+        out = [Out(resolved.name, p, None, value, []) for p, each in enumerate(values) for value in each]
+        await self._sender.send(out + dead)
 
     async def idle(self, clock: int, end_offset: int) -> bool:
         """Advance without events. `clock` was read *before* the broker was asked for `end_offset`; a partition that
@@ -234,5 +235,3 @@ class SourcePartition:
         await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, [], [], [])
         self.position = SourcePosition(self.position.offset, clock, False)
         return True
-
-

@@ -25,7 +25,7 @@ from secrets import token_hex
 import msgspec
 
 from pipeline.errors import StateLost
-from pipeline.flow import Forward, Move, Resolved, decode_message, encode, partition_of
+from pipeline.flow import Forward, Move, Resolved, decode_message, encode, partition_of, source_names
 from pipeline.profile.profile import (
     Moved,
     Profile,
@@ -102,6 +102,7 @@ class ProfilePartition:
         self.catch_up_to = 0  # no advance before this offset is read: see claim()
         self.work = Work()
         self._topic = topology.topics.resolved.name
+        self._sources = source_names(topology)
         self._book = book
         self._store = store
         self._sender = sender
@@ -256,15 +257,18 @@ class ProfilePartition:
         if seen is not None:
             if message.first > seen:
                 raise StateLost(
-                    f"{self._topic}-{self.partition}, offset {meta.offset - 1}: {source} goes on at {message.first}, but"
-                    f" this partition has seen it up to {seen} only. Records were lost (retention too short?). Restore"
-                    f" Redis and the topic to one moment, or start over with a new group."
+                    f"{self._topic}-{self.partition}, offset {meta.offset - 1}: {source} goes on at {message.first},"
+                    f" but this partition has seen it up to {seen} only. Records were lost (retention too short?)."
+                    f" Restore Redis and the topic to one moment, or start over with a new group."
                 )
             rows = message.rows if message.first == seen else [r for r in message.rows if r.offset >= seen]
         else:
             rows = message.rows
         if seen is None or message.next > seen:
             meta.seen[source] = message.next
+        # A move may hold facts that count from now on: nobody may decide beyond what this partition has read so far.
+        # That bound follows from the log alone, so a move that is made again has the same `at`.
+        at = min(meta.marks.get(name, 0) for name in self._sources)
         if message.after > meta.marks.get(source, 0):
             meta.marks[source] = message.after
         work = self.work
@@ -272,7 +276,7 @@ class ProfilePartition:
         for row in rows:
             self._receive(row, row.root)
         for i in range(0, len(message.merges), 2):
-            self._merge(message.merges[i], message.merges[i + 1], message.before)
+            self._merge(message.merges[i], message.merges[i + 1], at)
 
     def _receive(self, row: Row, profile_id: str) -> None:
         state = self._cache.get(profile_id)

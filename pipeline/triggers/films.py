@@ -1,6 +1,6 @@
 """Seconds watched: each second of a film once, over all sessions and devices (semantics 15, 16).
 
-Half watched means the union of watched intervals, never the furthest position (after Snowplow's media `contentWatched`).
+Half watched means the union of watched intervals, never the furthest position (Snowplow's media `contentWatched`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def add_interval(watched: list[list[float]], start: float, end: float) -> list[l
     return out
 
 
-def watch(films: dict[str, Film], sessions: dict[str, Session], kind: str, at: int, body: dict[str, Any]) -> Film | None:
+def watch(
+    films: dict[str, Film], sessions: dict[str, Session], kind: str, at: int, body: dict[str, Any]
+) -> Film | None:
     """Take one playback event in (in order of receipt); returns its film, or None when it names none."""
     name = body.get("film")
     if not name:
@@ -69,8 +71,9 @@ def watch(films: dict[str, Film], sessions: dict[str, Session], kind: str, at: i
 def _stretch(film: Film, name: str, sessions: dict[str, Session], kind: str, at: int, body: dict[str, Any]) -> None:
     """What a player that only sends positions shows to have been watched since its last event."""
     start, end = body.get("watched_from"), body.get("watched_to")
-    told = start is not None and end is not None
-    if told:  # our own player tells the interval: nothing to infer
+    told = False
+    if start is not None and end is not None:  # our own player tells the interval: nothing to infer
+        told = True
         film.watched = add_interval(film.watched, start, end)
     sid = body.get("session_id") or f"\0{name}"
     before = sessions.get(sid)
@@ -98,5 +101,7 @@ def merge_film(a: Film, b: Film) -> Film:
     watched = a.watched
     for start, end in b.watched:
         watched = add_interval(watched, start, end)
-    newer, older = (a, b) if (a.last, a.length or 0, a.title or "") >= (b.last, b.length or 0, b.title or "") else (b, a)
+    newer, older = (
+        (a, b) if (a.last, a.length or 0, a.title or "") >= (b.last, b.length or 0, b.title or "") else (b, a)
+    )
     return Film(watched, newer.length or older.length, newer.title or older.title, max(a.last, b.last))

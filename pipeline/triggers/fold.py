@@ -126,10 +126,10 @@ def _join(book: RuleBook, person: Person, other: Person) -> None:
         if rule is None or mine is None:
             person.rules[name] = theirs
             continue
-        mine.everyone = sorted({(*e.order, e.reason): e for e in [*mine.everyone, *theirs.everyone]}.values(), key=_order)
-        for key, state in theirs.keys.items():
-            had = mine.keys.get(key)
-            mine.keys[key] = state if had is None else waits.merge(rule, had, state)
+        mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: (e.order, e.reason))
+        for name_of_key, key in theirs.keys.items():
+            had = mine.keys.get(name_of_key)
+            mine.keys[name_of_key] = key if had is None else waits.merge(rule, had, key)
     for name, film in other.films.items():
         had_film = person.films.get(name)
         person.films[name] = film if had_film is None else films.merge_film(had_film, film)
@@ -206,12 +206,9 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | Non
     if key is None:
         key = state.keys[name] = Key()
     waits.forget(key, row.received_at - book.max_age)
-    told = None
-    if rule.once:
-        told = {f: row.data[f] for f in ("campaign",) if f in row.data} or None
-    fact = Fact(
-        row.occurred_at, row.received_at, row.event_id, move.role, row.fingerprint, _change(rule, row), row.trace, told
-    )
+    told = row.data.get("campaign") if "message" in rule.payload else None
+    change = _change(rule, row)
+    fact = Fact(row.occurred_at, row.received_at, row.event_id, move.role, row.fingerprint, change, row.trace, told)
     waits.add_fact(rule, key, fact)
     key.due = waits.next_due(rule, key, state.everyone)
     if len(state.keys) > IDLE_KEYS_KEPT:
@@ -345,7 +342,7 @@ def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, 
     if "cart" in rule.payload:
         payload.update(cart_payload(key, wait.lines))
     if "message" in rule.payload:
-        payload.update(message_id=key, campaign=(wait.cause.told or {}).get("campaign"))
+        payload.update(message_id=key, campaign=wait.cause.told)
     if "film" in rule.payload:
         film = person.films.get(key, Film())
         payload.update(film=key, title=film.title, seconds_watched=films.seconds(film), total_length=film.length)
@@ -367,8 +364,8 @@ def cart_payload(key: str, lines: dict[str, waits.Line]) -> dict[str, Any]:
             }
         )
     currencies = {line.currency for line in lines.values()}
-    totals = [entry["total"] for entry in out]
-    known = bool(out) and len(currencies) == 1 and None not in totals
+    totals = [round(line.price * line.quantity, 2) for line in lines.values() if line.price is not None]
+    known = bool(out) and len(currencies) == 1 and len(totals) == len(lines)
     return {
         "cart_id": key or None,
         "lines": out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipeline.topology.model import Rule, Topology
@@ -90,9 +91,11 @@ class RuleBook:
         for cancel in rule.cancel:
             where = compile_where(cancel.select.where)
             for event in cancel.select.events:
-                end = End(compiled, cancel.reason, where, cancel.match, cancel.without_key == "all", cancel.before_start)
+                end = End(
+                    compiled, cancel.reason, where, cancel.match, cancel.without_key == "all", cancel.before_start
+                )
                 self.ends.setdefault(event, []).append(end)
                 self._reads(event, cancel.select.where, cancel.match)
 
-    def _reads(self, event: str, where: dict[str, object], key: str | None) -> None:
+    def _reads(self, event: str, where: Mapping[str, object], key: str | None) -> None:
         self.fields.setdefault(event, set()).update(where, (key,) if key else ())

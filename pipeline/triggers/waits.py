@@ -32,7 +32,8 @@ class Line(msgspec.Struct, array_like=True, gc=False):
 class Fact(msgspec.Struct, array_like=True, gc=False):
     """What one event means to one key. `role`: START, RESTART or CONTENTS.
 
-    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None.
+    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None. `told`: an e-mail's
+    campaign, where the payload wants it.
     """
 
     occurred_at: int
@@ -42,7 +43,7 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     fingerprint: int
     change: list[Any] | None = None
     trace: str | None = None
-    told: dict[str, Any] | None = None
+    told: str | None = None
 
     @property
     def order(self) -> Order:
@@ -288,21 +289,23 @@ def merge(rule: Compiled, a: Key, b: Key) -> Key:
             newer = max((mine, x), key=lambda v: (v.added, v.price or 0, v.currency or ""))
             lines[product] = Line(mine.quantity + x.quantity, newer.price, newer.currency, newer.added)
     decided = max((d for d in (a.decided, b.decided) if d is not None), default=None)
-    facts = _union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
+    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
     if rule.once:
         # The decided one absorbs the open one; of two open ones the first received stays.
-        facts = [] if decided is not None else sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
+        first = sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
+        facts = [] if decided is not None else first
     return Key(
-        closed=max(tuple(a.closed), tuple(b.closed)),
+        closed=max(a.closed, b.closed),
         facts=facts,
-        ends=_union(a.ends, b.ends, lambda e: (e.order, e.reason)),
+        ends=union(a.ends, b.ends, lambda e: (e.order, e.reason)),
         lines=lines,
-        fired=_union(a.fired, b.fired, lambda f: (f.due, f.id)),
+        fired=union(a.fired, b.fired, lambda f: (f.due, f.id)),
         decided=decided,
     )
 
 
-def _union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
+def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
+    """Both, each once, sorted by `order`."""
     if not a or not b:
         return list(a or b)
     return [x for _, x in sorted({order(x): x for x in [*a, *b]}.items())]

@@ -1,0 +1,87 @@
+"""Events for a simulated world: small, nasty, within what the topology allows (no limit is met, no device shared)."""
+
+from __future__ import annotations
+
+import random
+
+from pipeline.events.model import Event
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+T0 = 1_700_000_000_000
+SPAN = 6 * HOUR
+
+
+def history(seed: int, sources: int) -> list[tuple[int, Event]]:
+    """[(source partition, event)] in log order: within a partition received_at runs back by less than 10 s."""
+    r = random.Random(seed)
+    events: list[Event] = []
+
+    def tell(kind: str, ids: dict[str, str], at: int, body: dict[str, object], received: int | None = None) -> None:
+        received = at if received is None else received
+        events.append(Event(kind, f"e{len(events)}", at, max(at, received), ids, body))
+
+    for person in range(r.randint(2, 4)):
+        devices = [f"a{person}{d}" for d in range(r.randint(1, 3))]
+        user = {"user_id": f"u{person}"}
+        for device in devices:
+            tied = T0 + r.randrange(SPAN)
+            # a burst around the tie, on several partitions: rows overtake the link
+            for _ in range(r.randint(0, 3)):
+                act(r, tell, {"anonymous_id": device}, tied + r.randint(-8_000, 8_000), person)
+            tell("identified", {"anonymous_id": device, **user}, tied, {})
+            if r.random() < 0.3:
+                tell(
+                    "identified", {"email": f"m{person}@x", "anonymous_id": device}, tied + r.randint(-4_000, 4_000), {}
+                )
+            # a wait that is due shortly before the tie is received, or shortly after
+            at = tied - HOUR - r.randint(-6, 11) * MINUTE
+            tell("product_added", {"anonymous_id": device}, at, {"cart_id": f"c{person}", "product_id": "tied"})
+            if r.random() < 0.6:
+                who = user if r.random() < 0.5 else {"anonymous_id": r.choice(devices)}
+                tell("order_completed", who, at + r.randint(1, 58) * MINUTE, {"order_id": "o"})
+        for _ in range(r.randint(3, 10)):
+            ids = {"anonymous_id": r.choice(devices)} if r.random() < 0.7 else dict(user)
+            act(r, tell, ids, T0 + r.randrange(SPAN), person)
+    for event in list(events):
+        if r.random() < 0.05:
+            events.append(event)
+    placed = []
+    for event in events:
+        jitter = r.randint(0, 4_500)
+        placed.append((event.received_at + jitter, r.randrange(sources), event))
+    placed.sort(key=lambda p: p[0])
+    return [(partition, event) for _, partition, event in placed]
+
+
+def act(r: random.Random, tell, ids: dict[str, str], at: int, person: int) -> None:
+    """One thing that somebody does."""
+    kind = r.choice(["page_viewed", "add", "add", "remove", "look", "order", "clear", "mail", "click", "film", "film"])
+    late = at + r.choice([0, 0, 0, 0, r.randint(1, 90) * MINUTE])
+    cart = r.choice([{"cart_id": f"c{person}"}, {"cart_id": f"d{person}"}, {}])
+    if kind == "add":
+        tell(
+            "product_added",
+            ids,
+            at,
+            {**cart, "product_id": f"p{r.randrange(3)}", "price": 2.5, "currency": "EUR"},
+            late,
+        )
+    elif kind == "remove":
+        tell("product_removed", ids, at, {**cart, "product_id": f"p{r.randrange(3)}"}, late)
+    elif kind == "look":
+        tell("cart_viewed", ids, at, dict(cart), late)
+    elif kind == "order":
+        tell("order_completed", ids, at, {**cart, "order_id": "o", "total": 5.0, "currency": "EUR"}, late)
+    elif kind == "clear":
+        tell("cart_cleared", ids, at, dict(cart), late)
+    elif kind == "mail":
+        tell("email_sent", ids, at, {"message_id": f"m{person}{r.randrange(2)}", "link_ids": ["ebook"]}, late)
+    elif kind == "click":
+        tell("email_clicked", ids, at, {"message_id": f"m{person}{r.randrange(2)}", "link_id": "ebook"}, late)
+    elif kind == "film":
+        start = float(r.choice([0, 20, 40, 50]))
+        body = {"film": f"f{person}", "total_length": 100.0, "watched_from": start, "watched_to": start + 30}
+        tell("video_progressed", ids, at, body, late)
+    else:
+        tell("page_viewed", ids, at, {"path": "/p"}, late)

