@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import fastavro
-from fastavro._read_common import SchemaResolutionError
+from fastavro.read import SchemaResolutionError
 from fastavro.schema import to_parsing_canonical_form
 
 from pipeline.errors import InvalidEvent, RegistryUnavailable

@@ -168,7 +168,12 @@ def test_a_container_of_something_else(tmp_path: Path) -> None:
 
 
 def test_invalid_records_of_a_container_stop_nothing(tmp_path: Path) -> None:
-    bad = [{"received_at": -1}, {"event_id": ""}, {"identifiers": {"user_id": "u" * 600}}, {"body": {"results": 1}}]
+    bad: list[dict[str, Any]] = [
+        {"received_at": -1},
+        {"event_id": ""},
+        {"identifiers": {"user_id": "u" * 600}},
+        {"body": {"results": 1}},
+    ]
     records = [{**record("searched"), **changes} for changes in bad]
     lines = written(tmp_path / "events.avro", container("searched", records))
     assert told(lines) == [(1, "invalid_time"), (2, "too_large"), (3, "too_large"), (4, "searched-1")]

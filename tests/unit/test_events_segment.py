@@ -41,11 +41,19 @@ def refused(obj: object) -> InvalidEvent:
 
 # --- names and fields
 
-PRODUCT = {"cart_id": "c", "product_id": "p", "sku": "s", "name": "n", "category": "g", "brand": "b", "variant": "v"}
+PRODUCT: dict[str, Any] = {
+    "cart_id": "c",
+    "product_id": "p",
+    "sku": "s",
+    "name": "n",
+    "category": "g",
+    "brand": "b",
+    "variant": "v",
+}
 PRODUCT |= {"price": 18.99, "currency": "EUR", "quantity": 2.0, "url": "https://x/p"}
 LINES = [{"product_id": "p", "sku": "s", "name": "n", "price": 19.0, "quantity": 1.0}, {"product_id": "q"}]
-FILM = {"session_id": "s", "film": "f", "position": 278.0, "total_length": 392.0}
-SEEN = {"session_id": "s", "content_asset_id": "f", "position": 278, "total_length": 392, "sound": 55}
+FILM: dict[str, Any] = {"session_id": "s", "film": "f", "position": 278.0, "total_length": 392.0}
+SEEN: dict[str, Any] = {"session_id": "s", "content_asset_id": "f", "position": 278, "total_length": 392, "sound": 55}
 MAIL = {"message_id": "m", "campaign": "c"}
 SENT = {"email_id": "m", "campaign": "c"}
 
