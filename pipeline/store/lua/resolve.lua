@@ -88,11 +88,41 @@ local function tell(loser, winner)
   end
 end
 
+-- Links as they are: those of all leaves of the batch are read in a few calls. False: there is none.
+local known = {}
+do
+  local leaves = {}
+  for _, ask in ipairs(asks) do
+    local ids = ask[4]
+    for i = 3, #ids, 3 do
+      if known[ids[i]] == nil then
+        known[ids[i]] = false
+        leaves[#leaves + 1] = ids[i]
+      end
+    end
+  end
+  for start = 1, #leaves, 4000 do
+    local last = math.min(start + 3999, #leaves)
+    for i, link in ipairs(call('HMGET', links, unpack(leaves, start, last))) do
+      known[leaves[start + i - 1]] = link
+    end
+  end
+end
+
+local function link_of(leaf)
+  local link = known[leaf]
+  if link == nil then
+    link = call('HGET', links, leaf)
+    known[leaf] = link
+  end
+  return link
+end
+
 -- Root, nodes whose links were taken (from the leaf up).
 local function walk(leaf)
   local path = {}
   while true do
-    local link = call('HGET', links, leaf)
+    local link = link_of(leaf)
     if not link then
       return leaf, path
     end
@@ -110,7 +140,9 @@ local function walk(leaf)
 end
 
 local function set_link(loser, winner)
-  call('HSET', links, loser, winner .. pack('>I6I6I2', received_at, offset, source_number))
+  local link = winner .. pack('>I6I6I2', received_at, offset, source_number)
+  known[loser] = link
+  call('HSET', links, loser, link)
 end
 
 -- Whether leaf id a sorts before b. Lua's own `<` asks the server's locale, which may sort "aa" or "ch" elsewhere.
@@ -133,12 +165,12 @@ local function tied_earlier(path, way)
     end
   end
   for node, times in pairs(seen) do
-    if times == 1 and unpack_bytes('>I6', call('HGET', links, node), 17) > received_at then
+    if times == 1 and unpack_bytes('>I6', link_of(node), 17) > received_at then
       younger, count = node, count + 1
     end
   end
   if count == 1 then
-    set_link(younger, sub(call('HGET', links, younger), 1, 16))
+    set_link(younger, sub(link_of(younger), 1, 16))
   end
 end
 
@@ -150,7 +182,8 @@ local function member(namespace, value, leaf)
 end
 
 local function members_of(root, namespace, value, leaf)
-  return call('HGET', members, root) or member(namespace, value, leaf)
+  local stored_members = call('HGET', members, root)
+  return stored_members or member(namespace, value, leaf), stored_members
 end
 
 local function next_member(set, i)
@@ -201,8 +234,8 @@ local function owner(device, first)
   return sub(login, 30, 45), sub(login, 46, zero - 1), sub(login, zero + 1)
 end
 
-local function log_in(device, user)
-  if call('ZADD', logins, 0, device .. user) == 1 then
+local function log_in(device, leaf, namespace, value)
+  if call('ZADD', logins, 0, device .. string.format('%013d', at) .. leaf .. namespace .. '\0' .. value) == 1 then
     shared = shared + 1
     call('HSET', positions, '#shared', shared)
   end
@@ -222,11 +255,10 @@ local function resolve(ids)
 
   local root, path = walk(leaf)
   local accepted, refused, cacheable = {namespace, value}, {}, true
-  local user, user_leaf
+  local user -- where the strongest unique identifier stands in ids
   for i = 1, #ids, 3 do
     if flags_of(ids[i])[1] then
-      user_leaf = ids[i + 2]
-      user = string.format('%013d', at) .. user_leaf .. ids[i] .. '\0' .. ids[i + 1]
+      user = i
       break
     end
   end
@@ -236,8 +268,8 @@ local function resolve(ids)
     local logged_in = device and first_login(its_leaf)
     if logged_in then
       cacheable = false
-      if user and owner(its_leaf, logged_in) ~= user_leaf then
-        log_in(its_leaf, user)
+      if user and owner(its_leaf, logged_in) ~= ids[user + 2] then
+        log_in(its_leaf, ids[user + 2], ids[user], ids[user + 1])
       end
     end
     local other, way = walk(its_leaf)
@@ -248,26 +280,28 @@ local function resolve(ids)
       end
       accept = true
     elseif not logged_in then
-      local ours = members_of(root, namespace, value, leaf)
-      local theirs = members_of(other, its_namespace, its_value, its_leaf)
+      local ours, ours_stored = members_of(root, namespace, value, leaf)
+      local theirs, theirs_stored = members_of(other, its_namespace, its_value, its_leaf)
       local why, owned = clash(ours, theirs)
       if why == 'unique' and device and user then
         cacheable = false
         call('ZADD', logins, 0, its_leaf .. owned)
-        log_in(its_leaf, user)
+        log_in(its_leaf, ids[user + 2], ids[user], ids[user + 1])
       elseif why then
         refused[#refused + 1] = its_namespace
         refused[#refused + 1] = its_value
         refused[#refused + 1] = why
       else
-        local winner, loser = root, other
+        local winner, loser, loser_stored = root, other, theirs_stored
         if before(other, root) then
-          winner, loser = other, root
+          winner, loser, loser_stored = other, root, ours_stored
           ours, theirs = theirs, ours
           path[#path + 1] = root
         end
         call('HSET', members, winner, ours .. theirs)
-        call('HDEL', members, loser)
+        if loser_stored then
+          call('HDEL', members, loser)
+        end
         set_link(loser, winner)
         tell(loser, winner)
         if received_at > youngest then
