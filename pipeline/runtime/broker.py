@@ -1,0 +1,133 @@
+"""What the broker has and what the topology asks for. Topics are made on request and never changed quietly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
+
+from pipeline.errors import PipelineError
+from pipeline.topology.model import Topic, Topics
+
+TIMEOUT_S = 15.0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the broker and the topology differ in one respect. `what` "missing": the topic isn't there."""
+
+    topic: Topic
+    what: Literal["missing", "partitions", "retention.ms", "cleanup.policy"]
+    expected: str
+    found: str
+
+    @property
+    def fatal(self) -> bool:
+        """Whether a worker must not start: rows would go where nobody looks, or wait for a topic that isn't there."""
+        return self.what in ("missing", "partitions")
+
+    def __str__(self) -> str:
+        name = self.topic.name
+        if self.what == "missing":
+            return f"{name}: not on the broker; create it with `pipeline topics --create`"
+        if self.what == "partitions":
+            return (
+                f"{name}: {self.found} partitions on the broker, {self.expected} in topology.yaml; "
+                "the count is fixed for a deployment's life, so set topology.yaml to what the broker has"
+            )
+        return (
+            f"{name}: {self.what} is {self.found} on the broker, {self.expected} in topology.yaml; change one of them: "
+            f"kafka-configs.sh --alter --topic {name} --add-config {self.what}={self.expected}"
+        )
+
+
+def all_topics(topics: Topics) -> tuple[Topic, ...]:
+    """Every topic of a topology: sources first, then the way of an event."""
+    return (*topics.sources, topics.resolved, topics.triggers, topics.decisions, topics.dead_letters)
+
+
+class Broker:
+    """Admin questions, always asked afresh. Raises PipelineError with the broker's words when it doesn't answer."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+
+    async def check(self, topics: Iterable[Topic]) -> list[Finding]:
+        """Compare; no findings: all is as the topology says. Order as given."""
+        return await asyncio.to_thread(self._guard, self._check, list(topics))
+
+    async def create(self, topics: Iterable[Topic]) -> list[str]:
+        """Create those that are missing, touch no other; return the names made. PipelineError names what failed."""
+        return await asyncio.to_thread(self._guard, self._create, list(topics))
+
+    async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Next offset to be written, of what is committed."""
+        return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.latest())
+
+    async def earliest_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """First offset that is still there."""
+        return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.earliest())
+
+    def _check(self, topics: list[Topic]) -> list[Finding]:
+        known = self._admin.list_topics(timeout=TIMEOUT_S).topics
+        there = [topic for topic in topics if topic.name in known and known[topic.name].error is None]
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic.name) for topic in there]
+        answers = self._admin.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}
+        configs = {resource.name: answer.result(timeout=TIMEOUT_S) for resource, answer in answers.items()}
+        findings = []
+        for topic in topics:
+            if topic.name not in configs:
+                findings.append(Finding(topic=topic, what="missing", expected="a topic", found="none"))
+                continue
+            config = configs[topic.name]
+            found = {
+                "partitions": str(len(known[topic.name].partitions)),
+                **{key: config[key].value for key in ("retention.ms", "cleanup.policy")},
+            }
+            for what, expected in _wanted(topic).items():
+                if found[what] != expected:
+                    findings.append(Finding(topic=topic, what=what, expected=expected, found=found[what]))  # type: ignore[arg-type]
+        return findings
+
+    def _create(self, topics: list[Topic]) -> list[str]:
+        known = self._admin.list_topics(timeout=TIMEOUT_S).topics
+        missing = {topic.name: topic for topic in topics if topic.name not in known or known[topic.name].error}
+        new = []
+        for topic in missing.values():
+            config = {key: value for key, value in _wanted(topic).items() if key != "partitions"}
+            new.append(NewTopic(topic.name, topic.partitions, topic.replication, config=config))
+        made, failed = [], []
+        for name, answer in (self._admin.create_topics(new) if new else {}).items():
+            try:
+                answer.result(timeout=TIMEOUT_S)
+                made.append(name)
+            except KafkaException as problem:
+                if problem.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was quicker: `check` compares
+                    failed.append(f"{name}: {problem.args[0].str()}")
+        if failed:
+            raise PipelineError("topics could not be created:\n" + "\n".join(failed))
+        return made
+
+    def _offsets(self, partitions: list[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
+        if not partitions:
+            return {}
+        asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
+        answers = self._admin.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_S
+        )
+        return {(tp.topic, tp.partition): answer.result(timeout=TIMEOUT_S).offset for tp, answer in answers.items()}
+
+    def _guard(self, call: Any, *args: Any) -> Any:
+        try:
+            return call(*args)
+        except KafkaException as problem:
+            raise PipelineError(f"Kafka at {self._bootstrap}: {problem.args[0].str()}") from problem
+
+
+def _wanted(topic: Topic) -> dict[str, str]:
+    retention = -1 if topic.retention_ms is None else topic.retention_ms
+    return {"partitions": str(topic.partitions), "retention.ms": str(retention), "cleanup.policy": topic.cleanup}
