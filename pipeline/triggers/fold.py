@@ -250,9 +250,7 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule) -> list[De
     for name, key in keys:
         if rule.cart:
             waits.clear_late(key, end)
-        fired = waits.retracts(key, end)
-        if fired is not None:
-            out.append(_retraction(rule, person, name, fired, end))
+        out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
         key.due = waits.next_due(rule, key, state.everyone)
     return out
 

@@ -248,12 +248,15 @@ def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
         insort(key.facts, fact, key=lambda f: f.order)
 
 
-def retracts(key: Key, end: End) -> Fired | None:
-    """The trigger of this key that would not have fired, had this been known; it is then forgotten."""
-    for i, fired in enumerate(key.fired):
-        if end.occurred_at <= fired.due and (end.before_start or end.order > tuple(fired.last_start)):
-            return key.fired.pop(i)
-    return None
+def retracts(key: Key, end: End) -> list[Fired]:
+    """The triggers of this key that would not have fired, had this been known; they are then forgotten.
+
+    More than one only where persons that had each fired became one.
+    """
+    hit = [f for f in key.fired if end.occurred_at <= f.due and (end.before_start or end.order > f.last_start)]
+    if hit:
+        key.fired = [f for f in key.fired if f not in hit]
+    return hit
 
 
 def clear_late(key: Key, end: End) -> None:
