@@ -11,6 +11,7 @@ from pipeline.errors import PipelineError, TopologyError
 
 COMMANDS = {
     "lint": "Check topology.yaml: every finding with line, column and a hint.",
+    "ingest": "Put recorded events into the source topics.",
     "replay": "Decide over recorded events in this process: no Kafka, no Redis.",
 }
 

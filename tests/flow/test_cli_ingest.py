@@ -1,0 +1,236 @@
+"""`pipeline ingest` into a real Kafka: what lies in which partition afterwards, in which order, and what is said."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from pipeline.cli import cli
+from pipeline.events.codec import Decoder
+from pipeline.events.registry import connect
+from tests.registry import RegistryServer
+from tests.servers import KafkaServer
+
+pytestmark = pytest.mark.servers
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = 4
+NAMES = ("events.clickstream", "events.email", "events.video", "events.offline", "events.dead-letter")
+HOUR = 3_600_000
+NOON = 1_763_985_600_000  # 2025-11-24T12:00:00Z
+
+
+class Found(NamedTuple):
+    """One record as it lies in Kafka."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str]
+    timestamp: int
+
+
+class Site:
+    """One test's topics, topology and registry."""
+
+    def __init__(self, kafka: KafkaServer, registry: RegistryServer, prefix: str, folder: Path) -> None:
+        self.kafka = kafka
+        self.prefix = prefix
+        self.registry = connect(registry.url)
+        text = (ROOT / "topology.yaml").read_text("utf-8")
+        for name in NAMES:
+            text = text.replace(f"    {name}: {{", f"    {prefix}{name}: {{").replace(
+                f"name: {name},", f"name: {prefix}{name},"
+            )
+        self.topology = folder / "topology.yaml"
+        self.topology.write_text(text, "utf-8")
+        self.env = {"PIPELINE_KAFKA": kafka.bootstrap, "PIPELINE_REGISTRY": registry.url}
+
+    def create_topics(self, *names: str) -> None:
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap})
+        wanted = [NewTopic(self.prefix + name, PARTITIONS, 1) for name in names]
+        for made in admin.create_topics(wanted).values():
+            made.result(30)
+
+    def ingest(self, *args: Any) -> Result:
+        argv = ["ingest", "--topology", str(self.topology), *map(str, args)]
+        return CliRunner().invoke(cli, argv, env=self.env)
+
+    def records(self, name: str) -> list[Found]:
+        """All records of a topic, partition by partition."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.kafka.bootstrap, "group.id": "test", "enable.auto.commit": False}
+        )
+        found = []
+        try:
+            for partition in range(PARTITIONS):
+                tp = TopicPartition(self.prefix + name, partition, 0)
+                _, end = consumer.get_watermark_offsets(tp, timeout=10)
+                consumer.assign([tp])
+                for _ in range(end):
+                    message = consumer.poll(10)
+                    assert message is not None
+                    assert message.error() is None
+                    pairs: Any = message.headers() or []
+                    headers = {name: value.decode() for name, value in pairs}
+                    found.append(Found(partition, message.key(), message.value(), headers, message.timestamp()[1]))
+        finally:
+            consumer.close()
+        return found
+
+
+@pytest.fixture
+def site(kafka: KafkaServer, prefix: str, tmp_path: Path) -> Any:
+    with RegistryServer() as registry:
+        site = Site(kafka, registry, prefix, tmp_path)
+        with closing(site.registry.client):
+            yield site
+
+
+def murmur2(data: bytes) -> int:
+    """Kafka's own hash (org.apache.kafka.common.utils.Utils.murmur2), as its documentation and tests give it."""
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = (0x9747B28C ^ len(data)) & mask
+    whole = len(data) // 4 * 4
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * m & mask
+        h = (h * m & mask) ^ ((k ^ k >> 24) * m & mask)
+    if len(data) > whole:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def test_the_hash_is_kafkas() -> None:
+    """Values from Kafka's UtilsTest."""
+    known = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536}
+    for text, value in known.items():
+        assert murmur2(text) == value & 0xFFFFFFFF
+
+
+def track(name: str, number: int, second: int, who: dict[str, str], **properties: Any) -> str:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOON / 1000 + second))
+    event = {"type": "track", "event": name, "messageId": f"m{number}", "properties": properties, "timestamp": stamp}
+    return json.dumps({**event, **who})
+
+
+def recording(folder: Path) -> tuple[Path, Path]:
+    """Two files: 200 page events of 40 people, and a few of every other stream, two bad lines, one of nobody."""
+    first = [track("Product Viewed", n, n, {"anonymousId": f"visitor-{n % 40}"}, product_id="p") for n in range(200)]
+    first.insert(7, "{ broken")
+    second = [
+        track("Email Sent", 1000, 3, {"userId": "anna"}, message_id="m", link_ids=["ebook"]),
+        track("Video Content Started", 1001, 50, {"userId": "anna"}, session_id="s", title="t"),
+        track("Product Viewed", 1002, 60, {"userId": "null"}, product_id="p"),
+    ]
+    a, b = folder / "site.jsonl", folder / "other.jsonl.gz"
+    a.write_text("\n".join(first) + "\n", "utf-8")
+    b.write_bytes(gzip.compress("\n".join(second).encode()))
+    return a, b
+
+
+def test_a_recording_is_written_whole_between_its_marks(site: Site, tmp_path: Path) -> None:
+    site.create_topics(*NAMES)
+    started = time.time() * 1000
+    result = site.ingest(*recording(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "202 events from 2 files" in result.stderr
+    assert f"2 bad lines in {site.prefix}events.dead-letter" in result.stderr
+    end = NOON + 199_000 + 72 * HOUR + 5 * 60_000 + 1
+    events = []
+    for topic in NAMES[:4]:
+        records = site.records(topic)
+        for partition in range(PARTITIONS):
+            mine = [r for r in records if r.partition == partition]
+            marks = [(i, r.headers["pipeline.mark"]) for i, r in enumerate(mine) if "pipeline.mark" in r.headers]
+            assert marks[0] == (0, "begin")
+            assert marks[-1] == (len(mine) - 1, f"end {end}")
+            assert all(mine[i].value is None for i, _ in marks)
+        events += [r for r in records if r.value is not None]
+        assert all(started - 1000 <= r.timestamp <= time.time() * 1000 + 1000 for r in records)
+    assert all(r.key is not None and r.partition == (murmur2(r.key) & 0x7FFFFFFF) % PARTITIONS for r in events)
+    decoder = Decoder(site.registry)
+    decoded = [(r.key, decoder.decode(r.value)) for r in events]
+    assert len(decoded) == len({e.event_id for _, e in decoded}) == 202
+    for n in range(40):
+        mine_in_order = [e.event_id for key, e in decoded if key == f"visitor-{n}".encode()]
+        assert mine_in_order == [f"m{i}" for i in range(n, 200, 40)]
+    assert {e.type for _, e in decoded} == {"product_viewed", "email_sent", "video_started"}
+
+
+def test_bad_lines_are_dead_letters_with_file_and_line(site: Site, tmp_path: Path) -> None:
+    site.create_topics(*NAMES)
+    a, b = recording(tmp_path)
+    result = site.ingest(a, b)
+    found = sorted(site.records("events.dead-letter"), key=lambda r: r.headers["pipeline.file"])
+    assert [(r.headers["pipeline.file"], r.headers["pipeline.line"], r.headers["pipeline.reason"]) for r in found] == [
+        (str(b), "3", "no_identifier"),
+        (str(a), "8", "invalid_json"),
+    ]
+    assert found[1].value == b"{ broken"
+    assert found[1].headers["__connect.errors.stage"] == "ingest"
+    assert found[1].headers["__connect.errors.exception.message"].startswith("invalid_json: ")
+    assert f"{a}:8: invalid_json: " in result.stderr.replace("\n", "")
+
+
+def test_a_recording_may_stay_open(site: Site, tmp_path: Path) -> None:
+    site.create_topics(*NAMES)
+    result = site.ingest(recording(tmp_path)[0], "--end", "open")
+    assert result.exit_code == 0
+    last = {r.partition: r.headers.get("pipeline.mark") for r in site.records("events.offline")}
+    assert last == dict.fromkeys(range(PARTITIONS), "open")
+
+
+def test_nothing_readable_fails_and_tells_no_time(site: Site, tmp_path: Path) -> None:
+    site.create_topics(*NAMES)
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{\n", "utf-8")
+    assert site.ingest(bad).exit_code == 1
+    assert [r.headers["pipeline.mark"] for r in site.records("events.email")] == ["begin", "open"] * PARTITIONS
+
+
+def test_what_kafka_lacks_is_named_before_anything_is_written(site: Site, tmp_path: Path) -> None:
+    site.create_topics(*NAMES[:3])
+    result = site.ingest(recording(tmp_path)[0])
+    assert result.exit_code == 1
+    said = str(result.exception)
+    assert f"{site.prefix}events.offline, {site.prefix}events.dead-letter" in said
+    assert "pipeline topics" in said
+    assert site.records("events.email") == []
+
+
+def test_a_kafka_that_is_away_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setattr("pipeline.runtime.ingest.ANSWER_S", 0.5)
+    env = {"PIPELINE_KAFKA": "127.0.0.1:9", "PIPELINE_REGISTRY": "http://127.0.0.1:9"}
+    result = CliRunner().invoke(cli, ["ingest", str(recording(tmp_path)[0])], env=env)
+    assert result.exit_code == 1
+    assert "Kafka at 127.0.0.1:9 doesn't answer" in str(result.exception)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_registry_inside_of_this_process_is_refused(tmp_path: Path) -> None:
+    env = {"PIPELINE_KAFKA": "127.0.0.1:9", "PIPELINE_REGISTRY": "mock://"}
+    result = CliRunner().invoke(cli, ["ingest", str(recording(tmp_path)[0])], env=env)
+    assert result.exit_code == 1
+    assert "PIPELINE_REGISTRY" in str(result.exception)
+
+
+def test_while_it_runs_every_partition_is_told_how_far_it_is(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic without events would otherwise hold back everybody's time to the end of the recording."""
+    monkeypatch.setattr("pipeline.runtime.ingest.MARK_EVERY_S", 0.0)
+    site.create_topics(*NAMES)
+    assert site.ingest(recording(tmp_path)[0]).exit_code == 0
+    marks = [r.headers["pipeline.mark"] for r in site.records("events.offline") if r.partition == 2]
+    assert marks[:5] == ["begin", f"end {NOON - 10_000}", "begin", f"end {NOON - 9_000}", "begin"]
+    assert marks[-3:-1] == [f"end {NOON + 199_000 - 10_000}", "begin"]
