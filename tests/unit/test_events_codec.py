@@ -159,6 +159,21 @@ def test_times_of_every_length(at: int) -> None:
     assert (event.occurred_at, event.received_at) == (at, at)
 
 
+def test_more_times_than_are_remembered() -> None:
+    good = raw("searched", occurred_at=NOW, received_at=NOW)
+    stamp = fastavro_long(NOW)
+    assert good.count(stamp) == 2
+    for at in range(NOW, NOW + 5000 * 8192, 8192):
+        assert DECODER.decode(good.replace(stamp, fastavro_long(at))).received_at == at
+    assert DECODER.decode(good).occurred_at == NOW
+
+
+def fastavro_long(value: int) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, "long", value)
+    return out.getvalue()
+
+
 def test_what_occurred_after_it_was_received_occurred_then() -> None:
     event = DECODER.decode(raw("searched", occurred_at=NOW + 1, received_at=NOW))
     assert (event.occurred_at, event.received_at) == (NOW, NOW)
