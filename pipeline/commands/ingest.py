@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,8 +68,7 @@ def command(files: tuple[Path, ...], topology: Path, end: str) -> None:
             "registry is mock://, which no worker in another process can read: name a schema registry in topology.yaml"
             " or PIPELINE_REGISTRY."
         )
-    registry = connect(wanted.registry)
-    with closing(registry.client), Ingest(wanted, registry, told=told) as run, bar:
+    with connect(wanted.registry) as registry, Ingest(wanted, registry, told=told) as run, bar:
         task = bar.add_task("", total=_lines(files) if console.is_terminal else None)
         number = 0
         for number, line in enumerate(merged(files), 1):

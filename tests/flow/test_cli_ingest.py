@@ -5,13 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.cli import cli
@@ -74,7 +73,7 @@ class Site:
         try:
             for partition in range(PARTITIONS):
                 tp = TopicPartition(self.prefix + name, partition, 0)
-                _, end = consumer.get_watermark_offsets(tp, timeout=10)
+                end = self._end(consumer, tp)
                 consumer.assign([tp])
                 for _ in range(end):
                     message = consumer.poll(10)
@@ -87,12 +86,22 @@ class Site:
             consumer.close()
         return found
 
+    @staticmethod
+    def _end(consumer: Consumer, tp: TopicPartition) -> int:
+        """A topic that was made a moment ago may have no leader yet."""
+        for _ in range(50):
+            try:
+                return int(consumer.get_watermark_offsets(tp, timeout=10)[1])
+            except KafkaException:
+                time.sleep(0.2)
+        raise AssertionError(f"{tp.topic} has no leader")
+
 
 @pytest.fixture
 def site(kafka: KafkaServer, prefix: str, tmp_path: Path) -> Any:
     with RegistryServer() as registry:
         site = Site(kafka, registry, prefix, tmp_path)
-        with closing(site.registry.client):
+        with site.registry:
             yield site
 
 
