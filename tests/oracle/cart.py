@@ -40,9 +40,10 @@ def ends_by_itself(fact: Fact) -> str | None:
 
 @dataclass
 class Line:
-    """One product in a cart. `stock`: how much of the quantity was there already at the closed end."""
+    """One product in a cart. `added`: when last (ms). `stock`: how much of it was there already at the closed end."""
 
     quantity: float = 0.0
+    added: int = 0
     price: float | None = None
     currency: str | None = None
     priced_by: tuple[Any, ...] = ()
@@ -61,12 +62,10 @@ class Contents:
 
     def as_stock(self) -> Contents:
         """A copy in which everything counts as having been there at the closed end."""
-        return Contents(
-            {
-                p: Line(line.quantity, line.price, line.currency, line.priced_by, line.quantity)
-                for p, line in self.lines.items()
-            }
-        )
+        copy = self.copy()
+        for line in copy.lines.values():
+            line.stock = line.quantity
+        return copy
 
     def plus(self, other: Contents) -> Contents:
         """Semantics 21: the closed contents of two people add up; the price is the one told last."""
@@ -74,10 +73,21 @@ class Contents:
         for product, theirs in other.lines.items():
             mine = total.lines.setdefault(product, Line())
             mine.quantity += theirs.quantity
-            mine.stock += theirs.stock
+            mine.added = max(mine.added, theirs.added)
             if theirs.priced_by > mine.priced_by:
                 mine.price, mine.currency, mine.priced_by = theirs.price, theirs.currency, theirs.priced_by
         return total
+
+    def take_out(self, until: int) -> None:
+        """6, 12: an order or clear that these closed contents learn of only now: it took the lines added up to it."""
+        self.lines = {product: line for product, line in self.lines.items() if line.added > until}
+
+    def learn_late(self, fact: Fact) -> None:
+        """6: what a late event did to the lines counts from now on."""
+        if ends_by_itself(fact):
+            self.take_out(fact.occurred_at)
+        else:
+            self.apply(fact)
 
     def apply(self, fact: Fact, *, only_fresh: bool = False) -> str | None:
         """Semantics 12 and 13: what one event does to the lines. Returns the reason if that ends a cart, else None.
@@ -102,6 +112,7 @@ class Contents:
             return
         line = self.lines.setdefault(product_of(fact), Line())
         line.quantity += quantity
+        line.added = max(line.added, fact.occurred_at)
         if fact.get("price") is not None:
             line.price, line.currency, line.priced_by = fact.get("price"), fact.get("currency"), fact.event_time
 

@@ -361,7 +361,7 @@ class Story:
         """In order of receipt, but for up to the disorder; `behind`: a few much further back."""
 
         def place(event: Event) -> float:
-            back = 60 * MINUTE if behind and self.rng.random() < 0.1 else DISORDER
+            back = 60 * MINUTE if behind and self.rng.random() < 0.5 else DISORDER
             return float(event["received_at"] + self.rng.choice([0, 0, self.rng.randint(0, DISORDER), back]))
 
         return sorted(self.events, key=place)

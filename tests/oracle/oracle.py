@@ -103,18 +103,39 @@ class Person:
             names.setdefault(namespace, []).append(value)
         return names
 
-    def take_in(self, other: Person) -> None:
-        """21: from now on one person. Facts and what stands are united; contents at the closed ends add up."""
+    def take_in(self, other: Person, moment: int, known_for: int) -> None:
+        """21: from now on one person. Facts and what stands are united.
+
+        `known_for`: how long after it happened an order or clear is still known to those who join (ms).
+        """
+        self.add_up_carts(other, moment, known_for)
         self.identifiers |= other.identifiers
         self.facts = sorted(self.facts + other.facts, key=lambda f: f.knowledge)
         self.played = sorted(self.played + other.played, key=lambda p: p.fact.knowledge)
-        self.settled |= other.settled
-        for key, contents in other.closed.items():
-            self.closed[key] = self.closed.get(key, Contents()).plus(contents)
-        for key, end in other.ends.items():
-            self.ends[key] = max(end, self.ends.get(key, end))
         self.once += other.once
         self.triggers += other.triggers
+
+    def add_up_carts(self, other: Person, moment: int, known_for: int) -> None:
+        """21: contents at the closed ends add up, without what an order or clear of the other had taken by then (12).
+
+        Orders and clears up to the later closed end that a side's closed contents have not seen yet take effect on them
+        now: those of the other side, and own ones after the own closed end.
+        """
+        settled = self.settled | other.settled
+        ends = {k: max(p.ends[k] for p in (self, other) if k in p.ends) for k in {**self.ends, **other.ends}}
+        closed = {}
+        for key, end in ends.items():
+            closed[key] = Contents()
+            for mine, theirs in ((self, other), (other, self)):
+                contents = mine.closed.get(key, Contents()).copy()
+                own = [f for f in mine.facts if (f, key) not in mine.settled]
+                told = [f for f in theirs.facts if moment - f.occurred_at <= known_for]
+                for fact in own + told:
+                    if ends_by_itself(fact) and concerns(fact, key) and fact.occurred_at <= end:
+                        contents.take_out(fact.occurred_at)
+                        settled.add((fact, key))
+                closed[key] = closed[key].plus(contents)
+        self.settled, self.ends, self.closed = settled, ends, closed
 
 
 class World:
@@ -140,7 +161,7 @@ class World:
         """2, 21: everything received at `moment`: first the ties take effect, then the facts, in order of knowledge."""
         for fact in facts:
             for other in fact.ties:
-                self.tie(fact.person, other)
+                self.tie(fact.person, other, moment)
         touched = {id(p): p for p in (self.person(fact.person) for fact in facts)}.values()
         for person in touched:
             self.absorb(person, moment)
@@ -149,12 +170,12 @@ class World:
         for person in touched:
             self.decide(person, moment)
 
-    def tie(self, one: Identifier, other: Identifier) -> None:
+    def tie(self, one: Identifier, other: Identifier, moment: int) -> None:
         """19, 21: one person from now on."""
         mine, theirs = self.person(one), self.person(other)
         if mine is theirs:
             return
-        mine.take_in(theirs)
+        mine.take_in(theirs, moment, self.constants.max_age)
         for identifier in theirs.identifiers:
             self.people[identifier] = mine
 
@@ -187,7 +208,7 @@ class World:
         for key, end in person.ends.items():
             if concerns(fact, key) and fact.occurred_at <= end:
                 person.settled.add((fact, key))
-                person.closed[key].apply(fact)
+                person.closed[key].learn_late(fact)
 
     def open_message(self, person: Person, fact: Fact) -> None:
         """14: the first telling of a message, in order of receipt; a second is nothing while it is remembered."""
