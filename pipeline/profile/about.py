@@ -104,7 +104,7 @@ class About(msgspec.Struct, array_like=True, gc=False):
     `totals`: type code -> events. `days`: UTC day number -> events, the last 30. `engaged_ms`, `absolute_ms`: sums over
     page views. `orders`: currency -> [orders, revenue]. `attributes`: name -> [value, occurred_at, fingerprint].
     `products`: product -> [views, last second]. `messages`: message id -> earliest UTC second a status, 0 unknown.
-    `timeline`: [second, fingerprint's low 32 bits, type code, label], oldest first.
+    `timeline`: packed entries (see `read_timeline`), oldest first.
     `ring`: the newest event fingerprints, sorted 10-byte entries, against duplicates made by clients.
     """
 
@@ -118,7 +118,7 @@ class About(msgspec.Struct, array_like=True, gc=False):
     attributes: dict[str, list[Any]] = {}
     products: dict[str, list[int]] = {}
     messages: dict[str, list[int]] = {}
-    timeline: list[list[Any]] = []
+    timeline: list[bytes] = []
     ring: bytes = b""
 
 
@@ -139,7 +139,7 @@ def remember(about: About, received_at: int, fingerprint: int) -> None:
     entry = (received_at // 1000 & 0xFFFFFFFF).to_bytes(4, "big") + (fingerprint & 0xFFFFFFFFFFFF).to_bytes(6, "big")
     ring = about.ring
     ring = ring + entry if entry >= ring[-ENTRY:] else _sorted_ring(ring + entry)
-    about.ring = ring[-RING_KEPT * ENTRY :]
+    about.ring = ring if len(ring) <= RING_KEPT * ENTRY else ring[-RING_KEPT * ENTRY :]
 
 
 def _sorted_ring(ring: bytes) -> bytes:
@@ -169,9 +169,11 @@ def update(about: About, kind: str, occurred_at: int, fingerprint: int, data: di
         if value:
             label = value if len(value) <= LABEL_LENGTH else value[:LABEL_LENGTH]
             break
-    second = occurred_at // 1000
     timeline = about.timeline
-    entry = [second, fingerprint & 0xFFFFFFFF, code, label]
+    # Packed: a profile's lists of lists were what most of its encoding, and of the garbage collector's work, went into.
+    # Big-endian, so that entries sort by time: 5 bytes of seconds, 4 of fingerprint, 1 of type.
+    head = occurred_at // 1000 << 40 | (fingerprint & 0xFFFFFFFF) << 8 | code
+    entry = head.to_bytes(10, "big") + label.encode("utf-8", "surrogatepass")
     if not timeline or entry > timeline[-1]:
         timeline.append(entry)
         if len(timeline) > TIMELINE_KEPT:
@@ -183,6 +185,13 @@ def update(about: About, kind: str, occurred_at: int, fingerprint: int, data: di
     special = _SPECIAL.get(kind)
     if special is not None:
         special(about, code, occurred_at, fingerprint, data)
+
+
+def read_timeline(about: About) -> list[tuple[int, str, str]]:
+    """(UTC second, event type, label), oldest first."""
+    return [
+        (int.from_bytes(e[:5], "big"), TYPES[e[9]], e[10:].decode("utf-8", "surrogatepass")) for e in about.timeline
+    ]
 
 
 def _newest_days(days: dict[int, int]) -> dict[int, int]:
@@ -311,7 +320,7 @@ def merge(a: About, b: About) -> About:
     for currency, (number, revenue) in b.orders.items():
         had_order = orders.get(currency, [0, 0])
         orders[currency] = [had_order[0] + number, had_order[1] + revenue]
-    timeline = sorted([*a.timeline, *(e for e in b.timeline if e not in a.timeline)])
+    timeline = sorted({*a.timeline, *b.timeline})
     return About(
         first_seen=min(a.first_seen, b.first_seen) if a.first_seen and b.first_seen else a.first_seen or b.first_seen,
         last_seen=max(a.last_seen, b.last_seen),
