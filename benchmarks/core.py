@@ -225,8 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=3_000, help="records a batch of one source partition")
     parser.add_argument("--redis", action="store_true", help="a real Redis instead of memory")
     parser.add_argument("--check", action="store_true", help="compare the decisions with those of replay")
+    parser.add_argument("--gc", help="gc.set_threshold, for instance 50000,20,100; 0: off")
     parser.add_argument("--profile", choices=["decode", "hop1", "hop2"])
     options = parser.parse_args(arguments)
+    if options.gc:
+        gc.set_threshold(*map(int, options.gc.split(",")))
     workload = Workload(options.events, options.identities)
     profiler = cProfile.Profile() if options.profile else None
     server: Any = nullcontext()

@@ -86,7 +86,7 @@ def stream(workload: Workload) -> Iterator[Event]:
     rand = random.Random(workload.seed)
     draw, number = rand.random, rand.randrange
     people: dict[int, _Person] = {}
-    kinds, weights = list(MIX), [w for w in MIX.values()]
+    kinds, weights = list(MIX), list(MIX.values())
     for i in range(workload.events):
         who = int(workload.identities * draw() ** 1.5)  # some come often
         person = people.get(who)
