@@ -6,7 +6,7 @@
 What a batch means is said by `Hooks` (the hops); here is who calls them when, and how the process ends:
 
     0  asked to (SIGTERM, SIGINT): the batches in hand were finished, the group was left
-    1  Kafka couldn't be reached at the start, or Faust gave up
+    1  Kafka couldn't be reached or lacks topics at the start, or Faust gave up
     2  a hook raised, a position couldn't be claimed, or a partition stood still: going on would lose records
 """
 
@@ -25,6 +25,7 @@ from typing import Any, Protocol, cast
 from faust.types import TP, StreamT
 
 from pipeline.errors import PipelineError
+from pipeline.runtime.broker import Broker, all_topics
 from pipeline.runtime.lanes import Job, Lane, LaneState, Records
 from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, FetchSettings
 from pipeline.topology.model import Topology
@@ -157,7 +158,7 @@ class Worker:
 
     `transactions`: whether the first hop writes in transactions (False on the embedded broker alone).
     `max_batch`: records a call of a hook. `stall_s`: how long a partition with records may stand still; more than the
-    longest a hook may take. `on_fatal`: told of what ends the worker, once, before anything is stopped.
+    longest a hook may take. `kafka_wait_s`: patience with a broker that doesn't answer yet. `on_fatal`: told of what ends the worker, once, before anything is stopped.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Worker:
         max_batch: int = 3_000,
         stall_s: float = 60.0,
         drain_s: float = DRAIN_S,
+        kafka_wait_s: float = 30.0,
         on_fatal: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.topology = topology
@@ -180,6 +182,7 @@ class Worker:
         self._max_batch = max_batch
         self._stall_s = stall_s
         self._drain_s = drain_s
+        self._kafka_wait_s = kafka_wait_s
         self._on_fatal = on_fatal
         self._problem: BaseException | None = None
         self._ending = asyncio.Event()
@@ -203,13 +206,15 @@ class Worker:
 
         After a code other than 0 threads may be left behind that don't end: leave the process with `os._exit`.
         """
+        if not await self._kafka_ready():
+            return EXIT_KAFKA
         self._app = build(self.topology, self, transactions=self._transactions, max_batch=self._max_batch)
         loop = asyncio.get_running_loop()
         if signals:
             for signum in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(signum, self.end)
         starting = asyncio.create_task(self._start(), name="faust")
-        services = [asyncio.create_task(self._tick()), asyncio.create_task(self._watch())]
+        services = [asyncio.create_task(service) for service in (self._tick(), self._watch(), self._pulse())]
         over = threading.Event()
         threading.Thread(target=self._watch_loop, args=(over,), daemon=True, name="watchdog").start()
         try:
@@ -283,6 +288,17 @@ class Worker:
     def _resolved(self) -> str:
         return self.topology.topics.resolved.name
 
+    async def _kafka_ready(self) -> bool:
+        try:
+            broker = Broker(self.topology.kafka)
+            findings = await broker.unusable(all_topics(self.topology.topics), wait_s=self._kafka_wait_s)
+        except PipelineError as problem:
+            log.critical("the worker can't start: %s", problem)
+            return False
+        for finding in findings:
+            log.critical("the worker can't start: %s", finding)
+        return not findings
+
     async def _start(self) -> None:
         """Start Faust and wait until it stops by itself, which it shouldn't."""
         try:
@@ -337,44 +353,58 @@ class Worker:
         except Exception as problem:
             self.fatal(problem)
 
+    async def _pulse(self) -> None:
+        """Show the thread below that the event loop lives."""
+        while True:
+            self._beat = time.monotonic()
+            await asyncio.sleep(min(1.0, self._stall_s / 5))
+
     async def _watch(self) -> None:
         """End the process when a partition that has records stands still."""
         since: dict[TP, tuple[int, int, float]] = {}
-        every = min(1.0, self._stall_s / 5)
         try:
             while True:
-                self._beat = time.monotonic()
-                await asyncio.sleep(every)
+                await asyncio.sleep(min(1.0, self._stall_s / 5))
                 now = time.monotonic()
-                for tp, lane in list(self.lanes.items()):
-                    state = lane.state()
+                since = {tp: seen for tp, seen in since.items() if tp in self.lanes}
+                still = []
+                for tp, lane in self.lanes.items():
                     epoch, position, moved = since.get(tp, (-1, -1, now))
-                    if (epoch, position) != (lane.epoch, state.position) or state.held is not None:
-                        since[tp] = (lane.epoch, state.position, now)
+                    if (epoch, position) != (lane.epoch, lane.position) or lane.held is not None:
+                        since[tp] = (lane.epoch, lane.position, now)
                     elif now - moved > self._stall_s:
-                        if await self._has_records(tp, state):
-                            raise StoodStill(
-                                f"{tp.topic}:{tp.partition} has stood at offset {position} for {now - moved:.0f} s "
-                                f"though it has records (queued: {state.queued}, batch in hand: {state.busy_s:.0f} s)"
-                            )
-                        since[tp] = (lane.epoch, state.position, now)
-                for gone in since.keys() - self.lanes.keys():
-                    del since[gone]
+                        still.append(tp)
+                for tp in await self._with_records(still):
+                    lane, moved = self.lanes[tp], since[tp][2]
+                    if (lane.epoch, lane.position) == since[tp][:2] and lane.held is None:
+                        state = lane.state()
+                        raise StoodStill(
+                            f"{tp.topic}:{tp.partition} has stood at offset {state.position} for {now - moved:.0f} s "
+                            f"though it has records (queued: {state.queued}, batch in hand: {state.busy_s:.0f} s)"
+                        )
+                for tp in still:  # nothing to read, or nobody to ask: look again after another `stall_s`
+                    if tp in since:
+                        since[tp] = (*since[tp][:2], now)
         except Exception as problem:
             self.fatal(problem)
 
-    async def _has_records(self, tp: TP, state: LaneState) -> bool:
-        if state.queued or state.busy_s:
-            return True
+    async def _with_records(self, still: list[TP]) -> list[TP]:
+        """Those of partitions that don't move which have something to move to."""
+        if not still:
+            return []
         try:
-            async with asyncio.timeout(5):
-                if tp in await self.control.read_to_end([tp]):
-                    return False
-                return (await self.control.end_offsets([tp]))[tp] > state.position
+            async with asyncio.timeout(10):
+                ended = await self.control.read_to_end(still)
+                ends = await self.control.end_offsets(still)
         except Exception as problem:
-            # The broker is away: a new process would see no more. Ask again after another `stall_s`.
-            log.warning("can't ask for the end of %s:%d: %r", tp.topic, tp.partition, problem)
-            return False
+            log.warning("no end offsets, so nobody knows whether partitions stand still: %r", problem)
+            ended, ends = set(), {}
+        found = []
+        for tp in still:
+            lane = self.lanes.get(tp)
+            if lane is not None and (not lane.idle or (tp not in ended and ends.get(tp, 0) > lane.position)):
+                found.append(tp)
+        return found
 
     def _watch_loop(self, over: threading.Event) -> None:
         """In a thread of its own: a blocked event loop can't notice itself."""

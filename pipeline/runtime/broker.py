@@ -60,6 +60,13 @@ class Broker:
         """Compare; no findings: all is as the topology says. Order as given."""
         return await asyncio.to_thread(self._guard, self._check, list(topics))
 
+    async def unusable(self, topics: Iterable[Topic], *, wait_s: float = TIMEOUT_S) -> list[Finding]:
+        """Why a worker can't start: topics that are missing or have another number of partitions.
+
+        Waits up to `wait_s` for the broker. Asks for metadata alone, which needs no admin rights.
+        """
+        return await asyncio.to_thread(self._guard, self._unusable, list(topics), wait_s)
+
     async def create(self, topics: Iterable[Topic]) -> list[str]:
         """Create those that are missing, touch no other; return the names made. PipelineError names what failed."""
         return await asyncio.to_thread(self._guard, self._create, list(topics))
@@ -72,34 +79,41 @@ class Broker:
         """First offset that is still there."""
         return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.earliest())
 
+    def _unusable(self, topics: list[Topic], wait_s: float) -> list[Finding]:
+        known = self._admin.list_topics(timeout=wait_s).topics
+        findings = []
+        for topic in topics:
+            if topic.name not in known or known[topic.name].error is not None:
+                findings.append(Finding(topic=topic, what="missing", expected="a topic", found="none"))
+            elif (count := len(known[topic.name].partitions)) != topic.partitions:
+                findings.append(
+                    Finding(topic=topic, what="partitions", expected=str(topic.partitions), found=str(count))
+                )
+        return findings
+
     def _check(self, topics: list[Topic]) -> list[Finding]:
-        known = self._admin.list_topics(timeout=TIMEOUT_S).topics
-        there = [topic for topic in topics if topic.name in known and known[topic.name].error is None]
+        findings = self._unusable(topics, TIMEOUT_S)
+        missing = {finding.topic.name for finding in findings if finding.what == "missing"}
+        there = [topic for topic in topics if topic.name not in missing]
         resources = [ConfigResource(ConfigResource.Type.TOPIC, topic.name) for topic in there]
         answers = self._admin.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}
         configs = {resource.name: answer.result(timeout=TIMEOUT_S) for resource, answer in answers.items()}
-        findings = []
-        for topic in topics:
-            if topic.name not in configs:
-                findings.append(Finding(topic=topic, what="missing", expected="a topic", found="none"))
-                continue
-            config = configs[topic.name]
-            found = {
-                "partitions": str(len(known[topic.name].partitions)),
-                **{key: config[key].value for key in ("retention.ms", "cleanup.policy")},
-            }
-            for what, expected in _wanted(topic).items():
-                if found[what] != expected:
-                    findings.append(Finding(topic=topic, what=what, expected=expected, found=found[what]))  # type: ignore[arg-type]
-        return findings
+        what: Literal["retention.ms", "cleanup.policy"]
+        for topic in there:
+            wanted = _wanted(topic)
+            for what in ("retention.ms", "cleanup.policy"):
+                found = configs[topic.name][what].value
+                if found != wanted[what]:
+                    findings.append(Finding(topic=topic, what=what, expected=wanted[what], found=found))
+        order = [topic.name for topic in topics]
+        return sorted(findings, key=lambda finding: order.index(finding.topic.name))
 
     def _create(self, topics: list[Topic]) -> list[str]:
         known = self._admin.list_topics(timeout=TIMEOUT_S).topics
         missing = {topic.name: topic for topic in topics if topic.name not in known or known[topic.name].error}
         new = []
         for topic in missing.values():
-            config = {key: value for key, value in _wanted(topic).items() if key != "partitions"}
-            new.append(NewTopic(topic.name, topic.partitions, topic.replication, config=config))
+            new.append(NewTopic(topic.name, topic.partitions, topic.replication, config=_wanted(topic)))
         made, failed = [], []
         for name, answer in (self._admin.create_topics(new) if new else {}).items():
             try:
@@ -130,4 +144,4 @@ class Broker:
 
 def _wanted(topic: Topic) -> dict[str, str]:
     retention = -1 if topic.retention_ms is None else topic.retention_ms
-    return {"partitions": str(topic.partitions), "retention.ms": str(retention), "cleanup.policy": topic.cleanup}
+    return {"retention.ms": str(retention), "cleanup.policy": topic.cleanup}

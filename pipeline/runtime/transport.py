@@ -320,10 +320,14 @@ class BatchTransport(driver.Transport):
 
 
 class FetchSettings(NamedTuple):
-    """What Faust has no setting for. `fetch_max_bytes`: of one answer, over all partitions."""
+    """What Faust has no setting for.
+
+    `fetch_max_wait_ms`: a broker answers the requests of one connection in turn, so whatever else is asked, end offsets
+    say, waits behind an idle fetch this long. `fetch_max_bytes`: of one answer, over all partitions.
+    """
 
     read_committed: bool = True
-    fetch_max_wait_ms: int = 500
+    fetch_max_wait_ms: int = 100
     fetch_max_bytes: int = 32 * 1024 * 1024
 
 

@@ -55,7 +55,7 @@ def test_positions_are_the_hooks_and_not_kafkas(kafka: KafkaServer, prefix: str,
         await produce(topo, 2_000, start=2_000)
         store.seen.clear()
         start = 500 + shift
-        store.positions = {tp: start for tp in source(topo)}
+        store.positions = dict.fromkeys(source(topo), start)
         async with running(topo, Toy(store)):
             await until(lambda: store.total(source(topo)[0].topic) == 4 * (1_000 - start), "the rest")
         assert store.wrong == []
@@ -158,8 +158,7 @@ def test_partitions_go_side_by_side_and_batches_grow_while_one_waits(kafka: Kafk
         toy = Toy(store, delay_s=0.6)
         async with running(topo, toy):
             await until(lambda: toy.claims, "the claim")
-            for start in range(0, 4_000, 400):
-                await produce(topo, 400, start=start)
+            await asyncio.gather(*(produce(topo, 400, start=start) for start in range(0, 4_000, 400)))
             await until(lambda: store.total(source(topo)[0].topic) == 4_000, "4,000 records")
             assert toy.ticks > 3
         assert toy.most_busy == 4
@@ -278,7 +277,7 @@ def test_an_offset_that_the_broker_no_longer_has_ends_the_worker(kafka: KafkaSer
         topo, store = topology(kafka.bootstrap, prefix), Store()
         await prepare(topo)
         await produce(topo, 4)
-        store.positions = {tp: 1_000 for tp in source(topo)}
+        store.positions = dict.fromkeys(source(topo), 1000)
         assert await Worker(topo, Toy(store)).run(signals=False) == EXIT_KAFKA
         assert store.seen == {}
 
@@ -288,9 +287,17 @@ def test_an_offset_that_the_broker_no_longer_has_ends_the_worker(kafka: KafkaSer
 def test_no_kafka_is_an_exit_code_and_not_a_hang() -> None:
     async def main() -> None:
         topo = topology(f"127.0.0.1:{free_port()}", "none.")
-        assert await Worker(topo, Toy(Store())).run(signals=False) == EXIT_KAFKA
+        assert await Worker(topo, Toy(Store()), kafka_wait_s=1.0).run(signals=False) == EXIT_KAFKA
 
     asyncio.run(main())
+
+
+def test_missing_topics_are_named_at_the_start(
+    kafka: KafkaServer, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topo = topology(kafka.bootstrap, prefix)
+    assert asyncio.run(Worker(topo, Toy(Store())).run(signals=False)) == EXIT_KAFKA
+    assert f"{topo.topics.resolved.name}: not on the broker; create it with `pipeline topics --create`" in caplog.text
 
 
 def test_topics_are_created_compared_and_never_changed(kafka: KafkaServer, prefix: str) -> None:

@@ -124,7 +124,7 @@ async def until(condition: object, what: str, seconds: float = 60.0) -> None:
     assert callable(condition)
     try:
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - anything may make it true
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:g} s: {what}") from None
