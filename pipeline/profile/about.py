@@ -295,9 +295,10 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
 
 def told(about: About, mark: int) -> tuple[str, int, str] | None:
     """(type, occurred_at in whole seconds as ms, label) of an event that is still on the timeline, by its mark."""
-    for second, low, code, label in about.timeline:
-        if low == mark & 0xFFFFFFFF:
-            return TYPES[code], second * 1000, label
+    low = (mark & 0xFFFFFFFF).to_bytes(4, "big")
+    for entry in about.timeline:
+        if entry[5:9] == low:
+            return TYPES[entry[9]], int.from_bytes(entry[:5], "big") * 1000, entry[10:].decode("utf-8", "surrogatepass")
     return None
 
 
