@@ -95,10 +95,12 @@ class Contents:
         `only_fresh`: an order or clear that the closed contents have already seen takes away only what came on top.
         """
         reason = ends_by_itself(fact)
-        if reason:
+        if reason and only_fresh:
             for product, line in list(self.lines.items()):
-                line.quantity = line.stock if only_fresh else 0.0
+                line.quantity = line.stock
                 self._drop_if_empty(product)
+        elif reason:
+            self.take_out(fact.occurred_at)
         elif fact.type == START:
             self._add(fact)
         elif fact.type == "product_removed" and self._remove(fact) and not self.lines:

@@ -116,26 +116,24 @@ class Person:
         self.triggers += other.triggers
 
     def add_up_carts(self, other: Person, moment: int, known_for: int) -> None:
-        """21: contents at the closed ends add up, without what an order or clear of the other had taken by then (12).
-
-        Orders and clears up to the later closed end that a side's closed contents have not seen yet take effect on them
-        now: those of the other side, and own ones after the own closed end.
-        """
+        """21: contents at the closed ends add up. An order or clear of one side, though settled there, is news to the
+        closed contents of the other (12: it ends every cart begun before it), if it is known still."""
         settled = self.settled | other.settled
-        ends = {k: max(p.ends[k] for p in (self, other) if k in p.ends) for k in {**self.ends, **other.ends}}
-        closed = {}
-        for key, end in ends.items():
-            closed[key] = Contents()
-            for mine, theirs in ((self, other), (other, self)):
-                contents = mine.closed.get(key, Contents()).copy()
-                own = [f for f in mine.facts if (f, key) not in mine.settled]
-                told = [f for f in theirs.facts if moment - f.occurred_at <= known_for]
-                for fact in own + told:
-                    if ends_by_itself(fact) and concerns(fact, key) and fact.occurred_at <= end:
-                        contents.take_out(fact.occurred_at)
+        for mine, theirs in ((self, other), (other, self)):
+            for key in mine.closed:
+                for fact in theirs.facts:
+                    if not ends_by_itself(fact) or not concerns(fact, key):
+                        continue
+                    if moment - fact.occurred_at <= known_for:
+                        settled.discard((fact, key))
+                    elif (fact, key) not in settled:
+                        theirs.closed.get(key, Contents()).take_out(fact.occurred_at)
                         settled.add((fact, key))
-                closed[key] = closed[key].plus(contents)
-        self.settled, self.ends, self.closed = settled, ends, closed
+        self.settled = settled
+        for key, contents in other.closed.items():
+            self.closed[key] = self.closed.get(key, Contents()).plus(contents)
+        for key, end in other.ends.items():
+            self.ends[key] = max(end, self.ends.get(key, end))
 
 
 class World:
@@ -158,16 +156,14 @@ class World:
     # --- a moment of receipt -----------------------------------------------------------------------------------------
 
     def learn(self, moment: int, facts: list[Fact]) -> None:
-        """2, 21: everything received at `moment`: first the ties take effect, then the facts, in order of knowledge."""
+        """2, 21: everything received at `moment`, in order of knowledge, each with its ties; then what is due."""
         for fact in facts:
             for other in fact.ties:
                 self.tie(fact.person, other, moment)
-        touched = {id(p): p for p in (self.person(fact.person) for fact in facts)}.values()
-        for person in touched:
+            person = self.person(fact.person)
             self.absorb(person, moment)
-        for fact in facts:
-            self.receive(self.person(fact.person), fact, moment)
-        for person in touched:
+            self.receive(person, fact, moment)
+        for person in {id(p): p for p in (self.person(fact.person) for fact in facts)}.values():
             self.decide(person, moment)
 
     def tie(self, one: Identifier, other: Identifier, moment: int) -> None:
