@@ -201,7 +201,7 @@ class ProfilePartition:
         while True:
             more = False
             if self.target > self.meta.clock:
-                due = await self._store.due(self.partition, self.target, STATES_A_COMMIT // 2)
+                due = await self._store.due(self.partition, self._token, self.target, STATES_A_COMMIT // 2)
                 await self._load(due)
                 self._decide(due)
                 more = len(due) >= STATES_A_COMMIT // 2
@@ -236,7 +236,8 @@ class ProfilePartition:
         while wanted:
             missing = [i for i in dict.fromkeys(wanted) if i not in cache and self._here(i)]
             if missing:
-                for profile_id, raw in zip(missing, await self._store.load(self.partition, missing), strict=True):
+                found = await self._store.load(self.partition, self._token, missing)
+                for profile_id, raw in zip(missing, found, strict=True):
                     state = None if raw is None else decode(raw)
                     cache[profile_id] = state
                     self._timers[profile_id] = next_at(state) if isinstance(state, Profile) else None

@@ -124,20 +124,31 @@ class MemoryProfileStore:
     def _partition(self, partition: int) -> _Partition:
         return self._partitions.setdefault(partition, _Partition())
 
+    def _owned(self, partition: int, token: str) -> _Partition:
+        keys = self._partition(partition)
+        if keys.token != token:
+            raise CommitRejected(f"partition {partition}: token is {keys.token!r}, not this owner's {token!r}")
+        return keys
+
     async def claim(self, partition: int) -> Claimed:
         """See `ports.ProfileStore.claim`."""
         keys = self._partition(partition)
         keys.fence += 1
         return Claimed(fence=keys.fence, token=keys.token, meta=keys.meta, head=keys.head, outbox=keys.outbox.copy())
 
-    async def load(self, partition: int, ids: list[str]) -> list[bytes | None]:
+    async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
         """See `ports.ProfileStore.load`."""
-        states = self._partition(partition).states
+        states = self._owned(partition, token).states
         return [states.get(profile) for profile in ids]
 
-    async def due(self, partition: int, before: int, limit: int) -> list[str]:
+    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
         """See `ports.ProfileStore.due`."""
-        return self._partition(partition).due(before, limit)
+        return self._owned(partition, token).due(before, limit)
+
+    async def peek(self, partition: int, ids: list[str]) -> list[bytes | None]:
+        """See `ports.ProfileStore.peek`."""
+        states = self._partition(partition).states
+        return [states.get(profile) for profile in ids]
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""

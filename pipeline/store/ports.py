@@ -76,11 +76,23 @@ class ProfileStore(Protocol):
     async def claim(self, partition: int) -> Claimed:
         """Raise the fence by one, change nothing else, and read."""
 
-    async def load(self, partition: int, ids: list[str]) -> list[bytes | None]:
-        """States, in the order of `ids`."""
+    async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
+        """States, in the order of `ids`, as the commit `token` (the owner's last; "": none yet) left them.
 
-    async def due(self, partition: int, before: int, limit: int) -> list[str]:
-        """Up to `limit` profile ids whose timer is < `before`, earliest first."""
+        Raises CommitRejected if the store stands at another token. That a commit checks it isn't enough: while another
+        owner's commit stands there, this one would read that one's states; if the store then falls back to `token`,
+        what was made of them would be committed.
+        """
+
+    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
+        """Up to `limit` profile ids whose timer is < `before`, earliest first, as the commit `token` left them.
+
+        Raises CommitRejected if the store stands at another token: for the reason see `load`. (Another owner's commit
+        may have decided what is due, so that it no longer shows.)
+        """
+
+    async def peek(self, partition: int, ids: list[str]) -> list[bytes | None]:
+        """States as they happen to be, for a reader that owns nothing and commits nothing."""
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """Apply all or nothing. A repeated call with the same `token` is a no-op. Raises CommitRejected, Fenced."""

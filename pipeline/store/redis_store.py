@@ -116,17 +116,21 @@ class RedisProfileStore:
         fence, token, meta, head, outbox = await _script("claim")(self._redis, self._keys[partition], [])
         return Claimed(fence=fence, token=token.decode(), meta=meta, head=head, outbox=outbox)
 
-    async def load(self, partition: int, ids: list[str]) -> list[bytes | None]:
+    async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
         """See `ports.ProfileStore.load`."""
+        (states,) = await _script("load")(self._redis, self._keys[partition], [token, _encode(ids)])
+        return cast(list[bytes | None], states)
+
+    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
+        """See `ports.ProfileStore.due`."""
+        (found,) = await _script("due")(self._redis, self._keys[partition], [token, before, limit])
+        return [profile.decode() for profile in found]
+
+    async def peek(self, partition: int, ids: list[str]) -> list[bytes | None]:
+        """See `ports.ProfileStore.peek`."""
         if not ids:
             return []
         return cast(list[bytes | None], await self._call("HMGET", self._keys[partition][1], *ids))
-
-    async def due(self, partition: int, before: int, limit: int) -> list[str]:
-        """See `ports.ProfileStore.due`."""
-        timers = self._keys[partition][2]
-        found = await self._call("ZRANGE", timers, "-inf", f"({before}", "BYSCORE", "LIMIT", 0, limit)
-        return [profile.decode() for profile in found]
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""

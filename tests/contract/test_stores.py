@@ -179,11 +179,11 @@ def test_a_commit_is_read_back_whole(world: World) -> None:
         owner = Owner(store, await store.claim(1))
         states = {profile(1): b"one", profile(2): bytes(range(256)), profile(3): b""}
         await owner.apply("a", states=states, timers={profile(1): 50, profile(2): 40}, outbox=[b"x", b"y"])
-        assert await store.load(1, [profile(2), profile(9), profile(1), profile(3)]) == [
+        assert await store.load(1, owner.token, [profile(2), profile(9), profile(1), profile(3)]) == [
             bytes(range(256)), None, b"one", b"",
         ]  # fmt: skip
-        assert await store.load(1, []) == []
-        assert await store.load(0, [profile(1)]) == [None]
+        assert await store.load(1, owner.token, []) == []
+        assert await store.load(0, "", [profile(1)]) == [None]
         assert await store.metas(PARTITIONS) == [None, b"meta a", None]
         again = await store.claim(1)
         assert (again.fence, again.token, again.meta, again.head) == (2, "a", b"meta a", 0)
@@ -198,8 +198,8 @@ def test_states_and_timers_are_overwritten_and_deleted(world: World) -> None:
         await owner.apply("a", states={profile(i): b"old" for i in range(3)}, timers={profile(i): i for i in range(3)})
         await owner.apply("b", states={profile(0): b"new", profile(1): None, profile(7): None},
                           timers={profile(0): 9, profile(1): None, profile(7): None})  # fmt: skip
-        assert await store.load(1, [profile(i) for i in range(3)]) == [b"new", None, b"old"]
-        assert await store.due(1, 100, 10) == [profile(2), profile(0)]
+        assert await store.load(1, owner.token, [profile(i) for i in range(3)]) == [b"new", None, b"old"]
+        assert await store.due(1, owner.token, 100, 10) == [profile(2), profile(0)]
         assert await store.pending(1) == (2, 2)
 
     world.profiles(scenario)
@@ -213,16 +213,16 @@ def test_timers_come_earliest_first_strictly_before_and_no_more_than_asked_for(w
         times = random.Random(5).sample(range(base, base + 1000), 200)
         await owner.apply("a", timers={profile(i): at for i, at in enumerate(times)})
         ordered = [profile(i) for _, i in sorted((at, i) for i, at in enumerate(times))]
-        assert await store.due(1, base + 1000, 500) == ordered
-        assert await store.due(1, base + 1000, 7) == ordered[:7]
-        assert await store.due(1, sorted(times)[50], 500) == ordered[:50]
-        assert await store.due(1, base, 500) == []
+        assert await store.due(1, owner.token, base + 1000, 500) == ordered
+        assert await store.due(1, owner.token, base + 1000, 7) == ordered[:7]
+        assert await store.due(1, owner.token, sorted(times)[50], 500) == ordered[:50]
+        assert await store.due(1, owner.token, base, 500) == []
         assert await store.pending(1) == (200, min(times))
         # Moved back and forth, each stands once, at its last time.
         for token, shift in (("b", 5000), ("c", 0), ("d", 5000), ("e", 0)):
             await owner.apply(token, timers={profile(i): at + shift for i, at in enumerate(times)})
-        assert await store.due(1, base + 1000, 500) == ordered
-        assert await store.due(1, base + 1000, 3) == ordered[:3]
+        assert await store.due(1, owner.token, base + 1000, 500) == ordered
+        assert await store.due(1, owner.token, base + 1000, 3) == ordered[:3]
 
     world.profiles(scenario)
 
@@ -231,7 +231,7 @@ def test_equal_times_come_in_order_of_profile(world: World) -> None:
     async def scenario(store: ProfileStore) -> None:
         owner = Owner(store, await store.claim(1))
         await owner.apply("a", timers={profile(i): 10 for i in range(20)})
-        assert await store.due(1, 11, 20) == sorted(profile(i) for i in range(20))
+        assert await store.due(1, owner.token, 11, 20) == sorted(profile(i) for i in range(20))
 
     world.profiles(scenario)
 
@@ -255,7 +255,7 @@ def test_an_unexpected_token_is_rejected_and_nothing_is_written(world: World) ->
             with pytest.raises(CommitRejected):
                 await store.commit(1, owner.commit("c", expected=wrong, states={profile(1): None}, outbox=[b"y"],
                                                    timers={profile(1): None}, trim=1))  # fmt: skip
-        assert await store.load(1, [profile(1)]) == [b"one"]
+        assert await store.load(1, owner.token, [profile(1)]) == [b"one"]
         assert await store.pending(1) == (1, 5)
         found = await store.claim(1)
         assert (found.token, found.meta, found.head, found.outbox) == ("a", b"meta a", 0, [b"x"])
@@ -272,7 +272,7 @@ def test_an_owner_that_was_replaced_is_fenced(world: World) -> None:
         await owner.apply("a", states={profile(1): b"owner"})
         with pytest.raises(Fenced):
             await zombie.apply("z", states={profile(1): b"zombie"})
-        assert await store.load(1, [profile(1)]) == [b"owner"]
+        assert await store.load(1, owner.token, [profile(1)]) == [b"owner"]
 
     world.profiles(scenario)
 
@@ -340,13 +340,13 @@ def test_a_commit_of_thousands_is_one_commit(world: World) -> None:
         ids = [profile(i) for i in range(9001)]
         await owner.apply("a", states={each: each.encode() for each in ids}, timers=dict.fromkeys(ids, 5),
                           outbox=[each.encode() for each in ids])  # fmt: skip
-        assert await store.load(1, ids) == [each.encode() for each in ids]
+        assert await store.load(1, owner.token, ids) == [each.encode() for each in ids]
         assert await store.pending(1) == (9001, 5)
         found = await store.claim(1)
         assert found.outbox == [each.encode() for each in ids]
         owner = Owner(store, found)
         await owner.apply("b", states=dict.fromkeys(ids), timers=dict.fromkeys(ids), trim=9001)
-        assert await store.load(1, ids) == [None] * 9001
+        assert await store.load(1, owner.token, ids) == [None] * 9001
         assert await store.pending(1) == (0, None)
 
     world.profiles(scenario)
@@ -433,6 +433,43 @@ def test_a_server_that_forgot_the_scripts_is_told_them_again(remote: World) -> N
         assert answer.root == leaf_id("user_id", "A")
 
     remote.run(scenario)
+
+
+def test_an_owner_reads_what_its_own_last_commit_left_or_nothing(world: World) -> None:
+    """Otherwise it could read another's commit, and commit what follows from that once the store has fallen back."""
+
+    async def scenario(store: ProfileStore) -> None:
+        zombie = Owner(store, await store.claim(1))
+        assert await store.load(1, zombie.token, [profile(1)]) == [None]
+        assert await store.due(1, zombie.token, 100, 10) == []
+        await zombie.apply("a", states={profile(1): b"one"}, timers={profile(1): 5})
+        owner = Owner(store, await store.claim(1))
+        assert await store.load(1, zombie.token, [profile(1)]) == [b"one"], "a claim changes nothing"
+        await owner.apply("b", states={profile(1): b"two"}, timers={profile(1): None})
+        for wrong in (zombie.token, "", "B", "b "):
+            with pytest.raises(CommitRejected):
+                await store.load(1, wrong, [profile(1)])
+            with pytest.raises(CommitRejected):
+                await store.load(1, wrong, [])
+            with pytest.raises(CommitRejected):
+                await store.due(1, wrong, 100, 10)
+        assert await store.load(1, "b", [profile(1)]) == [b"two"]
+        assert await store.due(1, "b", 100, 10) == []
+        with pytest.raises(CommitRejected):
+            await store.load(0, "b", [profile(1)])
+
+    world.profiles(scenario)
+
+
+def test_who_owns_nothing_may_peek(world: World) -> None:
+    async def scenario(store: ProfileStore) -> None:
+        assert await store.peek(1, [profile(1)]) == [None]
+        await Owner(store, await store.claim(1)).apply("a", states={profile(1): b"one", profile(3): b""})
+        assert await store.peek(1, [profile(3), profile(2), profile(1)]) == [b"", None, b"one"]
+        assert await store.peek(1, []) == []
+        assert await store.peek(0, [profile(1)]) == [None]
+
+    world.profiles(scenario)
 
 
 # Keys and server.
