@@ -115,18 +115,28 @@ class Person:
         self.once += other.once
         self.triggers += other.triggers
 
+    def has_open_start_before(self, fact: Fact, key: Key) -> bool:
+        """Is there a wait of this cart, undecided, that `fact` would end?"""
+        starts = (f for f in self.facts if f.type == "product_added" and cart_of(f) == key)
+        return any(f.event_time < fact.event_time and (f, key) not in self.settled for f in starts)
+
     def add_up_carts(self, other: Person, moment: int, known_for: int) -> None:
         """21: contents at the closed ends add up. An order or clear of one side, though settled there, is news to the
-        closed contents of the other (12: it ends every cart begun before it), if it is known still."""
+        other (12: it ends every cart begun before it), if it is known still: it takes what was added up to it from the
+        closed contents now, or where it ends an open wait (so that the payload shows what was there)."""
         settled = self.settled | other.settled
         for mine, theirs in ((self, other), (other, self)):
-            for key in mine.closed:
+            for key, contents in mine.closed.items():
                 for fact in theirs.facts:
                     if not ends_by_itself(fact) or not concerns(fact, key):
                         continue
-                    if moment - fact.occurred_at <= known_for:
-                        settled.discard((fact, key))
-                    elif (fact, key) not in settled:
+                    known = moment - fact.occurred_at <= known_for
+                    if known and (fact, key) in theirs.settled:
+                        if mine.has_open_start_before(fact, key):
+                            settled.discard((fact, key))
+                        else:
+                            contents.take_out(fact.occurred_at)
+                    elif not known and (fact, key) not in theirs.settled:
                         theirs.closed.get(key, Contents()).take_out(fact.occurred_at)
                         settled.add((fact, key))
         self.settled = settled
