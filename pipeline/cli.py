@@ -11,8 +11,11 @@ from pipeline.errors import PipelineError, TopologyError
 
 COMMANDS = {
     "lint": "Check topology.yaml: every finding with line, column and a hint.",
+    "topics": "Create the Kafka topics that are missing, and check those that are there.",
+    "worker": "Run the worker: events in, triggers out, until SIGTERM.",
     "ingest": "Put recorded events into the source topics.",
     "replay": "Decide over recorded events in this process: no Kafka, no Redis.",
+    "profile": "Show a person: who, what they did, what waits.",
 }
 
 

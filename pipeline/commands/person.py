@@ -1,0 +1,166 @@
+"""A stored profile as plain facts: what `pipeline profile --json` prints and the panels show.
+
+Times are RFC 3339 UTC with milliseconds. What the rules conclude is as far as event time has come; the rest of the
+profile is up to the last event.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.profile.about import STATUSES, TYPES, About, read_timeline
+from pipeline.profile.profile import Profile
+from pipeline.triggers import films, waits
+from pipeline.triggers.decisions import rfc3339
+from pipeline.triggers.fold import Person, RuleState, cart_payload
+from pipeline.triggers.rules import Compiled, RuleBook
+
+Facts = dict[str, Any]
+
+
+def facts(book: RuleBook, profile_id: str, profile: Profile) -> Facts:
+    """Everything that is known, newest last. `not_yet_folded`: events that the rules will see when time has come."""
+    about = profile.about
+    found = [(name, rule, state) for person in profile.persons for name, rule, state in _rules(book, person)]
+    return {
+        "profile_id": profile_id,
+        "identifiers": _identifiers(profile),
+        "first_seen": _ms(about.first_seen),
+        "last_seen": _ms(about.last_seen),
+        "events": sum(about.totals.values()),
+        "totals": {TYPES[code]: number for code, number in sorted(about.totals.items(), key=lambda t: (-t[1], t[0]))},
+        "days": {rfc3339(day * 86_400_000)[:10]: number for day, number in sorted(about.days.items())},
+        "engaged_ms": about.engaged_ms,
+        "absolute_ms": about.absolute_ms,
+        "orders": [
+            {"currency": currency or None, "orders": number, "revenue": round(revenue, 2)}
+            for currency, (number, revenue) in sorted(about.orders.items())
+        ],
+        "attributes": {name: value for name, (value, *_) in sorted(about.attributes.items())},
+        "products": _products(about),
+        "messages": _messages(about),
+        "films": [
+            {
+                "film": name,
+                "title": film.title,
+                "seconds_watched": round(films.seconds(film), 1),
+                "total_length": film.length,
+                "share": round(films.seconds(film) / film.length, 3) if film.length else None,
+            }
+            for person in profile.persons
+            for name, film in sorted(person.films.items())
+        ],
+        "carts": [
+            cart_payload(name, lines)
+            for _, rule, state in found
+            if rule.cart
+            for name, key in sorted(state.keys.items())
+            if (lines := contents(key, state.everyone))
+        ],
+        "waiting": sorted(
+            (fact for name, rule, state in found for fact in _waiting(name, rule, state)), key=lambda f: f["due_at"]
+        ),
+        "decided": sorted(
+            (fact for name, rule, state in found for fact in _decided(name, rule, state)), key=lambda f: f["until"]
+        ),
+        "retractable": sorted(
+            (fact for name, _, state in found for fact in _retractable(name, state)), key=lambda f: f["due_at"]
+        ),
+        "not_yet_folded": len(profile.buffer),
+        "timeline": [
+            {"at": _ms(second * 1000), "type": event_type, "label": label or None}
+            for second, event_type, label in read_timeline(about)
+        ],
+    }
+
+
+def contents(key: waits.Key, everyone: list[waits.End]) -> dict[str, waits.Line]:
+    """What lies in a cart now: its lines at the last decision, and what was done to it since."""
+    lines = dict(key.lines)
+    steps: list[tuple[waits.Order, waits.Fact | waits.End]] = [(step.order, step) for step in key.facts]
+    steps += [(end.order, end) for end in (*key.ends, *everyone) if end.order > tuple(key.closed)]
+    for (at, *_), step in sorted(steps, key=lambda s: s[0]):
+        if isinstance(step, waits.End):
+            lines = {product: line for product, line in lines.items() if line.added > at}
+        elif step.change is not None:
+            waits.change_lines(lines, step.change, at)
+    return lines
+
+
+def _rules(book: RuleBook, person: Person) -> list[tuple[str, Compiled, RuleState]]:
+    return [(name, book.rules[name], state) for name, state in sorted(person.rules.items()) if name in book.rules]
+
+
+def _identifiers(profile: Profile) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for person in profile.persons:
+        for namespace, values in person.ids.items():
+            found.setdefault(namespace, set()).update(values)
+    for row in profile.buffer:
+        for i in range(0, len(row.ids), 2):
+            found.setdefault(row.ids[i], set()).add(row.ids[i + 1])
+    return {namespace: sorted(values) for namespace, values in sorted(found.items())}
+
+
+def _products(about: About) -> list[Facts]:
+    found = sorted(about.products.items(), key=lambda p: (-p[1][0], -p[1][1], p[0]))
+    return [{"product": name, "views": views, "last": _ms(last * 1000)} for name, (views, last) in found]
+
+
+def _messages(about: About) -> list[Facts]:
+    found = []
+    for message, times in sorted(about.messages.items(), key=lambda m: (max(m[1]), m[0])):
+        reached = {status: _ms(second * 1000) for status, second in zip(STATUSES, times, strict=True) if second}
+        found.append({"message_id": message, "status": list(reached)[-1] if reached else None, **reached})
+    return found
+
+
+def _waiting(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
+    """Waits that aren't decided. `will`: what will be decided as things stand, with its reason."""
+    out = []
+    for key_name, key in state.keys.items():
+        if key.due is None:
+            continue
+        for wait in waits.walk(rule, key, state.everyone)[0]:
+            out.append(
+                {
+                    "rule": name,
+                    "correlation_key": key_name or None,
+                    "cause_event_id": wait.cause.event_id,
+                    "occurred_at": _ms(wait.cause.occurred_at),
+                    "due_at": _ms(wait.due),
+                    "decided_at": _ms(wait.due + rule.lateness),
+                    "will": ["fire", "due"] if wait.end is None else ["be cancelled", wait.reason],
+                    "ended_by": wait.end[2] if wait.end else None,
+                }
+            )
+    return out
+
+
+def _decided(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
+    """Keys on which a decision was made: nothing up to `until` touches them any more."""
+    return [
+        {"rule": name, "correlation_key": key_name or None, "until": _ms(key.closed[0])}
+        for key_name, key in state.keys.items()
+        if key.closed[0] > 0
+    ]
+
+
+def _retractable(name: str, state: RuleState) -> list[Facts]:
+    """Triggers that fired and that a late event would still take back."""
+    return [
+        {
+            "rule": name,
+            "correlation_key": key_name or None,
+            "id": fired.id,
+            "cause_event_id": fired.cause_event_id,
+            "occurred_at": _ms(fired.occurred_at),
+            "due_at": _ms(fired.due),
+        }
+        for key_name, key in state.keys.items()
+        for fired in key.fired
+    ]
+
+
+def _ms(ms: int) -> str | None:
+    return rfc3339(ms) if ms > 0 else None

@@ -1,0 +1,162 @@
+"""A person on the terminal: panels over the facts of person.py. The demo shows the same ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.commands.person import Facts
+
+# What an event type is about, by its colour.
+STYLES = {
+    "email": "magenta",
+    "video": "blue",
+    "order": "bold green",
+    "offline": "bold green",
+    "product": "cyan",
+    "cart": "cyan",
+    "checkout": "cyan",
+    "identified": "bold yellow",
+}
+OUTCOMES = {"fired": "bold green", "cancelled": "cyan", "suppressed": "yellow", "retracted": "bold red"}
+
+
+def render(facts: Facts) -> RenderableType:
+    """Everything, from who it is to what waits."""
+    parts: list[RenderableType] = [_who(facts)]
+    parts += [panel for panel in (_carts(facts), _messages(facts), _films(facts)) if panel is not None]
+    parts += [timeline(facts), _rules(facts)]
+    return Group(*parts)
+
+
+def moment(text: str | None) -> str:
+    """`2025-11-24T19:02:00.000Z` as `Mon 24 Nov 19:02:00`."""
+    if text is None:
+        return "–"
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%a %d %b %H:%M:%S")
+
+
+def panel(title: str, inside: RenderableType, style: str = "dim", subtitle: str | None = None) -> Panel:
+    """One box."""
+    return Panel(
+        inside, title=Text(title, "bold"), title_align="left", subtitle=subtitle, border_style=style, box=box.ROUNDED
+    )
+
+
+def grid(*columns: str, expand: bool = False) -> Table:
+    """A table without lines; a column is a style."""
+    table = Table.grid(padding=(0, 2), expand=expand)
+    for style in columns:
+        table.add_column(style=style)
+    return table
+
+
+def kind(event_type: str) -> Text:
+    """An event type in words and colour."""
+    style = STYLES.get(event_type.partition("_")[0], "white")
+    return Text(event_type.replace("_", " "), style)
+
+
+def money(value: float | None, currency: str | None) -> str:
+    """`199.00 EUR`; `–` when unknown."""
+    return "–" if value is None else f"{value:,.2f} {currency or ''}".rstrip()
+
+
+def _who(facts: Facts) -> Panel:
+    left = grid("dim", "")
+    for namespace, values in facts["identifiers"].items():
+        left.add_row(namespace, "\n".join(values))
+    for name, value in facts["attributes"].items():
+        left.add_row(name, Text(str(value)))
+    middle = grid("dim", "")
+    middle.add_row("first seen", moment(facts["first_seen"]))
+    middle.add_row("last seen", moment(facts["last_seen"]))
+    middle.add_row("events", f"{facts['events']:,}")
+    for order in facts["orders"]:
+        middle.add_row("orders", f"{order['orders']:,}, {money(order['revenue'], order['currency'])}")
+    right = grid("", "dim")
+    for event_type, number in list(facts["totals"].items())[:6]:
+        right.add_row(f"{number:,}", kind(event_type))
+    all_three = grid("", "", "", expand=True)
+    all_three.add_row(left, middle, right)
+    return panel(f"profile {facts['profile_id']}", all_three, "cyan")
+
+
+def _carts(facts: Facts) -> Panel | None:
+    if not facts["carts"]:
+        return None
+    table = grid("", "", "", "")
+    table.columns[1].justify = table.columns[3].justify = "right"
+    for cart in facts["carts"]:
+        for line in cart["lines"]:
+            total = money(line["total"], line["currency"])
+            table.add_row(
+                Text(cart["cart_id"] or "(no cart id)", "dim"), f"{line['quantity']} ×", line["product"], total
+            )
+    return panel("carts", table)
+
+
+def _messages(facts: Facts) -> Panel | None:
+    if not facts["messages"]:
+        return None
+    table = grid("", "magenta", "dim")
+    for message in facts["messages"]:
+        status = message["status"] or "–"
+        table.add_row(Text(message["message_id"]), status, moment(message.get(status)))
+    return panel("e-mails", table)
+
+
+def _films(facts: Facts) -> Panel | None:
+    if not facts["films"]:
+        return None
+    table = grid("", "", "dim")
+    for film in facts["films"]:
+        share = film["share"] or 0.0
+        bar = ProgressBar(total=1.0, completed=min(share, 1.0), width=24, complete_style="blue")
+        watched = f"{share:.0%} of {film['total_length'] or 0:,.0f} s"
+        table.add_row(Text(film["title"] or film["film"]), bar, watched)
+    return panel("films", table)
+
+
+def timeline(facts: Facts, last: int = 20) -> Panel:
+    """The newest events, oldest first."""
+    table = grid("dim", "", "")
+    for entry in facts["timeline"][-last:]:
+        table.add_row(moment(entry["at"]), kind(entry["type"]), Text(entry["label"] or ""))
+    return panel("timeline (UTC)", table)
+
+
+def _rules(facts: Facts) -> Panel:
+    table = grid("bold", "", "")
+    for wait in facts["waiting"]:
+        will, reason = wait["will"]
+        style = "yellow" if will == "fire" else "cyan"
+        what = Text(
+            f"will {will} ({reason}): due {moment(wait['due_at'])}, decided {moment(wait['decided_at'])}", style
+        )
+        table.add_row(wait["rule"], Text(wait["correlation_key"] or "", "dim"), what)
+    retractable = {(t["rule"], t["correlation_key"]) for t in facts["retractable"]}
+    for fired in facts["retractable"]:
+        what = Text(f"fired, due {moment(fired['due_at'])}; a late event may still take it back", "green")
+        table.add_row(fired["rule"], Text(fired["correlation_key"] or "", "dim"), what)
+    for done in facts["decided"]:
+        if (done["rule"], done["correlation_key"]) not in retractable:
+            what = Text(f"decided, up to {moment(done['until'])}", "dim")
+            table.add_row(done["rule"], Text(done["correlation_key"] or "", "dim"), what)
+    if not table.row_count:
+        table.add_row(Text("nothing waits", "dim"))
+    buffered = facts["not_yet_folded"]
+    later = f"{buffered} newer events reach the rules when event time has come" if buffered else None
+    return panel("rules", table, subtitle=later)
+
+
+def columns(*parts: RenderableType) -> Columns:
+    """Side by side, in equal parts."""
+    return Columns(parts, expand=True, equal=True)

@@ -1,0 +1,106 @@
+"""`pipeline profile`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from pipeline.commands.common import address, read_topology, topology_option
+from pipeline.commands.person import facts
+from pipeline.commands.person_view import render
+from pipeline.errors import PipelineError
+from pipeline.flow import partition_of
+from pipeline.identity.identifiers import Normaliser
+from pipeline.identity.ids import leaf_id
+from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.store.redis_store import Client, RedisGraphStore, RedisProfileStore
+from pipeline.topology import Topology
+from pipeline.topology.findings import suggest
+from pipeline.triggers.rules import RuleBook
+
+
+@click.command("profile")
+@click.argument("identifier", metavar="NAMESPACE:VALUE")
+@topology_option
+@click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object, everything that is known.")
+def command(identifier: str, topology: Path, as_json: bool) -> None:
+    """Show a person, by any identifier they are known by: all their identifiers, what they did (the newest events as a
+    timeline), carts, e-mails, films, which reminders wait and until when, and which fired and may still be taken back.
+
+    It reads Redis and changes nothing. What the rules conclude is as far as event time has come in the pipeline.
+
+    Exit code: 0, or 1 when nobody is known by that identifier.
+
+    \b
+    Examples:
+      pipeline profile email:anna@example.org
+      pipeline profile anonymous_id:9f1c2e --json | jq .waiting
+    """
+    wanted = read_topology(topology)
+    namespace, value = _identifier(wanted, identifier)
+    found = asyncio.run(_find(wanted, namespace, value))
+    if found is None:
+        raise PipelineError(
+            f"nobody is known by {namespace}:{value} (in Redis at {wanted.redis}, group {wanted.group})"
+        )
+    told = facts(RuleBook(wanted), *found)
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+    else:
+        Console(highlight=False).print(render(told))
+
+
+async def find(redis: Client, topology: Topology, namespace: str, value: str) -> tuple[str, Profile] | None:
+    """(profile id, profile) of whoever is known by an identifier, in its normal form; None: nobody."""
+    partitions = topology.topics.resolved.partitions
+    store = RedisProfileStore(redis, topology.group, partitions)
+    graph = RedisGraphStore(redis, topology.group, topology.identifiers)
+    profile_id = await graph.root(leaf_id(namespace, value))
+    while True:
+        (raw,) = await store.peek(partition_of(profile_id, partitions), [profile_id])
+        if raw is None:
+            return None
+        state = decode(raw)
+        if not isinstance(state, Moved):
+            return profile_id, state
+        profile_id = state.winner
+
+
+async def _find(topology: Topology, namespace: str, value: str) -> tuple[str, Profile] | None:
+    if topology.redis.startswith("embedded://"):
+        raise PipelineError(
+            "redis is embedded://, which ends with the process that started it. Name a Redis in topology.yaml or"
+            " PIPELINE_REDIS."
+        )
+    redis = Redis.from_url(topology.redis)
+    try:
+        return await find(redis, topology, namespace, value)
+    except (RedisError, OSError) as error:
+        raise PipelineError(
+            f"Redis at {address(topology.redis)}: {error}. Check that it runs, and the address: `redis` in topology.yaml, or"
+            " PIPELINE_REDIS."
+        ) from error
+    finally:
+        await redis.aclose()
+
+
+def _identifier(topology: Topology, given: str) -> tuple[str, str]:
+    namespace, colon, raw = given.partition(":")
+    known = [each.name for each in topology.identifiers.namespaces]
+    if not colon:
+        raise click.BadParameter(f"{given!r} has no namespace: write {known[0]}:{given}", param_hint="NAMESPACE:VALUE")
+    if namespace not in known:
+        raise click.BadParameter(
+            f"no namespace {namespace!r} in the topology; {suggest(namespace, known)}", param_hint="NAMESPACE:VALUE"
+        )
+    value = Normaliser(topology.identifiers).value(namespace, raw)
+    if value is None:
+        raise click.BadParameter(f"{raw!r} identifies nobody: the topology blocks it", param_hint="NAMESPACE:VALUE")
+    return namespace, value

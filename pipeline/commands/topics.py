@@ -1,0 +1,79 @@
+"""`pipeline topics`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.commands.common import read_topology, topology_option
+from pipeline.errors import PipelineError
+from pipeline.runtime.broker import Broker, Finding, all_topics
+from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND, Topic
+
+
+@click.command("topics")
+@topology_option
+@click.option("--create/--check", default=True, show_default=True, help="Create what is missing, or only look.")
+def command(topology: Path, create: bool) -> None:
+    """Create the topics of the topology that Kafka doesn't have, and check those that it has: partitions, retention,
+    cleanup policy. Nothing that is there is ever changed: where Kafka and the topology differ, this says how to bring
+    them together, and which of both to change is yours to decide.
+
+    Exit code: 0 when all is as the topology says, 1 when something is missing or differs.
+
+    \b
+    Examples:
+      pipeline topics
+      PIPELINE_KAFKA=kafka-1:9092 pipeline topics --check
+    """
+    wanted = read_topology(topology)
+    if "://" in wanted.kafka:
+        raise PipelineError(
+            f"kafka is {wanted.kafka}: the embedded broker makes its topics itself. Name a Kafka in topology.yaml or"
+            " PIPELINE_KAFKA."
+        )
+    topics = all_topics(wanted.topics)
+    made, findings = asyncio.run(_go(Broker(wanted.kafka), topics, create))
+    Console(highlight=False).print(_table(topics, made, findings))
+    for finding in findings:
+        click.echo(f"{'error' if finding.fatal else 'warning'}: {finding}")
+    if findings:
+        sys.exit(1)
+
+
+async def _go(broker: Broker, topics: tuple[Topic, ...], create: bool) -> tuple[list[str], list[Finding]]:
+    made = await broker.create(topics) if create else []
+    # What was made a moment ago is as we made it, and may not be known to every broker yet.
+    return made, await broker.check([topic for topic in topics if topic.name not in made])
+
+
+def _table(topics: tuple[Topic, ...], made: list[str], findings: list[Finding]) -> Table:
+    differs = {finding.topic.name: finding for finding in reversed(findings)}
+    table = Table("topic", "partitions", "retention", "cleanup", "", box=None, pad_edge=False, header_style="dim")
+    for topic in topics:
+        finding = differs.get(topic.name)
+        if topic.name in made:
+            state = "[green]created"
+        elif finding is None:
+            state = "[green]as it should be"
+        elif finding.what == "missing":
+            state = "[red]missing"
+        else:
+            state = "[red]differs" if finding.fatal else "[yellow]differs"
+        table.add_row(topic.name, str(topic.partitions), duration(topic.retention_ms), topic.cleanup, state)
+    return table
+
+
+def duration(ms: int | None) -> str:
+    """As topology.yaml writes it: `7d`, `90m`; None: `forever`."""
+    if ms is None:
+        return "forever"
+    unit, name = next(
+        (u, n) for u, n in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")) if ms % u == 0
+    )
+    return f"{ms // unit}{name}"

@@ -1,0 +1,53 @@
+"""`pipeline worker`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.commands.common import read_topology, topology_option
+from pipeline.errors import PipelineError
+
+
+@click.command("worker")
+@topology_option
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info",
+    show_default=True,
+    envvar="PIPELINE_LOG_LEVEL",
+    help="What to log on standard error: for people on a terminal, JSON Lines otherwise.",
+)
+def command(topology: Path, log_level: str) -> None:
+    """Run a worker: take events from the source topics, find out who it was, remember it, and write triggers, until
+    SIGTERM or ^C. Any number of workers of one group share the partitions.
+
+    Over HTTP (port: `http` in the topology, or PIPELINE_HTTP_PORT) it answers /healthz (is it alive), /readyz (does it
+    work; if not, what it waits for; and what holds event time back) and /metrics (Prometheus).
+
+    Exit code: 0 when it was asked to end, 1 when Kafka can't be reached or the topology can't be used, 2 when going on
+    would lose or repeat something: the log's last lines say what to do.
+
+    \b
+    Examples:
+      pipeline topics && pipeline worker
+      PIPELINE_KAFKA=kafka-1:9092 PIPELINE_REDIS=redis://redis-1/0 pipeline worker --topology production.yaml
+    """
+    wanted = read_topology(topology)
+    if wanted.kafka.startswith("mock://") or wanted.redis.startswith("embedded://"):
+        raise PipelineError(
+            "the embedded Kafka and Redis live inside of one process, where nobody could reach them: `pipeline demo`"
+            " shows them. Name servers in topology.yaml, or in PIPELINE_KAFKA and PIPELINE_REDIS."
+        )
+    from pipeline.observe.logs import setup
+    from pipeline.runtime.worker import run
+
+    setup(log_level.upper())
+    code = run(wanted)
+    sys.stderr.flush()
+    if code:
+        os._exit(code)  # threads may be left that don't end
