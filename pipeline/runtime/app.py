@@ -158,7 +158,8 @@ class Worker:
 
     `transactions`: whether the first hop writes in transactions (False on the embedded broker alone).
     `max_batch`: records a call of a hook. `stall_s`: how long a partition with records may stand still; more than the
-    longest a hook may take. `kafka_wait_s`: patience with a broker that doesn't answer yet. `on_fatal`: told of what ends the worker, once, before anything is stopped.
+    longest a hook may take. `kafka_wait_s`: patience with a broker that doesn't answer yet.
+    `on_fatal`: told of what ends the worker, once, before anything is stopped.
     """
 
     def __init__(

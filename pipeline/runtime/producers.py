@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.errors import Fenced, PipelineError
 from pipeline.runtime.ports import Out, Sender
@@ -49,9 +49,21 @@ class ClosableSender(Sender, Protocol):
 
 
 class Producers:
-    """Makes senders that share their threads. `transactions` False: for the embedded broker alone."""
+    """Makes senders that share their threads. `transactions` False: for the embedded broker alone.
 
-    def __init__(self, bootstrap: str, group: str, *, transactions: bool = True, threads: int = 16) -> None:
+    `deadline_s`: how long a `send` may try. `threads`: how many transactions may wait for the broker at a time.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        *,
+        transactions: bool = True,
+        threads: int = 16,
+        deadline_s: float = SEND_S,
+    ) -> None:
+        self._deadline_s = deadline_s
         self._bootstrap = bootstrap
         self._group = group
         self._transactions = transactions
@@ -60,12 +72,14 @@ class Producers:
     def source(self, topic: str, partition: int) -> ClosableSender:
         """The first hop's sender of one source partition."""
         if not self._transactions:
-            return PlainSender(self._bootstrap)
-        return TransactionalProducer(self._bootstrap, f"{self._group}-{topic}-{partition}", self._pool)
+            return PlainSender(self._bootstrap, deadline_s=self._deadline_s)
+        return TransactionalProducer(
+            self._bootstrap, f"{self._group}-{topic}-{partition}", self._pool, deadline_s=self._deadline_s
+        )
 
     def outbox(self) -> OutboxProducer:
         """A sender for the second hop; one a process is enough."""
-        return OutboxProducer(self._bootstrap)
+        return OutboxProducer(self._bootstrap, deadline_s=self._deadline_s)
 
     def close(self) -> None:
         """Wait for what runs. Close the senders first."""
@@ -230,16 +244,17 @@ class OutboxProducer:
         loop = asyncio.get_running_loop()
         over = loop.create_future()
         left = len(messages)
-        failed: KafkaError | None = None
+        failed: str | None = None
 
         def end() -> None:
             if not over.done():
                 over.set_result(None)
 
-        def acknowledged(error: KafkaError | None, _: object) -> None:  # in the poller's thread
+        def acknowledged(error: KafkaError | None, message: Message) -> None:  # in the poller's thread
             nonlocal left, failed
             left -= 1
-            failed = failed or error
+            if error is not None:
+                failed = failed or f"{message.topic()}: {error.str()}"
             if not left and not loop.is_closed():
                 loop.call_soon_threadsafe(end)
 
