@@ -266,6 +266,26 @@ LATE = [
     ),
     Example(
         6,
+        "a late order takes nothing that was added after it",
+        [add("1", 50), order("2", 10, 120), add("3", 130, product_id="q")],
+        [
+            want("cart", "fired", "due", "c", "1", 50, 110, 115),
+            want("cart", "fired", "due", "c", "3", 130, 190, 195, lines("c", ("p", 1, 10), ("q", 1, 10))),
+        ],
+    ),
+    Example(
+        6,
+        "two people's triggers, one person by now: each is retracted",
+        [add("1", 0), add("2", 25, who="u:1"), login("3", 110), clear("4", 35, 120)],
+        [
+            want("cart", "fired", "due", "c", "1", 0, 60, 65),
+            want("cart", "fired", "due", "c", "2", 25, 85, 90, who="u:1"),
+            want("cart", "retracted", "cleared", "c", "1", 0, 60, 120, who="a:phone u:1", late_event_id="4"),
+            want("cart", "retracted", "cleared", "c", "2", 25, 85, 120, who="a:phone u:1", late_event_id="4"),
+        ],
+    ),
+    Example(
+        6,
         "a late removal retracts nothing, its line is gone",
         [add("1", 0), remove("2", 30, 70), add("3", 80, product_id="q")],
         [
@@ -1013,6 +1033,15 @@ WHO = [
     ),
     Example(
         20,
+        "the owner is who logged in last by event time, not who was told last",
+        [login("0", 10), login("1", 5, 20, who="a:phone u:2"), add("2", 30), add("3", 7, 31, cart="d")],
+        [
+            want("cart", "fired", "due", "c", "2", 30, 90, 95, who="a:phone u:1"),
+            want("cart", "fired", "due", "d", "3", 7, 67, 72, who="u:2"),
+        ],
+    ),
+    Example(
+        20,
         "as far as logins had arrived",
         [login("0", 0), add("1", 1), order("3", 12), login("2", 10, 20, who="a:phone u:2")],
         [want("cart", "cancelled", "bought", "c", "1", 1, 61, 66, who="a:phone u:1", ended_by="3")],
@@ -1121,6 +1150,62 @@ WHO = [
                 lines(None, ("p", 3, 10), ("q", 1, 10)),
                 who="a:phone a:desk u:1",
             ),
+        ],
+    ),
+    Example(
+        21,
+        "what one side bought is not in the other's closed cart any more, once they are one",
+        [
+            add("1", 0, cart=None),
+            order("2", 30, who="a:desk u:1"),
+            login("3", 70),
+            add("4", 80, cart=None, product_id="q"),
+        ],
+        [
+            want("cart", "fired", "due", None, "1", 0, 60, 65, lines(None, ("p", 1, 10))),
+            want("cart", "fired", "due", None, "4", 80, 140, 145, lines(None, ("q", 1, 10)), who="a:phone a:desk u:1"),
+        ],
+    ),
+    Example(
+        21,
+        "the own clear after the own closed end holds, though the other side's end is later",
+        [
+            add("1", 0),
+            clear("2", 70),
+            add("3", 100, who="u:1", product_id="q"),
+            login("4", 170),
+            add("5", 180, product_id="r"),
+        ],
+        [
+            want("cart", "fired", "due", "c", "1", 0, 60, 65),
+            want("cart", "fired", "due", "c", "3", 100, 160, 165, lines("c", ("q", 1, 10)), who="u:1"),
+            want(
+                "cart",
+                "fired",
+                "due",
+                "c",
+                "5",
+                180,
+                240,
+                245,
+                lines("c", ("q", 1, 10), ("r", 1, 10)),
+                who="a:phone u:1",
+            ),
+        ],
+    ),
+    Example(
+        21,
+        "of one millisecond, what is known first comes first: a late order before its tie retracts nothing",
+        [add("1", 0), order("2", 30, 70, who="u:1"), login("3", 40, 70)],
+        [want("cart", "fired", "due", "c", "1", 0, 60, 65)],
+    ),
+    Example(
+        21,
+        "and after its tie it does",
+        [add("1", 0), login("2", 20, 70), order("3", 30, 70, who="u:1")],
+        [
+            want("cart", "fired", "due", "c", "1", 0, 60, 65),
+            want("cart", "retracted", "bought", "c", "1", 0, 60, 70, who="a:phone u:1", late_event_id="3"),
         ],
     ),
     Example(
