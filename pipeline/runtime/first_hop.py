@@ -129,7 +129,9 @@ class SourcePartition:
                     trace = found[TRACE].decode("ascii", "replace")
             try:
                 event = decode(record.value, trace)
-                prepared.append(prepare(event, record.offset, high, record.timestamp))
+                # The embedded broker keeps no timestamps.
+                produced_at = record.timestamp if record.timestamp > 0 else event.received_at
+                prepared.append(prepare(event, record.offset, high, produced_at))
             except InvalidEvent as error:
                 dead.append(self._dead_letter(record, error))
                 tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
@@ -219,14 +221,14 @@ class SourcePartition:
         out = [Out(resolved.name, p, None, value, []) for p, each in enumerate(values) for value in each]
         await self._sender.send(out + dead)
 
-    async def idle(self, clock: int, end_offset: int) -> bool:
-        """Advance without events. `clock` was read *before* the broker was asked for `end_offset`; a partition that
-        is read to there may have nothing older than that clock to come. True if the watermark moved.
+    async def idle(self, clock: int) -> bool:
+        """Advance without events. The caller has read `clock` (UTC ms) and *then* shown that this partition is read to
+        its end, so that nothing older than that clock is to come. True if the watermark moved.
 
         Not while nothing was ever seen (there is nothing to wait for, and a recording may come), nor while a
         recording is being ingested.
         """
-        if self.position.offset < end_offset or self.position.held or clock <= self.position.high:
+        if self.position.held or clock <= self.position.high:
             return False
         before = self.watermark
         await self._route([], Tally())

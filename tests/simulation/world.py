@@ -189,7 +189,7 @@ class Worker:
                     else:
                         await self.point()
                         if hop.stored is None or hop.position.offset > hop.stored.offset:
-                            await hop.idle(hop.position.high + 1, hop.position.offset)
+                            await hop.idle(hop.position.high + 1)
             except CommitRejected:
                 continue
 

@@ -1,0 +1,52 @@
+"""A decision as Kafka records: Avro bodies, CloudEvents headers in Kafka binary mode on triggers.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pipeline.events.codec import Encoder
+from pipeline.runtime.ports import Out
+from pipeline.topology.model import Topology
+from pipeline.triggers.decisions import Decision, rfc3339
+
+AVRO = b"application/avro"
+# Outcomes that somebody acts on: to `triggers` too, under the same key.
+ACTED_ON = frozenset({"fired", "retracted"})
+
+
+class Delivery:
+    """Encodes decisions for the outbox. Schemas are registered by `prepare`, so nothing blocks later."""
+
+    def __init__(self, topology: Topology, encoder: Encoder) -> None:
+        self._triggers = topology.topics.triggers.name
+        self._decisions = topology.topics.decisions.name
+        self._source = f"/pipeline/{topology.group}".encode()
+        self._encoder = encoder
+
+    def prepare(self) -> None:
+        """Register what will be needed. Blocks. Raises RegistryUnavailable."""
+        self._encoder.prepare(self._decisions, "decision")
+        self._encoder.prepare(self._triggers, "trigger")
+
+    def encode(self, decision: Decision) -> list[Out]:
+        """Its records, keyed by profile id: one on `decisions`, one on `triggers` for what is acted on."""
+        record = msgspec.structs.asdict(decision)
+        key = decision.profile_id.encode()
+        trace = [("traceparent", decision.trace.encode())] if decision.trace else []
+        content = [("content-type", AVRO), *trace]
+        out = [Out(self._decisions, None, key, self._encoder.encode_decision(self._decisions, record), content)]
+        if decision.outcome in ACTED_ON:
+            headers = [
+                ("ce_specversion", b"1.0"),
+                ("ce_id", decision.id.encode()),
+                ("ce_source", self._source),
+                ("ce_type", f"behavioural.trigger.{decision.rule}.{decision.outcome}".encode()),
+                ("ce_subject", key),
+                ("ce_time", rfc3339(decision.decided_at).encode()),
+                *content,
+            ]
+            out.append(Out(self._triggers, None, key, self._encoder.encode_trigger(self._triggers, record), headers))
+        return out

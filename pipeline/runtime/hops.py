@@ -1,0 +1,337 @@
+"""Both hops on real servers: which partitions this process has, and what it does when something goes wrong.
+
+Whatever fails in a batch, the partition is claimed again: its position is read back from Redis and the consumer sought
+there, as long as Kafka still counts this process as the partition's owner. What can't be repaired ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from faust.types import TP
+
+from pipeline.errors import Fenced, RegistryUnavailable, StateLost, TooManyDeadLetters
+from pipeline.events.codec import Decoder, MissingSchema
+from pipeline.flow import Intake, source_names
+from pipeline.observe.metrics import Metrics
+from pipeline.runtime import watermark
+from pipeline.runtime.app import Control
+from pipeline.runtime.broker import Broker
+from pipeline.runtime.deliver import Delivery
+from pipeline.runtime.first_hop import SourcePartition
+from pipeline.runtime.lanes import Records
+from pipeline.runtime.producers import ClosableSender, Producers
+from pipeline.runtime.second_hop import ProfilePartition
+from pipeline.store.ports import GraphStore, ProfileStore
+from pipeline.topology.model import Topology
+from pipeline.triggers.rules import RuleBook
+
+log = logging.getLogger(__name__)
+
+FATAL = (StateLost, TooManyDeadLetters)
+RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
+CLOCK_S = 0.1
+METRICS_S = 2.0
+
+
+class Hops:
+    """`app.Hooks` for the real pipeline. `control` is set by the worker before anything is called."""
+
+    control: Control
+
+    def __init__(
+        self,
+        topology: Topology,
+        graph: GraphStore,
+        profiles: ProfileStore,
+        decoder: Decoder,
+        delivery: Delivery,
+        producers: Producers,
+        broker: Broker,
+        metrics: Metrics,
+        *,
+        durable: bool = True,
+    ) -> None:
+        self._topology = topology
+        self._book = RuleBook(topology)
+        self._intake = Intake(topology, self._book)
+        self._graph = graph
+        self._profiles = profiles
+        self._decoder = decoder
+        self._delivery = delivery
+        self._producers = producers
+        self._outbox = producers.outbox()
+        self._broker = broker
+        self._metrics = metrics
+        self._durable = durable
+        self._resolved = topology.topics.resolved
+        self._sources_waited_for = source_names(topology)
+        self._sources: dict[TP, SourcePartition] = {}
+        self._senders: dict[TP, ClosableSender] = {}
+        self._partitions: dict[TP, ProfilePartition] = {}
+        self._last_event: dict[TP, float] = {}
+        self._busy: set[TP] = set()
+        self._next_clock = 0.0
+        self._next_idle = 0.0
+        self._next_metrics = 0.0
+        self.holder: str | None = None
+        self.clock_at = 0
+
+    # Claims.
+
+    async def claim(self, tps: set[TP]) -> dict[TP, int]:
+        """Take partitions over. Raises StateLost where store and log don't fit together."""
+        offsets = await asyncio.gather(*(self._claim(tp) for tp in tps))
+        return dict(zip(tps, offsets, strict=True))
+
+    async def _claim(self, tp: TP) -> int:
+        if tp.topic == self._resolved.name:
+            return await self._claim_profiles(tp)
+        return await self._claim_source(tp)
+
+    async def _claim_source(self, tp: TP) -> int:
+        await self._close_sender(tp)
+        sender = self._producers.source(tp.topic, tp.partition)
+        self._senders[tp] = sender
+        await sender.start()
+        hop = SourcePartition(
+            self._topology, self._intake, self._graph, sender, self._decoder.decode, tp.topic, tp.partition
+        )
+        offset = await hop.claim()
+        hop.start_at(await self._checked(tp, offset))
+        self._sources[tp] = hop
+        self._last_event[tp] = time.monotonic()
+        return hop.position.offset
+
+    async def _claim_profiles(self, tp: TP) -> int:
+        hop = ProfilePartition(
+            self._topology, self._book, self._profiles, self._outbox, self._delivery.encode, tp.partition
+        )
+        offset = await hop.claim()
+        hop.start_at(await self._checked(tp, offset))
+        # After the claim, not before: see ProfilePartition.claim.
+        hop.catch_up_to = (await self._broker.end_offsets([tp]))[tp]
+        await hop.publish()
+        self._partitions[tp] = hop
+        return hop.meta.offset
+
+    async def _checked(self, tp: TP, offset: int | None) -> int:
+        """The offset to start at. Fails closed: a gap between store and log is never jumped over."""
+        name = f"{tp.topic}-{tp.partition}"
+        earliest = (await self._broker.earliest_offsets([tp]))[tp]
+        end = (await self._broker.end_offsets([tp]))[tp]
+        if offset is None:
+            told = (await self.control.committed_offsets([tp]))[tp] if self._durable else None
+            if told:
+                raise StateLost(
+                    f"{name}: Redis has no state for it, but group {self._topology.group!r} has read it up to {told}."
+                    f" Redis at {self._topology.redis} is empty, another one, or was flushed. Restore its append-only"
+                    f" file or a snapshot; or, to start over and decide everything anew, use another `group`."
+                )
+            return earliest
+        if offset < earliest:
+            raise StateLost(
+                f"{name}: the next record is {offset}, but the topic begins at {earliest}: retention has deleted"
+                f" {earliest - offset} records that were never processed. Restore them, or start over with another"
+                f" `group`; then lengthen the topic's retention."
+            )
+        if offset > end:
+            raise StateLost(
+                f"{name}: the next record is {offset}, but the topic ends at {end}: it was made anew or is another"
+                f" cluster's. Check `kafka` in topology.yaml, or start over with another `group`."
+            )
+        return offset
+
+    async def revoke(self, tps: set[TP]) -> None:
+        """Give partitions up; nothing of them is kept."""
+        for tp in tps:
+            self._partitions.pop(tp, None)
+            self._busy.discard(tp)
+            if self._sources.pop(tp, None) is not None:
+                self._metrics.forget_source(tp.topic, str(tp.partition))
+            else:
+                self._metrics.forget_partition(tp.topic, str(tp.partition))
+            await self._close_sender(tp)
+
+    async def _close_sender(self, tp: TP) -> None:
+        sender = self._senders.pop(tp, None)
+        if sender is not None:
+            await sender.close()
+
+    async def stop(self) -> None:
+        """The last thing: close what is open."""
+        for tp in list(self._senders):
+            await self._close_sender(tp)
+        await self._outbox.close()
+        self._producers.close()
+
+    # Batches.
+
+    async def resolve_identity(self, tp: TP, records: Records) -> None:
+        """First hop."""
+        hop = self._sources[tp]
+        self._last_event[tp] = time.monotonic()
+        began = time.perf_counter()
+        if await self._guarded(tp, lambda: hop.process(records)):
+            self._metrics.batch_seconds("resolve_identity").observe(time.perf_counter() - began)
+            self._count_source(hop)
+
+    async def maintain_profile(self, tp: TP, records: Records) -> None:
+        """Second hop."""
+        hop = self._partitions[tp]
+        began = time.perf_counter()
+        if await self._guarded(tp, lambda: hop.process(records)):
+            self._metrics.batch_seconds("maintain_profile").observe(time.perf_counter() - began)
+            self._count_profiles(hop)
+
+    async def _guarded(self, tp: TP, work: Callable[[], Awaitable[object]]) -> bool:
+        """Run a batch. True: done. False: the partition was claimed again and the consumer sought back."""
+        while True:
+            try:
+                await work()
+                return True
+            except MissingSchema as missing:
+                await self._learn(tp, missing.schema_id)
+            except FATAL:
+                raise
+            except Fenced as fenced:
+                log.warning("%s:%d: another worker has it (%s)", tp.topic, tp.partition, fenced)
+                await asyncio.sleep(FENCED_S)
+                await self._recover(tp)
+                return False
+            except Exception as problem:
+                log.warning("%s:%d: %r; claiming it again", tp.topic, tp.partition, problem)
+                await self._recover(tp)
+                return False
+
+    async def _learn(self, tp: TP, schema_id: int) -> None:
+        """Fetch a schema, for as long as the registry doesn't answer: the partition stands still and loses nothing."""
+        attempt = 0
+        while True:
+            try:
+                await asyncio.to_thread(self._decoder.learn, schema_id)
+            except RegistryUnavailable as problem:
+                self.control.pause(tp, f"schema registry: {problem}")
+                log.warning("%s:%d waits: %s", tp.topic, tp.partition, problem)
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+            else:
+                self.control.resume(tp)
+                return
+
+    async def _recover(self, tp: TP) -> None:
+        """Claim again, until it works or the partition is no longer ours."""
+        attempt = 0
+        while tp in self.control.assigned():
+            try:
+                offset = await self._claim(tp)
+                await self.control.seek(tp, offset)
+                self.control.resume(tp)
+                return
+            except FATAL:
+                raise
+            except Exception as problem:
+                # With its reason, the watchdog knows that this standstill is meant.
+                self.control.pause(tp, f"claiming it again: {problem}")
+                log.warning("%s:%d: claiming it again: %r", tp.topic, tp.partition, problem)
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+
+    # Time.
+
+    async def tick(self) -> None:
+        """Move event time on, and keep the books for those who watch."""
+        now = time.monotonic()
+        try:
+            if now >= self._next_clock and self._partitions:
+                self._next_clock = now + CLOCK_S
+                await self._advance()
+            if now >= self._next_idle and self._sources:
+                self._next_idle = now + self._topology.time.idle.every_ms / 1000
+                await self._idle(now)
+            if now >= self._next_metrics:
+                self._next_metrics = now + METRICS_S
+                await self._watch()
+        except Exception as problem:  # a server is away: the batches notice it too, and act
+            log.warning("tick: %r", problem)
+
+    async def _advance(self) -> None:
+        clock, self.holder = await watermark.read(self._profiles, self._resolved.partitions, self._sources_waited_for)
+        self.clock_at = clock
+        for tp, hop in self._partitions.items():
+            if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
+                hop.target = max(hop.target, clock)  # a batch under way takes it along
+                self._submit(tp, partial(hop.advance, hop.target), partial(self._count_profiles, hop))
+
+    async def _idle(self, now: float) -> None:
+        quiet_s = self._topology.time.idle.after_ms / 1000
+        quiet = [tp for tp in self._sources if now - self._last_event[tp] >= quiet_s and tp not in self._busy]
+        if not quiet:
+            return
+        clock = int(time.time() * 1000)  # before the broker is asked: what comes later is not older
+        for tp in await self.control.read_to_end(quiet):
+            hop = self._sources.get(tp)
+            if hop is not None:
+                self._submit(tp, partial(hop.idle, clock))
+
+    def _submit(self, tp: TP, work: Callable[[], Awaitable[object]], after: Callable[[], None] | None = None) -> None:
+        async def job() -> None:
+            try:
+                if await self._guarded(tp, work) and after is not None:
+                    after()
+            finally:
+                self._busy.discard(tp)
+
+        self._busy.add(tp)
+        if not self.control.submit(tp, job):
+            self._busy.discard(tp)
+
+    # Numbers.
+
+    def _count_source(self, hop: SourcePartition) -> None:
+        tally, metrics = hop.tally, self._metrics
+        for (kind, outcome), n in tally.events.items():
+            metrics.events(kind, outcome).inc(n)
+        for reason, n in tally.dead.items():
+            metrics.dead_letters(reason, "resolve_identity").inc(n)
+        for (namespace, why), n in tally.refused.items():
+            metrics.refusals(namespace, why).inc(n)
+        if tally.merges:
+            metrics.merges().inc(tally.merges)
+
+    def _count_profiles(self, hop: ProfilePartition) -> None:
+        work, metrics = hop.work, self._metrics
+        if work.duplicates:
+            metrics.events("any", "duplicate").inc(work.duplicates)
+        for (rule, outcome), n in work.decisions.items():
+            metrics.triggers(rule, outcome).inc(n)
+        work.decisions, work.duplicates = {}, 0
+
+    async def _watch(self) -> None:
+        metrics, group = self._metrics, self._topology.group
+        tps = [*self._sources, *self._partitions]
+        for tp, end in (await self.control.end_offsets(tps)).items() if tps else ():
+            at = (self._sources[tp].position if tp in self._sources else self._partitions[tp].meta).offset
+            metrics.lag(group, tp.topic, str(tp.partition)).set(max(end - at, 0))
+        for tp, source in self._sources.items():
+            metrics.watermark_delay(tp.topic, str(tp.partition)).since(source.watermark or None)
+        for tp, hop in self._partitions.items():
+            name = str(tp.partition)
+            waiting, earliest = await self._profiles.pending(tp.partition)
+            metrics.clock_delay(name).since(hop.meta.clock or None)
+            metrics.timers_pending(name).set(waiting)
+            metrics.timers_overdue(name).since(earliest)
+            metrics.moves_under_way(name).set(len(hop.meta.sent))
+            metrics.outbox(name).set(hop.waiting)
+
+    def held_by(self) -> dict[str, str]:
+        """What holds event time back, by name, for /readyz."""
+        held = {f"{tp.topic}-{tp.partition}": s.held for tp, s in self.control.states().items() if s.held}
+        if self.holder:
+            held["event time"] = self.holder
+        return held

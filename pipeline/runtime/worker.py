@@ -1,0 +1,92 @@
+"""The composition root of `pipeline worker`: servers, stores, hops, health, put together once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from pipeline.errors import PipelineError
+from pipeline.events.codec import Decoder, Encoder
+from pipeline.events.registry import connect
+from pipeline.observe.health import HealthServer
+from pipeline.observe.metrics import Metrics
+from pipeline.runtime.app import Worker, run_process
+from pipeline.runtime.broker import Broker, all_topics
+from pipeline.runtime.deliver import Delivery
+from pipeline.runtime.hops import Hops
+from pipeline.runtime.producers import Producers
+from pipeline.store.redis_store import RedisGraphStore, RedisProfileStore
+from pipeline.store.server import check_server
+from pipeline.topology.model import Topology
+
+log = logging.getLogger(__name__)
+
+
+def prefix_of(topology: Topology) -> str:
+    """Every Redis key of a deployment begins with its group."""
+    return topology.group
+
+
+async def prepare(topology: Topology, *, durable: bool = True, health: bool = True) -> Worker:
+    """Connect, check, and put a worker together. `durable` False: the embedded servers (no transactions, no admin).
+
+    Raises PipelineError naming what is wrong with a server.
+    """
+    redis = Redis.from_url(topology.redis, health_check_interval=0)
+    try:
+        findings = await check_server(redis) if durable else []
+    except Exception as problem:
+        raise PipelineError(f"Redis at {topology.redis} doesn't answer: {problem}") from problem
+    if findings:
+        raise PipelineError(f"Redis at {topology.redis} can't be used:\n  " + "\n  ".join(findings))
+    broker = Broker(topology.kafka)
+    if durable:
+        wrong = [f for f in await broker.check(all_topics(topology.topics)) if f.fatal]
+        if wrong:
+            raise PipelineError(
+                "the topics aren't as topology.yaml says (`pipeline topics` makes what is missing):\n  "
+                + "\n  ".join(map(str, wrong))
+            )
+    else:
+        log.warning("embedded broker: the first hop runs without transactions, and nothing survives this process")
+    registry = connect(topology.registry)
+    delivery = Delivery(topology, Encoder(registry))
+    delivery.prepare()
+    metrics = Metrics()
+    hops = Hops(
+        topology,
+        RedisGraphStore(redis, prefix_of(topology), topology.identifiers),
+        RedisProfileStore(redis, prefix_of(topology), topology.topics.resolved.partitions),
+        Decoder(registry, blocking=False),
+        delivery,
+        Producers(topology.kafka, topology.group, transactions=durable),
+        broker,
+        metrics,
+        durable=durable,
+    )
+    worker = Worker(topology, hops, transactions=durable)
+    hops.control = worker.control
+    if health:
+        server = HealthServer(
+            metrics,
+            port=topology.http_port,
+            ready={"kafka": lambda: None if worker.ready else "no partitions claimed yet"},
+            held_by=hops.held_by,
+        )
+        await server.start()
+        log.info("health and metrics on port %d", server.port)
+    return worker
+
+
+def run(topology: Topology, *, durable: bool = True, started: Callable[[Worker], None] | None = None) -> int:
+    """Run a worker in this process until a signal ends it; returns its exit code (see app.py)."""
+
+    async def make() -> Worker:
+        worker = await prepare(topology, durable=durable)
+        if started is not None:
+            started(worker)
+        return worker
+
+    return run_process(make)
