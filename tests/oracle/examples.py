@@ -1310,6 +1310,15 @@ WHO = [
     ),
     Example(
         21,
+        "but not one that is no longer remembered",
+        [send("1", 0, who="e:x@y.z"), send("2", 8650), login("3", 9000, who="u:1 e:x@y.z")],
+        [
+            want("ebook", "fired", "due", "m", "1", 0, 4320, 4325, who="e:x@y.z"),
+            want("ebook", "fired", "due", "m", "2", 8650, 12970, 12975, who="u:1 e:x@y.z"),
+        ],
+    ),
+    Example(
+        21,
         "so does a decided film",
         [
             START,
