@@ -1,0 +1,313 @@
+"""Every private part of Faust, aiokafka and mode that the runtime leans on, with what breaks when it changes.
+
+The three are pinned exactly in pyproject.toml. Raising a pin means: this file, then test_worker.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from confluent_kafka import Producer
+from faust.app.base import App, BootStrategy
+from faust.serializers.codecs import codecs
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer, ConsumerThread, ThreadDelegateConsumer
+from faust.transport.consumer import Fetcher as FaustFetcher
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.threads import MethodQueue, QueueServiceThread
+
+from pipeline.runtime.app import Worker, build
+from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, _NeverRead
+from tests.contract.toy import Store, Toy, prepare, running, source, topology, until
+from tests.servers import ROOT, KafkaServer
+
+
+def parameters(function: object) -> list[str]:
+    assert callable(function)
+    return list(inspect.signature(function).parameters)
+
+
+def text(function: object) -> str:
+    """A function's source, without line breaks."""
+    return re.sub(r"\s+", " ", inspect.getsource(function))  # type: ignore[arg-type]
+
+
+def fresh() -> tuple[BatchApp, BatchConsumer, Toy]:
+    """An app that isn't started, its consumer, its hooks. Needs a running loop."""
+    topo, toy = topology("127.0.0.1:9", "x."), Toy(Store())
+    app = build(topo, Worker(topo, toy))
+    return app, cast(BatchConsumer, app.consumer), toy
+
+
+def close(consumer: BatchConsumer) -> None:
+    consumer._thread.thread_loop.close()
+
+
+@pytest.fixture
+def app() -> BatchApp:
+    async def make() -> BatchApp:
+        app, consumer, _ = fresh()
+        close(consumer)
+        return app
+
+    return asyncio.run(make())
+
+
+# Versions.
+
+
+@pytest.mark.parametrize("name", ["faust-streaming", "aiokafka", "mode-streaming"])
+def test_the_pinned_version_is_the_installed_one(name: str) -> None:
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert f"{name}=={version(name)}" in dependencies
+
+
+# The transport is ours without a global table.
+
+
+def test_the_app_makes_its_transport_by_new_transport(app: BatchApp) -> None:
+    """Else Faust's own transport would be used: every record one event, Kafka's offsets, acks."""
+    assert parameters(App._new_transport) == ["self"]
+    assert "self._new_transport()" in text(App.transport.fget)  # type: ignore[attr-defined]
+    assert type(app.consumer) is BatchConsumer
+
+
+def test_the_driver_asks_the_consumer_for_its_thread() -> None:
+    """Else batches carry no epoch, and records of before a seek are processed after it."""
+    assert parameters(ThreadDelegateConsumer._new_consumer_thread) == ["self"]
+    assert "self._thread = self._new_consumer_thread()" in text(ThreadDelegateConsumer.__init__)
+
+
+def test_the_boot_strategy_starts_no_producer_and_no_web_server(app: BatchApp) -> None:
+    """Else an aiokafka producer that isn't idempotent connects, and a web server opens a port."""
+    strategy = cast(BootStrategy, app.boot_strategy)
+    assert (BootStrategy.enable_kafka_producer, BootStrategy.enable_web) == (None, None)
+    assert list(strategy.kafka_producer()) == []
+    assert list(strategy.web_server()) == []
+
+
+def test_no_directory_is_made(app: BatchApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a worker in a read-only container fails at its first start."""
+    monkeypatch.chdir(tmp_path)
+    assert "self._create_directories()" in text(App.on_first_start)
+    asyncio.run(app.on_first_start())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_passes_the_raw_codec_unchanged() -> None:
+    """Else the agents would get something else than the batch."""
+    batch = Batch(TP("t", 0), 1, [])
+    assert codecs["raw"].loads(batch) is batch  # type: ignore[arg-type]
+
+
+# Fetching.
+
+
+def test_fetching_goes_through_fetch_records_in_the_thread() -> None:
+    """Else nothing labels a batch with its epoch before a seek can come between."""
+    expected = ["self", "consumer", "active_partitions", "timeout", "max_records"]
+    assert parameters(driver.AIOKafkaConsumerThread._fetch_records) == expected
+    assert parameters(BatchThread._fetch_records) == expected
+    assert "call_thread( self._fetch_records," in text(driver.AIOKafkaConsumerThread.getmany)
+    assert parameters(Consumer._getmany) == ["self", "active_partitions", "timeout"]
+    assert parameters(Consumer._to_message) == ["self", "tp", "record"]
+
+
+def test_an_empty_set_of_partitions_means_all_of_them() -> None:
+    """Why `_getmany` returns by itself when every partition is blocked. Otherwise back-pressure would be none."""
+    assert "if partitions and tp not in partitions" in text(Fetcher.fetched_records)
+
+
+def test_a_seek_drops_what_was_fetched_and_a_late_answer() -> None:
+    """Else records of the old position would get the new epoch."""
+    assert "self._subscriptions.seek(tp, offset) if tp in self._records: del self._records[tp]" in text(Fetcher.seek_to)
+    assert "tp_state.position != fetch_offset" in text(Fetcher._proc_fetch_request)
+    assert "self.check_assignment(tp)" in text(FetchResult.getall)
+    assert not inspect.iscoroutinefunction(AIOKafkaConsumer.seek)  # no await between seek and epoch
+
+
+def test_fausts_own_check_of_read_offsets_is_out_of_the_way(app: BatchApp) -> None:
+    """It drops what lies before the last record read: after a seek back, the records that we asked for."""
+    drain = text(Consumer._drain_messages)
+    assert "get_read_offset = self._read_offset.__getitem__" in drain
+    assert "if r_offset is None or offset >= r_offset:" in drain
+    consumer = cast(BatchConsumer, app.consumer)
+    tp = TP("t", 0)
+    consumer._read_offset[tp] = 100
+    assert isinstance(consumer._read_offset, _NeverRead)
+    assert consumer._read_offset.__getitem__(tp) is None
+
+
+def test_acks_are_off_so_that_no_gap_stalls_and_nothing_is_committed_by_faust(app: BatchApp) -> None:
+    """With acks Faust commits what was handed to an agent, processed or not."""
+    assert [agent.channel.acks for agent in app.agents.values()] == [False, False]
+    assert "if self.app.topics.acks_enabled_for(message.topic)" in text(Consumer.ack)
+    assert parameters(Consumer.commit) == parameters(BatchConsumer.commit)
+    for caller in (Consumer._commit_handler, Consumer.on_task_error, Consumer.commit_and_end_transactions):
+        assert "self.commit(" in text(getattr(caller, "fun", caller))
+
+
+# The consumer that is made.
+
+
+def test_the_consumers_settings_are_what_we_ask_for(app: BatchApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are attributes of aiokafka's consumer, read at its start: isolation, fetch sizes, the assignor."""
+    made: list[dict[str, object]] = []
+
+    class Bare:
+        _isolation_level: str
+        _fetch_max_wait_ms: int
+        _partition_assignment_strategy: list[object]
+
+        def __init__(self, **settings: object) -> None:
+            made.append(settings)
+
+    monkeypatch.setattr(driver.aiokafka, "AIOKafkaConsumer", Bare)
+    thread = cast(BatchConsumer, app.consumer)._thread
+    consumer = thread._create_worker_consumer(cast(driver.Transport, app.transport))
+    assert (consumer._isolation_level, consumer._fetch_max_wait_ms) == ("read_committed", 100)
+    assert consumer._partition_assignment_strategy == [RoundRobinPartitionAssignor]
+    [settings] = made
+    assert settings["enable_auto_commit"] is False
+    assert settings["auto_offset_reset"] == "none"
+    assert settings["session_timeout_ms"] == 8_000
+    assert settings["max_poll_records"] == 3_000
+    assert settings["max_partition_fetch_bytes"] == 4 * 1024 * 1024
+    assert settings["max_poll_interval_ms"] < 2**31  # type: ignore[operator]
+    source = inspect.getsource(AIOKafkaConsumer)
+    for name in ("_isolation_level", "_fetch_max_wait_ms", "_fetch_max_bytes", "_partition_assignment_strategy"):
+        # Set in the constructor, used at the start: between the two is where we change them.
+        assert f"self.{name} = " in source
+        assert source.count(f"self.{name}") >= 2
+
+
+def test_without_tables_faust_would_round_robin_too_and_with_ours_it_does_anyway(app: BatchApp) -> None:
+    """`table_standby_replicas=0` switches the assignor silently. We choose round robin: hops spread by themselves."""
+    assert app.conf.table_standby_replicas == 0
+    assert "RoundRobinPartitionAssignor" in text(driver.AIOKafkaConsumerThread._create_worker_consumer)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 5, 8])
+def test_the_assignor_spreads_each_hop_over_the_workers(workers: int) -> None:
+    """Else one worker would have all of identity.resolved, and all profiles."""
+    topics = {"events.clickstream": 4, "events.email": 4, "events.video": 4, "identity.resolved": 8}
+    cluster = SimpleNamespace(partitions_for_topic=lambda topic: set(range(topics[topic])))
+    members = {f"w{i}": RoundRobinPartitionAssignor.metadata(topics) for i in range(workers)}
+    plan = RoundRobinPartitionAssignor.assign(cluster, members)[arg-type]
+    for topic, count in topics.items():
+        shares = [len(dict(a.assignment).get(topic, [])) for a in plan.values()]
+        assert sum(shares) == count
+        assert max(shares) - min(shares) <= 1
+
+
+# Rebalancing.
+
+
+def test_fausts_order_around_a_rebalance() -> None:
+    """revoked hook first; seek only after the assignment, before the flow resumes; within broker_request_timeout."""
+    resume = text(Recovery._resume_streams)
+    assert resume.index("consumer.perform_seek(), timeout=self.app.conf.broker_request_timeout") < resume.index(
+        "consumer.resume_flow()"
+    )
+    assert "await self.seek_to_committed()" in text(Consumer.perform_seek)
+    assert "await self.perform_seek()" in text(Consumer.getmany)  # why claims happen once an assignment
+    for name in ("on_partitions_revoked", "on_partitions_assigned"):
+        assert parameters(getattr(BatchConsumer, name)) == parameters(getattr(Consumer, name))
+    assert "self.consumer.threadsafe_partitions_revoked(" in text(ConsumerThread.on_partitions_revoked)
+    assert parameters(FaustFetcher._fetcher.fun) == ["self"]
+
+
+def test_a_claim_happens_once_an_assignment_and_never_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second claim would fence ourselves; one between losing and getting partitions would fence the new owner."""
+
+    async def main() -> None:
+        app, consumer, toy = fresh()
+        moved: list[dict[TP, tuple[int, int]]] = []
+
+        async def call_thread(function: object, *args: object) -> set[TP]:
+            moved.append(args[0])  # type: ignore[arg-type]
+            return set()
+
+        monkeypatch.setattr(consumer._thread, "call_thread", call_thread)
+        await consumer.seek_to_committed()
+        assert toy.claims == []
+        tps = {TP("x.source", 0), TP("x.resolved", 1)}
+        consumer._due = frozenset(tps)
+        await asyncio.gather(consumer.seek_to_committed(), consumer.seek_to_committed())
+        assert toy.claims == [tps]
+        assert [set(move) for move in moved] == [tps]
+        await consumer.seek_to_committed()
+        assert toy.claims == [tps]
+        await app.owner.revoke(tps)
+        close(consumer)
+
+    asyncio.run(main())
+
+
+def test_calls_into_the_thread_do_not_wait_for_a_long_poll() -> None:
+    """A poll holds one worker of the thread's queue. With one worker a seek would wait for it."""
+    assert parameters(QueueServiceThread.call_thread) == ["self", "fun", "args", "kwargs"]
+    assert "num_workers" in parameters(MethodQueue.__init__)
+    assert "if self._method_queue is None" in text(QueueServiceThread.method_queue.fget)  # type: ignore[attr-defined]
+
+
+def test_commit_offsets_need_aiokafkas_own_partition_type() -> None:
+    """A Faust TP is refused; the two are equal otherwise, which is what every dict here relies on."""
+    ours, theirs = TP("t", 1), TopicPartition("t", 1)
+    assert ours == theirs
+    assert hash(ours) == hash(theirs)
+    assert type(driver.ensure_aiokafka_TP(ours)) is TopicPartition
+    assert OffsetAndMetadata(1, "").offset == 1
+
+
+# On a real broker.
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_every_compression_decodes(kafka: KafkaServer, prefix: str, codec: str) -> None:
+    """aiokafka alone knows gzip only: one batch of another kind and the worker dies. cramjam brings the rest."""
+
+    async def main() -> None:
+        topo, store = topology(kafka.bootstrap, prefix), Store()
+        await prepare(topo)
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "compression.type": codec, "linger.ms": 50})
+        for i in range(1_000):
+            producer.produce(source(topo)[0].topic, b"compress me " * 20 + b"%d" % i, partition=0)
+        assert producer.flush(10) == 0
+        async with running(topo, Toy(store)):
+            await until(lambda: len(store.values(source(topo)[0])) == 1_000, f"1,000 records of {codec}")
+        assert store.wrong == []
+
+    asyncio.run(main())
+
+
+def test_positions_and_ends_are_read_from_where_they_are(kafka: KafkaServer, prefix: str) -> None:
+    """`state_value().position` is where the next fetch starts; `end_offsets` asks the broker."""
+
+    async def main() -> None:
+        topo = topology(kafka.bootstrap, prefix)
+        await prepare(topo)
+        async with running(topo, Toy(Store())) as worker:
+            await until(lambda: len(worker.lanes) == 8, "the claim")
+            tp = source(topo)[0]
+            reading = (await worker.consumer._thread.call_thread(worker.consumer._thread.read, [tp]))[tp]
+            assert (reading.position, reading.handed) == (0, None)
+            assert reading.epoch == worker.lanes[tp].epoch
+            assert await worker.control.end_offsets([tp]) == {tp: 0}
+            assert await worker.control.earliest_offsets([tp]) == {tp: 0}
+            assert await worker.control.committed_offsets([tp]) in ({tp: None}, {tp: 0})
+
+    asyncio.run(main())
