@@ -114,7 +114,7 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
         if received <= due:  # an event received exactly at D + lateness still counts
             while done < len(buffer) and buffer[done].received_at == received:
                 row = buffer[done]
-                person, _ = person_of(book, profile.persons, row.ids)
+                person, _ = person_of(book, profile.persons, row.ids, received)
                 out += learn(book, person, row)
                 done += 1
         for person in profile.persons:

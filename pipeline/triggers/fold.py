@@ -68,8 +68,8 @@ class Person(msgspec.Struct, array_like=True, gc=False):
         return values is not None and value in values
 
 
-def person_of(book: RuleBook, persons: list[Person], ids: list[str]) -> tuple[Person, list[list[str]]]:
-    """The person an event belongs to, after its tie: persons that it ties become one, in place.
+def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -> tuple[Person, list[list[str]]]:
+    """The person an event received at `now` belongs to, after its tie: persons that it ties become one, in place.
 
     A tie that would put two values of a unique namespace together is left out; the refused identifiers come back as
     [namespace, value].
@@ -94,7 +94,7 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str]) -> tuple[Pe
                 refused.append([namespace, value])
             else:
                 persons.remove(found)
-                _join(book, anchor, found)
+                _join(book, anchor, found, now)
     assert anchor is not None, "an event without identifiers is a dead letter"
     return anchor, refused
 
@@ -104,7 +104,7 @@ def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
     for person in list(persons):
         if any(person.has(ns, value) for ns, values in other.ids.items() for value in values):
             persons.remove(person)
-            _join(book, other, person)
+            _join(book, other, person, 0)
     persons.append(other)
 
 
@@ -115,8 +115,8 @@ def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
         values.sort()
 
 
-def _join(book: RuleBook, person: Person, other: Person) -> None:
-    """Two persons turn out to be one. A plain union of open state; it decides nothing."""
+def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
+    """Two persons turn out to be one, at `now`. A plain union of open state; it decides nothing."""
     for namespace, values in other.ids.items():
         for value in values:
             _add(person.ids, namespace, value)
@@ -126,10 +126,11 @@ def _join(book: RuleBook, person: Person, other: Person) -> None:
         if rule is None or mine is None:
             person.rules[name] = theirs
             continue
+        for name_of_key in {**mine.keys, **theirs.keys}:
+            a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
+            everyone = (mine.everyone, theirs.everyone)
+            mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
         mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: (e.order, e.reason))
-        for name_of_key, key in theirs.keys.items():
-            had = mine.keys.get(name_of_key)
-            mine.keys[name_of_key] = key if had is None else waits.merge(rule, had, key)
     for name, film in other.films.items():
         had_film = person.films.get(name)
         person.films[name] = film if had_film is None else films.merge_film(had_film, film)

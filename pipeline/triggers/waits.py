@@ -281,30 +281,47 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
 LAST_RECEIVED = 1 << 62
 
 
-def merge(rule: Compiled, a: Key, b: Key) -> Key:
-    """Two persons turn out to be one: from now on their open waits of this key are one (semantics 21)."""
-    lines = {p: Line(x.quantity, x.price, x.currency, x.added) for p, x in a.lines.items()}
-    for product, x in b.lines.items():
-        mine = lines.get(product)
-        if mine is None:
-            lines[product] = x
-        else:
-            newer = max((mine, x), key=lambda v: (v.added, v.price or 0, v.currency or ""))
-            lines[product] = Line(mine.quantity + x.quantity, newer.price, newer.currency, newer.added)
-    decided = max((d for d in (a.decided, b.decided) if d is not None), default=None)
+def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]], now: int, horizon: int) -> Key:
+    """Two persons turn out to be one: from now on their open waits of this key are one (semantics 21).
+
+    `everyone`: the ends of each side that apply to every key. `now`: received_at of the tie (0: it is no tie, the same
+    person was in two places). What ended before `horizon` says nothing any more.
+    """
+    closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
+    known = [d for d in (a.decided, b.decided) if d is not None and not (rule.forget and now > d + rule.forget)]
+    decided = max(known, default=None)
     if rule.once:
         # The decided one absorbs the open one; of two open ones the first received stays.
         first = sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
         facts = [] if decided is not None else first
+    lines: dict[str, Line] = {}
+    if rule.cart and (a.lines or b.lines):
+        until = min(closed, facts[0].order) if facts else closed  # from the first open fact on, `walk` sees to it
+        ends = ([*a.ends, *everyone[0]], [*b.ends, *everyone[1]])
+        for side, other in ((0, 1), (1, 0)):
+            key = (a, b)[side]
+            takes = [e for e in ends[side] if key.closed < e.order <= until]
+            takes += [e for e in ends[other] if e.order <= until and e.occurred_at >= horizon]
+            last = max((e.occurred_at for e in takes), default=-1)
+            for product, line in key.lines.items():
+                if line.added > last:
+                    lines[product] = _sum(lines.get(product), line)
     return Key(
-        closed=max(a.closed, b.closed),
+        closed=closed,
         facts=facts,
         ends=union(a.ends, b.ends, lambda e: (e.order, e.reason)),
         lines=lines,
         fired=union(a.fired, b.fired, lambda f: (f.due, f.id)),
         decided=decided,
     )
+
+
+def _sum(a: Line | None, b: Line) -> Line:
+    if a is None:
+        return b
+    newer = max((a, b), key=lambda v: (v.added, v.price or 0, v.currency or ""))
+    return Line(a.quantity + b.quantity, newer.price, newer.currency, newer.added)
 
 
 def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:

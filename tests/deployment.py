@@ -1,0 +1,194 @@
+"""A whole deployment for tests: topics of its own, worker processes as a user runs them, and what came out."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import fastavro
+import yaml
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.events.registry import connect
+from pipeline.topology import load
+from tests.registry import RegistryServer
+from tests.servers import free_port
+
+SHIPPED = Path(__file__).parent.parent / "topology.yaml"
+PIPELINE = [sys.executable, "-m", "pipeline.cli"]
+
+
+class Deployment:
+    """`name` makes topics and Redis keys its own. `change` edits the topology document before it is written."""
+
+    def __init__(
+        self, folder: Path, name: str, kafka: str, redis: str, registry: RegistryServer, change: Any = None
+    ) -> None:
+        self.folder, self.name, self.kafka, self.redis, self.registry = folder, name, kafka, redis, registry
+        document = yaml.safe_load(SHIPPED.read_text())
+        document.update(kafka=kafka, redis=redis, registry=registry.url, group=name)
+        topics = document["topics"]
+        topics["sources"] = {f"{name}.{topic}": settings for topic, settings in topics["sources"].items()}
+        for role in ("resolved", "triggers", "decisions", "dead_letters"):
+            topics[role]["name"] = f"{name}.{topics[role]['name']}"
+        if change is not None:
+            change(document)
+        self.path = folder / f"{name}.yaml"
+        self.path.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.topology = load(self.path, {})
+        self.workers: list[WorkerProcess] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def run(self, *args: str, code: int = 0) -> str:
+        """A `pipeline` command to its end; returns standard output."""
+        done = subprocess.run(
+            [*PIPELINE, args[0], "--topology", str(self.path), *args[1:]], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == code, f"pipeline {' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def worker(self, **env: str) -> WorkerProcess:
+        """Start one more worker."""
+        worker = WorkerProcess(self, len(self.workers), env)
+        self.workers.append(worker)
+        return worker
+
+    def read(self, topic: str) -> list[Any]:
+        """Every committed record of a topic, as confluent-kafka's messages."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.kafka, "group.id": "reader", "isolation.level": "read_committed", "log_level": 3}
+        )
+        try:
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            out = []
+            for number in partitions:
+                at = TopicPartition(topic, number, 0)
+                low, high = consumer.get_watermark_offsets(at, timeout=10)
+                if low == high:
+                    continue
+                consumer.assign([TopicPartition(topic, number, low)])
+                while consumer.position([at])[0].offset < high:
+                    for message in consumer.consume(5_000, 0.5):
+                        assert message.error() is None, message.error()
+                        out.append(message)
+            return out
+        finally:
+            consumer.close()
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every decision record, times in ms, payload decoded; a decision published twice is there twice."""
+        return self.avro(self.topology.topics.decisions.name)
+
+    def triggers(self) -> list[dict[str, Any]]:
+        """Every trigger record."""
+        return self.avro(self.topology.topics.triggers.name)
+
+    def avro(self, topic: str) -> list[dict[str, Any]]:
+        known: dict[int, Any] = {}
+        out = []
+        with connect(self.registry.url) as registry:
+            for message in self.read(topic):
+                value = message.value()
+                number = int.from_bytes(value[1:5], "big")
+                if number not in known:
+                    known[number] = fastavro.parse_schema(_plain(json.loads(registry.schema(number) or "")))
+                record = fastavro.schemaless_reader(io.BytesIO(value[5:]), known[number], None)
+                assert isinstance(record, dict)
+                record["payload"] = json.loads(record["payload"])
+                out.append(record)
+        return out
+
+    def settle(self, expect: Iterable[str] | None = None, timeout: float = 120.0) -> list[dict[str, Any]]:
+        """Wait until the decisions' ids are `expect`, or nothing new has come for 5 s; return them."""
+        want = set(expect) if expect is not None else None
+        deadline = time.monotonic() + timeout
+        seen, since = -1, time.monotonic()
+        while True:
+            got = self.decisions()
+            if want is not None and {d["id"] for d in got} >= want:
+                return got
+            if len(got) != seen:
+                seen, since = len(got), time.monotonic()
+            if (want is None and time.monotonic() - since > 5) or time.monotonic() > deadline:
+                return got
+            for worker in self.workers:
+                worker.check()
+            time.sleep(0.5)
+
+
+class WorkerProcess:
+    """`pipeline worker` in a process of its own; its log is in `log`."""
+
+    def __init__(self, deployment: Deployment, number: int, env: dict[str, str]) -> None:
+        self.port = free_port()
+        self.log = deployment.folder / f"{deployment.name}-worker{number}.log"
+        self.expected_end = False
+        command = [*PIPELINE, "worker", "--topology", str(deployment.path)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, "PIPELINE_HTTP_PORT": str(self.port), **env},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def get(self, path: str) -> str:
+        """An answer of its HTTP server."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def wait_ready(self, timeout: float = 60.0) -> None:
+        """Until /readyz says so."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self.check()
+            try:
+                self.get("/readyz")
+                return
+            except OSError:
+                assert time.monotonic() < deadline, f"not ready:\n{self.tail()}"
+                time.sleep(0.2)
+
+    def check(self) -> None:
+        """Fail the test when the worker ended by itself."""
+        code = self.process.poll()
+        assert code is None or self.expected_end, f"the worker ended with {code}:\n{self.tail()}"
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+
+    def stop(self, timeout: float = 60.0) -> int:
+        """SIGTERM, and its exit code."""
+        self.expected_end = True
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """kill -9, whatever state it is in."""
+        self.expected_end = True
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+def _plain(schema: Any) -> Any:
+    """Without logical types: times stay ms."""
+    if isinstance(schema, dict):
+        return {k: _plain(v) for k, v in schema.items() if k != "logicalType"}
+    return [_plain(s) for s in schema] if isinstance(schema, list) else schema
