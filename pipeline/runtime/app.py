@@ -13,38 +13,35 @@ What a batch means is said by `Hooks` (the hops); here is who calls them when, a
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import logging
 import os
 import signal
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
 
 from faust.types import TP, StreamT
 
 from pipeline.errors import PipelineError
 from pipeline.runtime.broker import Broker, all_topics
-from pipeline.runtime.lanes import Job, Lane, LaneState, Records
+from pipeline.runtime.control import Control
+from pipeline.runtime.lanes import Lane, Records
 from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, FetchSettings
+from pipeline.runtime.watchdog import EXIT_FATAL, Watchdog
 from pipeline.topology.model import Topology
 
 log = logging.getLogger(__name__)
 
+__all__ = ["EXIT_FATAL", "EXIT_KAFKA", "EXIT_OK", "Control", "Hooks", "Worker", "build", "run_process"]
+
 EXIT_OK = 0
 EXIT_KAFKA = 1
-EXIT_FATAL = 2
 
 TICK_S = 0.1
 # How long a batch in hand may take after a rebalance or a signal asked for the partition.
 DRAIN_S = 20.0
 # How long the orderly end may take after something fatal, before the process just ends.
 END_S = 10.0
-
-
-class StoodStill(PipelineError):
-    """A partition has records and didn't move, or the event loop is blocked: only a new process helps."""
 
 
 class Hooks(Protocol):
@@ -70,85 +67,6 @@ class Hooks(Protocol):
 
     async def stop(self) -> None:
         """Nothing comes any more: publish what is committed, close clients. Called once, also after a failure."""
-
-
-class Control:
-    """What the hops may ask of the consumer. All offsets are "next to read"."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    @property
-    def _consumer(self) -> BatchConsumer:
-        return self._worker.consumer
-
-    def assigned(self) -> set[TP]:
-        """The partitions claimed and not revoked."""
-        return set(self._worker.lanes)
-
-    async def seek(self, tp: TP, offset: int) -> None:
-        """Read on at `offset`. No record fetched for the old position is delivered any more; the batch in hand, if it
-        is the caller's, is the caller's to abandon. Nothing happens when the partition is no longer ours."""
-        if tp in self._worker.lanes:
-            await self._consumer.seek_all({tp: offset})
-
-    def pause(self, tp: TP, reason: str) -> None:
-        """Fetch nothing more and tell the watchdog that this standstill is meant. What is queued still comes."""
-        if tp in self._worker.lanes:
-            self._worker.lanes[tp].held = reason
-
-    def resume(self, tp: TP) -> None:
-        """Undo `pause`."""
-        if tp in self._worker.lanes:
-            self._worker.lanes[tp].held = None
-
-    def submit(self, tp: TP, job: Job) -> bool:
-        """Run `job` in the partition's lane, between two batches. False: not ours, it won't run."""
-        lane = self._worker.lanes.get(tp)
-        if lane is not None:
-            lane.submit(job)
-        return lane is not None
-
-    def states(self) -> dict[TP, LaneState]:
-        """Position, queue, time in hand, reason of a pause of every partition."""
-        return {tp: lane.state() for tp, lane in self._worker.lanes.items()}
-
-    async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Asked of the broker now, never remembered. Raises KafkaError."""
-        return await self._ask(tps, "end")
-
-    async def earliest_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Asked of the broker now. Raises KafkaError."""
-        return await self._ask(tps, "earliest")
-
-    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
-        """What Kafka holds for our group; None: nothing. To tell lost state from a new group, for nothing else."""
-        return await self._ask(tps, "committed")
-
-    async def read_to_end(self, tps: Iterable[TP]) -> set[TP]:
-        """Those of `tps` of which everything that the broker had when asked has been processed.
-
-        Read the clock **before** calling. Transaction markers and aborted records count as read. Raises KafkaError.
-        """
-        wanted = [tp for tp in tps if tp in self._worker.lanes]
-        ends = await self.end_offsets(wanted) if wanted else {}
-        readings = await self._call("read", list(ends))
-        finished = set()
-        for tp, reading in readings.items():
-            lane = self._worker.lanes.get(tp)
-            if lane is None or not lane.idle or lane.epoch != reading.epoch or reading.position < ends[tp]:
-                continue
-            if reading.handed is None or lane.position >= reading.handed:  # else a batch is on its way to the lane
-                finished.add(tp)
-        return finished
-
-    async def _ask(self, tps: Iterable[TP], which: str) -> dict[TP, Any]:
-        found: dict[TP, Any] = await self._call("offsets", list(tps), which)
-        return found
-
-    async def _call(self, method: str, *args: Any) -> Any:
-        thread = self._consumer._thread
-        return await thread.call_thread(getattr(thread, method), *args)
 
 
 class Worker:
@@ -187,7 +105,6 @@ class Worker:
         self._on_fatal = on_fatal
         self._problem: BaseException | None = None
         self._ending = asyncio.Event()
-        self._beat = time.monotonic()
         self._app: BatchApp | None = None
 
     @property
@@ -215,14 +132,9 @@ class Worker:
             for signum in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(signum, self.end)
         starting = asyncio.create_task(self._start(), name="faust")
-        services = [asyncio.create_task(service) for service in (self._tick(), self._watch(), self._pulse())]
-        over = threading.Event()
-        threading.Thread(target=self._watch_loop, args=(over,), daemon=True, name="watchdog").start()
-        try:
-            await self._ending.wait()
-            return await self._end(starting, services)
-        finally:
-            over.set()
+        services = [asyncio.create_task(service) for service in (self._tick(), Watchdog(self, self._stall_s).run())]
+        await self._ending.wait()
+        return await self._end(starting, services)
 
     def end(self) -> None:
         """Finish the batches in hand and stop."""
@@ -353,67 +265,6 @@ class Worker:
                 await self.hooks.tick()
         except Exception as problem:
             self.fatal(problem)
-
-    async def _pulse(self) -> None:
-        """Show the thread below that the event loop lives."""
-        while True:
-            self._beat = time.monotonic()
-            await asyncio.sleep(min(1.0, self._stall_s / 5))
-
-    async def _watch(self) -> None:
-        """End the process when a partition that has records stands still."""
-        since: dict[TP, tuple[int, int, float]] = {}
-        try:
-            while True:
-                await asyncio.sleep(min(1.0, self._stall_s / 5))
-                now = time.monotonic()
-                since = {tp: seen for tp, seen in since.items() if tp in self.lanes}
-                still = []
-                for tp, lane in self.lanes.items():
-                    epoch, position, moved = since.get(tp, (-1, -1, now))
-                    if (epoch, position) != (lane.epoch, lane.position) or lane.held is not None:
-                        since[tp] = (lane.epoch, lane.position, now)
-                    elif now - moved > self._stall_s:
-                        still.append(tp)
-                for tp in await self._with_records(still):
-                    lane, moved = self.lanes[tp], since[tp][2]
-                    if (lane.epoch, lane.position) == since[tp][:2] and lane.held is None:
-                        state = lane.state()
-                        raise StoodStill(
-                            f"{tp.topic}:{tp.partition} has stood at offset {state.position} for {now - moved:.0f} s "
-                            f"though it has records (queued: {state.queued}, batch in hand: {state.busy_s:.0f} s)"
-                        )
-                for tp in still:  # nothing to read, or nobody to ask: look again after another `stall_s`
-                    if tp in since:
-                        since[tp] = (*since[tp][:2], now)
-        except Exception as problem:
-            self.fatal(problem)
-
-    async def _with_records(self, still: list[TP]) -> list[TP]:
-        """Those of partitions that don't move which have something to move to."""
-        if not still:
-            return []
-        try:
-            async with asyncio.timeout(10):
-                ended = await self.control.read_to_end(still)
-                ends = await self.control.end_offsets(still)
-        except Exception as problem:
-            log.warning("no end offsets, so nobody knows whether partitions stand still: %r", problem)
-            ended, ends = set(), {}
-        found = []
-        for tp in still:
-            lane = self.lanes.get(tp)
-            if lane is not None and (not lane.idle or (tp not in ended and ends.get(tp, 0) > lane.position)):
-                found.append(tp)
-        return found
-
-    def _watch_loop(self, over: threading.Event) -> None:
-        """In a thread of its own: a blocked event loop can't notice itself."""
-        while not over.wait(1.0):
-            if self._problem is None and not self._ending.is_set() and time.monotonic() - self._beat > self._stall_s:
-                log.critical("the event loop has been blocked for %g s: the process ends", self._stall_s)
-                faulthandler.dump_traceback()
-                os._exit(EXIT_FATAL)
 
 
 def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_batch: int = 3_000) -> BatchApp:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
+import time
 
 import msgspec
 import pytest
@@ -10,11 +14,12 @@ from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from pipeline.runtime.app import EXIT_FATAL, EXIT_KAFKA, Worker
-from pipeline.runtime.broker import Broker
+from pipeline.runtime.broker import Broker, all_topics
+from pipeline.runtime.embedded import EmbeddedKafka
 from pipeline.runtime.ports import Out
 from pipeline.runtime.producers import Producers
 from tests.contract.toy import Store, Toy, prepare, produce, running, source, topology, until
-from tests.servers import KafkaServer, free_port
+from tests.servers import ROOT, KafkaServer, free_port
 
 
 def whole(store: Store, tps: list[TP], each: int) -> None:
@@ -322,5 +327,59 @@ def test_topics_are_created_compared_and_never_changed(kafka: KafkaServer, prefi
         await produce(topo, 8)
         assert await broker.end_offsets([(topic.name, 0)]) == {(topic.name, 0): 2}
         assert await broker.earliest_offsets([(topic.name, 0)]) == {(topic.name, 0): 0}
+
+    asyncio.run(main())
+
+
+PROCESS = """
+import asyncio, logging, sys
+from tests.contract.toy import Store, Toy, topology
+from pipeline.runtime.app import Worker, run_process
+
+class Loud(Toy):
+    async def resolve_identity(self, tp, records):
+        print("began", flush=True)
+        await super().resolve_identity(tp, records)
+        print("ended", flush=True)
+    async def stop(self):
+        print("stopped", flush=True)
+
+async def make():
+    return Worker(topology(sys.argv[1], sys.argv[2]), Loud(Store(), delay_s=1.0))
+
+sys.exit(run_process(make))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_batch_in_hand_end_and_leaves_the_group(
+    kafka: KafkaServer, prefix: str, signum: signal.Signals
+) -> None:
+    topo = topology(kafka.bootstrap, prefix)
+    asyncio.run(prepare(topo))
+    asyncio.run(produce(topo, 1))
+    command = [sys.executable, "-c", PROCESS, kafka.bootstrap, prefix]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "began\n"
+        process.send_signal(signum)
+        began = time.monotonic()
+        assert process.stdout.read() == "ended\nstopped\n"
+        assert process.wait(20) == 0
+        assert time.monotonic() - began < 10
+    admin = kafka.admin()  # must outlive its futures
+    members = admin.describe_consumer_groups([topo.group])[topo.group].result(timeout=10).members
+    assert members == []  # it has left: nobody waits for a session timeout
+
+
+def test_it_works_on_the_embedded_broker(prefix: str) -> None:
+    async def main() -> None:
+        with EmbeddedKafka() as embedded:
+            topo, store = topology(embedded.bootstrap, prefix), Store()
+            embedded.create_topics(topic.name for topic in all_topics(topo.topics))
+            await produce(topo, 400)
+            async with running(topo, Toy(store), transactions=False):
+                await until(lambda: store.total(source(topo)[0].topic) == 400, "400 records")
+            whole(store, source(topo), 100)
 
     asyncio.run(main())
