@@ -58,11 +58,14 @@ class Link(NamedTuple):
 
 
 class Member(NamedTuple):
-    """An identifier in a set. `value` only where the namespace is unique."""
+    """An identifier in a set. `value` only where the namespace is unique. `login`, of a device: the earliest event time
+    at which somebody of this set was seen to log in on it. None: tied in another way, by an e-mail say.
+    """
 
     namespace: str
     leaf: str
     value: str | None
+    login: int | None = None
 
 
 class Login(NamedTuple):
@@ -155,6 +158,7 @@ class Graph:
 
         root, path = trip.walk(anchor.leaf)
         user = _login(ids, at, namespaces)
+        is_user = user is not None and user.leaf == anchor.leaf  # what follows is tied to the user
         accepted = [anchor.namespace, ids[1]]
         refused: list[str] = []
         cacheable = True
@@ -164,13 +168,17 @@ class Graph:
             handed_round = device and leaf in self.logins
             if handed_round:
                 cacheable = False
-                if user is not None and self.owner(leaf, at).leaf != user.leaf:
+                if user is not None:
                     self._log_in(leaf, user)
             other, way = trip.walk(leaf)
+            login = at if device and is_user and not handed_round else None
             if other == root:
                 if trip.youngest > ask.received_at:
                     self._tied_earlier(path, way, source, ask)
+                if login is not None:
+                    self.members[root] = _with_login(self.members[root], leaf, login)
                 accepted += (namespace, value)
+                is_user = is_user or (user is not None and user.leaf == leaf)
                 continue
             if handed_round:
                 continue
@@ -180,11 +188,15 @@ class Graph:
             if isinstance(clash, Member) and device and user is not None:
                 cacheable = False
                 assert clash.value is not None
-                self.logins[leaf] = (Login(0, clash.leaf, clash.namespace, clash.value),)
-                self._log_in(leaf, user)
+                # Theirs from their login on. If they never logged in on it, it is theirs until somebody does.
+                since = next((member.login for member in theirs if member.leaf == leaf), None) or 0
+                self.logins[leaf] = (Login(since, clash.leaf, clash.namespace, clash.value),)
+                self._hand_over(leaf, user)
             elif clash is not None:
                 refused += (namespace, value, "limit" if clash == "limit" else "unique")
             else:
+                if login is not None:
+                    theirs = _with_login(theirs, leaf, login)
                 if other < root:
                     winner, loser, members = other, root, theirs + ours
                     path.append(root)
@@ -197,6 +209,7 @@ class Graph:
                 trip.youngest = max(trip.youngest, ask.received_at)
                 root = winner
                 accepted += (namespace, value)
+                is_user = is_user or (user is not None and user.leaf == leaf)
         return Answer(root, accepted, trip.youngest, cacheable, refused, trip.merges)
 
     def _members(self, root: str, single: Member, namespaces: Namespaces) -> tuple[Member, ...]:
@@ -208,6 +221,14 @@ class Graph:
         return members
 
     def _log_in(self, device: str, login: Login) -> None:
+        """On a shared device: kept where it says something new."""
+        owner = self.owner(device, login.at)
+        if owner.leaf != login.leaf:
+            self._hand_over(device, login)
+        elif login.at < owner.at:  # the first by event time, and arrived after others
+            self.logins[device] = (login, *self.logins[device])
+
+    def _hand_over(self, device: str, login: Login) -> None:
         logins = list(self.logins[device])
         if login not in logins:
             insort(logins, login)
@@ -233,6 +254,14 @@ def _login(ids: list[str], at: int, namespaces: Namespaces) -> Login | None:
         if namespaces.get(ids[i], PLAIN).unique:
             return Login(at, ids[i + 2], ids[i], ids[i + 1])
     return None
+
+
+def _with_login(members: tuple[Member, ...], device: str, at: int) -> tuple[Member, ...]:
+    """A set in which somebody of it has logged in on its device at `at`. The earliest stays, whatever arrives first."""
+    for i, member in enumerate(members):
+        if member.leaf == device and (member.login is None or at < member.login):
+            return (*members[:i], member._replace(login=at), *members[i + 1 :])
+    return members
 
 
 def _clash(ours: tuple[Member, ...], theirs: tuple[Member, ...], namespaces: Namespaces) -> Member | str | None:

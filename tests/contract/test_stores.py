@@ -594,6 +594,77 @@ def test_a_shared_device_belongs_to_who_logged_in_last(world: World) -> None:
     world.graph(scenario)
 
 
+# Logins (user, event time; "-": an event without) in order of arrival; whose the device then is at times 0 to 9.
+@pytest.mark.parametrize(
+    ("logins", "owners"),
+    [
+        ("A7 B5", "BBBBBBBAAA"),
+        ("A5 B7", "AAAAAAABBB"),
+        ("A7 A3 B5", "AAAAABBBBB"),
+        ("A3 A7 B5", "AAAAABBBBB"),
+        ("A7 B5 A3", "AAAAABBAAA"),
+        ("A7 B5 A3 B1", "BBBAABBAAA"),
+        ("A7 B5 B3 B4", "BBBBBBBAAA"),
+        ("A7 B5 C2", "CCCCCBBAAA"),
+        ("- A7 B5", "BBBBBBBAAA"),
+        ("A0 B5", "AAAAABBBBB"),
+        # A by an e-mail only: A's until somebody logs in, and if that is A itself, like any device.
+        ("A@ B5", "AAAAABBBBB"),
+        ("A@ A7 B5", "BBBBBBBAAA"),
+        ("A@ A7 A6 B5", "BBBBBBAAAA"),
+    ],
+)
+def test_whose_a_device_is_goes_by_the_times_of_logins_not_by_their_arrival(
+    world: World, logins: str, owners: str
+) -> None:
+    async def scenario(store: GraphStore) -> None:
+        asks: list[Ask] = []
+        for each in logins.split():
+            who, at = each[0], each[1:]
+            if at == "@":
+                asks.append(ask(len(asks), 9, 9, email="x", device_id="d"))
+                asks.append(ask(len(asks), 9, 9, user_id=who, email="x"))
+            elif who == "-":
+                asks.append(ask(len(asks), 9, 9, device_id="d"))
+            else:
+                asks.append(ask(len(asks), int(at), 9, user_id=who, device_id="d"))
+        await store.claim("s", "0")
+        await store.resolve("s", "0", "1", SourcePosition(), asks)
+        found, _, _ = await store.resolve(
+            "s", "1", "2", SourcePosition(), [ask(100 + at, at, 9, device_id="d") for at in range(10)]
+        )
+        assert "".join(answer.ids[1] for answer in found) == owners
+        for answer, owner in zip(found, owners, strict=True):
+            assert answer.root == await store.root(leaf_id("user_id", owner))
+
+    world.graph(scenario)
+
+
+def test_a_devices_first_login_is_kept_through_merges(world: World) -> None:
+    async def scenario(store: GraphStore) -> None:
+        await store.claim("s", "0")
+        asks = [
+            ask(0, 7, 9, user_id="A", device_id="d", anonymous_id="a"),
+            ask(1, 8, 9, crm_id="1", device_id="e"),
+            ask(2, 8, 9, user_id="A", crm_id="1", email="x"),  # now one set of six
+            ask(3, 5, 9, user_id="B", device_id="d"),
+            ask(4, 5, 9, user_id="B", device_id="e"),
+            ask(5, 5, 9, user_id="B", anonymous_id="a"),
+        ]
+        probes = [
+            ask(10 + at, at, 9, **{name: value})
+            for at in range(10)
+            for name, value in (("device_id", "d"), ("device_id", "e"), ("anonymous_id", "a"))
+        ]
+        answers, shared, _ = await store.resolve("s", "0", "1", SourcePosition(), asks)
+        assert (shared, [answer.refused for answer in answers]) == (3, [[]] * 6)
+        found, _, _ = await store.resolve("s", "1", "2", SourcePosition(), probes)
+        names = [answer.ids[1] for answer in found]
+        assert [names[n::3] for n in range(3)] == [["B"] * 7 + ["A"] * 3, ["B"] * 8 + ["A"] * 2, ["B"] * 7 + ["A"] * 3]
+
+    world.graph(scenario)
+
+
 @pytest.mark.parametrize("broken", range(5))
 def test_a_graph_key_of_another_type_stops_a_batch_before_anything_is_written(remote: World, broken: int) -> None:
     async def scenario(client: Client) -> None:
@@ -637,6 +708,13 @@ class Crowd:
         self.tokens[source] += 1
         return source, str(token), str(token + 1), SourcePosition(self.offsets[source], number * 10), asks
 
+    def probes(self) -> tuple[str, str, str, SourcePosition, list[Ask]]:
+        """Whose every device was at every time."""
+        devices = [(name, str(value)) for name in ORDER[3:] for value in range(self.values)]
+        asks = [ask(1000, at, 999, **{name: value}) for name, value in devices for at in range(0, 280, 5)]
+        token = self.tokens["a"]
+        return "a", str(token), str(token + 1), SourcePosition(), asks
+
     def leaves(self) -> list[str]:
         return [leaf_id(name, str(value)) for name in ORDER for value in range(self.values)]
 
@@ -660,6 +738,8 @@ def test_thousands_of_random_asks_get_the_same_answers_from_the_script_as_in_mem
                 shared = max(shared, expected[1])
             for leaf in crowd.leaves():
                 assert await there.root(leaf) == await here.root(leaf)
+            last = crowd.probes()
+            assert await there.resolve(*last) == await here.resolve(*last), f"seed {seed}: owners of devices"
         assert seen > 5000
         assert refused > 1000
         assert told > 1000

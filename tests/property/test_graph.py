@@ -126,7 +126,10 @@ def test_asking_again_changes_nothing(asked: list[tuple[Ids, int, int]]) -> None
     shared = graph.shared
     again = [graph.resolve("s", each, STRICT) for each in batch]
     for before, after in zip(first, again, strict=True):
-        assert after.refused == before.refused or not after.cacheable
+        # Not the reason: what a limit refused may meanwhile belong to somebody else.
+        assert [after.refused[::3], after.refused[1::3]] == [before.refused[::3], before.refused[1::3]] or (
+            not after.cacheable
+        )
     told_first, told_again = told(batch, first), told(batch, again)
     assert all(told_again[pair] <= at for pair, at in told_first.items()), "what it told it tells again, no later"
     assert {leaf: graph.root(leaf) for leaf in every_leaf()} == roots

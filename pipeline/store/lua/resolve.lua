@@ -6,7 +6,8 @@
 --
 -- KEYS[2] members: hash, root -> the identifiers of its set, one after the other: namespace (2 bytes, a number from
 --   `names`), leaf id (16 characters), length of the value (3 bytes), value. The length is 0 and the value left out
---   where the namespace isn't unique. No entry: the root was never tied.
+--   where the namespace isn't unique; a device's value is the earliest time at which somebody of its set logged in on it
+--   (big-endian, 6 bytes), if anybody did. No entry: the root was never tied.
 --
 -- KEYS[3] logins: sorted set, all scores 0, so in order of text: device's leaf id (16 characters), time (13 digits),
 --   user's leaf id (16 characters), user's namespace, zero byte, user's value. Only of devices that changed hands.
@@ -191,7 +192,35 @@ local function next_member(set, i)
   return i + 21 + length, namespace, leaf, sub(set, i + 21, i + 20 + length)
 end
 
--- Why two sets can't be one person: nil, 'limit', or 'unique' and their member in the way as a login at time 0.
+-- The set in which somebody of it has logged in on its device at `at`; nil if that changes nothing. The earliest stays.
+local function with_login(set, device)
+  local i = 1
+  while i <= #set do
+    local following, namespace, leaf, login = next_member(set, i)
+    if leaf == device then
+      if login ~= '' and unpack_bytes('>I6', login) <= at then
+        return nil
+      end
+      return sub(set, 1, i - 1) .. pack('>I2c16I3I6', namespace, leaf, 6, at) .. sub(set, following)
+    end
+    i = following
+  end
+end
+
+-- When somebody of its set first logged in on a device; 0 if nobody did: it is theirs until somebody does.
+local function login_of(set, device)
+  local i = 1
+  while i <= #set do
+    local following, _, leaf, login = next_member(set, i)
+    if leaf == device then
+      return login ~= '' and unpack_bytes('>I6', login) or 0
+    end
+    i = following
+  end
+  return 0
+end
+
+-- Why two sets can't be one person: nil, 'limit', or 'unique' and their member in the way as the end of a login's text.
 local function clash(ours, theirs)
   local counts = {}
   local i, namespace, leaf, value = 1, nil, nil, nil
@@ -205,7 +234,7 @@ local function clash(ours, theirs)
     local name = name_of[namespace]
     local flag = flags_of(name)
     if value ~= '' and flag[1] and counts[namespace] then
-      return 'unique', '0000000000000' .. leaf .. name .. '\0' .. value
+      return 'unique', leaf .. name .. '\0' .. value
     end
   end
   i = 1
@@ -226,18 +255,29 @@ local function first_login(device)
   end
 end
 
--- Leaf, namespace, value of whose the device was at `at`. "~" sorts after every leaf id: a login at `at` counts.
+-- Leaf, namespace, value, login time of whose the device was at `at`. "~" sorts after every leaf id: a login at `at`
+-- counts.
 local function owner(device, first)
   local latest = '[' .. device .. string.format('%013d', at) .. '~'
   local login = call('ZRANGE', logins, latest, '[' .. device, 'BYLEX', 'REV', 'LIMIT', 0, 1)[1] or first
   local zero = string.find(login, '\0', 46, true)
-  return sub(login, 30, 45), sub(login, 46, zero - 1), sub(login, zero + 1)
+  return sub(login, 30, 45), sub(login, 46, zero - 1), sub(login, zero + 1), tonumber(sub(login, 17, 29))
 end
 
-local function log_in(device, leaf, namespace, value)
+local function hand_over(device, leaf, namespace, value)
   if call('ZADD', logins, 0, device .. string.format('%013d', at) .. leaf .. namespace .. '\0' .. value) == 1 then
     shared = shared + 1
     call('HSET', positions, '#shared', shared)
+  end
+end
+
+-- A login on a shared device is kept where it says something new: another owner, or that it was the first of all.
+local function log_in(device, first, leaf, namespace, value)
+  local owner_leaf, _, _, since = owner(device, first)
+  if owner_leaf ~= leaf then
+    hand_over(device, leaf, namespace, value)
+  elseif at < since then
+    call('ZADD', logins, 0, device .. string.format('%013d', at) .. leaf .. namespace .. '\0' .. value)
   end
 end
 
@@ -262,21 +302,26 @@ local function resolve(ids)
       break
     end
   end
+  local is_user = user == 1 -- what follows is tied to the user
   for i = 4, #ids, 3 do
     local its_namespace, its_value, its_leaf = ids[i], ids[i + 1], ids[i + 2]
     local device = flags_of(its_namespace)[2]
     local logged_in = device and first_login(its_leaf)
     if logged_in then
       cacheable = false
-      if user and owner(its_leaf, logged_in) ~= ids[user + 2] then
-        log_in(its_leaf, ids[user + 2], ids[user], ids[user + 1])
+      if user then
+        log_in(its_leaf, logged_in, ids[user + 2], ids[user], ids[user + 1])
       end
     end
     local other, way = walk(its_leaf)
-    local accept = false
+    local accept, login = false, device and is_user and not logged_in
     if other == root then
       if youngest > received_at then
         tied_earlier(path, way)
+      end
+      local changed = login and with_login(call('HGET', members, root), its_leaf)
+      if changed then
+        call('HSET', members, root, changed)
       end
       accept = true
     elseif not logged_in then
@@ -285,13 +330,14 @@ local function resolve(ids)
       local why, owned = clash(ours, theirs)
       if why == 'unique' and device and user then
         cacheable = false
-        call('ZADD', logins, 0, its_leaf .. owned)
-        log_in(its_leaf, ids[user + 2], ids[user], ids[user + 1])
+        call('ZADD', logins, 0, its_leaf .. string.format('%013d', login_of(theirs, its_leaf)) .. owned)
+        hand_over(its_leaf, ids[user + 2], ids[user], ids[user + 1])
       elseif why then
         refused[#refused + 1] = its_namespace
         refused[#refused + 1] = its_value
         refused[#refused + 1] = why
       else
+        theirs = login and with_login(theirs, its_leaf) or theirs
         local winner, loser, loser_stored = root, other, theirs_stored
         if before(other, root) then
           winner, loser, loser_stored = other, root, ours_stored
@@ -314,6 +360,7 @@ local function resolve(ids)
     if accept then
       accepted[#accepted + 1] = its_namespace
       accepted[#accepted + 1] = its_value
+      is_user = is_user or user == i
     end
   end
   return {root, accepted, youngest, cacheable, refused, merges}
