@@ -27,7 +27,6 @@ from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision
 
 START = 1_700_000_000_000
-STEP_MS = 36
 DISORDER_MS = 4_000
 CLOSING_MS = 4 * 86_400_000
 HOUR, LATENESS = 3_600_000, 300_000
@@ -47,11 +46,12 @@ MIX = {
 
 @dataclass(frozen=True)
 class Workload:
-    """`events` without the closing ones."""
+    """`events` without the closing ones. `step_ms`: event time from one to the next."""
 
     events: int = 300_000
     identities: int = 20_000
     seed: int = 7
+    step_ms: float = 36
 
     @property
     def total(self) -> int:
@@ -94,7 +94,7 @@ def stream(workload: Workload) -> Iterator[Event]:
             person = people[who] = _Person(who)
         kind = rand.choices(kinds, weights)[0]
         kind, body = _MAKE[kind](person, rand)
-        at = START + i * STEP_MS - who * 2_654_435_761 % DISORDER_MS
+        at = START + int(i * workload.step_ms) - who * 2_654_435_761 % DISORDER_MS
         identifiers = {"anonymous_id": f"a-{who}"}
         if kind == "identified" or draw() < (LOGINS - 0.015) / 0.985:
             identifiers["user_id"] = f"u-{who}"
@@ -105,7 +105,7 @@ def stream(workload: Workload) -> Iterator[Event]:
             "locale": "de-AT",
         }
         yield Event(kind, f"{rand.getrandbits(64):016x}", at, at, identifiers, body, context)
-    closing = START + workload.events * STEP_MS + CLOSING_MS
+    closing = START + int(workload.events * workload.step_ms) + CLOSING_MS
     for partition in range(PARTITIONS):
         name = next(n for n in range(1_000) if partition_of(f"closing-{n}") == partition)
         yield Event("page_viewed", f"closing-{partition}", closing, closing, {"anonymous_id": f"closing-{name}"}, {})

@@ -1,0 +1,357 @@
+"""Who runs, how to start it, how far it is, and what it wrote."""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import fastavro
+import msgspec
+import redis
+
+from benchmarks.generate import PARTITIONS
+from benchmarks.meter import wait_for
+from pipeline.events import schemas
+from pipeline.runtime.second_hop import decode_meta
+from pipeline.store.keys import graph_keys, partition_keys
+from pipeline.topology import load
+from pipeline.topology.model import Topology
+from tests.registry import RegistryServer
+from tests.servers import KafkaServer, RedisServer, free_port
+
+HERE = Path(__file__).parent
+OUT = HERE / "out"
+PEERS = HERE / "peers"
+CORE = "1"
+
+
+class Servers:
+    """The Kafka, Redis and schema registry that all contestants share."""
+
+    def __init__(self, kafka: KafkaServer, store: RedisServer, registry: RegistryServer) -> None:
+        self.kafka = kafka
+        self.redis = store
+        self.registry = registry
+        self.client = redis.Redis.from_url(store.url)
+
+    def memory(self) -> int:
+        """Bytes of data in Redis."""
+        return int(self.client.info("memory")["used_memory_dataset"])
+
+
+class Contestant:
+    """One run of one contestant, from start to end."""
+
+    name = ""
+    redis_used = True
+
+    def __init__(self, servers: Servers, topic: str, total: int) -> None:
+        self.servers = servers
+        self.topic = topic
+        self.total = total
+        self.run = uuid.uuid4().hex[:6]
+        self.log = OUT / "logs" / f"{self.name}-{self.run}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the worker."""
+        assert self._process is not None
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the worker runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the worker on its core."""
+        raise NotImplementedError
+
+    def progress(self) -> float:
+        """Events done, of `total`. 0 until it works."""
+        raise NotImplementedError
+
+    def exact(self) -> float:
+        """The same, taking more of the worker's time to find out."""
+        return self.progress()
+
+    def finished(self) -> bool:
+        """Whether everything that the events decide is written."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def _spawn(self, command: list[str], env: dict[str, str], cwd: Path) -> None:
+        out: IO[bytes]
+        with self.log.open("wb") as out:
+            self._process = subprocess.Popen(
+                ["taskset", "-c", CORE, *command], env={**os.environ, **env}, cwd=cwd, stdout=out, stderr=out
+            )
+
+
+class Ours(Contestant):
+    """`pipeline worker`: both hops, the identity graph, three rules."""
+
+    name = "ours"
+
+    def __init__(self, servers: Servers, topic: str, total: int, profile: Path | None = None) -> None:
+        super().__init__(servers, topic, total)
+        self._profile = profile
+        text = (HERE / "topology.yaml").read_text()
+        for name in ("resolved", "triggers", "decisions", "dead-letter"):
+            text = text.replace(f"name: bench.{name},", f"name: bench.{name}.{self.run},")
+        self.topology_file = OUT / "logs" / f"topology-{self.run}.yaml"
+        self.topology_file.write_text(text.replace("    bench.events:", f"    {topic}:"))
+        self.port = free_port()
+        self.env = {
+            "PIPELINE_KAFKA": servers.kafka.bootstrap,
+            "PIPELINE_REDIS": servers.redis.url,
+            "PIPELINE_REGISTRY": servers.registry.url,
+            "PIPELINE_GROUP": f"bench-{self.run}",
+            "PIPELINE_HTTP_PORT": str(self.port),
+        }
+        self.topology: Topology = load(self.topology_file, self.env)
+        group = self.topology.group
+        count = self.topology.topics.resolved.partitions
+        self._metas = [partition_keys(group, p, count)[0] for p in range(count)]
+        self._positions = graph_keys(group)[3]
+        self._quiet: tuple[int, float] = (-1, 0.0)
+
+    def start(self) -> None:
+        """Make the topics, start the worker, wait until it has claimed its partitions."""
+        pipeline = [str(Path(sys.executable).with_name("pipeline"))]
+        made = subprocess.run(
+            [*pipeline, "topics", "--create", "--topology", str(self.topology_file)],
+            env={**os.environ, **self.env}, capture_output=True, text=True,
+        )  # fmt: skip
+        if made.returncode:
+            raise RuntimeError(f"pipeline topics: {made.stdout}{made.stderr}")
+        command = [*pipeline, "worker", "--topology", str(self.topology_file)]
+        if self._profile is not None:
+            spy = str(Path(sys.executable).with_name("py-spy"))
+            command = [spy, "record", "-r", "200", "-f", "raw", "-o", str(self._profile), "--", *command]
+        self._spawn(command, self.env, HERE.parent)
+
+    def _metas_now(self) -> list[Any]:
+        pipe = self.servers.client.pipeline(transaction=False)
+        for key in self._metas:
+            pipe.hget(key, "meta")
+        return [decode_meta(raw) if raw else None for raw in pipe.execute()]
+
+    def progress(self) -> float:
+        """What both hops have done."""
+        metas = self._metas_now()
+        if any(meta is None for meta in metas):
+            return 0
+        return sum(min(meta.seen.get(f"{self.topic}-{p}", 0) for meta in metas) for p in range(PARTITIONS))
+
+    def exact(self) -> float:
+        """The mean of both hops: the first may have read ahead."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        first = sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines()
+            if line.startswith("pipeline_events_total{") and 'outcome="processed"' in line
+        )
+        return (first + self.progress()) / 2
+
+    def finished(self) -> bool:
+        """All read, decided to the end, and no more decisions for two seconds."""
+        metas = self._metas_now()
+        if self.progress() < self.total or len({meta.clock for meta in metas}) > 1:
+            return False
+        if metas[0].clock < min(min(meta.marks.values()) for meta in metas):
+            return False
+        end = sum(end_offsets(self.servers, self.topology.topics.decisions.name))
+        if end != self._quiet[0]:
+            self._quiet = end, time.monotonic()
+        return time.monotonic() - self._quiet[1] > 2
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every record on the decisions topic, read with its schema."""
+        schema = schemas.plain("decision")
+        found = []
+        for value in read(self.servers, self.topology.topics.decisions.name):
+            record: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None)
+            found.append(record)
+        return found
+
+    def dead_letters(self) -> int:
+        """Records on the dead-letter topic."""
+        return sum(end_offsets(self.servers, self.topology.topics.dead_letters.name))
+
+
+class Peer(Contestant):
+    """A job in benchmarks/peers, with a progress counter in shared memory."""
+
+    command: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
+    python = sys.executable
+    env: dict[str, str] = {}  # noqa: RUF012  # read only
+
+    def __init__(self, servers: Servers, topic: str, total: int) -> None:
+        super().__init__(servers, topic, total)
+        self.triggers = f"bench.triggers.{self.name}.{self.run}"
+        self._state = OUT / "state" / f"{self.name}-{self.run}"
+        self._state.mkdir(parents=True)
+        counter = self._state / "progress"
+        counter.write_bytes(bytes(8))
+        self._view = memoryview(mmap.mmap(os.open(counter, os.O_RDWR), 8)).cast("q")
+        self._quiet: tuple[int, float] = (-1, 0.0)
+
+    def start(self) -> None:
+        """Make its output topic, start it."""
+        self.servers.kafka.create_topics(self.triggers, partitions=PARTITIONS)
+        env = {
+            "BROKER": self.servers.kafka.bootstrap, "REGISTRY": self.servers.registry.url,
+            "REDIS": self.servers.redis.url, "TOPIC": self.topic, "TRIGGERS": self.triggers, "RUN": self.run,
+            "STATE_DIR": str(self._state), "PROGRESS": str(self._state / "progress"), **self.env,
+        }  # fmt: skip
+        places = {"{python}": self.python, "{state}": str(self._state)}
+        if self.prepare:
+            subprocess.run([places.get(word, word) for word in self.prepare], check=True, capture_output=True)
+        self._spawn([places.get(word, word) for word in self.command], env, PEERS)
+
+    def progress(self) -> float:
+        """What it counted."""
+        return float(self._view[0])
+
+    def finished(self) -> bool:
+        """All read, and no more triggers for three seconds."""
+        if self.progress() < self.total:
+            return False
+        end = sum(end_offsets(self.servers, self.triggers))
+        if end != self._quiet[0]:
+            self._quiet = end, time.monotonic()
+        return time.monotonic() - self._quiet[1] > 3
+
+    def carts(self) -> Counter[tuple[str, str]]:
+        """(cart id, event id of its last addition) of each trigger."""
+        lines = [json.loads(value) for value in read(self.servers, self.triggers)]
+        return Counter((line["cart_id"], line["anchor_event_id"]) for line in lines)
+
+
+FAUST = ("{python}", "-m", "faust", "-A")
+# At `-l warn` the start-up spinner leaves the root logger at DEBUG.
+FAUST_WORKER = ("-L", "uvloop", "worker", "-l", "info", "--without-web")
+
+
+class FaustRedis(Peer):
+    """Faust and Redis as the tutorials have it: a get and a set an event."""
+
+    name = "faust_redis"
+    command = (*FAUST, "faust_redis", *FAUST_WORKER)
+
+
+class FaustTable(Peer):
+    """Faust's own tables with their changelog, in memory: RocksDB needs a package of its own."""
+
+    name = "faust_table"
+    command = (*FAUST, "faust_table", *FAUST_WORKER)
+    env = {"STORE": "memory://"}  # noqa: RUF012
+    redis_used = False
+
+
+class Bytewax(Peer):
+    """Bytewax with recovery every ten seconds."""
+
+    name = "bytewax"
+    prepare = ("{python}", "-m", "bytewax.recovery", "{state}", "1")
+    command = ("{python}", "-m", "bytewax.run", "bytewax_flow:flow", "-r", "{state}", "-s", "10", "-b", "0")
+    redis_used = False
+
+
+class Quix(Peer):
+    """Quix Streams in an environment of its own: it pins another confluent-kafka."""
+
+    name = "quix"
+    command = ("{python}", "quix.py")
+    redis_used = False
+    packages = ("quixstreams==3.28.1", "fastavro", "msgspec")
+
+    def start(self) -> None:
+        """Make the environment, once, then as the others."""
+        home = HERE.parent / ".venv-quix"
+        self.python = str(home / "bin" / "python")
+        if not (home / ".done").exists():
+            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+            subprocess.run([self.python, "-m", "pip", "install", "--quiet", *self.packages], check=True)
+            (home / ".done").touch()
+        super().start()
+
+
+PEERS_BY_NAME: dict[str, type[Peer]] = {peer.name: peer for peer in (FaustRedis, Bytewax, FaustTable, Quix)}
+
+
+def end_offsets(servers: Servers, topic: str) -> list[int]:
+    """Where each partition of a topic ends."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": servers.kafka.bootstrap, "group.id": uuid.uuid4().hex})
+    try:
+        return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS)]
+    finally:
+        consumer.close()
+
+
+def read(servers: Servers, topic: str) -> Iterator[bytes]:
+    """Every value in a topic. Raises TimeoutError when the broker keeps some to itself."""
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+    ends = end_offsets(servers, topic)
+    consumer = Consumer(
+        {"bootstrap.servers": servers.kafka.bootstrap, "group.id": uuid.uuid4().hex, "enable.partition.eof": False}
+    )
+    consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+    places = [0] * PARTITIONS
+    try:
+        while any(place < end for place, end in zip(places, ends, strict=True)):
+            messages = consumer.consume(10_000, 5)
+            if not messages:
+                raise TimeoutError(f"{topic}: read up to {places} of {ends}")
+            for message in messages:
+                if message.error():
+                    raise RuntimeError(f"{topic}: {message.error()}")
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                places[partition] = offset + 1
+                yield message.value() or b""
+    finally:
+        consumer.close()
+
+
+def essence(record: dict[str, Any]) -> str:
+    """A decision without what depends on when it was written (semantics 2): profile id. Payload as canonical JSON."""
+    kept = {key: value for key, value in record.items() if key not in ("profile_id", "trace")}
+    if isinstance(kept["payload"], str):
+        kept["payload"] = json.loads(kept["payload"])
+    return msgspec.json.encode(kept, order="sorted").decode()
+
+
+__all__ = ["PEERS_BY_NAME", "Bytewax", "Contestant", "FaustRedis", "Ours", "Peer", "Servers", "essence", "wait_for"]
