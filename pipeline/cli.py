@@ -16,6 +16,7 @@ COMMANDS = {
     "ingest": "Put recorded events into the source topics.",
     "replay": "Decide over recorded events in this process: no Kafka, no Redis.",
     "profile": "Show a person: who, what they did, what waits.",
+    "demo": "A small simulated shop through the real worker, on your terminal.",
 }
 
 

@@ -33,7 +33,7 @@ def facts(book: RuleBook, profile_id: str, profile: Profile) -> Facts:
         "engaged_ms": about.engaged_ms,
         "absolute_ms": about.absolute_ms,
         "orders": [
-            {"currency": currency or None, "orders": number, "revenue": round(revenue, 2)}
+            {"currency": currency or None, "orders": int(number), "revenue": round(revenue, 2)}
             for currency, (number, revenue) in sorted(about.orders.items())
         ],
         "attributes": {name: value for name, (value, *_) in sorted(about.attributes.items())},

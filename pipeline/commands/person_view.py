@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import groupby
 
 from rich import box
 from rich.columns import Columns
@@ -74,7 +75,8 @@ def _who(facts: Facts) -> Panel:
     for namespace, values in facts["identifiers"].items():
         left.add_row(namespace, "\n".join(values))
     for name, value in facts["attributes"].items():
-        left.add_row(name, Text(str(value)))
+        if name not in facts["identifiers"]:
+            left.add_row(name, Text(str(value)))
     middle = grid("dim", "")
     middle.add_row("first seen", moment(facts["first_seen"]))
     middle.add_row("last seen", moment(facts["last_seen"]))
@@ -126,10 +128,12 @@ def _films(facts: Facts) -> Panel | None:
 
 
 def timeline(facts: Facts, last: int = 20) -> Panel:
-    """The newest events, oldest first."""
-    table = grid("dim", "", "")
-    for entry in facts["timeline"][-last:]:
-        table.add_row(moment(entry["at"]), kind(entry["type"]), Text(entry["label"] or ""))
+    """The newest events, oldest first; the same several times in a row is one line."""
+    table = grid("dim", "", "", "dim")
+    runs = groupby(facts["timeline"], key=lambda entry: (entry["type"], entry["label"]))
+    for (event_type, label), run in [(key, list(run)) for key, run in runs][-last:]:
+        times = f"× {len(run)}" if len(run) > 1 else ""
+        table.add_row(moment(run[0]["at"]), kind(event_type), Text(label or ""), times)
     return panel("timeline (UTC)", table)
 
 

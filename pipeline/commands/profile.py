@@ -84,8 +84,8 @@ async def _find(topology: Topology, namespace: str, value: str) -> tuple[str, Pr
         return await find(redis, topology, namespace, value)
     except (RedisError, OSError) as error:
         raise PipelineError(
-            f"Redis at {address(topology.redis)}: {error}. Check that it runs, and the address: `redis` in topology.yaml, or"
-            " PIPELINE_REDIS."
+            f"Redis at {address(topology.redis)}: {error}. Check that it runs, and the address: `redis` in"
+            " topology.yaml, or PIPELINE_REDIS."
         ) from error
     finally:
         await redis.aclose()
