@@ -194,6 +194,15 @@ end
 
 -- The set in which somebody of it has logged in on its device at `at`; nil if that changes nothing. The earliest stays.
 local function with_login(set, device)
+  -- Mostly nothing changes, and this finds it out faster. (Who gives themselves a device's leaf id for a user id gets
+  -- no login time by it.)
+  local found = string.find(set, device, 1, true)
+  if found and #set >= found + 24 then
+    local length, login = unpack_bytes('>I3I6', set, found + 16)
+    if length == 6 and login <= at then
+      return nil
+    end
+  end
   local i = 1
   while i <= #set do
     local following, namespace, leaf, login = next_member(set, i)
