@@ -207,8 +207,7 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | Non
     if key is None:
         key = state.keys[name] = Key()
     waits.forget(key, row.received_at - book.max_age)
-    told = row.data.get("campaign") if "message" in rule.payload else None
-    change = _change(rule, row)
+    change, told = _change(rule, row), _told(rule, row)
     fact = Fact(row.occurred_at, row.received_at, row.event_id, move.role, row.fingerprint, change, row.trace, told)
     waits.add_fact(rule, key, fact)
     key.due = waits.next_due(rule, key, state.everyone)
@@ -224,6 +223,15 @@ def _change(rule: Compiled, row: Row) -> list[Any] | None:
     product = data.get("product_id") or data.get("sku") or data.get("name") or ""
     sign = 1 if row.type == "product_added" else -1
     return [sign, product, data.get("quantity"), data.get("price"), data.get("currency")]
+
+
+def _told(rule: Compiled, row: Row) -> list[Any] | None:
+    """What the payload will tell of the event that opened the wait."""
+    if "message" in rule.payload:
+        return [row.data.get("campaign")]
+    if "film" in rule.payload:
+        return [row.data.get("title"), row.data.get("total_length")]
+    return None
 
 
 def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule) -> list[Decision]:
@@ -338,13 +346,15 @@ def _decision(
 
 def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:
     payload: dict[str, Any] = {}
+    told = wait.cause.told or [None, None]
     if "cart" in rule.payload:
         payload.update(cart_payload(key, wait.lines))
     if "message" in rule.payload:
-        payload.update(message_id=key, campaign=wait.cause.told)
+        payload.update(message_id=key, campaign=told[0])
     if "film" in rule.payload:
         film = person.films.get(key, Film())
-        payload.update(film=key, title=film.title, seconds_watched=films.seconds(film), total_length=film.length)
+        payload.update(film=key, title=told[0] or film.title, seconds_watched=films.seconds(film))
+        payload.update(total_length=told[1] or film.length)
     return payload
 
 

@@ -32,8 +32,8 @@ class Line(msgspec.Struct, array_like=True, gc=False):
 class Fact(msgspec.Struct, array_like=True, gc=False):
     """What one event means to one key. `role`: START, RESTART or CONTENTS.
 
-    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None. `told`: an e-mail's
-    campaign, where the payload wants it.
+    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None. `told`: what the payload
+    wants of it, an e-mail's [campaign] or a film's [title, total_length].
     """
 
     occurred_at: int
@@ -43,7 +43,7 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     fingerprint: int
     change: list[Any] | None = None
     trace: str | None = None
-    told: str | None = None
+    told: list[Any] | None = None
 
     @property
     def order(self) -> Order:
@@ -297,7 +297,8 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         facts = [] if decided is not None else first
     lines: dict[str, Line] = {}
     if rule.cart and (a.lines or b.lines):
-        until = min(closed, facts[0].order) if facts else closed  # from the first open fact on, `walk` sees to it
+        starts = [f.order for f in facts if f.role == START]
+        until = min([closed, *starts])  # from the first open start on, `walk` sees to it
         ends = ([*a.ends, *everyone[0]], [*b.ends, *everyone[1]])
         for side, other in ((0, 1), (1, 0)):
             key = (a, b)[side]
