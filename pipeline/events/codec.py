@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import fastavro
+import msgspec
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import to_parsing_canonical_form
 
@@ -227,7 +228,7 @@ def to_record(event: Event) -> dict[str, Any]:
 
 
 def _decision_record(decision: Mapping[str, Any]) -> dict[str, Any]:
-    return {**decision, "payload": json.dumps(decision["payload"], ensure_ascii=False, sort_keys=True)}
+    return {**decision, "payload": msgspec.json.encode(decision["payload"], order="sorted").decode()}
 
 
 def _refusing(why: str) -> Reader:

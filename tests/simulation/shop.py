@@ -12,7 +12,7 @@ T0 = 1_700_000_000_000
 SPAN = 6 * HOUR
 
 
-def history(seed: int, sources: int) -> list[tuple[int, Event]]:
+def history(seed: int, sources: int, duplicates: bool = True) -> list[tuple[int, Event]]:
     """[(source partition, event)] in log order: within a partition received_at runs back by less than 10 s."""
     r = random.Random(seed)
     events: list[Event] = []
@@ -44,7 +44,7 @@ def history(seed: int, sources: int) -> list[tuple[int, Event]]:
             ids = {"anonymous_id": r.choice(devices)} if r.random() < 0.7 else dict(user)
             act(r, tell, ids, T0 + r.randrange(SPAN), person)
     for event in list(events):
-        if r.random() < 0.05:
+        if duplicates and r.random() < 0.05:
             events.append(event)
     placed = []
     for event in events:

@@ -139,6 +139,14 @@ class Unfenced(MemoryProfileStore):
         super().__init__()
         self.off = off
 
+    async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
+        return await super().load(partition, self._partition(partition).token if self.off.token else token, ids)
+
+    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
+        return await super().due(
+            partition, self._partition(partition).token if self.off.token else token, before, limit
+        )
+
     async def commit(self, partition: int, commit: Any) -> None:
         keys = self._partition(partition)
         if self.off.token:
@@ -168,6 +176,8 @@ class Worker:
             raise Crash
 
     def start(self, kind: str, partition: int) -> None:
+        if (old := self.tasks.get((kind, partition))) is not None:
+            old.close()
         body = self.source(partition) if kind == "source" else self.profiles(partition)
         self.tasks[kind, partition] = body
 
@@ -200,7 +210,7 @@ class Worker:
         hop = ProfilePartition(world.topology, world.book, store, sender, encode_decision, partition)
         topic = world.topology.topics.resolved.name
         if world.off.taken:
-            hop._taken = lambda message: False  # type: ignore[method-assign]
+            hop._taken = lambda message: bool(hop.meta.taken.update({message.id: message.at}))  # type: ignore[method-assign]
         while True:
             try:
                 await hop.claim()
