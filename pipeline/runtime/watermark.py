@@ -6,7 +6,8 @@ was read and taken, then what was sent. At the moment between the two readings e
 reading and everything that counts as taken had been taken; what was not sent by then comes from records that no
 partition has read yet, and matters later.
 
-Messages are compared by what they are, never by counts: a store that falls back sends the same ones again.
+Messages are compared by what they are, never by counts: a store that falls back sends the same ones again. And since
+it may fall back between the two readings, whatever either of them says against a time counts.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ def decide_before(
     """
     sources = list(sources)
     best, holder = None, None
-    for partition, meta in enumerate(first):
+    both = [(partition, meta) for reading in (first, second) for partition, meta in enumerate(reading)]
+    for partition, meta in both:
         if meta is None:
-            return 0, f"partition {partition} has no state yet"
+            return 0, f"partition {partition} has no state"
         for source in sources:
             mark = meta.marks.get(source, 0)
             if best is None or mark < best:
                 best, holder = mark, f"source {source}"
     if not best:
         return 0, holder
-    for partition, meta in enumerate(second):
-        if meta is None:
-            return 0, f"partition {partition} lost its state"
+    for partition, meta in both:
+        assert meta is not None
         for message, (at, to) in meta.sent.items():
             books = first[to]
             assert books is not None
