@@ -118,9 +118,8 @@ class Ours(Contestant):
 
     name = "ours"
 
-    def __init__(self, servers: Servers, topic: str, total: int, profile: Path | None = None) -> None:
+    def __init__(self, servers: Servers, topic: str, total: int) -> None:
         super().__init__(servers, topic, total)
-        self._profile = profile
         text = (HERE / "topology.yaml").read_text()
         for name in ("resolved", "triggers", "decisions", "dead-letter"):
             text = text.replace(f"name: bench.{name},", f"name: bench.{name}.{self.run},")
@@ -151,9 +150,6 @@ class Ours(Contestant):
         if made.returncode:
             raise RuntimeError(f"pipeline topics: {made.stdout}{made.stderr}")
         command = [*pipeline, "worker", "--topology", str(self.topology_file)]
-        if self._profile is not None:
-            spy = str(Path(sys.executable).with_name("py-spy"))
-            command = [spy, "record", "-r", "200", "-f", "raw", "-o", str(self._profile), "--", *command]
         self._spawn(command, self.env, HERE.parent)
 
     def _metas_now(self) -> list[Any]:

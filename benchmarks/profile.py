@@ -1,0 +1,75 @@
+"""Ours under py-spy: which lines the worker spends its time in, and which commands Redis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.contestants import OUT, Ours
+from benchmarks.generate import Workload
+
+PACKAGE = "py-spy==0.4.1"
+
+
+class Spied(Ours):
+    """Ours, watched from its first record to its end."""
+
+    raw: Path
+    spy: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Start both."""
+        super().start()
+        spy = str(Path(sys.executable).with_name("py-spy"))
+        command = [spy, "record", "--pid", str(self.pid), "-r", "200", "-f", "raw", "-o", str(self.raw)]
+        self.spy = subprocess.Popen(["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL)
+
+
+def profile(workload: Workload) -> None:
+    """Run once and print. py-spy is installed where it is missing; it needs the right to trace a child."""
+    from benchmarks.run import TOPIC, fill, measure, servers
+
+    if not Path(sys.executable).with_name("py-spy").exists():
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
+    raw = OUT / "profile.raw"
+    with servers() as on:
+        fill(on, TOPIC, workload)
+        ours = Ours(on, TOPIC, workload.total)
+        on.client.config_resetstat()
+        run = measure(on, ours, workload, 900)
+        worker, store = run["worker_cpu_us_per_event"], run["redis_cpu_us_per_event"]
+        print(f"worker {worker} + Redis {store} µs an event, unprofiled")
+        print("\nRedis, µs an event by command")
+        stats = on.client.info("commandstats")
+        for name, each in sorted(stats.items(), key=lambda item: -item[1]["usec"])[:12]:
+            calls = each["calls"]
+            print(f"  {each['usec'] / workload.total:7.2f}  {name.removeprefix('cmdstat_'):22} {calls:9,} calls")
+        spied = Spied(on, TOPIC, workload.total)
+        spied.raw = raw
+        measure(on, spied, workload, 900)
+        spied.spy.wait(60)
+    report(raw)
+
+
+def report(raw: Path, top: int = 45) -> None:
+    """Shares of samples by thread, by function with what it calls, and by line alone."""
+    inside: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    threads: Counter[str] = Counter()
+    total = 0
+    for line in raw.read_text().splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = stack.split(";")
+        total += int(count)
+        threads[frames[0]] += int(count)
+        alone[frames[-1]] += int(count)
+        for name in {frame.rpartition(":")[0] or frame for frame in frames}:
+            inside[name] += int(count)
+    for title, counter in (("thread or first frame", threads), ("function and what it calls", inside), ("line", alone)):
+        print(f"\n% of samples by {title}")
+        for name, count in counter.most_common(top):
+            print(f"  {100 * count / total:5.1f}  {name}")
+
+
