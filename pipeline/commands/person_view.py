@@ -72,23 +72,26 @@ def money(value: float | None, currency: str | None) -> str:
 
 def _who(facts: Facts) -> Panel:
     left = grid("dim", "")
+    left.columns[0].no_wrap = True
+    left.columns[1].overflow = "fold"
     for namespace, values in facts["identifiers"].items():
         left.add_row(namespace, "\n".join(values))
     for name, value in facts["attributes"].items():
         if name not in facts["identifiers"]:
             left.add_row(name, Text(str(value)))
     middle = grid("dim", "")
+    middle.columns[0].no_wrap = middle.columns[1].no_wrap = True
     middle.add_row("first seen", moment(facts["first_seen"]))
     middle.add_row("last seen", moment(facts["last_seen"]))
     middle.add_row("events", f"{facts['events']:,}")
     for order in facts["orders"]:
         middle.add_row("orders", f"{order['orders']:,}, {money(order['revenue'], order['currency'])}")
-    right = grid("", "dim")
-    for event_type, number in list(facts["totals"].items())[:6]:
-        right.add_row(f"{number:,}", kind(event_type))
-    all_three = grid("", "", "", expand=True)
-    all_three.add_row(left, middle, right)
-    return panel(f"profile {facts['profile_id']}", all_three, "cyan")
+    sides = grid("", "", expand=True)
+    sides.add_row(left, middle)
+    totals = Text()
+    for event_type, number in facts["totals"].items():
+        totals.append(" · " if totals else "", "dim").append(f"{number:,} ").append_text(kind(event_type))
+    return panel(f"profile {facts['profile_id']}", Group(sides, Text(), totals), "cyan")
 
 
 def _carts(facts: Facts) -> Panel | None:

@@ -73,7 +73,6 @@ def duration(ms: int | None) -> str:
     """As topology.yaml writes it: `7d`, `90m`; None: `forever`."""
     if ms is None:
         return "forever"
-    unit, name = next(
-        (u, n) for u, n in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")) if ms % u == 0
-    )
+    units = [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")]
+    unit, name = next((unit, name) for unit, name in units if ms % unit == 0 and (unit < DAY or ms > DAY))
     return f"{ms // unit}{name}"

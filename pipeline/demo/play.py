@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -41,11 +40,8 @@ def play(console: Console, topology: Path, day_s: float) -> bool:
     """
     started = time.monotonic()
     screen = view(console, load(topology))
-    with TemporaryDirectory(prefix="pipeline-demo-") as folder, closing(screen):
-        path = Path(folder) / "week.jsonl"
-        path.write_text("\n".join(recording()) + "\n", encoding="utf-8")
-        lines = list(merged([path]))
     try:
+        lines = week()
         screen.step("starting an embedded Kafka (librdkafka's mock), an embedded Redis (Valkey) and the worker")
         with Stage(topology) as stage:
             screen.step(f"playing the week: a day of the shop takes {day_s:g} seconds here")
@@ -66,6 +62,14 @@ def play(console: Console, topology: Path, day_s: float) -> bool:
     return same
 
 
+def week() -> list[Line]:
+    """The recording, as `pipeline ingest` reads it from a file."""
+    with TemporaryDirectory(prefix="pipeline-demo-") as folder:
+        path = Path(folder) / "week.jsonl"
+        path.write_text("\n".join(recording()) + "\n", encoding="utf-8")
+        return list(merged([path]))
+
+
 def run(stage: Stage, screen: View, lines: list[Line], day_s: float) -> list[Decision]:
     """Write the week at its pace, and wait until the worker has decided all of it."""
     state = State(len(lines))
@@ -76,7 +80,8 @@ def run(stage: Stage, screen: View, lines: list[Line], day_s: float) -> list[Dec
         for decision in news:
             state.decided(decision)
         decisions.extend(news)
-        state.sample(stage.resolved())
+        if state.due():
+            state.sample(stage.processed())
         state.event_time = min(stage.clock(), state.shop_clock)
         screen.show(state, news)
         return len(news)
@@ -100,9 +105,8 @@ def run(stage: Stage, screen: View, lines: list[Line], day_s: float) -> list[Dec
             look()
             return decisions
         time.sleep(FRAME_S)
-    raise PipelineError(
-        f"the worker has not decided the week within {LIMIT_S:.0f} s: {len(decisions)} decisions so far"
-    )
+    said = f"{len(decisions)} decisions so far, event time is at {stamp(stage.clock())}"
+    raise PipelineError(f"the worker has not decided the week within {LIMIT_S:.0f} s: {said}")
 
 
 def paced(lines: list[Line], day_s: float, look: Any) -> Iterator[Line]:
@@ -137,7 +141,7 @@ def replayed(topology: Topology, lines: list[Line]) -> tuple[set[tuple[str, str]
     return {(d.id, d.outcome) for d in found}, time.perf_counter() - began
 
 
-def reasons(decisions: list[Decision], recorded: Recorded) -> RenderableType:
+def reasons(decisions: Sequence[Decision], recorded: Recorded) -> RenderableType:
     """Why one reminder fired, another didn't, and a third was taken back."""
     shown = []
     for key, rule in STORIES:

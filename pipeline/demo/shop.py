@@ -140,7 +140,7 @@ def mara(shop: Shop) -> None:
     wednesday = MONDAY + 2 * DAY + 17 * HOUR
     shop.browse(wednesday, laptop, ["boots"])
     shop.add(wednesday + 9 * MINUTE, laptop, "mara-2", "boots")
-    order.update({"cart_id": "mara-2", "order_id": "o-1002", "total": 159.0})
+    order: Line = {"cart_id": "mara-2", "order_id": "o-1002", "total": 159.0, "currency": "EUR"}
     shop.track("Order Completed", wednesday + 15 * MINUTE, laptop, **order)
     known = {**phone, "userId": "mara"}
     thursday = MONDAY + 3 * DAY + 12 * HOUR

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import logging
+import re
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.request import urlopen
 
 import fastavro
 import msgspec
@@ -36,6 +40,8 @@ READY_S = 30.0
 DRAIN_S = 20.0
 HEADER = 5  # of the Confluent wire format
 
+_PROCESSED = re.compile(r'pipeline_events_total\{.*outcome="processed".*\} ')
+
 T = TypeVar("T")
 
 
@@ -54,7 +60,7 @@ class Stage:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
-        self._ending = False
+        self._processed = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -75,10 +81,13 @@ class Stage:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def resolved(self) -> int:
-        """Records that the first hop has read, marks included."""
-        sources = {topic.name for topic in self.topology.topics.sources}
-        return sum(at for tp, at in self._alive().done().items() if tp.topic in sources)
+    def processed(self) -> int:
+        """Events that the first hop has processed, as the worker's own metrics tell."""
+        self._alive()
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{self.topology.http_port}/metrics", timeout=2) as answer:
+            lines = answer.read().decode().splitlines()
+            self._processed = sum(int(float(line.rpartition(" ")[2])) for line in lines if _PROCESSED.match(line))
+        return self._processed
 
     def clock(self) -> int:
         """How far event time has come (UTC ms; 0: nowhere yet)."""
@@ -145,6 +154,9 @@ class Stage:
         if self._worker is not None and self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._worker.end)
         self._thread.join(DRAIN_S)
+        # Clients that outlive the broker would say so on the terminal.
+        self._worker = self._loop = None
+        gc.collect()
 
 
 class Ear:
@@ -197,7 +209,7 @@ class Tail(logging.Handler):
 
 
 def embedded(topology: Topology) -> Topology:
-    """The topology as the embedded broker can have it: its number of partitions, and any free port for health."""
+    """The topology as the embedded broker can have it: its number of partitions, and a free port for the metrics."""
     count = EmbeddedKafka.PARTITIONS
     replace = msgspec.structs.replace
     topics = topology.topics
@@ -209,7 +221,9 @@ def embedded(topology: Topology) -> Topology:
             for role in ("resolved", "triggers", "decisions", "dead_letters")
         },
     )
-    return replace(topology, topics=fitted, http_port=0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return replace(topology, topics=fitted, http_port=free.getsockname()[1])
 
 
 def _loop_factory() -> Any:

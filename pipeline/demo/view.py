@@ -35,18 +35,21 @@ class State:
         self.dead = 0
         self.shop_clock = 0
         self.event_time = 0
+        self.processed = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.feed: deque[Decision] = deque(maxlen=FEED)
         self.rates: deque[float] = deque(maxlen=40)
-        self._sampled = (time.monotonic(), 0)
+        self._sampled_at = time.monotonic()
 
-    def sample(self, done: int) -> None:
-        """Take the rate, twice a second."""
-        at, before = self._sampled
+    def due(self) -> bool:
+        """Whether it is time for the next `sample`."""
+        return time.monotonic() - self._sampled_at >= SAMPLE_S
+
+    def sample(self, processed: int) -> None:
+        """Take the rate. `processed`: events that the worker has processed so far."""
         now = time.monotonic()
-        if now - at >= SAMPLE_S:
-            self.rates.append(max(done - before, 0) / (now - at))
-            self._sampled = (now, done)
+        self.rates.append(max(processed - self.processed, 0) / (now - self._sampled_at))
+        self.processed, self._sampled_at = processed, now
 
     def decided(self, decision: Decision) -> None:
         """One more."""
@@ -107,16 +110,19 @@ class LiveView:
 
     def _way(self, state: State) -> RenderableType:
         table = grid("dim", "", "")
-        bar = ProgressBar(total=max(state.total, 1), completed=state.written, width=46, complete_style="cyan")
-        table.add_row("events written", bar, f"{state.written:,} of {state.total:,}")
-        now = state.rates[-1] if state.rates else 0.0
-        table.add_row("events/s processed", Text(sparkline(list(state.rates)), "cyan"), f"{now:,.0f}")
-        shop = Text(f"{stamp(state.shop_clock)} in the shop", "")
-        known = f"everything known up to {stamp(state.event_time)}" if state.event_time else ""
-        table.add_row("event time", shop, known)
-        if state.dead:
-            table.add_row("dead letters", Text(f"{state.dead}: broken lines, kept with file and line"), "")
-        return panel("on the way", table)
+        bar = ProgressBar(total=max(state.total, 1), completed=state.written, width=42, complete_style="cyan")
+        table.add_row("events", bar, f"{state.written:,} of {state.total:,}")
+        now, most = (state.rates[-1], max(state.rates)) if state.rates else (0.0, 0.0)
+        table.add_row(
+            "a second", Text(sparkline(list(state.rates)), "cyan"), f"{now:,.0f} processed, {most:,.0f} at most"
+        )
+        shop, known = stamp(state.shop_clock), stamp(state.event_time)
+        table.add_row("time", f"{shop} in the shop", f"{known} is decided" if state.event_time else "")
+        acted = sum(n for (_, outcome), n in state.outcomes.items() if outcome in ("fired", "retracted"))
+        way = f"[cyan]resolve_identity[/] {state.processed:,} ▸ [cyan]maintain_profile[/] ▸ "
+        way += f"decisions {state.outcomes.total():,}, [bold green]triggers {acted:,}[/]"
+        way += f", [yellow]dead letters {state.dead}[/]" if state.dead else ""
+        return panel("on the way", Group(table, Text.from_markup(way)))
 
     def _counts(self, state: State) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
@@ -181,8 +187,8 @@ def view(console: Console, topology: Topology) -> View:
 
 
 def stamp(ms: int) -> str:
-    """`Wed 26 Nov 13:23`; `–` for no time."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%a %d %b %H:%M") if ms else "–"
+    """`Wed 26. 13:23`; `–` for no time."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%a %d. %H:%M") if ms else "–"
 
 
 def sparkline(values: list[float]) -> str:
