@@ -37,6 +37,7 @@ RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
 CLOCK_S = 0.1
 METRICS_S = 2.0
+SWEEP_S = 2.0
 
 
 class Hops:
@@ -79,6 +80,7 @@ class Hops:
         self._next_clock = 0.0
         self._next_idle = 0.0
         self._next_metrics = 0.0
+        self._next_sweep = 0.0
         self.holder: str | None = None
         self.clock_at = 0
 
@@ -254,6 +256,11 @@ class Hops:
             if now >= self._next_idle and self._sources:
                 self._next_idle = now + self._topology.time.idle.every_ms / 1000
                 await self._idle(now)
+            if now >= self._next_sweep and self._partitions:
+                self._next_sweep = now + SWEEP_S
+                for tp, hop in self._partitions.items():
+                    if tp not in self._busy and hop.may_advance():
+                        self._submit(tp, hop.sweep)
             if now >= self._next_metrics:
                 self._next_metrics = now + METRICS_S
                 await self._watch()

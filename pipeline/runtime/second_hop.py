@@ -36,6 +36,7 @@ from pipeline.profile.profile import (
     new_profile,
     next_at,
     receive,
+    silent_since,
 )
 from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import Commit, ProfileStore
@@ -46,6 +47,7 @@ from pipeline.triggers.rules import RuleBook
 
 STATES_A_COMMIT = 2_000
 CACHED = 50_000
+SWEPT = 200
 
 EncodeDecision = Callable[[Decision], list[Out]]
 
@@ -118,6 +120,8 @@ class ProfilePartition:
         self._timers: dict[str, int | None] = {}
         self._dirty: dict[str, None] = {}
         self._outbox: list[Out] = []
+        self._forgotten: list[str] = []
+        self._cursor = 0
 
     async def claim(self) -> int | None:
         """Take over: raise the fence, read. Returns the next offset, or None for a partition without any state.
@@ -129,7 +133,7 @@ class ProfilePartition:
         self._cache.clear()
         self._timers.clear()
         self._dirty.clear()
-        self._outbox = []
+        self._outbox, self._forgotten = [], []
         self._fence, self._token = claimed.fence, claimed.token
         self._pending = [decode_out(entry) for entry in claimed.outbox]
         self._head = self._published = claimed.head
@@ -188,6 +192,31 @@ class ProfilePartition:
         if self.target > self.meta.clock:
             self.work = Work()
             await self._run([])
+
+    async def sweep(self) -> int:
+        """Look at some profiles, and forget those that were silent for as long as the topology says. Returns how many.
+
+        A wait that is still open keeps its profile.
+        """
+        horizon = self.meta.clock - self._book.retention
+        if horizon <= 0:
+            return 0
+        self._cursor, ids = await self._store.walk(self.partition, self._cursor, SWEPT)
+        unseen = [i for i in ids if i not in self._cache]
+        loaded = await self._store.load(self.partition, self._token, unseen)
+        states = {i: decode(raw) for i, raw in zip(unseen, loaded, strict=True) if raw is not None}
+        for profile_id in ids:
+            state = states.get(profile_id) or self._cache.get(profile_id)
+            if isinstance(state, Moved):
+                old = state.at < horizon
+            else:
+                old = state is not None and silent_since(state) < horizon and next_at(state) is None
+            if old:
+                self._forgotten.append(profile_id)
+        forgotten = len(self._forgotten)
+        if forgotten:
+            await self._commit()
+        return forgotten
 
     async def _run(self, batch: list[Resolved | Move | Forward]) -> None:
         await self._load(self._named(batch))
@@ -277,7 +306,7 @@ class ProfilePartition:
         for row in rows:
             self._receive(row, row.root)
         for i in range(0, len(message.merges), 2):
-            self._merge(message.merges[i], message.merges[i + 1], at)
+            self._merge(message.merges[i], message.merges[i + 1], at, message.after)
 
     def _receive(self, row: Row, profile_id: str) -> None:
         state = self._cache.get(profile_id)
@@ -294,11 +323,11 @@ class ProfilePartition:
             self.work.duplicates += 1
         self._dirty[profile_id] = None
 
-    def _merge(self, loser: str, winner: str, at: int) -> None:
+    def _merge(self, loser: str, winner: str, at: int, now: int) -> None:
         state = self._cache.get(loser)
         if isinstance(state, Moved):
             return  # told again
-        self._cache[loser] = Moved(winner, at)
+        self._cache[loser] = Moved(winner, now)
         self._dirty[loser] = None
         self.work.moves += 1
         if state is not None:
@@ -374,6 +403,10 @@ class ProfilePartition:
             at = next_at(state) if isinstance(state, Profile) else None
             if at != stored.get(profile_id):
                 timers[profile_id] = stored[profile_id] = at
+        for profile_id in self._forgotten:
+            states[profile_id] = timers[profile_id] = None
+            self._cache.pop(profile_id, None)
+            stored.pop(profile_id, None)
         token = token_hex(8)
         await self._store.commit(
             self.partition,
@@ -393,4 +426,5 @@ class ProfilePartition:
         self._tail += len(self._outbox)
         self._pending += self._outbox
         self._outbox = []
+        self._forgotten = []
         self._dirty.clear()

@@ -150,6 +150,12 @@ class MemoryProfileStore:
         states = self._partition(partition).states
         return [states.get(profile) for profile in ids]
 
+    async def walk(self, partition: int, cursor: int, count: int) -> tuple[int, list[str]]:
+        """See `ports.ProfileStore.walk`."""
+        ids = sorted(self._partition(partition).states)
+        found = ids[cursor : cursor + count]
+        return (cursor + count if cursor + count < len(ids) else 0), found
+
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""
         keys = self._partition(partition)

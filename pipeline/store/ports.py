@@ -94,6 +94,12 @@ class ProfileStore(Protocol):
     async def peek(self, partition: int, ids: list[str]) -> list[bytes | None]:
         """States as they happen to be, for a reader that owns nothing and commits nothing."""
 
+    async def walk(self, partition: int, cursor: int, count: int) -> tuple[int, list[str]]:
+        """Some `count` profile ids from `cursor` on, and the next cursor; 0 begins, and comes again at the end.
+
+        Every profile that is there throughout is met once or more in a round.
+        """
+
     async def commit(self, partition: int, commit: Commit) -> None:
         """Apply all or nothing. A repeated call with the same `token` is a no-op. Raises CommitRejected, Fenced."""
 

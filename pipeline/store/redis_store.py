@@ -132,6 +132,11 @@ class RedisProfileStore:
             return []
         return cast(list[bytes | None], await self._call("HMGET", self._keys[partition][1], *ids))
 
+    async def walk(self, partition: int, cursor: int, count: int) -> tuple[int, list[str]]:
+        """See `ports.ProfileStore.walk`."""
+        following, found = await self._call("HSCAN", self._keys[partition][1], cursor, "COUNT", count)
+        return int(following), [profile.decode() for profile in found]
+
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""
         ids = [profile for profile, state in commit.states.items() if state is not None]
