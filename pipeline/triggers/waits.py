@@ -262,7 +262,12 @@ def retracts(key: Key, end: End) -> list[Fired]:
 def clear_late(key: Key, end: End) -> None:
     """A late order or clear: what was added up to it is gone from the contents from then on."""
     if key.lines and end.occurred_at <= key.closed[0]:
-        key.lines = {p: line for p, line in key.lines.items() if line.added > end.occurred_at}
+        key.lines = _without(key.lines, end)
+
+
+def _without(lines: dict[str, Line], end: End) -> dict[str, Line]:
+    """An order or clear takes what was added up to it."""
+    return {product: line for product, line in lines.items() if line.added > end.occurred_at}
 
 
 def close(rule: Compiled, key: Key, wait: Wait) -> None:
@@ -337,6 +342,9 @@ def forget(key: Key, horizon: int) -> bool:
     first = key.facts[0].occurred_at if key.facts else horizon
     keep_from = min(horizon, first)
     if key.ends:
+        for end in key.ends:
+            if key.lines and end.occurred_at < keep_from and end.order > key.closed:
+                key.lines = _without(key.lines, end)  # what it did to the lines stays
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or e.before_start]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]

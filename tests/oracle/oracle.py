@@ -89,6 +89,7 @@ class Person:
     closed: dict[Key, Contents] = field(default_factory=dict)
     ends: dict[Key, int] = field(default_factory=dict)
     once: list[OnceWait] = field(default_factory=list)
+    seen: set[tuple[str, tuple[Identifier, ...]]] = field(default_factory=set)
     triggers: list[Trigger] = field(default_factory=list)
     next_due: int | None = None
 
@@ -110,6 +111,7 @@ class Person:
         """
         self.add_up_carts(other, moment, known_for)
         self.identifiers |= other.identifiers
+        self.seen |= other.seen
         self.facts = sorted(self.facts + other.facts, key=lambda f: f.knowledge)
         self.played = sorted(self.played + other.played, key=lambda p: p.fact.knowledge)
         self.once += other.once
@@ -122,22 +124,23 @@ class Person:
 
     def add_up_carts(self, other: Person, moment: int, known_for: int) -> None:
         """21: contents at the closed ends add up. An order or clear of one side, though settled there, is news to the
-        other (12: it ends every cart begun before it), if it is known still: it takes what was added up to it from the
-        closed contents now, or where it ends an open wait (so that the payload shows what was there)."""
+        other (12: it ends every cart begun before it), if it is known still: up to the later closed end it takes what
+        was added up to it now, or where it ends an open wait then (so that the payload shows what was there)."""
         settled = self.settled | other.settled
         for mine, theirs in ((self, other), (other, self)):
             for key, contents in mine.closed.items():
-                for fact in theirs.facts:
-                    if not ends_by_itself(fact) or not concerns(fact, key):
+                end = max(mine.ends[key], theirs.ends.get(key, 0))
+                for fact in theirs.facts + mine.facts:
+                    if not ends_by_itself(fact) or not concerns(fact, key) or fact.occurred_at > end:
+                        continue
+                    if (fact, key) in mine.settled:
                         continue
                     known = moment - fact.occurred_at <= known_for
-                    if known and (fact, key) in theirs.settled:
-                        if mine.has_open_start_before(fact, key):
+                    if mine.has_open_start_before(fact, key) or theirs.has_open_start_before(fact, key):
+                        if known:
                             settled.discard((fact, key))
-                        else:
-                            contents.take_out(fact.occurred_at)
-                    elif not known and (fact, key) not in theirs.settled:
-                        theirs.closed.get(key, Contents()).take_out(fact.occurred_at)
+                    elif known or fact in mine.facts:
+                        contents.take_out(fact.occurred_at)
                         settled.add((fact, key))
         self.settled = settled
         for key, contents in other.closed.items():
@@ -152,7 +155,6 @@ class World:
     def __init__(self, constants: Constants) -> None:
         self.constants = constants
         self.people: dict[Identifier, Person] = {}
-        self.seen: set[tuple[str, tuple[Identifier, ...]]] = set()
         self.made: list[Decision] = []
 
     def person(self, identifier: Identifier) -> Person:
@@ -196,9 +198,9 @@ class World:
     def receive(self, person: Person, fact: Fact, moment: int) -> None:
         """6, 11: one more fact of a person. Told before: nothing. Older than 72 h: it only informs, no rule sees it."""
         name = (fact.event_id, fact.carried)
-        if name in self.seen:
+        if name in person.seen:
             return
-        self.seen.add(name)
+        person.seen.add(name)
         if fact.received_at - fact.occurred_at > self.constants.max_age:
             return
         self.note_late_for_carts(person, fact)

@@ -102,9 +102,17 @@ class Logins:
         self._logins: dict[Identifier, list[tuple[int, int, str]]] = {}
 
     def note(self, device: Identifier, occurred_at: int, user: str) -> None:
-        """`user` logged in on `device`."""
+        """`user` logged in on `device`. What was theirs already stays theirs: such a login says nothing, and if an
+        earlier one of somebody else arrives later, it isn't remembered (20: the order of arrival may matter)."""
         known = self._logins.setdefault(device, [])
-        known.append((occurred_at, len(known), user))
+        if self._last_before(device, occurred_at) != user:
+            known.append((occurred_at, len(known), user))
+            if {name for _, _, name in known} == {user}:
+                self._logins[device] = [min(known)]
+
+    def _last_before(self, device: Identifier, at: int) -> str | None:
+        before = [user for occurred_at, _, user in sorted(self._logins.get(device, [])) if occurred_at <= at]
+        return before[-1] if before else None
 
     def owner(self, device: Identifier, at: int, holder: str | None) -> str | None:
         """Semantics 20: the user who had logged in last at `at`; before the first login the one who logs in first.
