@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,9 +62,9 @@ class Deployment:
         assert done.returncode == code, f"pipeline {' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def worker(self, **env: str) -> WorkerProcess:
-        """Start one more worker."""
-        worker = WorkerProcess(self, len(self.workers), env)
+    def worker(self, *, launcher: Sequence[str] = PIPELINE, **env: str) -> WorkerProcess:
+        """Start one more worker. `launcher`: what stands before `worker --topology FILE`."""
+        worker = WorkerProcess(self, len(self.workers), env, launcher)
         self.workers.append(worker)
         return worker
 
@@ -110,6 +110,8 @@ class Deployment:
                 record = fastavro.schemaless_reader(io.BytesIO(value[5:]), known[number], None)
                 assert isinstance(record, dict)
                 record["payload"] = json.loads(record["payload"])
+                if not record["left_out"]:
+                    del record["left_out"]
                 out.append(record)
         return out
 
@@ -134,11 +136,13 @@ class Deployment:
 class WorkerProcess:
     """`pipeline worker` in a process of its own; its log is in `log`."""
 
-    def __init__(self, deployment: Deployment, number: int, env: dict[str, str]) -> None:
+    def __init__(
+        self, deployment: Deployment, number: int, env: dict[str, str], launcher: Sequence[str] = PIPELINE
+    ) -> None:
         self.port = free_port()
         self.log = deployment.folder / f"{deployment.name}-worker{number}.log"
         self.expected_end = False
-        command = [*PIPELINE, "worker", "--topology", str(deployment.path)]
+        command = [*launcher, "worker", "--topology", str(deployment.path)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,

@@ -105,6 +105,7 @@ class ProfilePartition:
         self.work = Work()
         self._topic = topology.topics.resolved.name
         self._sources = source_names(topology)
+        self._left_out = list(topology.left_out)
         self._book = book
         self._store = store
         self._sender = sender
@@ -388,6 +389,7 @@ class ProfilePartition:
             self._dirty[profile_id] = None
             for decision in advance(self._book, state, clock):
                 decision.profile_id = profile_id
+                decision.left_out = self._left_out
                 self._outbox += self._encode_decision(decision)
                 counted = (decision.rule, decision.outcome)
                 self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1

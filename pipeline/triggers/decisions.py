@@ -16,7 +16,8 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     """One outcome of a rule for one person. Times in UTC ms.
 
     `outcome`: fired, cancelled, suppressed or retracted. `occurred_at` is the cause's. `correlation_key` None: the
-    instance of events without a key. `trace`: the cause's W3C traceparent.
+    instance of events without a key. `trace`: the cause's W3C traceparent. `left_out`: source partitions that were not
+    waited for.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     retracts: str | None = None
     late_event_id: str | None = None
     trace: str | None = None
+    left_out: list[str] = []
 
 
 def _name(*parts: object) -> str:
@@ -78,4 +80,6 @@ def public(decision: Decision) -> dict[str, Any]:
     for name in ("ended_by", "retracts", "late_event_id"):
         if (value := getattr(decision, name)) is not None:
             line[name] = value
+    if decision.left_out:
+        line["left_out"] = decision.left_out
     return line
