@@ -1,0 +1,85 @@
+"""A worker with one protection switched off from outside, to show that the crash test would notice.
+
+python -m tests.chaos.crippled PROTECTION worker --topology FILE
+
+The production code has no such switches: they are patched in here, before the command line runs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline import cli
+from pipeline.runtime import hops, producers
+from pipeline.runtime.ports import Out
+from pipeline.store import redis_store
+
+
+def no_token() -> None:
+    """Commits, reads and graph scripts take any token."""
+    replace = {
+        "commit": [
+            ("if token ~= ARGV[2] or first ~= tail or trim > tail + added then", "if false then"),
+            ("local first, trim = tonumber(ARGV[5]), tonumber(ARGV[6])",
+             "local first, trim = tail, math.min(tonumber(ARGV[6]), tail)"),
+        ],
+        "load": [("if token ~= ARGV[1] then", "if false then")],
+        "due": [("if token ~= ARGV[1] then", "if false then")],
+        "resolve": [("if not stored or (stored ~= ARGV[2] and stored ~= ARGV[3]) then", "if false then")],
+    }  # fmt: skip
+    real = redis_store._Script.__init__
+
+    def init(self: Any, name: str) -> None:
+        real(self, name)
+        for old, new in replace.get(name, []):
+            assert old in self.source, f"{name}.lua has changed: {old!r} isn't there"
+            self.source = self.source.replace(old, new)
+        self.digest = redis_store.hashlib.sha1(self.source.encode()).hexdigest()
+
+    redis_store._Script.__init__ = init  # type: ignore[method-assign]
+
+
+class HalfSender(producers.PlainSender):
+    """No transactions; and now and then, in the middle of a big batch, the power goes."""
+
+    async def send(self, messages: Sequence[Out]) -> None:
+        rows = sum(len(out.value or b"") for out in messages)
+        if rows > 6_000 and random.random() < 0.05:
+            some = random.sample(list(messages), len(messages) // 2)
+            await super().send(some)
+            os.kill(os.getpid(), signal.SIGKILL)
+        await super().send(messages)
+
+
+def no_transactions() -> None:
+    """The first hop's records of a batch go out one by one."""
+
+    def source(self: producers.Producers, topic: str, partition: int) -> producers.ClosableSender:
+        return HalfSender(self._bootstrap, deadline_s=self._deadline_s)
+
+    producers.Producers.source = source  # type: ignore[method-assign]
+
+
+def source_watermark() -> None:
+    """Each partition decides by what it has read itself, whatever the others have."""
+
+    async def advance(self: hops.Hops) -> None:
+        for tp, hop in self._partitions.items():
+            clock = min(hop.meta.marks.get(name, 0) for name in self._sources_waited_for)
+            if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
+                hop.target = max(hop.target, clock)
+                self._submit(tp, hops.partial(hop.advance, hop.target))
+
+    hops.Hops._advance = advance  # type: ignore[method-assign]
+
+
+OFF = {"token": no_token, "transactions": no_transactions, "source-watermark": source_watermark}
+
+if __name__ == "__main__":
+    OFF[sys.argv.pop(1)]()
+    cli.main()

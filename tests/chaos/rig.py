@@ -1,0 +1,298 @@
+"""Two real workers under a supervisor, fed while servers and workers fail, and somebody who watches their books."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from pipeline.events.files import Line
+from pipeline.events.model import Event
+from pipeline.events.registry import connect
+from pipeline.flow import source_names
+from pipeline.runtime.ingest import Ingest, complete_at
+from pipeline.runtime.second_hop import Meta, decode_meta
+from pipeline.store.keys import partition_keys
+from pipeline.topology.model import Topology
+from tests.deployment import PIPELINE, Deployment, WorkerProcess
+from tests.servers import KafkaServer, RedisServer
+
+SLOTS = 2
+
+
+class Feeder(threading.Thread):
+    """Writes a stream into the source topics as `pipeline ingest` does, at `rate` events a second.
+
+    The last twentieth waits for `release()`, so that something is always under way while faults strike.
+    """
+
+    def __init__(self, topology: Topology, events: Sequence[Event], rate: float) -> None:
+        super().__init__(name="feeder", daemon=True)
+        self.topology, self.events, self.rate = topology, events, rate
+        self.fed = 0
+        self.high = 0
+        self.through = complete_at(topology, max(event.received_at for event in events))
+        self.problem: BaseException | None = None
+        self.completed = threading.Event()
+        self._released = threading.Event()
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with connect(self.topology.registry) as registry, Ingest(self.topology, registry) as ingest:
+                self._feed(ingest)
+                if not self._stopped.is_set():
+                    ingest.complete()
+                    self.completed.set()
+        except BaseException as problem:
+            self.problem = problem
+
+    def _feed(self, ingest: Ingest) -> None:
+        held_from = len(self.events) * 19 // 20
+        began = time.monotonic()
+        for number, event in enumerate(self.events):
+            while number >= held_from and not self._released.wait(1.0) and not self._stopped.is_set():
+                ingest.tell_time()
+            if self._stopped.wait(max(began + number / self.rate - time.monotonic(), 0)):
+                return
+            ingest.put(Line("stream", number + 1, b"", event=event))
+            self.fed, self.high = number + 1, ingest.high
+
+    def release(self) -> None:
+        """All faults have struck: feed the rest."""
+        self._released.set()
+
+    def stop(self) -> None:
+        """End early, with the recording left open."""
+        self._stopped.set()
+        self._released.set()
+        self.join(60)
+
+    def check(self) -> None:
+        """Raise what ended the thread."""
+        if self.problem is not None:
+            raise RuntimeError("the feeder failed") from self.problem
+
+
+@dataclass
+class Ending:
+    """A worker that ended by itself, as a supervisor sees it."""
+
+    worker: str
+    code: int
+    said: str
+
+
+class Supervisor(threading.Thread):
+    """Keeps a worker in each slot, as systemd or Kubernetes would: one that ends is started again."""
+
+    def __init__(self, deployment: Deployment, launcher: Sequence[str]) -> None:
+        super().__init__(name="supervisor", daemon=True)
+        self.deployment, self.launcher = deployment, launcher
+        self.lock = threading.RLock()
+        self.slots = [self.new() for _ in range(SLOTS)]
+        self.endings: list[Ending] = []
+        self._over = threading.Event()
+
+    def new(self) -> WorkerProcess:
+        worker = self.deployment.worker(launcher=self.launcher)
+        worker.expected_end = True
+        return worker
+
+    def kill(self, slot: int) -> None:
+        """kill -9, and start anew."""
+        with self.lock:
+            self.slots[slot].kill()
+            self.slots[slot] = self.new()
+
+    def run(self) -> None:
+        while not self._over.wait(0.2):
+            with self.lock:
+                for slot, worker in enumerate(self.slots):
+                    code = worker.process.poll()
+                    if code is not None:
+                        self.endings.append(Ending(worker.log.name, code, _last_words(worker)))
+                        self.slots[slot] = self.new()
+
+    def stop(self) -> list[int]:
+        """SIGTERM to all; their exit codes."""
+        self._over.set()
+        self.join()
+        for worker in self.slots:
+            if worker.process.poll() is None:
+                worker.process.terminate()
+        return [worker.stop() if worker.process.poll() is None else worker.process.returncode for worker in self.slots]
+
+
+def _last_words(worker: WorkerProcess) -> str:
+    lines = worker.log.read_text(errors="replace").splitlines()
+    told = [line for line in lines if '"critical"' in line.lower() or line.startswith("Error:")]
+    return (told or lines or [""])[-1][:600]
+
+
+class Books:
+    """Reads the second hop's books from Redis, as nobody's owner."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.partitions = topology.topics.resolved.partitions
+        self.sources = source_names(topology)
+        self.group = topology.group
+        self.client = redis.Redis.from_url(topology.redis, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+
+    def read(self) -> list[Meta | None] | None:
+        """A partition each; None while Redis is away."""
+        try:
+            raws = [self.client.hget(self.keys(p)[0], "meta") for p in range(self.partitions)]
+        except redis.RedisError:
+            return None
+        return [decode_meta(raw) if isinstance(raw, bytes) else None for raw in raws]
+
+    def keys(self, partition: int) -> list[str]:
+        """Redis keys of a partition."""
+        return partition_keys(self.group, partition, self.partitions)
+
+    def clock(self) -> int:
+        """Everything before it is decided everywhere (UTC ms; 0: nobody knows)."""
+        metas = self.read()
+        return min(meta.clock if meta else 0 for meta in metas) if metas else 0
+
+    def marks(self) -> list[int] | None:
+        """How far each partition has read all sources; None: nobody knows."""
+        metas = self.read()
+        if metas is None:
+            return None
+        return [min(meta.marks.get(s, 0) for s in self.sources) if meta else 0 for meta in metas]
+
+
+@dataclass
+class Strike:
+    """One fault. Times in seconds after the feed began; `recovered`: decided up to what was fed at the strike."""
+
+    kind: str
+    at: float
+    detail: str = ""
+    over: float = 0.0
+    recovered: float | None = None
+    target: int = 0
+
+
+class Watcher(threading.Thread):
+    """Notes when event time has caught up after each strike."""
+
+    def __init__(self, books: Books, began: float) -> None:
+        super().__init__(name="watcher", daemon=True)
+        self.books, self.began = books, began
+        self.strikes: list[Strike] = []
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.25):
+            waiting = [s for s in self.strikes if s.over and s.recovered is None]
+            if waiting:
+                clock = self.books.clock()
+                for strike in waiting:
+                    if clock >= strike.target:
+                        strike.recovered = time.monotonic() - self.began
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.join()
+
+
+@dataclass
+class Rig:
+    """All of one run. `off`: the protection that its workers lack (crippled.py), or None."""
+
+    deployment: Deployment
+    kafka: KafkaServer
+    redis: RedisServer
+    events: Sequence[Event]
+    rate: float
+    seed: int
+    off: str | None = None
+    say: Callable[[str], None] = lambda line: None
+    joined: list[int] = field(default_factory=list)
+    """Exit codes of the workers that came and went."""
+    held: list[int] = field(default_factory=list)
+    """By how much event time partitions were held back (ms)."""
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.topology = self.deployment.topology
+        self.books = Books(self.topology)
+        launcher = PIPELINE if self.off is None else [sys.executable, "-m", "tests.chaos.crippled", self.off]
+        self.supervisor = Supervisor(self.deployment, launcher)
+        self.feeder = Feeder(self.topology, self.events, self.rate)
+        self.began = 0.0
+        self.watcher = Watcher(self.books, 0.0)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Workers up, feed under way, supervisor and watcher at work."""
+        for worker in self.supervisor.slots:
+            worker.wait_ready(90)
+        self.began = self.watcher.began = time.monotonic()
+        for thread in (self.supervisor, self.feeder, self.watcher):
+            thread.start()
+        try:
+            yield
+        finally:
+            self.watcher.stop()
+            self.feeder.stop()
+
+    def wait_fed(self, number: int, timeout: float = 300.0) -> None:
+        """Until so many events were fed."""
+        deadline = time.monotonic() + timeout
+        while self.feeder.fed < number:
+            self.feeder.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"only {self.feeder.fed} of {number} events were fed within {timeout:.0f} s")
+            time.sleep(0.02)
+
+    def strike(self, kind: str, act: Callable[[], str]) -> Strike:
+        """Let a fault happen now, to its end."""
+        disorder = self.topology.time.disorder_ms
+        strike = Strike(kind, time.monotonic() - self.began, target=self.feeder.high - disorder)
+        self.watcher.strikes.append(strike)
+        strike.detail = act()
+        strike.target = self.feeder.high - disorder
+        strike.over = time.monotonic() - self.began
+        self.say(f"{strike.at:6.1f} s  {kind:<10} {strike.detail}")
+        return strike
+
+    def finish(self, timeout: float) -> str | None:
+        """Feed the rest and wait until everything is decided; or what it hangs on."""
+        self.feeder.release()
+        deadline = time.monotonic() + timeout
+        while not self.feeder.completed.is_set() or self.books.clock() < self.feeder.through:
+            self.feeder.check()
+            if time.monotonic() > deadline:
+                return self._why()
+            time.sleep(0.2)
+        return None
+
+    def _why(self) -> str:
+        metas = self.books.read()
+        if metas is None:
+            return "Redis does not answer"
+        said = [f"fed {self.feeder.fed} of {len(self.events)}"]
+        for p, meta in enumerate(metas):
+            if meta is None:
+                said.append(f"partition {p}: no state")
+            else:
+                slowest = min(self.books.sources, key=lambda s: meta.marks.get(s, 0))
+                left = {i: at for i, at in meta.sent.items() if at[0] >= meta.clock}
+                said.append(
+                    f"partition {p}: offset {meta.offset}, clock {self.feeder.through - meta.clock} ms to go,"
+                    f" slowest source {slowest} {self.feeder.through - meta.marks.get(slowest, 0)} ms to go,"
+                    f" {len(left)} messages sent that it may wait for"
+                )
+        return "; ".join(said)

@@ -1,0 +1,174 @@
+"""What came out against what `pipeline replay` says of the same events."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.runtime.recordings import merged
+from pipeline.runtime.replay import Replay
+from tests.chaos.rig import Books
+from tests.chaos.stream import LATENESS, Tie
+from tests.deployment import Deployment
+from tests.oracle.compare import comparable
+
+ACTED_ON = ("fired", "retracted")
+
+
+@dataclass
+class Expected:
+    """By `replay`: decisions by id, profiles by id."""
+
+    decisions: dict[str, dict[str, Any]]
+    profiles: dict[str, Profile]
+
+    @property
+    def triggers(self) -> set[str]:
+        """Ids of what somebody acts on."""
+        return {i for i, d in self.decisions.items() if d["outcome"] in ACTED_ON}
+
+    def ties(self, ties: Sequence[Tie]) -> int:
+        """How many of the ties were received between D and D + lateness of a wait that was open."""
+        due = {d["correlation_key"]: comparable(d)["due_at"] for d in self.decisions.values()}
+        return sum(t.cart in due and due[t.cart] <= t.received_at <= due[t.cart] + LATENESS for t in ties)
+
+
+def expect(deployment: Deployment, files: Sequence[Path]) -> Expected:
+    """Ask the command line for the decisions, and the same code for the profiles."""
+    told = deployment.run("replay", *map(str, files))
+    decisions = [json.loads(line) for line in told.splitlines()]
+    replay = Replay(deployment.topology)
+    for line in merged(files):
+        assert line.event is not None, line.error
+        for _ in replay.feed(line.event, 1 << 60):
+            pass
+    for _ in replay.finish():
+        pass
+    return Expected({d["id"]: d for d in decisions}, replay.profiles)
+
+
+@dataclass
+class Verdict:
+    """What is wrong, by kind, in words; and what was counted."""
+
+    lost: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
+    two_faced: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    profiles: list[str] = field(default_factory=list)
+    published: int = 0
+    decisions: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    dead_letters: int = 0
+
+    @property
+    def duplicates(self) -> int:
+        """Decisions published more than once, which consumers drop by id."""
+        return self.published - self.decisions
+
+    @property
+    def good(self) -> bool:
+        """Nothing is wrong."""
+        return not (self.lost or self.false or self.two_faced or self.different or self.profiles or self.dead_letters)
+
+    def __str__(self) -> str:
+        said = [
+            f"{len(each)} {name}"
+            for name, each in (
+                ("triggers and decisions lost", self.lost),
+                ("false", self.false),
+                ("ids with two payloads", self.two_faced),
+                ("decisions that differ", self.different),
+                ("profiles that differ", self.profiles),
+            )
+            if each
+        ]
+        if self.dead_letters:
+            said.append(f"{self.dead_letters} dead letters")
+        return ", ".join(said) or "0 lost, 0 false, 0 with two payloads, 0 profiles that differ"
+
+    def details(self, most: int = 5) -> str:
+        """The first few of each kind."""
+        out = []
+        for name in ("lost", "false", "two_faced", "different", "profiles"):
+            each = getattr(self, name)
+            out += [f"{name}: {one}" for one in each[:most]]
+        return "\n".join(out)
+
+
+def judge(deployment: Deployment, expected: Expected) -> Verdict:
+    """Read everything back and compare."""
+    verdict = Verdict()
+    got = _once(deployment.decisions(), verdict)
+    triggers = _once(deployment.triggers(), verdict)
+    verdict.decisions = len(got)
+    verdict.outcomes = Counter(f"{d['rule']} {d['outcome']}" for d in got.values())
+    want = {i: _shape(d) for i, d in expected.decisions.items()}
+    for i in want.keys() - got.keys():
+        verdict.lost.append(json.dumps(want[i], sort_keys=True))
+    for i in got.keys() - want.keys():
+        verdict.false.append(json.dumps(got[i], sort_keys=True))
+    for i in expected.triggers - triggers.keys():
+        verdict.lost.append(f"trigger {json.dumps(want[i], sort_keys=True)}")
+    for i in triggers.keys() - expected.triggers:
+        verdict.false.append(f"trigger {json.dumps(triggers[i], sort_keys=True)}")
+    for i in want.keys() & got.keys():
+        if want[i] != got[i]:
+            verdict.different.append(_pair(got[i], want[i]))
+    for i in expected.triggers & triggers.keys():
+        if triggers[i] != want[i]:
+            verdict.different.append(_pair(triggers[i], want[i]))
+    verdict.published = len(deployment.read(deployment.topology.topics.decisions.name))
+    verdict.dead_letters = len(deployment.read(deployment.topology.topics.dead_letters.name))
+    _compare_profiles(stored_profiles(deployment), expected.profiles, verdict)
+    return verdict
+
+
+def _pair(got: Any, want: Any) -> str:
+    return f"{json.dumps(got, sort_keys=True)}\n     replay: {json.dumps(want, sort_keys=True)}"
+
+
+def _shape(decision: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same: everything but the profile id (semantics 2)."""
+    return {k: v for k, v in comparable(decision).items() if v is not None or k == "correlation_key"}
+
+
+def _once(published: list[dict[str, Any]], verdict: Verdict) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for decision in published:
+        shape = _shape(decision)
+        had = found.setdefault(decision["id"], shape)
+        if had != shape:
+            verdict.two_faced.append(_pair(shape, had))
+    return found
+
+
+def stored_profiles(deployment: Deployment) -> dict[str, Profile]:
+    """All profiles in Redis."""
+    books, found = Books(deployment.topology), {}
+    with redis.Redis.from_url(deployment.topology.redis) as client:
+        for partition in range(books.partitions):
+            for name, raw in dict(client.hgetall(books.keys(partition)[1])).items():  # type: ignore[arg-type]
+                state = decode(raw)
+                if not isinstance(state, Moved):
+                    found[name.decode()] = state
+    return found
+
+
+def _compare_profiles(got: dict[str, Profile], want: dict[str, Profile], verdict: Verdict) -> None:
+    for i in got.keys() ^ want.keys():
+        verdict.profiles.append(f"{i} only {'here' if i in got else 'in replay'}")
+    for i in got.keys() & want.keys():
+        mine, theirs = got[i], want[i]
+        for profile in (mine, theirs):
+            profile.about.ring = b""  # the newest fingerprints: what else was seen meanwhile
+            profile.persons.sort(key=lambda person: sorted(person.ids.items()))
+        if mine != theirs:
+            verdict.profiles.append(f"{i}: {mine}\n     replay: {theirs}")
