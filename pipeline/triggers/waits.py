@@ -326,8 +326,8 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
 def _sum(a: Line | None, b: Line) -> Line:
     if a is None:
         return b
-    newer = max((a, b), key=lambda v: (v.added, v.price or 0, v.currency or ""))
-    return Line(a.quantity + b.quantity, newer.price, newer.currency, newer.added)
+    priced = max((a, b), key=lambda v: (v.price is not None, v.added, v.price or 0, v.currency or ""))
+    return Line(a.quantity + b.quantity, priced.price, priced.currency, max(a.added, b.added))
 
 
 def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:

@@ -68,13 +68,14 @@ class Contents:
         return copy
 
     def plus(self, other: Contents) -> Contents:
-        """Semantics 21: the closed contents of two people add up; the price is the one told last."""
+        """Semantics 21: the closed contents of two people add up; the price is the one told last, of two in one
+        millisecond the higher."""
         total = self.copy()
         for product, theirs in other.lines.items():
             mine = total.lines.setdefault(product, Line())
             mine.quantity += theirs.quantity
             mine.added = max(mine.added, theirs.added)
-            if theirs.priced_by > mine.priced_by:
+            if (theirs.priced_by[:1], theirs.price or 0) > (mine.priced_by[:1], mine.price or 0):
                 mine.price, mine.currency, mine.priced_by = theirs.price, theirs.currency, theirs.priced_by
         return total
 

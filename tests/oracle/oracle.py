@@ -139,9 +139,10 @@ class Person:
                     if mine.has_open_start_before(fact, key) or theirs.has_open_start_before(fact, key):
                         if known:
                             settled.discard((fact, key))
-                    elif known or fact in mine.facts:
-                        contents.take_out(fact.occurred_at)
+                    else:
                         settled.add((fact, key))
+                        if known or fact in mine.facts:
+                            contents.take_out(fact.occurred_at)
         self.settled = settled
         for key, contents in other.closed.items():
             self.closed[key] = self.closed.get(key, Contents()).plus(contents)
