@@ -1,0 +1,40 @@
+"""Generated histories: what `replay` decides is what the oracle, which knows nothing of `pipeline`, works out.
+
+ORACLE_SEEDS=5000 looks at that many plain histories, and a third of it of each other kind.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.oracle.compare import difference
+from tests.oracle.histories import history
+from tests.oracle.oracle import decisions
+from tests.replayed import replayed
+
+SEEDS = int(os.environ.get("ORACLE_SEEDS", "300"))
+KINDS: dict[str, tuple[int, dict[str, Any]]] = {
+    "plain": (SEEDS, {}),
+    "shared devices": (SEEDS // 3, {"shared_devices": True}),
+    "further behind than the disorder": (SEEDS // 3, {"behind": True}),
+    "our own player and identifiers": (SEEDS // 3, {"segment": False}),
+}
+STEP = 50
+BLOCKS = [(kind, start) for kind, (seeds, _) in KINDS.items() for start in range(0, seeds, STEP)]
+
+
+@pytest.mark.parametrize(("kind", "start"), BLOCKS)
+def test_replay_decides_as_the_oracle(kind: str, start: int) -> None:
+    seeds, options = KINDS[kind]
+    number, wrong = 0, []
+    for seed in range(start, min(start + STEP, seeds)):
+        events = history(seed, **options)
+        expected = decisions(events)
+        number += len(expected)
+        if found := difference(expected, replayed(events)):
+            wrong.append(f"seed {seed}:\n{found}")
+    assert not wrong, "\n".join(wrong)
+    assert number > 0

@@ -1,0 +1,68 @@
+"""What `pipeline replay` makes of the oracle's histories, in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import InvalidEvent
+from pipeline.events.model import Event
+from pipeline.runtime.replay import Replay
+from pipeline.topology import load
+from pipeline.topology.model import Topology
+from pipeline.triggers.decisions import Decision, public
+
+FAR = 1 << 60
+
+
+@cache
+def shipped() -> Topology:
+    """The topology that the repository ships."""
+    return load(Path(__file__).parents[1] / "topology.yaml")
+
+
+def changed(after: dict[str, int] | None = None, lateness: int | None = None, disorder: int | None = None) -> Topology:
+    """The shipped topology with other times (ms), named as the oracle names them."""
+    base = shipped()
+    replace = msgspec.structs.replace
+    rules = tuple(replace(rule, after_ms=(after or {}).get(rule.name, rule.after_ms)) for rule in base.rules)
+    time = replace(
+        base.time,
+        lateness_ms=base.time.lateness_ms if lateness is None else lateness,
+        disorder_ms=base.time.disorder_ms if disorder is None else disorder,
+    )
+    return replace(base, rules=rules, time=time)
+
+
+def as_event(told: dict[str, Any]) -> Event:
+    """One event of the oracle's as the pipeline reads it."""
+    return Event(
+        told["type"],
+        told["event_id"],
+        told["occurred_at"],
+        told["received_at"],
+        dict(told["identifiers"]),
+        dict(told["body"]),
+    )
+
+
+def replayed(
+    events: Iterable[dict[str, Any]], topology: Topology | None = None, *, open_end: bool = False
+) -> list[dict[str, Any]]:
+    """Every decision, as the lines of `pipeline replay`. Events that nobody can be known by are left out, as there."""
+    replay = Replay(topology or shipped())
+    made: list[Decision] = []
+    for told in events:
+        try:
+            made += replay.feed(as_event(told), FAR)
+        except InvalidEvent as bad:
+            if bad.reason != "no_identifier":
+                raise
+    if not open_end:
+        made += replay.finish()
+        assert replay.waiting() == 0
+    return [public(decision) for decision in made]
