@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
 from faust.transport.consumer import RecordMap, ensure_TPset
@@ -94,6 +95,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         self._method_queue = MethodQueue(num_workers=4, loop=self.thread_loop, beacon=self.beacon)
         self.epochs: dict[TP, int] = {}
         self.handed: dict[TP, int] = {}
+        self.sought: object = None  # the assignment in which we have sought
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -114,7 +116,16 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> dict[TP, list[Batch]]:
-        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        try:
+            fetched = await super()._fetch_records(
+                consumer, active_partitions, timeout=timeout, max_records=max_records
+            )
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as early:
+            # A poll that was under way when partitions were assigned meets them before we have sought there.
+            if self.sought is consumer._subscription.subscription.assignment:
+                raise
+            log.debug("fetched before the first seek: %r", early)
+            return {}
         batches = {}
         # No await from here to the return: a seek can't come between the fetch and the label.
         for key, records in fetched.items():
@@ -128,6 +139,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         """Seek each partition to (epoch, offset); return those that are no longer assigned and were left alone."""
         consumer = self._ensure_consumer()
         gone = set(targets) - ensure_TPset(consumer.assignment())
+        self.sought = consumer._subscription.subscription.assignment
         for tp, (epoch, offset) in targets.items():
             if tp not in gone:
                 consumer.seek(tp, offset)
