@@ -133,19 +133,19 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     about = profile_about.merge(winner.about, loser.about)
     rows = {row.fingerprint: row for row in sorted([*winner.buffer, *loser.buffer], key=_order, reverse=True)}
     for mark in profile_about.marks(winner.about) & profile_about.marks(loser.about):
-        _counted_twice(about, rows, mark, [winner.buffer, loser.buffer])
+        _counted_twice(about, rows, mark, winner, loser)
     return Profile(about, persons, sorted(rows.values(), key=_order))
 
 
-def _counted_twice(about: About, rows: dict[int, Row], mark: int, buffers: list[list[Row]]) -> None:
+def _counted_twice(about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile) -> None:
     """A client's duplicate came while the profile was moving: one copy here, one there."""
-    copies = [next((r for r in each if r.fingerprint & MARK == mark), None) for each in buffers]
+    copies = [next((r for r in p.buffer if r.fingerprint & MARK == mark), None) for p in (winner, loser)]
     row = copies[0] or copies[1]
     if row is not None:
         profile_about.discount(about, row.type, row.occurred_at, row.data)
         if None in copies:
             del rows[row.fingerprint]  # the other copy has been folded already
-    elif (told := profile_about.told(about, mark)) is not None:
+    elif told := profile_about.told(winner.about, mark) or profile_about.told(loser.about, mark):
         kind, occurred_at, label = told
         profile_about.discount(about, kind, occurred_at, {"product_id": label})
 

@@ -1,0 +1,166 @@
+"""Both hops, the real code, over a log and stores in memory: no faults, but any schedule. One seed, one run."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import msgspec
+
+from pipeline.events.model import Event
+from pipeline.flow import Intake, source_names
+from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.runtime import watermark
+from pipeline.runtime.first_hop import MARK, SourcePartition
+from pipeline.runtime.ports import In, Out
+from pipeline.runtime.second_hop import ProfilePartition
+from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
+from pipeline.topology.model import Topic, Topology
+from pipeline.triggers.decisions import Decision
+from pipeline.triggers.rules import RuleBook
+
+FAR = 1 << 60
+END = 9_000_000_000_000
+
+
+@dataclass
+class MemoryLog:
+    """Topics as lists, and the sender of both hops. A batch of messages is there at once."""
+
+    partitions: dict[tuple[str, int], list[In]] = field(default_factory=dict)
+
+    async def send(self, messages: list[Out]) -> None:
+        """Append."""
+        for out in messages:
+            records = self.partitions.setdefault((out.topic, out.partition or 0), [])
+            records.append(In(len(records), FAR, out.key, out.value, out.headers))
+
+    def read(self, topic: str, partition: int, offset: int, limit: int) -> list[In]:
+        """Up to `limit` records from `offset` on."""
+        return self.partitions.get((topic, partition), [])[offset : offset + limit]
+
+
+def now(step: Coroutine[Any, Any, Any]) -> Any:
+    """Run what never really waits."""
+    try:
+        step.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waited for something")
+
+
+def with_partitions(topology: Topology, sources: int, resolved: int) -> Topology:
+    """The topology with one source topic `s`, and these partition counts."""
+    replace = msgspec.structs.replace
+    topics = replace(
+        topology.topics,
+        sources=(Topic(name="s", partitions=sources),),
+        resolved=replace(topology.topics.resolved, partitions=resolved),
+    )
+    return replace(topology, topics=topics)
+
+
+def encode_decision(decision: Decision) -> list[Out]:
+    """One record a decision."""
+    return [Out("decisions", 0, None, msgspec.msgpack.encode(decision), [])]
+
+
+class Hops:
+    """`log[p]`: the events of source partition p, in its order; an end mark follows each."""
+
+    def __init__(self, topology: Topology, log: Sequence[Sequence[Event]], resolved: int, cached: int = 50_000) -> None:
+        self.topology = with_partitions(topology, len(log), resolved)
+        self.book = RuleBook(self.topology)
+        self.intake = Intake(self.topology, self.book)
+        self.log = MemoryLog()
+        self.graph = MemoryGraphStore(self.topology.identifiers)
+        self.profiles = MemoryProfileStore()
+        self.names = source_names(self.topology)
+        self.events: list[Event] = []
+        for partition, events in enumerate(log):
+            for event in events:
+                now(self.log.send([Out("s", partition, None, b"%d" % len(self.events), [])]))
+                self.events.append(event)
+            now(self.log.send([Out("s", partition, None, None, [(MARK, b"end %d" % END)])]))
+        self.sources = [
+            SourcePartition(self.topology, self.intake, self.graph, self.log, self.decode, "s", p)
+            for p in range(len(log))
+        ]
+        self.owners = [
+            ProfilePartition(self.topology, self.book, self.profiles, self.log, encode_decision, p, cached)
+            for p in range(resolved)
+        ]
+        for hop in [*self.sources, *self.owners]:
+            now(hop.claim())
+
+    def decode(self, value: bytes | None, trace: str | None) -> Event:
+        """The log holds numbers of events."""
+        return self.events[int(value or b"")]
+
+    def source(self, partition: int, limit: int) -> bool:
+        """One batch of the first hop; False if there was none."""
+        hop = self.sources[partition]
+        records = self.log.read("s", partition, hop.position.offset, limit)
+        now(hop.process(records))
+        return bool(records)
+
+    def owner(self, partition: int, limit: int) -> bool:
+        """One batch of the second hop; False if there was none."""
+        hop = self.owners[partition]
+        records = self.log.read(self.topology.topics.resolved.name, partition, hop.meta.offset, limit)
+        now(hop.process(records))
+        return bool(records)
+
+    def advance(self, partition: int) -> bool:
+        """Decide what is certain; False if nothing new is."""
+        hop = self.owners[partition]
+        clock, _ = now(watermark.read(self.profiles, len(self.owners), self.names))
+        if clock <= hop.meta.clock:
+            return False
+        now(hop.advance(clock))
+        return True
+
+    def run(self, rng: Random, largest: int) -> None:
+        """Everything to the end, one step somewhere at a time, in batches of up to `largest`."""
+        acts = [(self.source, p) for p in range(len(self.sources))]
+        acts += [(self.owner, p) for p in range(len(self.owners))]
+        weights = [rng.choice([1, 1, 5, 20]) for _ in acts]  # some partitions are far ahead of others
+        idle = 0
+        while idle < 3:
+            for act, partition in rng.choices(acts, weights, k=20):
+                act(partition, rng.randint(1, largest))
+                if rng.random() < 0.3:
+                    self.advance(rng.randrange(len(self.owners)))
+            if rng.random() < 0.2:
+                weights = [rng.choice([1, 1, 5, 20]) for _ in acts]
+            moved = [act(partition, largest) for act, partition in acts if rng.random() < 0.1 or idle]
+            moved += [self.advance(p) for p in range(len(self.owners)) if rng.random() < 0.1 or idle]
+            idle = 0 if any(moved) or self.unread() else idle + 1
+        assert all(hop.meta.clock >= END for hop in self.owners)
+
+    def unread(self) -> bool:
+        """Whether any partition has records left."""
+        name = self.topology.topics.resolved.name
+        return any(self.log.read("s", p, hop.position.offset, 1) for p, hop in enumerate(self.sources)) or any(
+            self.log.read(name, p, hop.meta.offset, 1) for p, hop in enumerate(self.owners)
+        )
+
+    def decisions(self) -> list[Decision]:
+        """All that was published, in order."""
+        made = [msgspec.msgpack.decode(r.value or b"", type=Decision) for r in self.log.read("decisions", 0, 0, FAR)]
+        for decision in made:
+            decision.profile_id = ""
+        return made
+
+    def final_profiles(self) -> dict[str, Profile]:
+        """Profile id -> what the store holds."""
+        out = {}
+        for partition in range(len(self.owners)):
+            ids = self.profiles._partition(partition).states
+            for profile_id, raw in ids.items():
+                state = decode(raw)
+                if not isinstance(state, Moved):
+                    out[profile_id] = state
+        return out

@@ -1,0 +1,129 @@
+"""Order in the log, batches, duplicates, partitions: nothing of it changes a decision or a profile.
+
+Within what the topology allows: received_at runs back by less than the disorder in a partition, no device is shared, no
+limit is met (those cases have tests of their own, with the order fixed). ANY_ORDER_SEEDS looks at more.
+"""
+
+from __future__ import annotations
+
+import os
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.events.model import Event
+from pipeline.profile.profile import Profile
+from pipeline.runtime.replay import Replay
+from pipeline.triggers.decisions import Decision
+from tests.oracle.histories import history
+from tests.property.hops import FAR, Hops
+from tests.replayed import as_event, shipped
+from tests.simulation import shop
+
+SEEDS = int(os.environ.get("ANY_ORDER_SEEDS", "200"))
+STEP = 20
+DISORDER = 10_000
+
+
+def wanted(events: list[Event]) -> tuple[dict[str, Decision], dict[str, Profile]]:
+    """What `replay` says of them in order of receipt."""
+    replay = Replay(shipped())
+    made = []
+    for event in sorted(events, key=lambda e: (e.received_at, e.occurred_at, e.event_id)):
+        made += replay.feed(event, FAR)
+    made += replay.finish()
+    for decision in made:
+        decision.profile_id = ""
+    return {decision.id: decision for decision in made}, replay.profiles
+
+
+def shuffled(rng: Random, events: list[Event], sources: int) -> list[list[Event]]:
+    """A log for each source partition: any event in any, some twice or three times, out of order by the disorder."""
+    told = [event for event in events for _ in range(rng.choice([1, 1, 1, 1, 2, 3]))]
+    spread = rng.choice([0, 100, DISORDER - 1])
+    placed = sorted(told, key=lambda event: event.received_at + rng.randint(0, spread))
+    log: list[list[Event]] = [[] for _ in range(sources)]
+    favourite = rng.randrange(sources)
+    for event in placed:
+        log[favourite if rng.random() < 0.2 else rng.randrange(sources)].append(event)
+    return log
+
+
+def comparable(profile: Profile) -> Profile:
+    """Without the memory of recent event ids, which holds when each copy was read, and without what a profile is
+    encoded as; persons in one order.
+    """
+    profile.about.ring = b""
+    profile = Profile(profile.about, profile.persons, profile.buffer)
+    profile.persons.sort(key=lambda person: sorted(person.ids.items()))
+    return profile
+
+
+def differences(seed: int, events: list[Event]) -> list[str]:
+    """What is not as `replay` says, after one random way through both hops."""
+    rng = Random(seed)
+    decisions, profiles = wanted(events)
+    hops = Hops(
+        shipped(), shuffled(rng, events, rng.randint(1, 4)), rng.choice([1, 2, 3, 5, 8]), rng.choice([1, 50_000])
+    )
+    hops.run(rng, rng.choice([1, 3, 10, 200]))
+    made = hops.decisions()
+    found = [f"lost: {decisions[i]}" for i in decisions.keys() - {d.id for d in made}]
+    found += [f"not wanted: {d}\n   wanted: {decisions.get(d.id)}" for d in made if d != decisions.get(d.id)]
+    if len(made) != len({d.id for d in made}):
+        found.append("a decision was made twice")
+    mine = hops.final_profiles()
+    found += [f"profile only {'here' if i in mine else 'in replay'}: {i}" for i in mine.keys() ^ profiles.keys()]
+    for i in mine.keys() & profiles.keys():
+        a, b = comparable(mine[i]), comparable(profiles[i])
+        found += [f"profile {i}: {line}" for line in apart(a, b)]
+    return found
+
+
+def apart(a: Any, b: Any, path: str = "") -> list[str]:
+    """Where two states differ."""
+    if isinstance(a, msgspec.Struct) and type(a) is type(b):
+        a, b = msgspec.structs.asdict(a), msgspec.structs.asdict(b)
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [line for key in a for line in apart(a[key], b[key], f"{path}.{key}")]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [line for n, pair in enumerate(zip(a, b, strict=True)) for line in apart(*pair, f"{path}[{n}]")]
+    return [] if a == b else [f"{path} is {a}\n    wanted: {b}"]
+
+
+def oracle_history(seed: int) -> list[Event]:
+    return [as_event(told) for told in history(seed, segment=seed % 2 == 0)]
+
+
+def shop_history(seed: int) -> list[Event]:
+    return [event for _, event in shop.history(seed, 1)]
+
+
+@pytest.mark.parametrize("make", [oracle_history, shop_history])
+@pytest.mark.parametrize("start", range(0, SEEDS, STEP))
+def test_nothing_changes(make, start: int) -> None:  # type: ignore[no-untyped-def]
+    number = 0
+    for seed in range(start, min(start + STEP, SEEDS)):
+        events = make(seed)
+        number += len(events)
+        found = differences(seed, events)
+        assert not found, f"seed {seed}:\n" + "\n".join(found)
+    assert number > 100
+
+
+def test_the_histories_hold_what_is_claimed() -> None:
+    """Late, overtaken and retracted decisions, and profiles that move between partitions."""
+    outcomes = {(d.outcome, d.reason) for seed in range(60) for d in wanted(oracle_history(seed))[0].values()}
+    assert {outcome for outcome, _ in outcomes} == {"fired", "cancelled", "suppressed", "retracted"}
+    moves = forwards = 0
+    for seed in range(20):
+        rng = Random(seed)
+        hops = Hops(shipped(), shuffled(rng, shop_history(seed), 3), 8)
+        hops.run(rng, 3)
+        records = [r.value or b"" for (topic, _), rs in hops.log.partitions.items() if topic != "s" for r in rs]
+        moves += sum(value[1:3] == b"\xa1m" for value in records)
+        forwards += sum(value[1:3] == b"\xa1f" for value in records)
+    assert moves > 20
+    assert forwards > 5
