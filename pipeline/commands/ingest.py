@@ -71,11 +71,17 @@ def command(files: tuple[Path, ...], topology: Path, end: str) -> None:
     with connect(wanted.registry) as registry, Ingest(wanted, registry, told=told) as run, bar:
         task = bar.add_task("", total=_lines(files) if console.is_terminal else None)
         number = 0
-        for number, line in enumerate(merged(files), 1):
-            run.put(line)
-            if number % 500 == 0:
-                rate = number / (time.monotonic() - started)
-                bar.update(task, completed=number, description=f"{rate:,.0f} events/s")
+        try:
+            for number, line in enumerate(merged(files), 1):
+                run.put(line)
+                if number % 500 == 0:
+                    rate = number / (time.monotonic() - started)
+                    bar.update(task, completed=number, description=f"{rate:,.0f} events/s")
+        except KeyboardInterrupt:
+            raise PipelineError(
+                f"interrupted after {plural(run.events.total(), 'event')}: they stay written, the recording is left"
+                " open, and the worker's event time goes by the clock again"
+            ) from None
         bar.update(task, completed=number)
         if end == "complete":
             run.complete()

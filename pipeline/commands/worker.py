@@ -47,7 +47,10 @@ def command(topology: Path, log_level: str) -> None:
     from pipeline.runtime.worker import run
 
     setup(log_level.upper())
-    code = run(wanted)
+    try:
+        code = run(wanted)
+    except OSError as error:  # the port for health and metrics is taken
+        raise PipelineError(error.strerror or str(error)) from error
     sys.stderr.flush()
     if code:
         os._exit(code)  # threads may be left that don't end

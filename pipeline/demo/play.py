@@ -39,7 +39,7 @@ def play(console: Console, topology: Path, day_s: float) -> bool:
     Raises PipelineError when something didn't start or the worker ended by itself.
     """
     started = time.monotonic()
-    screen = view(console, load(topology))
+    screen = view(console, load(topology, {}))
     try:
         lines = week()
         screen.step("starting an embedded Kafka (librdkafka's mock), an embedded Redis (Valkey) and the worker")
@@ -153,6 +153,8 @@ def reasons(decisions: Sequence[Decision], recorded: Recorded) -> RenderableType
             outcome = decision["outcome"]
             name = f"{decision['outcome']}: {about(decision) if outcome == 'fired' else 'cart ' + key}"
             shown.append(panel(name, table, OUTCOMES[outcome]))
+    if not shown:  # a topology with other rules
+        return Text()
     title = Text("Why one reminder fired, one did not, and one was taken back", "bold")
     return Group(Text(), title, columns(*shown[:2]), *shown[2:])
 

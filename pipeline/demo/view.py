@@ -75,6 +75,7 @@ class LiveView:
 
     def __init__(self, console: Console, topology: Topology) -> None:
         self._rules = topology.rules
+        self._rows = max(3, min(FEED, console.size.height - 20 - len(self._rules)))
         self._steps: list[str] = []
         self._state: State | None = None
         self._spinner = Spinner("dots", style="cyan")
@@ -137,7 +138,7 @@ class LiveView:
 
     def _feed(self, state: State) -> RenderableType:
         table = grid("dim", "", "", "bold", "")
-        for decision in state.feed:
+        for decision in list(state.feed)[-self._rows :]:
             outcome = decision["outcome"]
             style = "dim" if outcome == "cancelled" else ""
             table.add_row(
@@ -147,7 +148,7 @@ class LiveView:
                 Text(who(decision), style),
                 Text(about(decision), style, overflow="ellipsis", no_wrap=True),
             )
-        for _ in range(FEED - len(state.feed)):
+        for _ in range(self._rows - len(state.feed)):
             table.add_row("", "", "", "", "")
         return panel("as they come (event time, UTC)", table)
 

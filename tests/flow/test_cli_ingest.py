@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.cli import cli
 from pipeline.events.codec import Decoder
+from pipeline.events.files import Line
 from pipeline.events.registry import connect
+from pipeline.runtime.recordings import merged
 from tests.registry import RegistryServer
 from tests.servers import KafkaServer
 
@@ -197,6 +201,23 @@ def test_a_recording_may_stay_open(site: Site, tmp_path: Path) -> None:
     assert result.exit_code == 0
     last = {r.partition: r.headers.get("pipeline.mark") for r in site.records("events.offline")}
     assert last == dict.fromkeys(range(PARTITIONS), "open")
+
+
+def test_an_interrupted_recording_lifts_its_hold(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else time would stand still until somebody ingests something else."""
+    site.create_topics(*NAMES)
+
+    def interrupted(paths: tuple[Path, ...]) -> Iterator[Line]:
+        yield from islice(merged(paths), 5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.commands.ingest.merged", interrupted)
+    result = site.ingest(recording(tmp_path)[0])
+    assert result.exit_code == 1
+    assert "interrupted after 5 events" in str(result.exception)
+    marks = {r.partition: r.headers["pipeline.mark"] for r in site.records("events.video")}
+    assert marks == dict.fromkeys(range(PARTITIONS), "open")
+    assert sum(r.value is not None for r in site.records("events.clickstream")) == 5
 
 
 def test_nothing_readable_fails_and_tells_no_time(site: Site, tmp_path: Path) -> None:

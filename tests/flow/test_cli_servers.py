@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -119,6 +120,19 @@ def test_a_worker_without_redis_says_where_it_looked(deployment: Deployment) -> 
     done = pipeline("worker", "--topology", str(deployment.path), env=env)
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_whose_port_is_taken_says_which_variable_changes_it(deployment: Deployment) -> None:
+    deployment.run("topics")
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = pipeline("worker", "--topology", str(deployment.path), env={"PIPELINE_HTTP_PORT": port})
+    assert done.returncode == 1
+    assert "PIPELINE_HTTP_PORT" in done.stderr
+    assert port in done.stderr
     assert "Traceback" not in done.stderr
 
 
