@@ -81,7 +81,7 @@ def source_names(topology: Topology) -> list[str]:
 class Known:
     """An identifier that this process has met: normalised, and where it led when it was last looked up.
 
-    `root` may be stale (then the owner forwards), and counts only for events received at or after `youngest`, the
+    `root` may be stale (then the owner forwards), and counts only for events received after `youngest`, the
     youngest link on its path: an earlier one has to tell that link again.
     """
 
@@ -185,12 +185,12 @@ class Intake:
         known, row = prepared.known, prepared.row
         first = known[0]
         root = first.root
-        if root is not None and row.received_at >= first.youngest:
+        if root is not None and row.received_at > first.youngest:
             if len(known) == 1:
                 row.root = root
                 row.ids = [first.namespace, first.value]
                 return None
-            if all(k.root == root and row.received_at >= k.youngest for k in known):
+            if all(k.root == root and row.received_at > k.youngest for k in known):
                 row.root = root
                 row.ids = [x for k in known for x in (k.namespace, k.value)]
                 return None
