@@ -314,7 +314,9 @@ class ProfilePartition:
         if isinstance(state, Moved) or (state is None and not self._here(profile_id)):
             profile_id = self._home(profile_id)
             if not self._here(profile_id):
-                self._send(Forward(f"{row.fingerprint:x}>{profile_id}", row.received_at, row), profile_id)
+                # Of two copies that a client made the earlier one counts: they are two messages, each with its own `at`.
+                name = f"{row.fingerprint:x}@{row.received_at}>{profile_id}"
+                self._send(Forward(name, row.received_at, row), profile_id)
                 return
             state = self._cache.get(profile_id)
             assert not isinstance(state, Moved)

@@ -127,3 +127,9 @@ def test_the_histories_hold_what_is_claimed() -> None:
         forwards += sum(value[1:3] == b"\xa1f" for value in records)
     assert moves > 20
     assert forwards > 5
+
+
+def test_two_copies_of_an_event_that_are_forwarded_are_two_messages() -> None:
+    """The second copy, received later, must not stand for the first while that one is under way."""
+    found = differences(222, oracle_history(222))
+    assert not found, "\n".join(found)
