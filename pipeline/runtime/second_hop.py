@@ -314,7 +314,7 @@ class ProfilePartition:
         if isinstance(state, Moved) or (state is None and not self._here(profile_id)):
             profile_id = self._home(profile_id)
             if not self._here(profile_id):
-                # Of two copies that a client made the earlier one counts: they are two messages, each with its own `at`.
+                # Of two copies that a client made the earlier counts: they are two messages, each with its `at`.
                 name = f"{row.fingerprint:x}@{row.received_at}>{profile_id}"
                 self._send(Forward(name, row.received_at, row), profile_id)
                 return
