@@ -143,6 +143,11 @@ class Worker:
 
     # Owner, for the transport.
 
+    @property
+    def ending(self) -> bool:
+        """A signal or a problem has come."""
+        return self._ending.is_set()
+
     async def claim(self, tps: set[TP]) -> dict[TP, int]:
         """Ask the hooks."""
         offsets = await self.hooks.claim(tps)

@@ -130,6 +130,8 @@ class Broker:
         if not partitions:
             return {}
         asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
+        # A broker that restarted refuses who knows its leaders of before, and this call doesn't ask anew by itself.
+        self._admin.list_topics(timeout=TIMEOUT_S)
         answers = self._admin.list_offsets(
             asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_S
         )

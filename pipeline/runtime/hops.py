@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 FATAL = (StateLost, TooManyDeadLetters)
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+CLAIM_S = 45.0  # the transport allows 60
 FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
 CLOCK_S = 0.1
 METRICS_S = 2.0
@@ -87,9 +88,27 @@ class Hops:
     # Claims.
 
     async def claim(self, tps: set[TP]) -> dict[TP, int]:
-        """Take partitions over. Raises StateLost where store and log don't fit together."""
-        offsets = await asyncio.gather(*(self._claim(tp) for tp in tps))
+        """Take partitions over. Raises StateLost where store and log don't fit together.
+
+        Servers that restart while the group is rebalanced are waited for, as long as the transport's patience lasts.
+        """
+        offsets = await asyncio.gather(*(self._claim_patiently(tp) for tp in tps))
         return dict(zip(tps, offsets, strict=True))
+
+    async def _claim_patiently(self, tp: TP) -> int:
+        deadline, attempt = time.monotonic() + CLAIM_S, 0
+        while True:
+            try:
+                return await self._claim(tp)
+            except FATAL:
+                raise
+            except Exception as problem:
+                pause = RETRY_S[min(attempt, len(RETRY_S) - 1)]
+                if time.monotonic() + pause > deadline:
+                    raise
+                log.warning("%s:%d: claiming it: %r; trying again", tp.topic, tp.partition, problem)
+                await asyncio.sleep(pause)
+                attempt += 1
 
     async def _claim(self, tp: TP) -> int:
         if tp.topic == self._resolved.name:

@@ -65,6 +65,10 @@ class Reading(NamedTuple):
 class Owner(Protocol):
     """Who owns partitions on behalf of the transport. Called on the main event loop."""
 
+    @property
+    def ending(self) -> bool:
+        """Whether the process is about to end: it claims nothing any more."""
+
     async def claim(self, tps: set[TP]) -> dict[TP, int]:
         """Take over; return the offset to read next of each. Raising is fatal."""
 
@@ -268,7 +272,7 @@ class BatchConsumer(driver.Consumer):
         """
         if self._claiming is not None:
             await asyncio.wait([self._claiming])
-        if not self._due:
+        if not self._due or self.owner.ending:
             return {}
         claiming = self._claiming = asyncio.create_task(self._claim(self._due))
         try:
@@ -286,7 +290,10 @@ class BatchConsumer(driver.Consumer):
                     raise RuntimeError(f"claimed {sorted(tps)}, got positions of {sorted(offsets)}")
                 await self.seek_all(offsets)
         except Exception as problem:
-            self.owner.fatal(problem)
+            if self.owner.ending:  # what the claim needs is being closed
+                log.info("claim given up, the process ends: %r", problem)
+            else:
+                self.owner.fatal(problem)
             return
         if self._due == tps:
             self._due = frozenset()
