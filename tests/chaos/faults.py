@@ -10,7 +10,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException, Producer
 
 from tests.chaos.aof import fall_back
-from tests.chaos.rig import SLOTS, Rig
+from tests.chaos.rig import Rig
 from tests.chaos.stream import LATENESS
 
 SESSION_S = 8.0  # the workers' session timeout (runtime/app.py)
@@ -19,14 +19,14 @@ HOLD_S = 30.0
 
 def kill(rig: Rig) -> str:
     """kill -9, started again at once."""
-    slot = rig.random.randrange(SLOTS)
+    slot = rig.pick()
     rig.supervisor.kill(slot)
     return f"kill -9 of worker {slot}"
 
 
 def freeze(rig: Rig) -> str:
     """SIGSTOP for longer than the session timeout, then SIGCONT: a zombie wakes."""
-    slot, seconds = rig.random.randrange(SLOTS), SESSION_S + rig.random.uniform(1.5, 4.0)
+    slot, seconds = rig.pick(), SESSION_S + rig.random.uniform(1.5, 4.0)
     process = rig.supervisor.slots[slot].process
     process.send_signal(signal.SIGSTOP)
     time.sleep(seconds)

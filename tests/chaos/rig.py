@@ -257,6 +257,15 @@ class Rig:
                 raise RuntimeError(f"only {self.feeder.fed} of {number} events were fed within {timeout:.0f} s")
             time.sleep(0.02)
 
+    def pick(self) -> int:
+        """A slot by chance, rather one whose worker works."""
+        slots = self.random.sample(range(SLOTS), SLOTS)
+        for slot in slots:
+            with contextlib.suppress(OSError):
+                self.supervisor.slots[slot].get("/readyz")
+                return slot
+        return slots[0]
+
     def strike(self, kind: str, act: Callable[[], str]) -> Strike:
         """Let a fault happen now, to its end."""
         disorder = self.topology.time.disorder_ms

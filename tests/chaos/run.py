@@ -143,7 +143,9 @@ def run(
 
 def _problems(report: Report, joined: list[int]) -> list[str]:
     """What a good run must not show beside its verdict."""
-    found = [f"a worker that was asked to end did so with exit code {code}" for code in report.exit_codes + joined if code]
+    found = [
+        f"a worker that was asked to end did so with exit code {code}" for code in report.exit_codes + joined if code
+    ]
     found += [f"a partition was held back by {ms} ms only" for ms in report.held if ms <= LATENESS]
     for ending in report.endings:
         # What a supervisor is there for. Anything else, lost state say, is a fault of ours.

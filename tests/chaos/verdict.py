@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis
 
 from pipeline.profile.profile import Moved, Profile, decode
@@ -170,5 +171,18 @@ def _compare_profiles(got: dict[str, Profile], want: dict[str, Profile], verdict
         for profile in (mine, theirs):
             profile.about.ring = b""  # the newest fingerprints: what else was seen meanwhile
             profile.persons.sort(key=lambda person: sorted(person.ids.items()))
-        if mine != theirs:
-            verdict.profiles.append(f"{i}: {mine}\n     replay: {theirs}")
+        if found := differing(_plain(mine), _plain(theirs)):
+            verdict.profiles.append(f"{i}: {'; '.join(found)}")
+
+
+def _plain(profile: Profile) -> Any:
+    return msgspec.to_builtins({"about": profile.about, "persons": profile.persons, "buffer": profile.buffer})
+
+
+def differing(a: Any, b: Any, path: str = "") -> list[str]:
+    """Where two plain values differ, and how."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [d for k in {**a, **b} for d in differing(a.get(k), b.get(k), f"{path}.{k}")]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [d for n, (x, y) in enumerate(zip(a, b, strict=True)) for d in differing(x, y, f"{path}[{n}]")]
+    return [] if a == b else [f"{path}: {a!r:.200} (replay: {b!r:.200})"]
