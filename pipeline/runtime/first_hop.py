@@ -15,6 +15,7 @@ Kafka's committed offset is never read back.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 
@@ -33,10 +34,14 @@ Decode = Callable[[bytes | None, str | None], Event]
 
 
 class Tally:
-    """What became of one batch, for metrics: (event type, outcome) -> events."""
+    """What became of one batch, for metrics: (event type, outcome) -> events. `late`: further behind than the disorder.
+
+    `commit_s`: seconds of the graph's script and the transaction, None before.
+    """
 
     def __init__(self) -> None:
         self.events: dict[tuple[str, str], int] = {}
+        self.commit_s: float | None = None
         self.dead: dict[str, int] = {}
         self.refused: dict[tuple[str, str], int] = {}
         self.merges = 0
@@ -102,11 +107,13 @@ class SourcePartition:
         before = self.watermark
         position = SourcePosition(records[-1].offset + 1, self.position.high, self.position.held)
         prepared, dead = self._prepare(records, position, tally)
+        began = time.perf_counter()
         merges = await self._route(prepared, tally)
         high = position.high
         after = high - self._topology.time.disorder_ms if high else 0
         await self._send(position.offset, before, after, [p.row for p in prepared], merges, dead)
         self.position = position
+        tally.commit_s = time.perf_counter() - began
 
     def _prepare(
         self, records: Sequence[In], position: SourcePosition, tally: Tally
@@ -135,12 +142,14 @@ class SourcePartition:
             except InvalidEvent as error:
                 dead.append(self._dead_letter(record, error))
                 tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
+                counts["unknown", "dead_letter"] = counts.get(("unknown", "dead_letter"), 0) + 1
                 bad.append(True)
                 continue
             bad.append(False)
             if event.received_at > high:
                 high = event.received_at
-            kind = (event.type, "processed")
+            late = prepared[-1].row.received_at != event.received_at
+            kind = (event.type, "late" if late else "processed")
             counts[kind] = counts.get(kind, 0) + 1
         position.high = high
         self._check_limit(bad, records)

@@ -19,6 +19,7 @@ partition's clock has been taken before, and is dropped.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from secrets import token_hex
 
@@ -81,6 +82,7 @@ class Work:
         self.rows = 0
         self.duplicates = 0
         self.decisions: dict[tuple[str, str], int] = {}
+        self.commits_s: list[float] = []
         self.moves = 0
 
 
@@ -412,6 +414,7 @@ class ProfilePartition:
             self._cache.pop(profile_id, None)
             stored.pop(profile_id, None)
         token = token_hex(8)
+        began = time.perf_counter()
         await self._store.commit(
             self.partition,
             Commit(
@@ -426,6 +429,7 @@ class ProfilePartition:
                 trim=self._published,
             ),
         )
+        self.work.commits_s.append(time.perf_counter() - began)
         self._token = token
         self._tail += len(self._outbox)
         self._pending += self._outbox
