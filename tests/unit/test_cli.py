@@ -16,6 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import COMMANDS, cli
+from pipeline.commands.common import address
+from pipeline.commands.topics import duration
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = ROOT / "topology.yaml"
@@ -265,3 +267,33 @@ def test_an_unusable_topology_is_one_message_without_a_traceback(tmp_path: Path)
     assert f"{topology}:1:8: error" in done.stderr
     assert "pipeline lint" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- small things
+
+
+@pytest.mark.parametrize(
+    "ms, text",
+    [(None, "forever"), (250, "250ms"), (90_000, "90s"), (3_600_000, "1h"), (86_400_000, "24h"), (604_800_000, "7d")],
+)
+def test_durations_are_written_as_topology_yaml_does(ms: int | None, text: str) -> None:
+    assert duration(ms) == text
+
+
+def test_addresses_are_shown_without_their_password() -> None:
+    assert address("redis://anna:secret@redis-1:6379/0") == "redis://***@redis-1:6379/0"
+    assert address("redis://redis-1:6379/0") == "redis://redis-1:6379/0"
+
+
+def test_a_pipe_that_closes_early_is_no_traceback(tmp_path: Path) -> None:
+    lines = [track("Product Added", f"a{n}", n % 60, f"user-{n}", product_id="p") for n in range(5_000)]
+    path = write(tmp_path / "in.jsonl", *lines)
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m pipeline.cli replay {path} --topology {TOPOLOGY} | head -n 1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["rule"] == "abandoned_cart"
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
