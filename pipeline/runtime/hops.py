@@ -327,6 +327,8 @@ class Hops:
             metrics.dead_letters(reason, "resolve_identity").inc(n)
         for (namespace, why), n in tally.refused.items():
             metrics.refusals(namespace, why).inc(n)
+        if tally.commit_s is not None:
+            metrics.commit_seconds("resolve_identity").observe(tally.commit_s)
         if tally.merges:
             metrics.merges().inc(tally.merges)
 
@@ -336,7 +338,9 @@ class Hops:
             metrics.events("any", "duplicate").inc(work.duplicates)
         for (rule, outcome), n in work.decisions.items():
             metrics.triggers(rule, outcome).inc(n)
-        work.decisions, work.duplicates = {}, 0
+        for seconds in work.commits_s:
+            metrics.commit_seconds("maintain_profile").observe(seconds)
+        work.decisions, work.duplicates, work.commits_s = {}, 0, []
 
     async def _watch(self) -> None:
         metrics, group = self._metrics, self._topology.group
