@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,11 +48,6 @@ def files_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 def errors_console() -> Console:
     """For messages beside the output: standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
-
-
-def address(url: str) -> str:
-    """An address as it may be shown: without its password."""
-    return re.sub(r"//[^/@]*@", "//***@", url)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

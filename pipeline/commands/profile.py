@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from pipeline.commands.common import address, read_topology, topology_option
+from pipeline.commands.common import read_topology, topology_option
 from pipeline.commands.person import facts
 from pipeline.commands.person_view import render
 from pipeline.errors import PipelineError
@@ -22,6 +22,7 @@ from pipeline.identity.ids import leaf_id
 from pipeline.profile.profile import Moved, Profile, decode
 from pipeline.store.redis_store import Client, RedisGraphStore, RedisProfileStore
 from pipeline.topology import Topology
+from pipeline.topology.addresses import shown
 from pipeline.topology.findings import suggest
 from pipeline.triggers.rules import RuleBook
 
@@ -84,7 +85,7 @@ async def _find(topology: Topology, namespace: str, value: str) -> tuple[str, Pr
         return await find(redis, topology, namespace, value)
     except (RedisError, OSError) as error:
         raise PipelineError(
-            f"Redis at {address(topology.redis)}: {error}. Check that it runs, and the address: `redis` in"
+            f"Redis at {shown(topology.redis)}: {error}. Check that it runs, and the address: `redis` in"
             " topology.yaml, or PIPELINE_REDIS."
         ) from error
     finally:

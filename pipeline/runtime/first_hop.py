@@ -156,10 +156,12 @@ class SourcePartition:
         return prepared, dead
 
     def _marked(self, mark: bytes, position: SourcePosition, high: int) -> int:
-        """`begin`: a recording is coming, don't advance by the clock. `end <ms>`: it is complete, up to then."""
+        """`begin`: a recording is coming, don't advance by the clock. `through <ms>`: it was written up to then.
+        `end <ms>`: it is complete, up to then. `open`: it ends, and says nothing of what waits.
+        """
         word, _, through = mark.decode("ascii", "replace").partition(" ")
-        position.held = word == "begin"
-        if word == "end" and through.isdigit():
+        position.held = word in ("begin", "through")
+        if word in ("through", "end") and through.isdigit():
             high = max(high, int(through) + self._topology.time.disorder_ms)
         return high
 

@@ -27,6 +27,7 @@ from pipeline.runtime.lanes import Records
 from pipeline.runtime.producers import ClosableSender, Producers
 from pipeline.runtime.second_hop import ProfilePartition
 from pipeline.store.ports import GraphStore, ProfileStore
+from pipeline.topology.addresses import shown
 from pipeline.topology.model import Topology
 from pipeline.triggers.rules import RuleBook
 
@@ -151,8 +152,8 @@ class Hops:
             if told:
                 raise StateLost(
                     f"{name}: Redis has no state for it, but group {self._topology.group!r} has read it up to {told}."
-                    f" Redis at {self._topology.redis} is empty, another one, or was flushed. Restore its append-only"
-                    f" file or a snapshot; or, to start over and decide everything anew, use another `group`."
+                    f" Redis at {shown(self._topology.redis)} is empty, another one, or was flushed. Restore its"
+                    f" append-only file or a snapshot; or, to start over and decide everything anew, use another `group`."
                 )
             return earliest
         if offset < earliest:

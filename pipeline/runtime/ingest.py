@@ -3,13 +3,14 @@
 What a recording tells a worker beside its events are *marks*: records without a value, one in every partition of every
 source topic, with a header `pipeline.mark`.
 
-    begin       a recording is coming: event time must not advance by the clock
-    end <ms>    everything received before <ms> has been written here
-    open        go on as before the recording
+    begin         a recording is coming: event time must not advance by the clock
+    through <ms>  everything received before <ms> has been written here; it goes on
+    end <ms>      everything received before <ms> has been written here, and that was all
+    open          go on as before the recording
 
-A recording begins with `begin`. While it runs, `end` and `begin` together say every second how far it is, or partitions
-that few events reach would hold everybody else's time until it is over. It is over with `end`, late enough for all that
-waits to be decided (semantics 5), or with `open`.
+A recording begins with `begin`. While it runs, `through` says every second how far it is, or partitions that few events
+reach would hold everybody else's time until it is over. It is over with `end`, late enough for all that waits to be
+decided (semantics 5), or with `open`.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class Ingest:
         through = self.high - self._topology.time.disorder_ms
         if through > self._marked:
             self._marked = through
-            self._mark(f"end {through}", "begin")
+            self._mark(f"through {through}")
 
     def complete(self) -> int:
         """The recording is complete: what waits shall be decided. Returns the moment (UTC ms) up to which it is told;

@@ -20,6 +20,7 @@ from pipeline.runtime.hops import Hops
 from pipeline.runtime.producers import Producers
 from pipeline.store.redis_store import RedisGraphStore, RedisProfileStore
 from pipeline.store.server import check_server
+from pipeline.topology.addresses import shown
 from pipeline.topology.model import Topology
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,9 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
     try:
         findings = await check_server(redis) if durable else []
     except Exception as problem:
-        raise PipelineError(f"Redis at {topology.redis} doesn't answer: {problem}") from problem
+        raise PipelineError(f"Redis at {shown(topology.redis)} doesn't answer: {problem}") from problem
     if findings:
-        raise PipelineError(f"Redis at {topology.redis} can't be used:\n  " + "\n  ".join(findings))
+        raise PipelineError(f"Redis at {shown(topology.redis)} can't be used:\n  " + "\n  ".join(findings))
     broker = Broker(topology.kafka)
     if durable:
         wrong = [f for f in await broker.check(all_topics(topology.topics)) if f.fatal]

@@ -32,8 +32,8 @@ class Line(msgspec.Struct, array_like=True, gc=False):
 class Fact(msgspec.Struct, array_like=True, gc=False):
     """What one event means to one key. `role`: START, RESTART or CONTENTS.
 
-    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None. `told`: what the payload
-    wants of it, an e-mail's [campaign] or a film's [title, total_length].
+    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None. `told`: what the
+    payload wants of it, an e-mail's [campaign] or a film's [title, total_length].
     """
 
     occurred_at: int

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import COMMANDS, cli
-from pipeline.commands.common import address
 from pipeline.commands.topics import duration
+from pipeline.topology.addresses import shown
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = ROOT / "topology.yaml"
@@ -281,8 +281,8 @@ def test_durations_are_written_as_topology_yaml_does(ms: int | None, text: str) 
 
 
 def test_addresses_are_shown_without_their_password() -> None:
-    assert address("redis://anna:secret@redis-1:6379/0") == "redis://***@redis-1:6379/0"
-    assert address("redis://redis-1:6379/0") == "redis://redis-1:6379/0"
+    assert shown("redis://anna:secret@redis-1:6379/0") == "redis://***@redis-1:6379/0"
+    assert shown("redis://redis-1:6379/0") == "redis://redis-1:6379/0"
 
 
 def test_a_pipe_that_closes_early_is_no_traceback(tmp_path: Path) -> None:
