@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import sys
 import threading
@@ -26,6 +27,8 @@ from tests.deployment import PIPELINE, Deployment, WorkerProcess
 from tests.servers import KafkaServer, RedisServer
 
 SLOTS = 2
+MARK_EVERY_S = 0.3
+"""A second is hours of event time here: with ingest's own second the watermark would move in few big steps."""
 
 
 class Feeder(threading.Thread):
@@ -47,7 +50,10 @@ class Feeder(threading.Thread):
 
     def run(self) -> None:
         try:
-            with connect(self.topology.registry) as registry, Ingest(self.topology, registry) as ingest:
+            with (
+                connect(self.topology.registry) as registry,
+                Ingest(self.topology, registry, mark_every_s=MARK_EVERY_S) as ingest,
+            ):
                 self._feed(ingest)
                 if not self._stopped.is_set():
                     ingest.complete()
@@ -119,7 +125,7 @@ class Supervisor(threading.Thread):
                 for slot, worker in enumerate(self.slots):
                     code = worker.process.poll()
                     if code is not None:
-                        self.endings.append(Ending(worker.log.name, code, _last_words(worker)))
+                        self.endings.append(Ending(worker.log.name, code, last_words(worker)))
                         self.slots[slot] = self.new()
 
     def stop(self) -> list[int]:
@@ -132,10 +138,12 @@ class Supervisor(threading.Thread):
         return [worker.stop() if worker.process.poll() is None else worker.process.returncode for worker in self.slots]
 
 
-def _last_words(worker: WorkerProcess) -> str:
+def last_words(worker: WorkerProcess) -> str:
+    """What it said it ended of, or just its last line."""
     lines = worker.log.read_text(errors="replace").splitlines()
-    told = [line for line in lines if '"critical"' in line.lower() or line.startswith("Error:")]
-    return (told or lines or [""])[-1][:600]
+    told = [line for line in lines if '"critical"' in line or line.startswith("Error:")]
+    last = (told or lines or [""])[-1]
+    return str(json.loads(last)["message"]) if last.startswith("{") else last
 
 
 class Books:
@@ -218,6 +226,8 @@ class Rig:
     rate: float
     seed: int
     off: str | None = None
+    hold_s: float = 2.0
+    """How long a partition is held back, at least."""
     say: Callable[[str], None] = lambda line: None
     joined: list[int] = field(default_factory=list)
     """Exit codes of the workers that came and went."""

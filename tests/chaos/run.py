@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import statistics
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.faults import FAULTS
-from tests.chaos.rig import Ending, Rig, Strike
+from tests.chaos.rig import Books, Ending, Feeder, Rig, Strike, last_words
 from tests.chaos.stream import LATENESS, stream
 from tests.chaos.verdict import Expected, Verdict, expect, judge
 from tests.deployment import Deployment
@@ -29,6 +30,7 @@ class Plan:
     rate: float
     faults: tuple[str, ...]
     off: str | None = None
+    hold_s: float = 2.0
     patience_s: float = 120.0
 
     def moments(self) -> list[tuple[int, str]]:
@@ -111,7 +113,7 @@ def run(
     files = made.write(folder)
     with Deployment(folder, plan.name, kafka.bootstrap, store.url, registry) as deployment:
         deployment.run("topics")
-        rig = Rig(deployment, kafka, store, made.events, plan.rate, plan.seed, plan.off, say)
+        rig = Rig(deployment, kafka, store, made.events, plan.rate, plan.seed, plan.off, plan.hold_s, say)
         expected = expect(deployment, files)
         stuck = None
         with rig.running():
@@ -137,6 +139,8 @@ def run(
             stuck,
         )
     report.problems += _problems(report, rig.joined)
+    for server in (kafka, store):
+        shutil.copy(server.log, folder / f"{server.name}.log")
     (folder / "report.txt").write_text(report.table() + "\n\n" + report.verdict.details(50) + "\n")
     return report
 
@@ -152,3 +156,36 @@ def _problems(report: Report, joined: list[int]) -> list[str]:
         if ending.code not in (1, 2) or (ending.code == 2 and "has stood at offset" not in ending.said):
             found.append(f"{ending.worker} ended with {ending.code}: {ending.said}")
     return found
+
+
+def emptied(folder: Path, kafka: KafkaServer, store: RedisServer, registry: RegistryServer) -> list[str]:
+    """Redis loses everything under a live worker; then a fresh one is started. Their last words.
+
+    Raises AssertionError where one of them goes on, or ends without saying what to do.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"emptied-{random.randrange(1 << 30):x}"
+    with Deployment(folder, name, kafka.bootstrap, store.url, registry) as deployment:
+        deployment.run("topics")
+        feeder, books = Feeder(deployment.topology, stream(1, 2_000).events, 100), Books(deployment.topology)
+        said = []
+        live = deployment.worker()
+        live.expected_end = True
+        live.wait_ready(90)
+        feeder.start()
+        deadline = time.monotonic() + 60
+        while (feeder.fed < 500 or not books.clock()) and time.monotonic() < deadline:
+            feeder.check()
+            time.sleep(0.1)
+        books.client.flushall()
+        for worker in (live, None):
+            worker = worker or deployment.worker()
+            worker.expected_end = True
+            code = worker.process.wait(90)
+            assert code == 2, f"exit {code} on an empty Redis:\n{worker.tail()}"
+            words = last_words(worker)
+            for said_so in ("Redis has no state for it", "Restore"):
+                assert said_so in words, words
+            said.append(words)
+        feeder.stop()
+    return said

@@ -17,6 +17,7 @@ import fastavro
 
 from pipeline.events import schemas
 from pipeline.events.model import Event
+from pipeline.identity.ids import leaf_id
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -131,14 +132,20 @@ class _Person:
             at = began + r.randrange(T0 + SPAN - began)
             self.tell("page_viewed", self.anyone(), at, path=f"/p{r.randrange(9)}")
 
-    def device(self, kind: str) -> Ids:
-        name = f"{kind}{self.number}-{len(self.devices)}-{self.r.randrange(1 << 30):x}"
-        return {"device_id": name} if self.r.random() < 0.2 else {"anonymous_id": name}
+    def device(self, kind: str, *, winner: bool = False) -> Ids:
+        """A new device. `winner`: one whose profile absorbs the others, which mostly means moves between partitions."""
+        space = "device_id" if self.r.random() < 0.2 else "anonymous_id"
+        known = min(leaf_id(*pair) for ids in [self.user, self.mail, *self.devices] for pair in ids.items())
+        for _ in range(200):
+            name = f"{kind}{self.number}-{len(self.devices)}-{self.r.randrange(1 << 30):x}"
+            if not winner or leaf_id(space, name) < known:
+                break
+        return {space: name}
 
     def tied_cart(self, at: int) -> None:
         """A cart on a new device; login received between D and D + lateness; mostly the owner acted elsewhere."""
         r, cart = self.r, f"c{self.number}-{self.count}"
-        phone = self.device("phone")
+        phone = self.device("phone", winner=r.random() < 0.5)
         last = at
         self.add(phone, at, cart)
         for _ in range(r.randint(0, 2)):
@@ -184,8 +191,10 @@ class _Person:
 
     def add(self, who: Ids, at: int, cart: str | None, received: int | None = None) -> None:
         product = f"p{self.r.randrange(3)}"
-        body = {"product_id": product, "price": self.r.choice([2.5, 10.0]), "currency": "EUR", "quantity": 1}
-        self.tell("product_added", who, at, received, **({"cart_id": cart} if cart else {}), **body)
+        body: dict[str, Any] = {"product_id": product, "price": self.r.choice([2.5, 10.0]), "currency": "EUR"}
+        if cart:
+            body["cart_id"] = cart
+        self.tell("product_added", who, at, received, quantity=1, **body)
 
     def order(self, who: Ids, at: int, cart: str | None, received: int | None = None) -> None:
         body: dict[str, Any] = {"order_id": f"o{self.number}-{self.count}", "total": 12.5, "currency": "EUR"}
@@ -196,7 +205,7 @@ class _Person:
 
     def ebook(self, at: int) -> None:
         r, message = self.r, f"m{self.number}-{self.count}"
-        body = {"message_id": message, "campaign": "spring"}
+        body: dict[str, Any] = {"message_id": message, "campaign": "spring"}
         self.tell("email_sent", self.mail, at, link_ids=["ebook", "imprint"], **body)
         if r.random() < 0.4:
             self.tell("email_opened", self.mail, at + r.randint(1, 600) * MINUTE, confidence="unknown", **body)
@@ -214,7 +223,7 @@ class _Person:
         for _ in range(r.randint(2, 7)):
             who = self.anyone()
             session = f"s{self.number}-{self.count}"
-            body = {"film": film, "title": film.title(), "session_id": session, "total_length": 100.0}
+            body: dict[str, Any] = {"film": film, "title": film.title(), "session_id": session, "total_length": 100.0}
             self.tell(
                 "video_progressed", who, at, position=start + 15, watched_from=start, watched_to=start + 15, **body
             )

@@ -156,7 +156,7 @@ def stored_profiles(deployment: Deployment) -> dict[str, Profile]:
     books, found = Books(deployment.topology), {}
     with redis.Redis.from_url(deployment.topology.redis) as client:
         for partition in range(books.partitions):
-            for name, raw in dict(client.hgetall(books.keys(partition)[1])).items():  # type: ignore[arg-type]
+            for name, raw in dict(client.hgetall(books.keys(partition)[1])).items():
                 state = decode(raw)
                 if not isinstance(state, Moved):
                     found[name.decode()] = state
