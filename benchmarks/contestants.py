@@ -342,9 +342,15 @@ def read(servers: Servers, topic: str) -> Iterator[bytes]:
         consumer.close()
 
 
+TOLD = (
+    "id", "outcome", "reason", "rule", "rule_version", "identifiers", "correlation_key", "cause_event_id",
+    "occurred_at", "due_at", "decided_at", "payload", "ended_by", "retracts", "late_event_id",
+)  # fmt: skip
+
+
 def essence(record: dict[str, Any]) -> str:
-    """A decision without what depends on when it was written (semantics 2): profile id. Payload as canonical JSON."""
-    kept = {key: value for key, value in record.items() if key not in ("profile_id", "trace")}
+    """A decision without what depends on when it was written (semantics 2: the profile id), as canonical JSON."""
+    kept = {name: record[name] for name in TOLD}
     if isinstance(kept["payload"], str):
         kept["payload"] = json.loads(kept["payload"])
     return msgspec.json.encode(kept, order="sorted").decode()

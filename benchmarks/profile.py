@@ -9,8 +9,35 @@ from pathlib import Path
 
 from benchmarks.contestants import OUT, Ours
 from benchmarks.generate import Workload
+from benchmarks.meter import TICK
 
 PACKAGE = "py-spy==0.4.1"
+
+
+class Watched(Ours):
+    """Ours; notes what each thread took between two moments."""
+
+    before: dict[str, float]
+    after: dict[str, float]
+
+    def exact(self) -> float:
+        """Called once, when it is warm."""
+        self.before = self._threads()
+        return super().exact()
+
+    def finished(self) -> bool:
+        """Called first when all is read."""
+        if not hasattr(self, "after"):
+            self.after = self._threads()
+        return super().finished()
+
+    def _threads(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            fields = rest.split()
+            found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICK
+        return found
 
 
 class Spied(Ours):
@@ -23,7 +50,7 @@ class Spied(Ours):
         """Start both."""
         super().start()
         spy = str(Path(sys.executable).with_name("py-spy"))
-        command = [spy, "record", "--pid", str(self.pid), "-r", "200", "-f", "raw", "-o", str(self.raw)]
+        command = [spy, "record", "--pid", str(self.pid), "-r", "200", "--gil", "--nonblocking", "-f", "raw", "-o", str(self.raw)]
         self.spy = subprocess.Popen(["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL)
 
 
@@ -36,11 +63,15 @@ def profile(workload: Workload) -> None:
     raw = OUT / "profile.raw"
     with servers() as on:
         fill(on, TOPIC, workload)
-        ours = Ours(on, TOPIC, workload.total)
+        ours = Watched(on, TOPIC, workload.total)
         on.client.config_resetstat()
         run = measure(on, ours, workload, 900)
         worker, store = run["worker_cpu_us_per_event"], run["redis_cpu_us_per_event"]
         print(f"worker {worker} + Redis {store} µs an event, unprofiled")
+        print("\nthreads of the worker, µs an event")
+        for name, seconds in sorted(ours.after.items(), key=lambda item: -item[1])[:10]:
+            share = (seconds - ours.before.get(name, 0.0)) / run["measured_events"] * 1e6
+            print(f"  {share:7.2f}  {name}")
         print("\nRedis, µs an event by command")
         stats = on.client.info("commandstats")
         for name, each in sorted(stats.items(), key=lambda item: -item[1]["usec"])[:12]:
