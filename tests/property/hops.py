@@ -92,8 +92,10 @@ class Hops:
             ProfilePartition(self.topology, self.book, self.profiles, self.log, encode_decision, p, cached)
             for p in range(resolved)
         ]
-        for hop in [*self.sources, *self.owners]:
-            now(hop.claim())
+        for source in self.sources:
+            now(source.claim())
+        for owner in self.owners:
+            now(owner.claim())
 
     def decode(self, value: bytes | None, trace: str | None) -> Event:
         """The log holds numbers of events."""

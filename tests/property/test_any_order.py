@@ -7,6 +7,7 @@ limit is met (those cases have tests of their own, with the order fixed). ANY_OR
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -30,7 +31,7 @@ DISORDER = 10_000
 def wanted(events: list[Event]) -> tuple[dict[str, Decision], dict[str, Profile]]:
     """What `replay` says of them in order of receipt."""
     replay = Replay(shipped())
-    made = []
+    made: list[Decision] = []
     for event in sorted(events, key=lambda e: (e.received_at, e.occurred_at, e.event_id)):
         made += replay.feed(event, FAR)
     made += replay.finish()
@@ -103,7 +104,7 @@ def shop_history(seed: int) -> list[Event]:
 
 @pytest.mark.parametrize("make", [oracle_history, shop_history])
 @pytest.mark.parametrize("start", range(0, SEEDS, STEP))
-def test_nothing_changes(make, start: int) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_changes(make: Callable[[int], list[Event]], start: int) -> None:
     number = 0
     for seed in range(start, min(start + STEP, SEEDS)):
         events = make(seed)

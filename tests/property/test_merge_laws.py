@@ -1,0 +1,371 @@
+"""Design 5: the parts of a profile merge in any order and grouping to the same, and twice to the same where nothing is
+summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.profile import about
+from pipeline.profile.about import TYPES, About
+from pipeline.profile.profile import Profile, encode_profile, merge, new_profile, receive
+from pipeline.triggers import films, waits
+from pipeline.triggers.films import Film
+from pipeline.triggers.fold import Person, Row, person_of
+from pipeline.triggers.rules import START, RuleBook
+from pipeline.triggers.waits import End, Fact, Fired, Key, Line
+from tests.replayed import shipped
+
+BOOK = RuleBook(shipped())
+CART, EBOOK, FILM = (BOOK.rules[name] for name in ("abandoned_cart", "ebook_not_clicked", "film_half_watched"))
+DAY = 86_400_000
+SUMS = ("totals", "days", "engaged_ms", "absolute_ms", "orders", "products")
+
+times = st.integers(1000, 60 * DAY)
+names = st.sampled_from("pqrst")
+
+
+def bodies(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+    """What the profile reads of an event of this type."""
+    known: dict[str, st.SearchStrategy[Any]] = {
+        "path": st.sampled_from(["/", "/a", "/" + "long" * 40]),
+        "engaged_ms": st.integers(0, 9_999),
+        "absolute_ms": st.integers(0, 9_999),
+        "product_id": names,
+        "order_id": names,
+        "currency": st.sampled_from(["EUR", "CZK"]),
+        "total": st.integers(0, 999).map(float),
+        "traits": st.dictionaries(names, names, max_size=3),
+        "message_id": names,
+        "confidence": st.sampled_from(["human", "machine", "unknown"]),
+        "film": names,
+    }
+    fields = [field for field in about.FIELDS.get(kind, ()) if field in known]
+    return st.fixed_dictionaries({}, optional={field: known[field] for field in fields})
+
+
+Told = tuple[str, int, dict[str, Any]]
+events: st.SearchStrategy[Told] = st.sampled_from(TYPES).flatmap(
+    lambda kind: st.tuples(st.just(kind), times, bodies(kind))
+)
+
+
+def about_of(told: list[tuple[int, Told]]) -> About:
+    """An About that has counted these events in: (fingerprint, (type, time, body))."""
+    out = About()
+    for fingerprint, (kind, at, body) in told:
+        about.remember(out, at, fingerprint)
+        about.update(out, kind, at, fingerprint, body)
+    return out
+
+
+numbered = st.lists(events, max_size=12).map(lambda told: list(enumerate(told, start=1)))
+
+
+def plain(value: Any) -> Any:
+    """What compares by value."""
+    return msgspec.to_builtins(value)
+
+
+def agrees(join: Callable[[Any, Any], Any], parts: list[Any], view: Callable[[Any], Any] = plain) -> None:
+    """Commutative and associative: every order, both groupings, one result."""
+    copies = [msgspec.msgpack.encode(part) for part in parts]
+    kind = type(parts[0])
+
+    def fresh(number: int) -> Any:
+        return msgspec.msgpack.decode(copies[number], type=kind)
+
+    results = []
+    for a, b, c in permutations(range(3)):
+        results.append(view(join(join(fresh(a), fresh(b)), fresh(c))))
+        results.append(view(join(fresh(a), join(fresh(b), fresh(c)))))
+    assert all(result == results[0] for result in results[1:])
+
+
+# What people and conditions read.
+
+
+FEW = settings(max_examples=40)
+
+
+@FEW
+@given(numbered, st.lists(st.integers(0, 2), min_size=12, max_size=12))
+def test_about_merges_in_any_order_to_what_one_place_would_have(told: Any, places: list[int]) -> None:
+    parts = [about_of([e for e, place in zip(told, places, strict=False) if place == n]) for n in range(3)]
+    agrees(about.merge, parts)
+    whole = about.merge(about.merge(parts[0], parts[1]), parts[2])
+    assert plain(whole) == plain(about_of(told))
+
+
+@given(numbered, st.randoms(use_true_random=False))
+def test_about_counts_in_any_order_to_the_same(told: Any, rnd: Random) -> None:
+    expected = plain(about_of(told))
+    rnd.shuffle(told)
+    assert plain(about_of(told)) == expected
+
+
+@given(numbered)
+def test_what_is_not_summed_merges_twice_to_the_same(told: Any) -> None:
+    one = about_of(told)
+    twice = about.merge(one, about_of(told))
+    for name in About.__struct_fields__:
+        if name not in SUMS:
+            assert plain(getattr(twice, name)) == plain(getattr(one, name)), name
+    assert about.merge(one, About()) == about.merge(About(), one) == one
+
+
+@given(numbered)
+def test_sums_add_once_a_merge_and_a_discount_takes_one_out_again(told: Any) -> None:
+    one = about_of(told)
+    twice = about.merge(one, about_of(told))
+    assert twice.totals == {code: 2 * n for code, n in one.totals.items()}
+    assert twice.engaged_ms == 2 * one.engaged_ms
+    for _, (kind, at, body) in told:
+        about.discount(twice, kind, at, body)
+    for name in SUMS:
+        assert plain(getattr(twice, name)) == plain(getattr(one, name)), name
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_capped_parts_keep_the_newest_whatever_the_order(seed: int) -> None:
+    """Days, attributes, timeline and ring far beyond their caps."""
+    rng = Random(seed)
+    told: list[tuple[int, Told]] = []
+    for number in range(1, 400):
+        at = rng.randrange(1000, 400 * DAY)
+        if rng.random() < 0.5:
+            told.append((number, ("page_viewed", at, {"path": f"/{number}"})))
+        else:
+            told.append((number, ("identified", at, {"traits": {f"t{rng.randrange(90)}": number}})))
+    parts = [about_of([e for n, e in enumerate(told) if n % 3 == place]) for place in range(3)]
+    agrees(about.merge, parts)
+    whole = about.merge(parts[0], about.merge(parts[1], parts[2]))
+    assert plain(whole) == plain(about_of(told))
+    newest = sorted(told, key=lambda e: e[1][1])
+    assert len(whole.timeline) == about.TIMELINE_KEPT
+    assert len(whole.days) == about.DAYS_KEPT
+    assert len(whole.attributes) == about.ATTRIBUTES_KEPT
+    assert {e[1][1] // 1000 for e in newest[-about.TIMELINE_KEPT :]} == {at for at, _, _ in about.read_timeline(whole)}
+    assert about.marks(whole) == {number for number, _ in newest[-about.RING_KEPT :]}
+    assert all(about.seen(whole, number) for number in about.marks(whole))
+
+
+def test_products_and_messages_are_bounded_too() -> None:
+    told: list[tuple[int, Told]] = [
+        (n, ("product_viewed", n * 1000, {"product_id": f"p{n:03d}"})) for n in range(1, 60)
+    ]
+    told += [(n, ("email_sent", n * 1000, {"message_id": f"m{n:03d}"})) for n in range(100, 160)]
+    one = about_of(told)
+    assert sorted(one.products) == [f"p{n:03d}" for n in range(40, 60)]
+    assert sorted(one.messages) == [f"m{n:03d}" for n in range(140, 160)]
+    both = about.merge(about_of(told[:90]), about_of(told[90:]))
+    assert (sorted(both.products), sorted(both.messages)) == (sorted(one.products), sorted(one.messages))
+
+
+# Seconds watched.
+
+intervals = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda p: [*map(float, p)]), max_size=8)
+
+
+def film_of(told: list[list[float]]) -> Film:
+    film = Film()
+    for start, end in told:
+        film.watched = films.add_interval(film.watched, start, end)
+    return film
+
+
+@given(intervals, intervals, intervals)
+def test_intervals_are_a_union(a: Any, b: Any, c: Any) -> None:
+    agrees(films.merge_film, [film_of(a), film_of(b), film_of(c)])
+    one = film_of([*a, *b, *c])
+    assert films.seconds(one) == len({s for start, end in [*a, *b, *c] for s in range(int(start), int(end))})
+    assert films.merge_film(one, one).watched == one.watched
+    assert all(x[1] < y[0] for x, y in zip(one.watched, one.watched[1:], strict=False))
+
+
+@given(
+    st.lists(st.builds(Film, st.just([]), st.none() | st.just(60.0), st.none() | names, times), min_size=3, max_size=3)
+)
+def test_a_films_newer_length_and_title_win(parts: list[Film]) -> None:
+    """Each field is told by the newest that tells it."""
+    film = films.merge_film(parts[0], parts[1])
+    assert film == films.merge_film(parts[1], parts[0])
+    assert films.merge_film(film, film) == film
+    assert film.last == max(part.last for part in parts[:2])
+
+
+# What rules wait for.
+
+
+def orders(ids: str) -> st.SearchStrategy[tuple[int, int, str]]:
+    return st.tuples(st.integers(0, 30), st.integers(0, 5), st.sampled_from(ids)).map(
+        lambda o: (o[0], o[0] + o[1], o[2])
+    )
+
+
+def fact_of(order: tuple[int, int, str], once: bool) -> Fact:
+    """An event says the same wherever it is told."""
+    number = order[0] * 40 + order[1] + ord(order[2])
+    change = [1 if number % 3 else -1, "pqrst"[number % 5], 1 + number % 3, 2.0, "EUR"]
+    at, received_at, event_id = order
+    return Fact(at, received_at, event_id, role=START, fingerprint=number, change=None if once else change)
+
+
+def keys(once: bool) -> st.SearchStrategy[Key]:
+    """What one place may remember of a key. Facts and ends are the same wherever they came to twice."""
+    fact = orders("abcd").map(lambda o: fact_of(o, once))
+    end = orders("wxyz").map(lambda o: End(o[0], o[1], o[2], "bought"))
+    fired = st.builds(lambda o: Fired(f"id-{o}", o[2], o[0], o[0] + 60, o), orders("abcd"))
+    line = st.builds(Line, st.integers(1, 5).map(float), st.just(2.0), st.just("EUR"), st.integers(0, 20))
+
+    def build(facts: Any, ends: Any, fired: Any, lines: Any, closed: Any, decided: Any) -> Key:
+        key = Key(closed=closed)
+        key.facts = sorted(
+            {(f.order, f.fingerprint): f for f in facts if f.order > closed}.values(), key=lambda f: f.order
+        )
+        key.ends = sorted({e.order: e for e in ends}.values(), key=lambda e: e.order)
+        key.fired = sorted({(f.due, f.id): f for f in fired}.values(), key=lambda f: (f.due, f.id))
+        if once:
+            key.facts, key.decided = key.facts[:1], decided
+            if decided is not None:
+                key.facts = []
+        else:
+            key.lines = lines
+        return key
+
+    closed = st.just(waits.NEVER) | orders("k")
+    return st.builds(
+        build,
+        st.lists(fact, max_size=3),
+        st.lists(end, max_size=2),
+        st.lists(fired, max_size=2),
+        st.dictionaries(names, line, max_size=2),
+        closed,
+        st.none() | st.integers(0, 40),
+    )
+
+
+def joined(rule: Any) -> Callable[[Key, Key], Key]:
+    return lambda a, b: waits.merge(rule, a, b, ([], []), 0, 0)
+
+
+def without_lines(key: Key) -> Any:
+    return plain(msgspec.structs.replace(key, lines={}))
+
+
+@FEW
+@given(st.lists(keys(once=False), min_size=3, max_size=3))
+def test_open_waits_of_a_cart_merge_in_any_order(parts: list[Key]) -> None:
+    """Contents are sums, and what an order took depends on what was known when: `test_oracle` has those."""
+    agrees(joined(CART), parts, without_lines)
+    one = parts[0]
+    assert without_lines(joined(CART)(one, one)) == without_lines(one)
+
+
+@FEW
+@given(st.lists(keys(once=False), min_size=3, max_size=3))
+def test_contents_without_orders_add_up_in_any_order(parts: list[Key]) -> None:
+    for key in parts:
+        key.ends = []
+    agrees(joined(CART), parts)
+
+
+@pytest.mark.parametrize("rule", [EBOOK, FILM], ids=lambda rule: rule.name)
+@FEW
+@given(st.lists(keys(once=True), min_size=3, max_size=3))
+def test_what_starts_once_merges_in_any_order(rule: Any, parts: list[Key]) -> None:
+    agrees(joined(rule), parts)
+    one = parts[0]
+    assert plain(joined(rule)(one, one)) == plain(one)
+
+
+@FEW
+@given(st.lists(keys(once=True), min_size=2, max_size=2))
+def test_the_decided_one_absorbs_the_open_one_and_of_two_the_first_received_stays(parts: list[Key]) -> None:
+    a, b = parts
+    both = joined(FILM)(a, b)
+    if a.decided is not None or b.decided is not None:
+        assert both.facts == []
+        assert both.decided == max(d for d in (a.decided, b.decided) if d is not None)
+    else:
+        received = [f.received_at for f in [*a.facts, *b.facts]]
+        assert [f.received_at for f in both.facts] == sorted(received)[:1]
+
+
+# Persons, and whole profiles.
+
+
+def row(number: int, kind: str, at: int, ids: list[str], data: dict[str, Any]) -> Row:
+    return Row(number, "", kind, at, at, f"e{number}", number * 2_654_435_761, ids, data)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8), st.randoms(use_true_random=False))
+def test_ties_join_persons_in_any_order(ties: list[tuple[int, int]], rnd: Random) -> None:
+    def people() -> set[frozenset[str]]:
+        persons: list[Person] = []
+        for a, b in ties:
+            person_of(BOOK, persons, ["anonymous_id", f"a{a}", "anonymous_id", f"a{b}"], 5)
+        return {frozenset(v for values in p.ids.values() for v in values) for p in persons}
+
+    expected = people()
+    rnd.shuffle(ties)
+    assert people() == expected
+
+
+def random_row(rng: Random, number: int) -> Row:
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("product_added", {"product_id": rng.choice("pq"), "quantity": 1.0, "price": 2.0, "currency": "EUR"}),
+        ("product_removed", {"product_id": "p"}),
+        ("order_completed", {"order_id": "o", "total": 5.0}),
+        ("page_viewed", {"path": "/"}),
+        ("identified", {"traits": {"name": rng.choice("xyz")}}),
+        ("email_sent", {"message_id": rng.choice("mn"), "link_ids": ["ebook"]}),
+    ]
+    kind, data = rng.choice(kinds)
+    ids = rng.choice([["anonymous_id", "a"], ["user_id", "u"], ["user_id", "u", "anonymous_id", "a"]])
+    return row(number, kind, rng.randrange(1000, 9_999_999), ids, data)
+
+
+def profile_of(rows: list[Row]) -> Profile:
+    profile = new_profile()
+    for each in rows:
+        receive(BOOK, profile, each)
+    return profile
+
+
+def seen_as(profile: Profile) -> Any:
+    people = sorted((plain(p) for p in profile.persons), key=str)
+    return plain(profile.about), people, plain(profile.buffer)
+
+
+@FEW
+@given(st.integers(0, 1 << 32).map(Random))
+def test_profiles_merge_in_any_order_with_copies_of_an_event_on_both_sides(rng: Random) -> None:
+    rows = [random_row(rng, number) for number in range(1, 14)]
+    places = [rng.sample(range(3), rng.choice([1, 1, 1, 2])) for _ in rows]
+    parts = [[each for each, at in zip(rows, places, strict=True) if n in at] for n in range(3)]
+
+    def fresh(number: int) -> Profile:
+        return profile_of([msgspec.structs.replace(each) for each in parts[number]])
+
+    expected = None
+    for a, b, c in permutations(range(3)):
+        for made in (
+            merge(BOOK, merge(BOOK, fresh(a), fresh(b)), fresh(c)),
+            merge(BOOK, fresh(a), merge(BOOK, fresh(b), fresh(c))),
+        ):
+            expected = expected or seen_as(made)
+            assert seen_as(made) == expected
+            assert encode_profile(made)
+    whole = profile_of([msgspec.structs.replace(each) for each in rows])
+    assert expected is not None
+    assert expected[0] == plain(whole.about)
+    assert expected[2] == plain(whole.buffer)
