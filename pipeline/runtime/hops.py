@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 FATAL = (StateLost, TooManyDeadLetters)
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 CLAIM_S = 45.0  # the transport allows 60
+RECOVER_S = 300.0
 FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
 CLOCK_S = 0.1
 METRICS_S = 2.0
@@ -247,8 +248,11 @@ class Hops:
                 return
 
     async def _recover(self, tp: TP) -> None:
-        """Claim again, until it works or the partition is no longer ours."""
-        attempt = 0
+        """Claim again, until it works or the partition is no longer ours.
+
+        After minutes the problem may be ours, a client that can't recover say: it is raised, and a new process tries.
+        """
+        deadline, attempt = time.monotonic() + RECOVER_S, 0
         while tp in self.control.assigned():
             try:
                 offset = await self._claim(tp)
@@ -258,6 +262,8 @@ class Hops:
             except FATAL:
                 raise
             except Exception as problem:
+                if time.monotonic() > deadline:
+                    raise
                 # With its reason, the watchdog knows that this standstill is meant.
                 self.control.pause(tp, f"claiming it again: {problem}")
                 log.warning("%s:%d: claiming it again: %r", tp.topic, tp.partition, problem)

@@ -12,6 +12,7 @@ start settles what was left open; who reads drops what it has seen by source off
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -209,8 +210,9 @@ class TransactionalProducer:
     def _close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()
-            producer.flush(0)
+            with contextlib.suppress(KafkaException):  # one that was fenced says so once more
+                producer.purge()
+                producer.flush(0)
 
 
 class OutboxProducer:
