@@ -49,7 +49,7 @@ class HalfSender(producers.PlainSender):
 
     async def send(self, messages: Sequence[Out]) -> None:
         rows = sum(len(out.value or b"") for out in messages)
-        if rows > 6_000 and random.random() < 0.05:
+        if rows > 6_000 and random.random() < 0.15:
             some = random.sample(list(messages), len(messages) // 2)
             await super().send(some)
             os.kill(os.getpid(), signal.SIGKILL)

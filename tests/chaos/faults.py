@@ -67,6 +67,19 @@ def redis_back(rig: Rig) -> str:
     return f"Redis fell back by {gone} writes"
 
 
+def fail_over(rig: Rig) -> str:
+    """The same in no time, between two calls: no connection error tells the workers that anything has happened."""
+    processes = [worker.process for worker in rig.supervisor.slots]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        gone = fall_back(rig.redis, rig.random.randint(1, 60))
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+    return f"Redis fell back by {gone} writes, unnoticed"
+
+
 def hold(rig: Rig) -> str:
     """Another producer's open transaction holds one partition of identity.resolved back for longer than the lateness,
     while the sources and the other partitions go on: readers of committed records don't get past its first record.
@@ -107,5 +120,6 @@ FAULTS: dict[str, Callable[[Rig], str]] = {
     "broker": broker,
     "redis": redis_restart,
     "fall-back": redis_back,
+    "fail-over": fail_over,
     "hold": hold,
 }

@@ -11,7 +11,7 @@ from tests.registry import RegistryServer
 from tests.servers import KafkaServer, RedisServer
 
 SHORT = Plan(
-    "short", 7, 4_000, 85.0, ("kill", "freeze", "rebalance", "broker", "redis", "fall-back", "fall-back", "hold")
+    "short", 7, 4_000, 85.0, ("kill", "freeze", "rebalance", "broker", "redis", "fall-back", "fail-over", "hold")
 )
 
 # What is missing -> a run that brings it out. With all protections these runs are good.
@@ -19,7 +19,7 @@ CRIPPLED = {
     "source-watermark": Plan(
         "no-quiet", 1, 1_500, 50.0, ("hold", "hold", "hold"), "source-watermark", hold_s=6.0, patience_s=40
     ),
-    "token": Plan("no-token", 1, 1_500, 60.0, ("fall-back",) * 4 + ("kill",), "token", patience_s=40),
+    "token": Plan("no-token", 1, 1_500, 60.0, ("fail-over",) * 5 + ("kill",), "token", patience_s=40),
     "transactions": Plan("no-transactions", 1, 4_000, 100.0, ("kill", "kill"), "transactions", patience_s=60),
 }
 TRIES = 3
