@@ -154,7 +154,7 @@ class Hops:
                 raise StateLost(
                     f"{name}: Redis has no state for it, but group {self._topology.group!r} has read it up to {told}."
                     f" Redis at {shown(self._topology.redis)} is empty, another one, or was flushed. Restore its"
-                    f" append-only file or a snapshot; or, to start over and decide everything anew, use another `group`."
+                    f" append-only file or a snapshot; or, to start over and decide all anew, use another `group`."
                 )
             return earliest
         if offset < earliest:
