@@ -27,6 +27,10 @@ from pipeline.triggers.rules import RuleBook
 
 ROUTES_KEPT = 400_000
 RECORD_BYTES = 900_000
+TEXT_KEPT = 1024
+ITEM_KEPT = 256
+ITEMS_KEPT = 400
+PLAIN_BYTES = 512  # an event encoded in so few bytes is within all three
 
 
 class Resolved(msgspec.Struct, array_like=True, gc=False, tag="r"):
@@ -116,9 +120,9 @@ class Intake:
             kind: tuple(sorted({*FIELDS.get(kind, ()), *book.fields.get(kind, ())})) for kind in {*FIELDS, *book.fields}
         }
 
-    def prepare(self, event: Event, offset: int, high: int, produced_at: int) -> Prepared:
+    def prepare(self, event: Event, offset: int, high: int, produced_at: int, size: int = PLAIN_BYTES + 1) -> Prepared:
         """Check and shape one event. `high`: the largest received_at read from its partition so far;
-        `produced_at`: the record's Kafka timestamp.
+        `produced_at`: the record's Kafka timestamp; `size`: bytes of it, where that is known.
 
         An event further behind `high` than the disorder counts as received at the watermark (semantics 3).
         Raises InvalidEvent.
@@ -139,6 +143,8 @@ class Intake:
         data = {field: value for field in self._fields.get(event.type, ()) if (value := body.get(field)) is not None}
         if event.type == "page_viewed" and "path" not in data and (url := body.get("url")):
             data["path"] = _path(url)
+        if size > PLAIN_BYTES:
+            data = {field: _bounded(value) for field, value in data.items()}
         row = Row(
             offset,
             "",
@@ -214,6 +220,21 @@ class Intake:
     def drop_routes(self) -> None:
         """Forget where identifiers led: somebody else changed whose a device is, or the store fell back."""
         self._known.clear()
+
+
+def _bounded(value: Any) -> Any:
+    """What rules and profile keep of a field: a record of `identity.resolved` and a profile must fit into Kafka."""
+    if isinstance(value, str):
+        return value[:TEXT_KEPT]
+    if isinstance(value, dict):
+        return {name[:ITEM_KEPT]: _cut(item) for name, item in sorted(value.items())[:ITEMS_KEPT]}
+    if isinstance(value, list):
+        return [_cut(item) for item in value[:ITEMS_KEPT]]
+    return value
+
+
+def _cut(item: Any) -> Any:
+    return item[:ITEM_KEPT] if isinstance(item, str) else item
 
 
 def _path(url: str) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from secrets import token_hex
 
 from pipeline.errors import InvalidEvent, TooManyDeadLetters
+from pipeline.events.checks import MAX_TIME
 from pipeline.events.model import Event
 from pipeline.flow import Intake, Prepared, dead_letter_headers, resolved_records
 from pipeline.runtime.ports import In, Out, Sender
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 MARK = "pipeline.mark"
 TRACE = "traceparent"
+TRACE_BYTES = 128  # W3C's has 55
 Decode = Callable[[bytes | None, str | None], Event]
 
 
@@ -130,15 +132,16 @@ class SourcePartition:
             if record.headers:
                 found = dict(record.headers)
                 if MARK in found:
-                    high = self._marked(found[MARK], position, high)
+                    high = self._marked(found[MARK] or b"", position, high)
                     continue
-                if TRACE in found:
-                    trace = found[TRACE].decode("ascii", "replace")
+                if found.get(TRACE):  # Kafka knows headers without a value
+                    trace = found[TRACE][:TRACE_BYTES].decode("ascii", "replace")
             try:
                 event = decode(record.value, trace)
                 # The embedded broker keeps no timestamps.
                 produced_at = record.timestamp if record.timestamp > 0 else event.received_at
-                prepared.append(prepare(event, record.offset, high, produced_at))
+                size = len(record.value) if record.value else 0
+                prepared.append(prepare(event, record.offset, high, produced_at, size))
             except InvalidEvent as error:
                 dead.append(self._dead_letter(record, error))
                 tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
@@ -162,7 +165,7 @@ class SourcePartition:
         word, _, through = mark.decode("ascii", "replace").partition(" ")
         position.held = word in ("begin", "through")
         if word in ("through", "end") and through.isdigit():
-            high = max(high, int(through) + self._topology.time.disorder_ms)
+            high = max(high, min(int(through), MAX_TIME) + self._topology.time.disorder_ms)
         return high
 
     def _check_limit(self, bad: list[bool], records: Sequence[In]) -> None:
