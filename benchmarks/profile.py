@@ -50,7 +50,20 @@ class Spied(Ours):
         """Start both."""
         super().start()
         spy = str(Path(sys.executable).with_name("py-spy"))
-        command = [spy, "record", "--pid", str(self.pid), "-r", "200", "--gil", "--nonblocking", "-f", "raw", "-o", str(self.raw)]
+        command = [
+            spy,
+            "record",
+            "--pid",
+            str(self.pid),
+            "-r",
+            "200",
+            "--gil",
+            "--nonblocking",
+            "-f",
+            "raw",
+            "-o",
+            str(self.raw),
+        ]
         self.spy = subprocess.Popen(["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL)
 
 
@@ -102,5 +115,3 @@ def report(raw: Path, top: int = 45) -> None:
         print(f"\n% of samples by {title}")
         for name, count in counter.most_common(top):
             print(f"  {100 * count / total:5.1f}  {name}")
-
-
