@@ -1,0 +1,199 @@
+"""The first hop's computing: checks, shapes, routes, records."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline import flow
+from pipeline.errors import InvalidEvent
+from pipeline.events.model import Event
+from pipeline.flow import Intake, Resolved, decode_message, partition_of, resolved_records
+from pipeline.identity.asks import Answer
+from pipeline.triggers.fold import Row
+from pipeline.triggers.rules import RuleBook
+from tests.replayed import shipped
+
+T0 = 1_700_000_000_000
+PHONE = {"anonymous_id": "phone"}
+
+
+@pytest.fixture
+def intake() -> Intake:
+    return Intake(shipped(), RuleBook(shipped()))
+
+
+def event(kind: str = "page_viewed", ids: dict[str, str] | None = None, at: int = T0, **body: Any) -> Event:
+    return Event(kind, "e1", at, at, PHONE if ids is None else ids, body)
+
+
+def row(number: int, root: str, text: str = "") -> Row:
+    return Row(number, root, "page_viewed", T0, T0, f"e{number}", number, ["anonymous_id", root], {"path": text})
+
+
+# Checks.
+
+
+def test_a_minute_ahead_of_kafka_is_allowed_and_a_millisecond_more_is_not(intake: Intake) -> None:
+    assert intake.prepare(event(), 0, 0, T0 - 60_000).row.received_at == T0
+    with pytest.raises(InvalidEvent, match="received_in_future: received_at"):
+        intake.prepare(event(), 0, 0, T0 - 60_001)
+
+
+@pytest.mark.parametrize("ids", [{}, {"anonymous_id": " NULL "}, {"cookie": "c"}, {"user_id": "0", "email": ""}])
+def test_somebody_must_have_done_it(intake: Intake, ids: dict[str, str]) -> None:
+    for _ in range(2):  # known as useless the second time
+        with pytest.raises(InvalidEvent, match="no_identifier"):
+            intake.prepare(event(ids=ids), 0, 0, T0)
+
+
+def test_what_is_further_behind_than_the_disorder_was_received_at_the_watermark(intake: Intake) -> None:
+    assert intake.prepare(event(), 0, T0 + 10_000, T0).row.received_at == T0
+    assert intake.prepare(event(), 0, T0 + 10_001, T0).row.received_at == T0 + 1
+
+
+# Shapes.
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://shop.example/a/b?x=1", "/a/b"),
+        ("https://shop.example", "/"),
+        ("https://shop.example/", "/"),
+        ("/relative?x", "/relative"),
+        ("words", "words"),
+    ],
+)
+def test_a_page_without_a_path_has_its_urls(intake: Intake, url: str, path: str) -> None:
+    assert intake.prepare(event(url=url), 0, 0, T0).row.data["path"] == path
+    assert intake.prepare(event(url=url, path="/told"), 0, 0, T0).row.data["path"] == "/told"
+
+
+def test_only_what_rules_and_profile_read_is_kept(intake: Intake) -> None:
+    data = intake.prepare(event("product_added", product_id="p", brand="b", variant=None), 0, 0, T0).row.data
+    assert data == {"product_id": "p"}
+    assert intake.prepare(event("custom", name="n", properties={"a": "b"}), 0, 0, T0).row.data == {"name": "n"}
+
+
+def test_the_same_event_of_others_is_another(intake: Intake) -> None:
+    told = [{"anonymous_id": "a"}, {"anonymous_id": "b"}, {"user_id": "a"}, {"anonymous_id": "a", "user_id": "a"}]
+    prints = [intake.prepare(event(ids=ids), 0, 0, T0).row.fingerprint for ids in told]
+    assert len(set(prints)) == 4
+    turned = dict(reversed(list(told[3].items())))
+    assert intake.prepare(event(ids=turned), 0, 0, T0).row.fingerprint == prints[3]
+
+
+def test_long_texts_are_cut_and_as_replay_cuts_them(intake: Intake) -> None:
+    traits = {f"{n:04d}" + "n" * 300: "v" * 300 for n in range(500)}
+    long = event("identified", traits=traits)
+    data = intake.prepare(long, 0, 0, T0, size=200_000).row.data
+    assert len(data["traits"]) == flow.ITEMS_KEPT
+    assert {len(text) for pair in data["traits"].items() for text in pair} == {flow.ITEM_KEPT}
+    assert intake.prepare(long, 0, 0, T0).row.data == data
+    mail = event("email_sent", message_id="m" * 70_000, link_ids=["ebook", "x" * 1000] + ["l"] * 1000)
+    data = intake.prepare(mail, 0, 0, T0).row.data
+    assert (len(data["message_id"]), len(data["link_ids"])) == (flow.TEXT_KEPT, flow.ITEMS_KEPT)
+    assert (data["link_ids"][0], len(data["link_ids"][1])) == ("ebook", flow.ITEM_KEPT)
+    assert intake.prepare(event("page_viewed", path="/", engaged_ms=5), 0, 0, T0).row.data["engaged_ms"] == 5
+
+
+# Routes.
+
+
+def test_what_was_answered_once_is_not_asked_again(intake: Intake) -> None:
+    two = {"user_id": "u", "anonymous_id": "a"}
+    first = intake.prepare(event(ids=two), 7, 0, T0)
+    ask = intake.route(first)
+    assert ask is not None
+    assert (ask.offset, ask.ids[:2], ask.ids[3:5]) == (7, ["user_id", "u"], ["anonymous_id", "a"])
+    intake.answer(first, Answer("root", ["user_id", "u", "anonymous_id", "a"], T0, True, [], []))
+    assert (first.row.root, first.row.ids) == ("root", ["user_id", "u", "anonymous_id", "a"])
+    for ids in (two, {"user_id": "u"}, {"anonymous_id": "a"}):
+        again = intake.prepare(event(ids=ids, at=T0 + 1), 8, 0, T0 + 1)
+        assert intake.route(again) is None
+        assert again.row.root == "root"
+        assert again.row.ids == [part for pair in ids.items() for part in pair]
+    earlier = intake.prepare(event(ids=two, at=T0 - 1), 9, 0, T0)
+    assert intake.route(earlier) is not None  # it may have to tell a link that is younger than itself
+    stranger = intake.prepare(event(ids={**two, "email": "e@x"}, at=T0 + 1), 9, 0, T0 + 1)
+    assert intake.route(stranger) is not None
+    intake.drop_routes()
+    assert intake.route(intake.prepare(event(ids=two, at=T0 + 1), 8, 0, T0 + 1)) is not None
+
+
+def test_a_device_of_several_people_is_always_asked_for(intake: Intake) -> None:
+    both = intake.prepare(event(ids={"user_id": "u", "anonymous_id": "tablet"}), 0, 0, T0)
+    intake.answer(both, Answer("root", ["user_id", "u", "anonymous_id", "tablet"], 0, False, [], []))
+    assert intake.route(intake.prepare(event(ids={"user_id": "u"}), 0, 0, T0)) is None
+    assert intake.route(intake.prepare(event(ids={"anonymous_id": "tablet"}), 0, 0, T0)) is not None
+
+
+def test_the_cache_of_identifiers_is_bounded(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "ROUTES_KEPT", 10)
+    for number in range(100):
+        intake.prepare(event(ids={"anonymous_id": f"a{number}"}), 0, 0, T0)
+        assert len(intake._known) <= 12
+
+
+# Records.
+
+
+def read(values: list[list[bytes]]) -> list[list[Resolved]]:
+    out = []
+    for each in values:
+        messages = [decode_message(value) for value in each]
+        assert all(isinstance(message, Resolved) for message in messages)
+        out.append([message for message in messages if isinstance(message, Resolved)])
+    return out
+
+
+def test_every_partition_gets_a_record_empty_or_not() -> None:
+    rows = [row(n, f"root{n}") for n in range(10, 20)]
+    made = read(resolved_records("s-0", 10, 21, 5, 6, rows, ["loser", "winner"], 4))
+    assert len(made) == 4
+    for partition, (message,) in enumerate(made):
+        assert (message.source, message.first, message.next) == ("s-0", 10, 21)
+        assert (message.before, message.after) == (5, 6)
+        assert message.rows == [r for r in rows if partition_of(r.root, 4) == partition]
+        assert message.merges == (["loser", "winner"] if partition_of("loser", 4) == partition else [])
+
+
+def test_a_batch_too_large_for_kafka_is_split_for_all_partitions_alike() -> None:
+    rows = [row(n, f"root{n % 50}", f"{n}" + "x" * 1000) for n in range(100, 5100)]
+    made = read(resolved_records("s-0", 100, 5200, 5, 6, rows, ["loser", "winner"], 3))
+    pieces = len(made[0])
+    assert pieces > 1
+    assert {len(each) for each in made} == {pieces}
+    for each in made:
+        assert each[0].first == 100
+        assert each[-1].next == 5200
+        assert all(a.next == b.first for a, b in pairwise(each))
+        assert [m.after for m in each] == [5] * (pieces - 1) + [6]
+        assert all(len(flow.encode(message)) <= flow.RECORD_BYTES for message in each)
+        assert all(m.first <= r.offset < m.next for m in each for r in m.rows)
+    assert sorted(r.offset for each in made for m in each for r in m.rows) == list(range(100, 5100))
+    assert [m.merges for each in made for m in each if m.merges] == [["loser", "winner"]]
+
+
+def test_dead_letter_headers_are_kafka_connects() -> None:
+    error = InvalidEvent("truncated", "the body ends too early")
+    headers = dict(flow.dead_letter_headers("s", 3, 17, "resolve_identity", error, 5))
+    assert headers["__connect.errors.topic"] == b"s"
+    assert headers["__connect.errors.partition"] == b"3"
+    assert headers["__connect.errors.offset"] == b"17"
+    assert headers["__connect.errors.stage"] == b"resolve_identity"
+    assert headers["__connect.errors.exception.message"] == b"truncated: the body ends too early"
+    assert headers["pipeline.reason"] == b"truncated"
+    assert headers["pipeline.schema.id"] == b"5"
+    assert "pipeline.schema.id" not in dict(flow.dead_letter_headers("s", 3, 17, "x", error, None))
+
+
+def test_sources_that_are_left_out_are_not_waited_for() -> None:
+    names = flow.source_names(shipped())
+    assert len(names) == 16
+    less = msgspec.structs.replace(shipped(), left_out=(names[3],))
+    assert flow.source_names(less) == names[:3] + names[4:]
