@@ -25,7 +25,7 @@ from pipeline.events.model import Event
 from pipeline.flow import Intake, Prepared, dead_letter_headers, resolved_records
 from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import GraphStore, SourcePosition
-from pipeline.topology.model import Topology
+from pipeline.topology.model import DeadLetterLimit, Topology
 
 log = logging.getLogger(__name__)
 
@@ -170,14 +170,10 @@ class SourcePartition:
 
     def _check_limit(self, bad: list[bool], records: Sequence[In]) -> None:
         limit = self._topology.dead_letter_limit
-        recent = (self._recent_bad + bad)[-max(limit.window, limit.run) :]
-        last = recent[-limit.window :]
-        if len(last) == limit.window and sum(last) > limit.share * limit.window:
-            why = f"{sum(last)} of the last {limit.window} records are bad (limit: share {limit.share})"
-        elif len(recent) >= limit.run and all(recent[-limit.run :]):
-            why = f"the last {limit.run} records are all bad (limit: run {limit.run})"
-        else:
-            self._recent_bad = recent
+        recent = self._recent_bad + bad
+        why = _too_many(recent, limit) if True in bad else None
+        if why is None:
+            self._recent_bad = recent[-max(limit.window, limit.run) :]
             return
         raise TooManyDeadLetters(
             f"{self.name} stops before offset {records[0].offset}: {why}. Nothing is lost: mend the producer or the"
@@ -251,3 +247,18 @@ class SourcePartition:
         await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, [], [], [])
         self.position = SourcePosition(self.position.offset, clock, False)
         return True
+
+
+def _too_many(recent: list[bool], limit: DeadLetterLimit) -> str | None:
+    """Whether there were too many bad records at any moment, whatever the batches: the limit in words, or None."""
+    run = in_window = 0
+    for i, is_bad in enumerate(recent):
+        run = run + 1 if is_bad else 0
+        in_window += is_bad
+        if i >= limit.window:
+            in_window -= recent[i - limit.window]
+        if run >= limit.run:
+            return f"{run} records in a row are bad (limit: run {limit.run})"
+        if i + 1 >= limit.window and in_window > limit.share * limit.window:
+            return f"{in_window} of {limit.window} records are bad (limit: share {limit.share})"
+    return None
