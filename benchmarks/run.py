@@ -63,14 +63,16 @@ def fill(on: Servers, topic: str, workload: Workload) -> None:
     )
 
 
-def measure(on: Servers, contestant: Contestant, workload: Workload, patience: float) -> dict[str, Any]:
-    """Run one contestant over its topic; returns what it cost."""
+def measure(
+    on: Servers, contestant: Contestant, workload: Workload, patience: float, warm: float = WARM
+) -> dict[str, Any]:
+    """Run one contestant over its topic; returns what it cost, from when a share of `warm` is done."""
     on.client.flushall()
     time.sleep(0.5)
     memory = on.memory()
     contestant.start()
     meter = Meter(contestant.pid, on.redis.pid, on.kafka.pid)
-    warm, all_of_it = WARM * workload.events, workload.total
+    first, all_of_it = warm * workload.events, workload.total
     start: Sample | None = None
     end: Sample | None = None
     deadline = time.monotonic() + patience
@@ -85,7 +87,7 @@ def measure(on: Servers, contestant: Contestant, workload: Workload, patience: f
                 last, moved = done, time.monotonic()
             if time.monotonic() > deadline or time.monotonic() - moved > 90:
                 raise TimeoutError(f"{contestant.name} stands at {done:,.0f} of {all_of_it:,}, see {contestant.log}")
-            if start is None and done >= warm:
+            if start is None and done >= first:
                 start = meter.take(contestant.exact())
             elif start is not None and done >= all_of_it:
                 end = meter.take(all_of_it)
