@@ -1,0 +1,393 @@
+"""The fold of a person, beyond what the examples and histories meet: refusals, bounds, rules that come and go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.profile import about
+from pipeline.profile.profile import Profile, advance, merge, new_profile, next_at, receive
+from pipeline.topology.model import Rule, Selector, Topology
+from pipeline.triggers import films, fold, waits
+from pipeline.triggers.decisions import Decision, decision_id, public, retraction_id, rfc3339
+from pipeline.triggers.fold import Person, Row, cart_payload, person_of, unite
+from pipeline.triggers.rules import RESTART, RuleBook
+from pipeline.triggers.waits import End, Fact, Key, Line
+from tests.replayed import shipped
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+T0 = 1_700_000_000_000
+LATE = 5 * MINUTE
+
+
+def book_of(*rules: Rule) -> RuleBook:
+    return RuleBook(with_rules(*rules))
+
+
+def with_rules(*rules: Rule) -> Topology:
+    return msgspec.structs.replace(shipped(), rules=rules)
+
+
+BOOK = RuleBook(shipped())
+CART = BOOK.rules["abandoned_cart"]
+_numbers = iter(range(1, 1_000_000))
+
+
+def row(kind: str, at: int, got: int | None = None, ids: str = "anonymous_id:a", **data: Any) -> Row:
+    number = next(_numbers)
+    flat = [part for pair in ids.split() for part in pair.split(":")]
+    return Row(number, "", kind, at, at if got is None else got, f"e{number}", number, flat, data)
+
+
+def told(book: RuleBook, *rows: Row) -> Profile:
+    profile = new_profile()
+    for each in rows:
+        receive(book, profile, each)
+    return profile
+
+
+def everything(book: RuleBook, *rows: Row) -> list[Decision]:
+    return advance(book, told(book, *rows), 1 << 60)
+
+
+def add(at: int, got: int | None = None, cart: str | None = "c", product: str = "p", **data: Any) -> Row:
+    body = {"product_id": product, "price": 2.0, "currency": "EUR", **data}
+    return row("product_added", at, got, **({"cart_id": cart} if cart else {}), **body)
+
+
+# Who.
+
+
+def test_two_unique_values_are_never_one_person() -> None:
+    persons = [Person({"user_id": ["u"]}), Person({"user_id": ["v"], "email": ["e"]}), Person({"email": ["f"]})]
+    person, refused = person_of(BOOK, persons, ["user_id", "u", "email", "e"], 5)
+    assert (person.ids, refused) == ({"user_id": ["u"]}, [["email", "e"]])
+    person, refused = person_of(BOOK, persons, ["user_id", "u", "email", "f"], 5)
+    assert (person.ids, refused) == ({"user_id": ["u"], "email": ["f"]}, [])
+    person, refused = person_of(BOOK, persons, ["email", "f", "user_id", "w"], 5)
+    assert refused == [["user_id", "w"]]
+    assert len(persons) == 2
+
+
+def test_one_who_was_in_two_places_is_one() -> None:
+    here, there = Person({"anonymous_id": ["a"]}), Person({"anonymous_id": ["a", "b"], "email": ["e"]})
+    persons = [here, Person({"user_id": ["u"]})]
+    unite(BOOK, persons, there)
+    assert [p.ids for p in persons] == [{"user_id": ["u"]}, {"anonymous_id": ["a", "b"], "email": ["e"]}]
+
+
+# Time.
+
+
+def test_next_at_is_the_first_thing_to_do() -> None:
+    profile = new_profile()
+    assert next_at(profile) is None
+    receive(BOOK, profile, add(T0))
+    assert next_at(profile) == T0
+    assert advance(BOOK, profile, T0) == []
+    assert next_at(profile) == T0
+    advance(BOOK, profile, T0 + 1)
+    assert next_at(profile) == T0 + HOUR + LATE
+    assert advance(BOOK, profile, T0 + HOUR + LATE) == []
+    (made,) = advance(BOOK, profile, T0 + HOUR + LATE + 1)
+    assert made.outcome == "fired"
+    assert next_at(profile) is None
+
+
+def test_a_copy_that_was_received_earlier_counts_though_it_was_read_later() -> None:
+    first = add(T0)
+    later = msgspec.structs.replace(first, received_at=T0 + 2 * HOUR)
+    for rows in ((first, later), (later, first)):
+        profile = told(BOOK, *(msgspec.structs.replace(r) for r in rows))
+        assert [r.received_at for r in profile.buffer] == [T0]
+        assert profile.about.totals == {5: 1}
+        assert [d.decided_at for d in advance(BOOK, profile, 1 << 60)] == [T0 + HOUR + LATE]
+
+
+def test_a_copy_folded_on_one_side_is_not_folded_again_from_the_other() -> None:
+    one = add(T0)
+    here, there = told(BOOK, one), told(BOOK, msgspec.structs.replace(one))
+    advance(BOOK, here, T0 + 1)
+    both = merge(BOOK, here, there)
+    assert both.buffer == []
+    assert both.about.totals == {5: 1}
+
+
+# Rules that come and go.
+
+
+def test_a_rule_that_is_gone_ends_its_waits_silently() -> None:
+    profile = told(BOOK, add(T0), row("email_sent", T0, message_id="m", link_ids=["ebook"]))
+    assert advance(BOOK, profile, T0 + 1) == []
+    less = book_of(*(rule for rule in shipped().rules if rule.name != "abandoned_cart"))
+    assert [d.rule for d in advance(less, profile, 1 << 60)] == ["ebook_not_clicked"]
+    assert set(profile.persons[0].rules) == {"ebook_not_clicked"}
+    merged = merge(less, told(less), profile)
+    assert set(merged.persons[0].rules) == {"ebook_not_clicked"}
+
+
+def test_state_of_a_rule_that_is_gone_survives_a_tie() -> None:
+    profile = told(BOOK, add(T0), row("product_added", T0, ids="user_id:u"))
+    advance(BOOK, profile, T0 + 1)
+    none = book_of()
+    receive(none, profile, row("identified", T0 + 5, ids="user_id:u anonymous_id:a"))
+    assert advance(none, profile, 1 << 60) == []
+    assert [p.ids for p in profile.persons] == [{"user_id": ["u"], "anonymous_id": ["a"]}]
+
+
+VIEWED = Rule(
+    name="looked",
+    version=2,
+    start=Selector(events=("product_viewed",), where={"price": {"gte": 10}}),
+    cancel=(),
+    after_ms=HOUR,
+    per="product_id",
+)
+
+
+def test_a_rule_that_ignores_events_without_its_key() -> None:
+    book = book_of(VIEWED)
+    made = everything(
+        book,
+        row("product_viewed", T0, price=20, product_id="p"),
+        row("product_viewed", T0, price=20),
+        row("product_viewed", T0, price=20, product_id=""),
+        row("product_viewed", T0, price=5, product_id="q"),
+    )
+    assert [(d.rule, d.rule_version, d.correlation_key, d.outcome) for d in made] == [("looked", 2, "p", "fired")]
+    assert made[0].payload == {}
+
+
+def test_a_rule_without_a_key_has_one_wait_a_person() -> None:
+    book = book_of(msgspec.structs.replace(VIEWED, per=None))
+    made = everything(book, *(row("product_viewed", T0 + n, price=20, product_id=f"p{n}") for n in range(3)))
+    assert [(d.correlation_key, d.occurred_at) for d in made] == [(None, T0 + 2)]
+
+
+def test_cart_contents_are_known_to_a_rule_that_no_cart_event_starts() -> None:
+    started = Selector(events=("checkout_started",))
+    book = book_of(msgspec.structs.replace(VIEWED, start=started, per="cart_id", payload=("cart",)))
+    rows = [add(T0, product="p"), add(T0 + 1, product="q"), row("product_removed", T0 + 2, cart_id="c", product_id="p")]
+    made = everything(book, *rows, row("checkout_started", T0 + 3, cart_id="c"))
+    assert [(d.rule, d.occurred_at) for d in made] == [("looked", T0 + 3)]
+    assert [line["product"] for line in made[0].payload["lines"]] == ["q"]
+
+
+def test_an_end_needs_its_key_unless_it_ends_all() -> None:
+    rules = {rule.name: rule for rule in shipped().rules}
+    strict = msgspec.structs.replace(
+        rules["abandoned_cart"],
+        cancel=tuple(msgspec.structs.replace(c, without_key="none") for c in rules["abandoned_cart"].cancel),
+    )
+    rows = [add(T0), row("order_completed", T0 + 5, order_id="o")]
+    assert [d.outcome for d in everything(book_of(strict), *rows)] == ["fired"]
+    assert [d.outcome for d in everything(BOOK, *rows)] == ["cancelled"]
+
+
+# Bounds.
+
+
+def test_what_is_kept_of_carts_is_bounded() -> None:
+    profile = new_profile()
+    for n in range(400):
+        receive(BOOK, profile, add(T0 + n * DAY, cart=f"c{n}"))
+    made = advance(BOOK, profile, 1 << 60)
+    assert len(made) == 400
+    assert {d.outcome for d in made} == {"fired"}
+    keys = profile.persons[0].rules["abandoned_cart"].keys
+    assert len(keys) <= fold.IDLE_KEYS_KEPT + 1
+    assert "c399" in keys
+    assert "c0" not in keys
+
+
+def test_open_waits_are_never_dropped_for_want_of_room() -> None:
+    profile = told(BOOK, *(add(T0 + n, cart=f"c{n}") for n in range(300)))
+    assert len(advance(BOOK, profile, 1 << 60)) == 300
+
+
+def test_messages_and_films_that_were_decided_are_forgotten_in_time() -> None:
+    profile = new_profile()
+    for n in range(300):
+        receive(BOOK, profile, row("email_sent", T0 + n * DAY, message_id=f"m{n}", link_ids=["ebook"]))
+        receive(
+            BOOK,
+            profile,
+            row("video_progressed", T0 + n * DAY, film=f"f{n}", total_length=10.0, watched_from=0, watched_to=9),
+        )
+    made = advance(BOOK, profile, 1 << 60)
+    assert (
+        sorted((d.rule, d.outcome) for d in made)
+        == [("ebook_not_clicked", "fired")] * 300 + [("film_half_watched", "fired")] * 300
+    )
+    person = profile.persons[0]
+    assert len(person.films) <= fold.FILMS_KEPT
+    assert "f299" in person.films
+    assert len(person.sessions) <= films.SESSIONS_KEPT
+
+
+def test_orders_that_are_too_old_to_matter_are_forgotten_and_what_they_took_stays_taken() -> None:
+    profile = new_profile()
+    rows = [add(T0, cart="old", product="kept"), row("cart_cleared", T0 + 2 * HOUR, cart_id="old")]
+    rows += [row("order_completed", T0 + 3 * HOUR + n * DAY, order_id="o") for n in range(20)]
+    rows += [add(T0 + 30 * DAY, cart="old", product="new")]
+    for each in rows:
+        receive(BOOK, profile, each)
+    made = advance(BOOK, profile, 1 << 60)
+    assert [[line["product"] for line in d.payload["lines"]] for d in made] == [["kept"], ["new"]]
+    state = profile.persons[0].rules["abandoned_cart"]
+    assert len(state.everyone) < 20
+    assert state.keys["old"].ends == []
+
+
+# Carts.
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ([[1, "p", None, 2.0, "EUR"]], {"p": (1, 2.0, "EUR")}),
+        ([[1, "p", 0, 2.0, "EUR"]], {}),
+        ([[1, "p", -2, 2.0, "EUR"]], {}),
+        ([[1, "p", 1, 2.0, "EUR"], [1, "p", 2, None, None]], {"p": (3, 2.0, "EUR")}),
+        ([[1, "p", 1, 2.0, "EUR"], [1, "p", 1, 3.0, "CZK"]], {"p": (2, 3.0, "CZK")}),
+        ([[1, "p", 3, 2.0, "EUR"], [-1, "p", 1, None, None]], {"p": (2, 2.0, "EUR")}),
+        ([[1, "p", 3, 2.0, "EUR"], [-1, "p", 3, None, None]], {}),
+        ([[1, "p", 3, 2.0, "EUR"], [-1, "p", 9, None, None]], {}),
+        ([[1, "p", 3, 2.0, "EUR"], [-1, "p", None, None, None]], {}),
+        ([[1, "p", 3, 2.0, "EUR"], [-1, "p", 0, None, None]], {"p": (3, 2.0, "EUR")}),
+        ([[1, "p", 3, 2.0, "EUR"], [-1, "q", None, None, None]], {"p": (3, 2.0, "EUR")}),
+    ],
+)
+def test_lines(changes: list[list[Any]], left: dict[str, Any]) -> None:
+    lines: dict[str, Line] = {}
+    for change in changes:
+        waits.change_lines(lines, change, T0)
+    assert {product: (line.quantity, line.price, line.currency) for product, line in lines.items()} == left
+
+
+def test_a_cart_as_consumers_read_it() -> None:
+    lines = {"q": Line(2, 2.5, "EUR", 1), "": Line(0.5, 3.0, "EUR", 1)}
+    told = cart_payload("c", lines)
+    assert [(line["product"], line["quantity"], line["total"]) for line in told["lines"]] == [
+        (None, 0.5, 1.5),
+        ("q", 2, 5.0),
+    ]
+    assert (told["cart_id"], told["currency"], told["total"]) == ("c", "EUR", 6.5)
+    mixed = cart_payload("", {**lines, "r": Line(1, 1.0, "CZK", 1)})
+    assert (mixed["cart_id"], mixed["currency"], mixed["total"]) == (None, None, None)
+    unknown = cart_payload("c", {"p": Line(1, None, "EUR", 1)})
+    assert (unknown["lines"][0]["total"], unknown["total"]) == (None, None)
+    assert cart_payload("c", {})["total"] is None
+
+
+def test_prices_of_two_carts_that_become_one() -> None:
+    a = Key(closed=(5, 5, ""), lines={"p": Line(1, None, None, 9), "q": Line(1, 1.0, "EUR", 1)})
+    b = Key(closed=(7, 7, ""), lines={"p": Line(2, 4.0, "EUR", 3), "q": Line(1, 3.0, "CZK", 2)})
+    for one, other in ((a, b), (b, a)):
+        both = waits.merge(CART, one, other, ([], []), 10, 0)
+        assert both.lines == {"p": Line(3, 4.0, "EUR", 9), "q": Line(2, 3.0, "CZK", 2)}
+        assert both.closed == (7, 7, "")
+
+
+def test_an_order_of_one_side_takes_what_the_other_had_and_only_what_was_added_up_to_it() -> None:
+    """Also where the side that ordered has only looked at its cart before."""
+    look = Fact(3, 3, "look", RESTART, 1)
+    has = Key(closed=(20, 20, ""), lines={"old": Line(1, 1.0, "EUR", 2), "new": Line(1, 1.0, "EUR", 15)})
+    ordered = Key(facts=[look], ends=[End(10, 10, "order", "bought")])
+    for one, other in ((has, ordered), (ordered, has)):
+        assert set(waits.merge(CART, one, other, ([], []), 30, 0).lines) == {"new"}
+        assert set(waits.merge(CART, one, other, ([], []), 30, 11).lines) == {"old", "new"}  # known no longer
+
+
+def test_what_is_forgotten_has_done_its_work() -> None:
+    key = Key(closed=(5, 5, ""), lines={"p": Line(1, 1.0, "EUR", 2), "q": Line(1, 1.0, "EUR", 30)})
+    key.ends = [End(10, 10, "o", "bought"), End(60, 60, "o2", "bought")]
+    assert not waits.forget(key, 50)
+    assert set(key.lines) == {"q"}
+    assert [e.event_id for e in key.ends] == ["o2"]
+    assert waits.forget(Key(), 50)
+    assert not waits.forget(Key(closed=(50, 0, "")), 50)
+    assert waits.forget(Key(closed=(49, 0, "")), 50)
+
+
+# Films.
+
+
+def test_an_event_without_a_film_says_nothing() -> None:
+    kept: dict[str, films.Film] = {}
+    assert films.watch(kept, {}, "video_started", T0, {"position": 0.0}) is None
+    assert kept == {}
+    assert films.add_interval([[0.0, 5.0]], 7, 7) == [[0.0, 5.0]]
+    assert films.add_interval([[0.0, 5.0]], 5, 7) == [[0.0, 7.0]]
+    assert films.add_interval([[0.0, 1.0], [8.0, 9.0]], 3, 4) == [[0.0, 1.0], [3.0, 4.0], [8.0, 9.0]]
+
+
+def test_a_films_title_is_the_one_known_where_its_start_told_none() -> None:
+    started = row("video_started", T0, film="f", title="Up", total_length=100.0, position=0.0)
+    half = row("video_progressed", T0 + 9, film="f", total_length=20.0, watched_from=0.0, watched_to=10.0)
+    (made,) = everything(BOOK, started, half)
+    assert made.payload == {"film": "f", "title": "Up", "seconds_watched": 10.0, "total_length": 20.0}
+
+
+# How decisions read.
+
+
+def test_ids_come_from_the_cause_alone() -> None:
+    ids = {
+        decision_id(*parts)
+        for parts in (
+            ("r", 1, "k", "e", 7), ("s", 1, "k", "e", 7), ("r", 2, "k", "e", 7), ("r", 1, "l", "e", 7),
+            ("r", 1, "k", "f", 7), ("r", 1, "k", "e", 8), ("r", 1, "ke", "", 7),
+        )
+    }  # fmt: skip
+    assert len(ids) == 7
+    assert all(len(i) == 24 and i.isalnum() for i in ids)
+    assert decision_id("r", 1, "k", "\ud800", 7)
+    assert retraction_id("a") == retraction_id("a") != retraction_id("b")
+
+
+def test_times_and_lines() -> None:
+    assert rfc3339(T0) == "2023-11-14T22:13:20.000Z"
+    assert rfc3339(T0 + 7) == "2023-11-14T22:13:20.007Z"
+    assert rfc3339(0) == "1970-01-01T00:00:00.000Z"
+    fired, retracted = (
+        public(d) for d in everything(BOOK, add(T0), row("order_completed", T0 + 5, T0 + 2 * HOUR, order_id="o"))
+    )
+    assert "retracts" not in fired
+    assert retracted["retracts"] == fired["id"]
+    assert retracted["payload"] == {}
+    assert "ended_by" not in retracted
+    assert list(fired)[:6] == ["id", "outcome", "reason", "rule", "rule_version", "profile_id"]
+
+
+# What the profile remembers.
+
+
+def test_products_without_a_name_and_pages_without_times() -> None:
+    profile = told(BOOK, row("product_viewed", T0), row("page_viewed", T0), row("product_viewed", T0, name="n"))
+    assert profile.about.products == {"n": [1, T0 // 1000]}
+    assert (profile.about.engaged_ms, profile.about.absolute_ms) == (0, 0)
+
+
+def test_a_scanner_says_nothing_of_the_person() -> None:
+    profile = told(
+        BOOK,
+        row("email_sent", T0, message_id="m"),
+        row("email_opened", T0 + 5000, message_id="m", confidence="machine"),
+        row("email_clicked", T0 + 9000, message_id="m", confidence="unknown"),
+        row("email_sent", T0),
+    )
+    assert profile.about.messages == {"m": [T0 // 1000, 0, 0, T0 // 1000 + 9, 0, 0, 0]}
+
+
+def test_the_ring_finds_whole_entries_only() -> None:
+    """Six bytes that stand across two entries are no event."""
+    one = about.About()
+    about.remember(one, 0x01020304_000, 0x050607080910)
+    about.remember(one, 0x01020305_000, 0x111213141516)
+    assert about.marks(one) == {0x050607080910, 0x111213141516}
+    assert about.seen(one, 0x111213141516)
+    inside = int.from_bytes(one.ring[6:12], "big")
+    assert not about.seen(one, inside)
