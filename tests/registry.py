@@ -44,7 +44,7 @@ class RegistryServer:
 
     def start(self) -> None:
         """Listen."""
-        self._server = ThreadingHTTPServer((HOST, self.port), _handler(self))
+        self._server = _Server((HOST, self.port), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -100,6 +100,11 @@ class RegistryServer:
             case "GET", ["subjects", subject, "versions"] if subject in self.subjects:
                 return 200, list(range(1, len(self.subjects[subject]) + 1))
         return _error(404, 404, "HTTP 404 Not Found")
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is killed resets its connection: no news."""
 
 
 def _error(status: int, code: int, message: str) -> tuple[int, dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -109,7 +111,7 @@ class Supervisor(threading.Thread):
         self._over = threading.Event()
 
     def new(self) -> WorkerProcess:
-        worker = self.deployment.worker(launcher=self.launcher)
+        worker = self.deployment.worker(launcher=self.launcher, PYTHONFAULTHANDLER="1")
         worker.expected_end = True
         return worker
 
@@ -133,9 +135,15 @@ class Supervisor(threading.Thread):
         self._over.set()
         self.join()
         for worker in self.slots:
-            if worker.process.poll() is None:
-                worker.process.terminate()
-        return [worker.stop() if worker.process.poll() is None else worker.process.returncode for worker in self.slots]
+            worker.process.terminate()
+        codes = []
+        for worker in self.slots:
+            try:
+                codes.append(worker.process.wait(60))
+            except subprocess.TimeoutExpired:
+                worker.process.send_signal(signal.SIGABRT)  # shows where its threads are
+                codes.append(worker.process.wait(10))
+        return codes
 
 
 def last_words(worker: WorkerProcess) -> str:
