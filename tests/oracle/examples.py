@@ -1330,6 +1330,75 @@ WHO = [
         [want("film", "fired", "due", "film", "2", 1, 1441, 1446)],
     ),
     Example(
+        21,
+        "a clear takes what the other side had left, though only a look at the cart came before it",
+        [
+            add("1", 0),
+            view("2", 70, who="u:1"),
+            clear("3", 80, who="u:1", cart=None),
+            login("4", 200),
+            add("5", 210, product_id="q"),
+        ],
+        [
+            want("cart", "fired", "due", "c", "1", 0, 60, 65),
+            want("cart", "fired", "due", "c", "5", 210, 270, 275, lines("c", ("q", 1, 10)), who="a:phone u:1"),
+        ],
+    ),
+    Example(
+        21,
+        "what the other side added after a clear stays, also of the same product",
+        [add("1", 0), clear("2", 100), add("3", 101, who="u:1"), login("4", 200), add("5", 210, product_id="q")],
+        [
+            want("cart", "fired", "due", "c", "1", 0, 60, 65),
+            want("cart", "fired", "due", "c", "3", 101, 161, 166, who="u:1"),
+            want(
+                "cart",
+                "fired",
+                "due",
+                "c",
+                "5",
+                210,
+                270,
+                275,
+                lines("c", ("p", 1, 10), ("q", 1, 10)),
+                who="a:phone u:1",
+            ),
+        ],
+    ),
+    Example(
+        20,
+        "who logs in again on what is theirs says nothing new: an earlier login of another, told later, holds",
+        [
+            login("1", 0, who="d:tablet u:1"),
+            login("2", 20, who="d:tablet u:1"),
+            login("3", 10, 21, who="d:tablet u:2"),
+            add("4", 30, who="d:tablet"),
+        ],
+        [want("cart", "fired", "due", "c", "4", 30, 90, 95, who="u:2")],
+    ),
+    Example(
+        15,
+        "the trigger tells the title and length of the event that brought it to half",
+        [
+            play("1", 0, 0, type_="video_started"),
+            {**play("2", 1, 60), "body": {**play("2", 1, 60)["body"], "title": "Higher"}},
+            play("3", 2, 60, length=200),
+        ],
+        [
+            want(
+                "film",
+                "fired",
+                "due",
+                "film",
+                "2",
+                1,
+                1441,
+                1446,
+                {"film": "film", "title": "Higher", "seconds_watched": 60, "total_length": 120},
+            )
+        ],
+    ),
+    Example(
         22,
         "an unknown event decides nothing; without an identifier it is a dead letter",
         [
