@@ -1,8 +1,9 @@
 """What is remembered of a person for people and conditions to read: rolling, bounded, updated at each event.
 
 Every part merges by a law that doesn't depend on order: first and last times by min and max, attributes by newest wins,
-capped lists by keeping the newest, e-mail by earliest time a status. Only the sums (`totals`, `days`, `orders`) add up;
-a merge adds them once, since each move is taken once (runtime/second_hop.py).
+capped lists by keeping the newest, e-mail by earliest time a status. Only the sums (`totals`, `days`, `orders`,
+`products`) add up; a merge adds them once, since each move is taken once (runtime/second_hop.py). One exception: a
+product or message that fell out of its cap and is met again starts anew, so that beyond 20 of them order may tell.
 """
 
 from __future__ import annotations
