@@ -8,7 +8,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -39,6 +39,9 @@ STREAMS = {"email": "email", "video": "video", "offline": "offline", "call": "of
 END = b"end 1900000000000"  # a complete recording (2030); every wait of the histories is over by then
 
 
+Headers = list[tuple[str, bytes | None]]
+
+
 class Sent(NamedTuple):
     """A record as it lies in a source topic."""
 
@@ -48,7 +51,7 @@ class Sent(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Headers
     timestamp: int
 
 
@@ -84,7 +87,7 @@ class Feed:
         partition: int,
         value: bytes | None,
         key: bytes | None = None,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Headers | None = None,
     ) -> None:
         """One record."""
 
@@ -93,11 +96,11 @@ class Feed:
                 self.wrong.append(f"{kind}: {error}")
                 return
             at = message.partition(), message.offset()
-            self.sent.append(Sent(kind, topic, *at, key, value, list(headers), message.timestamp()[1]))  # type: ignore[arg-type]
+            self.sent.append(Sent(kind, topic, *at, key, value, headers or [], message.timestamp()[1]))  # type: ignore[arg-type]
 
         while True:
             try:
-                self.producer.produce(topic, value, key, partition, on_delivery=done, headers=[*headers])
+                self.producer.produce(topic, value, key, partition, on_delivery=done, headers=[*(headers or [])])
                 break
             except BufferError:
                 self.producer.poll(0.1)
@@ -311,18 +314,23 @@ def dead_letters(deployment: Deployment) -> dict[tuple[str, int, int], Message]:
     """By where the bad record lies; there once each."""
     found: dict[tuple[str, int, int], Message] = {}
     for letter in deployment.read(deployment.topology.topics.dead_letters.name):
-        told = dict(headers_of(letter))
-        at = tuple(told[f"__connect.errors.{part}"].decode() for part in ("topic", "partition", "offset"))
+        told = texts(letter)
+        at = tuple(told[f"__connect.errors.{part}"] for part in ("topic", "partition", "offset"))
         place = (at[0], int(at[1]), int(at[2]))
         assert place not in found, f"a dead letter twice: {place}"
         found[place] = letter
     return found
 
 
-def headers_of(message: Message) -> list[tuple[str, bytes]]:
+def headers_of(message: Message) -> Headers:
     """As they lie in Kafka."""
     found: Any = message.headers()
     return list(found or [])
+
+
+def texts(message: Message) -> dict[str, str]:
+    """Its headers as words."""
+    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers_of(message)}
 
 
 def metric(worker: WorkerProcess, name: str, label: str = "") -> float:
@@ -346,7 +354,9 @@ def test_ten_thousand_bad_records(make: Callable[..., Deployment], feeds: Feeds)
             person = {"anonymous_id": f"bad-{bad:06d}"}
             value = mutation(rng, feed, _with(event, event_id=f"bad-{bad:06d}", identifiers=person))
             topic = feed.topic_of(event)
-            headers = [("traceparent", rng.choice([b"\xff\xfe", b"", b"00-x"]))] if bad % 7 == 0 else []
+            headers = (
+                [("traceparent", rng.choice([b"\xff\xfe", b"", b"00-x", b"x" * 5000, None]))] if bad % 7 == 0 else []
+            )
             key = rng.choice([None, b"", b"\xff", b"k"])
             feed.put(mutation.__name__, topic, partition_of(bad, topic), value, key, [*headers, ("n", b"%d" % bad)])
             bad += 1
@@ -382,8 +392,7 @@ def check_letters(feed: Feed, letters: dict[tuple[str, int, int], Message]) -> i
             seen.setdefault(sent.kind, set()).add(None)
             processed += 1
             continue
-        headers = headers_of(letter)
-        told = {name: value.decode("utf-8", "replace") for name, value in headers}
+        headers, told = headers_of(letter), texts(letter)
         reason = told["pipeline.reason"]
         assert reason in ALLOWED[sent.kind], f"{sent.kind} is called {reason}: {told}"
         seen.setdefault(sent.kind, set()).add(reason)
@@ -506,10 +515,10 @@ def test_mutated_lines_of_a_recording(make: Callable[..., Deployment], tmp_path:
     letters = deployment.read(deployment.topology.topics.dead_letters.name)
     found = {}
     for letter in letters:
-        headers = dict(headers_of(letter))
-        number = int(headers["pipeline.line"])
-        assert headers["pipeline.file"].decode() == str(file)
-        found[number] = headers["pipeline.reason"].decode()
+        told = texts(letter)
+        number = int(told["pipeline.line"])
+        assert told["pipeline.file"] == str(file)
+        found[number] = told["pipeline.reason"]
         assert letter.value() == out[number - 1]
     assert found == broken
 
