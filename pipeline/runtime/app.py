@@ -13,6 +13,7 @@ What a batch means is said by `Hooks` (the hops); here is who calls them when, a
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -228,6 +229,15 @@ class Worker:
         self._ending.set()
 
     async def _end(self, starting: asyncio.Task[None], services: list[asyncio.Task[None]]) -> int:
+        net = threading.Timer(2 * self._drain_s + 2 * END_S, _leave)  # nothing that hangs here may keep the process
+        net.daemon = True
+        net.start()
+        try:
+            return await self._end_in_order(starting, services)
+        finally:
+            net.cancel()
+
+    async def _end_in_order(self, starting: asyncio.Task[None], services: list[asyncio.Task[None]]) -> int:
         asked = not self.app.crashed and not starting.done() and self._problem is None
         patience = self._drain_s if asked else 0.1
         if self.app.crashed and self._problem is None:
@@ -270,6 +280,12 @@ class Worker:
                 await self.hooks.tick()
         except Exception as problem:
             self.fatal(problem)
+
+
+def _leave() -> None:
+    log.critical("the orderly end took too long: the process just ends")
+    faulthandler.dump_traceback()
+    os._exit(EXIT_FATAL)
 
 
 def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_batch: int = 3_000) -> BatchApp:
