@@ -1,13 +1,13 @@
 """Every exception this package raises on purpose, split by who must act.
 
-    PipelineError
-    ├── TopologyError        the deployer: topology.yaml can't be used as it is
-    ├── InvalidEvent         the producer: one record is bad; it becomes a dead letter, the stream goes on
-    ├── RegistryUnavailable  the operator: no answer from the schema registry; the partition waits
-    ├── CommitRejected       nobody: state moved under us (zombie, fail-over); claim again
-    ├── Fenced               nobody: another worker owns the partition; give it up
-    ├── StateLost            the operator: Redis lacks what the log needs; the worker ends and says what to do
-    └── TooManyDeadLetters   the operator: a partition stops before it drains into the dead letters
+PipelineError
+├── TopologyError        the deployer: topology.yaml can't be used as it is
+├── InvalidEvent         the producer: one record is bad; it becomes a dead letter, the stream goes on
+├── RegistryUnavailable  the operator: no answer from the schema registry; the partition waits
+├── CommitRejected       nobody: state moved under us (zombie, fail-over); claim again
+├── Fenced               nobody: another worker owns the partition; give it up
+├── StateLost            the operator: Redis lacks what the log needs; the worker ends and says what to do
+└── TooManyDeadLetters   the operator: a partition stops before it drains into the dead letters
 """
 
 from __future__ import annotations

@@ -49,6 +49,8 @@ def setup(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    for chatty in ("httpx", "httpx2"):  # a line for every request to the schema registry
+        logging.getLogger(chatty).setLevel("WARNING")
     logging.captureWarnings(True)
 
 

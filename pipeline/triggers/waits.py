@@ -18,6 +18,9 @@ from pipeline.triggers.rules import RESTART, START, Compiled
 Order = tuple[int, int, str]
 NEVER: Order = (-1, -1, "")
 LAST = "\U0010ffff"
+# No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka takes.
+FACTS_KEPT = 500
+LINES_KEPT = 500
 
 
 class Line(msgspec.Struct, array_like=True, gc=False):
@@ -120,7 +123,7 @@ def change_lines(lines: dict[str, Line], change: list[Any], at: int) -> bool:
     line = lines.get(product)
     if sign > 0:
         quantity = 1 if quantity is None else quantity
-        if quantity <= 0:
+        if quantity <= 0 or (line is None and len(lines) >= LINES_KEPT):
             return False
         if line is None:
             lines[product] = Line(quantity, price, currency, at)
@@ -246,6 +249,10 @@ def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
         key.facts.append(fact)
     else:
         insort(key.facts, fact, key=lambda f: f.order)
+    if len(key.facts) > FACTS_KEPT:  # a robot: what it did second goes, but for the lines
+        gone = key.facts.pop(1)
+        if gone.change is not None:
+            change_lines(key.lines, gone.change, gone.occurred_at)
 
 
 def retracts(key: Key, end: End) -> list[Fired]:

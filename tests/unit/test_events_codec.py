@@ -321,7 +321,7 @@ def test_decisions_and_triggers(name: str) -> None:
         schema_id = REGISTRY.register(schemas.subject(topic, name), schemas.text(name))
         assert struct.unpack(">BI", value[:5]) == (0, schema_id)
         read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas.plain(name), None)
-        nullable = {"ended_by": None, "retracts": None, "late_event_id": None, "left_out": []}
+        nullable: dict[str, Any] = {"ended_by": None, "retracts": None, "late_event_id": None, "left_out": []}
         expected = {**nullable, **decision, "payload": json.loads(read["payload"])}
         del expected["trace"]
         assert {**read, "payload": json.loads(read["payload"])} == expected

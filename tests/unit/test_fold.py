@@ -13,7 +13,7 @@ from pipeline.topology.model import Rule, Selector, Topology
 from pipeline.triggers import films, fold, waits
 from pipeline.triggers.decisions import Decision, decision_id, public, retraction_id, rfc3339
 from pipeline.triggers.fold import Person, Row, cart_payload, person_of, unite
-from pipeline.triggers.rules import RESTART, RuleBook
+from pipeline.triggers.rules import RESTART, START, RuleBook
 from pipeline.triggers.waits import End, Fact, Key, Line
 from tests.replayed import shipped
 
@@ -391,3 +391,16 @@ def test_the_ring_finds_whole_entries_only() -> None:
     assert about.seen(one, 0x111213141516)
     inside = int.from_bytes(one.ring[6:12], "big")
     assert not about.seen(one, inside)
+
+
+def test_a_robot_cannot_grow_a_cart_without_bound() -> None:
+    """Ten thousand additions: the wait is still one, what is stored stays small."""
+    rule = BOOK.rules["abandoned_cart"]
+    key = Key()
+    for n in range(10_000):
+        fact = Fact(n, n, f"e{n}", START, n, [1, f"p{n}", 1, 1.0, "EUR"])
+        waits.add_fact(rule, key, fact)
+    found, _ = waits.walk(rule, key, [])
+    assert len(key.facts) == waits.FACTS_KEPT
+    assert [(w.cause.event_id, w.due) for w in found] == [("e9999", 9_999 + rule.after)]
+    assert len(found[0].lines) == waits.LINES_KEPT
