@@ -275,7 +275,7 @@ class Worker:
 
     async def _tick(self) -> None:
         try:
-            while True:
+            while not self.ending:  # redis-py now and then swallows a cancellation
                 await asyncio.sleep(TICK_S)
                 await self.hooks.tick()
         except Exception as problem:

@@ -288,6 +288,9 @@ class BatchConsumer(driver.Consumer):
                 offsets = await self.owner.claim(set(tps))
                 if set(offsets) != tps:
                     raise RuntimeError(f"claimed {sorted(tps)}, got positions of {sorted(offsets)}")
+                if self._due != tps:  # revoked meanwhile; redis-py now and then swallows the cancellation
+                    log.info("rebalanced while claiming, given up: %s", sorted(tps))
+                    return
                 await self.seek_all(offsets)
         except Exception as problem:
             if self.owner.ending:  # what the claim needs is being closed
