@@ -40,7 +40,8 @@ def join(rig: Rig) -> str:
     with contextlib.suppress(AssertionError):
         worker.wait_ready(30)
     time.sleep(rig.random.uniform(0.2, 2.0))
-    code = worker.stop() if worker.process.poll() is None else worker.process.returncode
+    worker.process.terminate()
+    code = rig.supervisor.end_of(worker)
     rig.joined.append(code)
     return f"a third worker came and left with exit code {code}"
 

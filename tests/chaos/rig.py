@@ -136,14 +136,16 @@ class Supervisor(threading.Thread):
         self.join()
         for worker in self.slots:
             worker.process.terminate()
-        codes = []
-        for worker in self.slots:
-            try:
-                codes.append(worker.process.wait(60))
-            except subprocess.TimeoutExpired:
-                worker.process.send_signal(signal.SIGABRT)  # shows where its threads are
-                codes.append(worker.process.wait(10))
-        return codes
+        return [self.end_of(worker) for worker in self.slots]
+
+    @staticmethod
+    def end_of(worker: WorkerProcess) -> int:
+        """The exit code of one that was asked to end; one that doesn't is aborted, which is a code too."""
+        try:
+            return worker.process.wait(70)
+        except subprocess.TimeoutExpired:
+            worker.process.send_signal(signal.SIGABRT)  # shows where its threads are
+            return worker.process.wait(10)
 
 
 def last_words(worker: WorkerProcess) -> str:
