@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -20,9 +18,9 @@ from typing import IO, Any
 import fastavro
 import msgspec
 import redis
+from confluent_kafka import Consumer
 
 from benchmarks.generate import PARTITIONS
-from benchmarks.meter import wait_for
 from pipeline.events import schemas
 from pipeline.runtime.second_hop import decode_meta
 from pipeline.store.keys import graph_keys, partition_keys
@@ -45,6 +43,7 @@ class Servers:
         self.redis = store
         self.registry = registry
         self.client = redis.Redis.from_url(store.url)
+        self.reader = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": uuid.uuid4().hex, "log_level": 0})
 
     def memory(self) -> int:
         """Bytes of data in Redis."""
@@ -84,13 +83,17 @@ class Contestant:
         """Events done, of `total`. 0 until it works."""
         raise NotImplementedError
 
-    def exact(self) -> float:
-        """The same, taking more of the worker's time to find out."""
-        return self.progress()
+    def working(self) -> bool:
+        """Whether it has begun, or is just about to."""
+        return self.progress() > 0
 
-    def finished(self) -> bool:
-        """Whether everything that the events decide is written."""
+    def outputs(self) -> int:
+        """Records written to what it writes its triggers to."""
         raise NotImplementedError
+
+    def settled(self) -> bool:
+        """Whether, as far as it tells, everything is decided."""
+        return True
 
     def stop(self) -> None:
         """End it in order."""
@@ -138,7 +141,6 @@ class Ours(Contestant):
         count = self.topology.topics.resolved.partitions
         self._metas = [partition_keys(group, p, count)[0] for p in range(count)]
         self._positions = graph_keys(group)[3]
-        self._quiet: tuple[int, float] = (-1, 0.0)
 
     def start(self) -> None:
         """Make the topics, start the worker, wait until it has claimed its partitions."""
@@ -165,28 +167,18 @@ class Ours(Contestant):
             return 0
         return sum(min(meta.seen.get(f"{self.topic}-{p}", 0) for meta in metas) for p in range(PARTITIONS))
 
-    def exact(self) -> float:
-        """The mean of both hops: the first may have read ahead."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        first = sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in text.splitlines()
-            if line.startswith("pipeline_events_total{") and 'outcome="processed"' in line
-        )
-        return (first + self.progress()) / 2
+    def working(self) -> bool:
+        """It has claimed its partitions."""
+        return b"claimed" in self.log.read_bytes()
 
-    def finished(self) -> bool:
-        """All read, decided to the end, and no more decisions for two seconds."""
+    def outputs(self) -> int:
+        """Decisions."""
+        return sum(end_offsets(self.servers, self.topology.topics.decisions.name))
+
+    def settled(self) -> bool:
+        """Every partition has decided up to the closing events."""
         metas = self._metas_now()
-        if self.progress() < self.total or len({meta.clock for meta in metas}) > 1:
-            return False
-        if metas[0].clock < min(min(meta.marks.values()) for meta in metas):
-            return False
-        end = sum(end_offsets(self.servers, self.topology.topics.decisions.name))
-        if end != self._quiet[0]:
-            self._quiet = end, time.monotonic()
-        return time.monotonic() - self._quiet[1] > 2
+        return min(meta.clock for meta in metas) >= min(min(meta.marks.values()) for meta in metas)
 
     def decisions(self) -> list[dict[str, Any]]:
         """Every record on the decisions topic, read with its schema."""
@@ -218,7 +210,6 @@ class Peer(Contestant):
         counter = self._state / "progress"
         counter.write_bytes(bytes(8))
         self._view = memoryview(mmap.mmap(os.open(counter, os.O_RDWR), 8)).cast("q")
-        self._quiet: tuple[int, float] = (-1, 0.0)
 
     def start(self) -> None:
         """Make its output topic, start it."""
@@ -237,14 +228,9 @@ class Peer(Contestant):
         """What it counted."""
         return float(self._view[0])
 
-    def finished(self) -> bool:
-        """All read, and no more triggers for three seconds."""
-        if self.progress() < self.total:
-            return False
-        end = sum(end_offsets(self.servers, self.triggers))
-        if end != self._quiet[0]:
-            self._quiet = end, time.monotonic()
-        return time.monotonic() - self._quiet[1] > 3
+    def outputs(self) -> int:
+        """Triggers."""
+        return sum(end_offsets(self.servers, self.triggers))
 
     def carts(self) -> Counter[tuple[str, str]]:
         """(cart id, event id of its last addition) of each trigger."""
@@ -306,18 +292,15 @@ PEERS_BY_NAME: dict[str, type[Peer]] = {peer.name: peer for peer in (FaustRedis,
 
 def end_offsets(servers: Servers, topic: str) -> list[int]:
     """Where each partition of a topic ends."""
-    from confluent_kafka import Consumer, TopicPartition
+    from confluent_kafka import TopicPartition
 
-    consumer = Consumer({"bootstrap.servers": servers.kafka.bootstrap, "group.id": uuid.uuid4().hex})
-    try:
-        return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS)]
-    finally:
-        consumer.close()
+    ask = servers.reader.get_watermark_offsets
+    return [ask(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS)]
 
 
 def read(servers: Servers, topic: str) -> Iterator[bytes]:
     """Every value in a topic. Raises TimeoutError when the broker keeps some to itself."""
-    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+    from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
     ends = end_offsets(servers, topic)
     consumer = Consumer(
@@ -356,4 +339,4 @@ def essence(record: dict[str, Any]) -> str:
     return msgspec.json.encode(kept, order="sorted").decode()
 
 
-__all__ = ["PEERS_BY_NAME", "Bytewax", "Contestant", "FaustRedis", "Ours", "Peer", "Servers", "essence", "wait_for"]
+__all__ = ["PEERS_BY_NAME", "Bytewax", "Contestant", "FaustRedis", "Ours", "Peer", "Servers", "essence"]

@@ -7,7 +7,6 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,26 +56,11 @@ def cost(start: Sample, end: Sample) -> dict[str, float]:
     """CPU µs an event of each, and events a second, between two samples."""
     events = end.events - start.events
     return {
-        "measured_events": round(events),
         "worker_cpu_us_per_event": round((end.worker - start.worker) / events * 1e6, 1),
         "redis_cpu_us_per_event": round((end.redis - start.redis) / events * 1e6, 1),
         "broker_cpu_us_per_event": round((end.broker - start.broker) / events * 1e6, 1),
         "events_per_second": round(events / (end.wall - start.wall)),
     }
-
-
-def wait_for(
-    what: str, ready: Callable[[], Any], seconds: float, alive: Callable[[], bool], every: float = 0.05
-) -> Any:
-    """The first true answer of `ready`. Raises TimeoutError, or RuntimeError when it isn't `alive` any more."""
-    deadline = time.monotonic() + seconds
-    while not (answer := ready()):
-        if not alive():
-            raise RuntimeError(f"ended while it was waited for: {what}")
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(every)
-    return answer
 
 
 def machine() -> dict[str, Any]:

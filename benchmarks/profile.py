@@ -20,16 +20,15 @@ class Watched(Ours):
     before: dict[str, float]
     after: dict[str, float]
 
-    def exact(self) -> float:
-        """Called once, when it is warm."""
+    def working(self) -> bool:
+        """Noted until it does."""
         self.before = self._threads()
-        return super().exact()
+        return super().working()
 
-    def finished(self) -> bool:
-        """Called first when all is read."""
-        if not hasattr(self, "after"):
-            self.after = self._threads()
-        return super().finished()
+    def settled(self) -> bool:
+        """Noted until the end."""
+        self.after = self._threads()
+        return super().settled()
 
     def _threads(self) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -83,7 +82,7 @@ def profile(workload: Workload) -> None:
         print(f"worker {worker} + Redis {store} µs an event, unprofiled")
         print("\nthreads of the worker, µs an event")
         for name, seconds in sorted(ours.after.items(), key=lambda item: -item[1])[:10]:
-            share = (seconds - ours.before.get(name, 0.0)) / run["measured_events"] * 1e6
+            share = (seconds - ours.before.get(name, 0.0)) / workload.total * 1e6
             print(f"  {share:7.2f}  {name}")
         print("\nRedis, µs an event by command")
         stats = on.client.info("commandstats")

@@ -6,9 +6,9 @@
     python -m benchmarks.run --profile            ours under py-spy, where its time goes
     python -m benchmarks.run --scale              10,000 against 200,000 identities; 10,000 against 1,000,000 timers
 
-The worker has core 1 for itself, Redis and the broker share core 0. CPU is read from /proc: from when a fifth of the
-events is done to when all but the closing ones are; what the closing events bring (four days later, so everything that
-waits is decided) is told apart. Absolute figures move by half from machine to machine and run to run: compare ratios.
+The worker has core 1 for itself, Redis and the broker share core 0. CPU is read from /proc, from before the first event
+to the last trigger: four closing events, days later, let everything be decided that waits. Absolute figures move by
+half from machine to machine and run to run: compare ratios.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import msgspec
 
 from benchmarks.contestants import OUT, PEERS_BY_NAME, Contestant, Ours, Peer, Servers, essence
 from benchmarks.generate import PARTITIONS, Workload, carts_of_ours, carts_of_peers, decisions, load
-from benchmarks.meter import Meter, Sample, cost, machine, peak_rss_mb, wait_for
+from benchmarks.meter import Meter, Sample, cost, machine, peak_rss_mb
 from pipeline.events.registry import connect
 from tests.registry import RegistryServer
 from tests.servers import KafkaServer, RedisServer
@@ -36,7 +36,6 @@ TOPIC = "bench.events"
 SLICE = "bench.slice"
 SLOW = ("faust_redis", "faust_table")  # a thousand events a second: they run once, or over a slice of the same events
 DEFAULT = ("ours", "faust_redis", "bytewax")
-WARM = 0.2
 # Targets of the issue: together 1/15 of naive Faust and Redis (goal 1/25), Redis 10 µs, 1,500 bytes an identity.
 TARGETS = {"of_faust_redis": 1 / 15, "redis_cpu_us_per_event": 10.0, "redis_bytes_per_identity": 1_500}
 
@@ -63,48 +62,74 @@ def fill(on: Servers, topic: str, workload: Workload) -> None:
     )
 
 
-def measure(
-    on: Servers, contestant: Contestant, workload: Workload, patience: float, warm: float = WARM
-) -> dict[str, Any]:
-    """Run one contestant over its topic; returns what it cost, from when a share of `warm` is done."""
+def measure(on: Servers, contestant: Contestant, workload: Workload, patience: float) -> dict[str, Any]:
+    """Run one contestant over its topic; returns what it cost, from before its first event to its last output."""
     on.client.flushall()
     time.sleep(0.5)
     memory = on.memory()
     contestant.start()
     meter = Meter(contestant.pid, on.redis.pid, on.kafka.pid)
-    first, all_of_it = warm * workload.events, workload.total
-    start: Sample | None = None
-    end: Sample | None = None
     deadline = time.monotonic() + patience
-    last, moved = 0.0, time.monotonic()
     try:
-        while end is None:
-            time.sleep(0.02)
-            if not contestant.alive():
-                raise RuntimeError(f"{contestant.name} ended, see {contestant.log}")
-            done = contestant.progress()
-            if done != last:
-                last, moved = done, time.monotonic()
-            if time.monotonic() > deadline or time.monotonic() - moved > 90:
-                raise TimeoutError(f"{contestant.name} stands at {done:,.0f} of {all_of_it:,}, see {contestant.log}")
-            if start is None and done >= first:
-                start = meter.take(contestant.exact())
-            elif start is not None and done >= all_of_it:
-                end = meter.take(all_of_it)
-        wait_for(f"the last triggers of {contestant.name}", contestant.finished, 180, contestant.alive, 0.25)
-        closed = meter.take(all_of_it)
+        start = first_sample(contestant, meter, deadline)
+        read = end_of_reading(contestant, meter, workload.total, deadline)
+        closed = last_output(contestant, meter, workload.total, deadline)
         rss = peak_rss_mb(contestant.pid)
         memory = on.memory() - memory
     finally:
         contestant.stop()
-    assert start is not None
-    result: dict[str, Any] = {"events": workload.total, "identities": workload.identities, **cost(start, end)}
-    result["closing_us_per_event"] = round(
-        (closed.worker - end.worker + closed.redis - end.redis) / workload.total * 1e6, 1
-    )
-    result["peak_rss_mb"] = round(rss)
-    result["redis_bytes_per_identity"] = round(memory / workload.identities) if contestant.redis_used else None
-    return result
+    return {
+        "events": workload.total,
+        "identities": workload.identities,
+        **cost(start, closed),
+        "until_read_us_per_event": round(together(cost(start, read)), 1),
+        "peak_rss_mb": round(rss),
+        "redis_bytes_per_identity": round(memory / workload.identities) if contestant.redis_used else None,
+    }
+
+
+def first_sample(contestant: Contestant, meter: Meter, deadline: float) -> Sample:
+    """What had been spent when it began to work: not counted."""
+    sample = meter.take(0)
+    while not contestant.working():
+        check(contestant, deadline)
+        sample = meter.take(0)
+        time.sleep(0.02)
+    return sample
+
+
+def end_of_reading(contestant: Contestant, meter: Meter, total: int, deadline: float) -> Sample:
+    """When all events are done, decisions aside."""
+    last, moved = 0.0, time.monotonic()
+    while (done := contestant.progress()) < total:
+        check(contestant, deadline)
+        if done != last:
+            last, moved = done, time.monotonic()
+        elif time.monotonic() - moved > 90:
+            raise TimeoutError(f"{contestant.name} stands at {done:,.0f} of {total:,}, see {contestant.log}")
+        time.sleep(0.05)
+    return meter.take(total)
+
+
+def last_output(contestant: Contestant, meter: Meter, total: int, deadline: float) -> Sample:
+    """When nothing more was written for three seconds: the sample from before these."""
+    written, last = -1, meter.take(total)
+    while True:
+        now, settled = contestant.outputs(), contestant.settled()
+        if now != written or not settled:
+            written, last = now, meter.take(total)
+        elif time.monotonic() - last.wall > 3:
+            return last
+        check(contestant, deadline)
+        time.sleep(0.1)
+
+
+def check(contestant: Contestant, deadline: float) -> None:
+    """Whether waiting on makes sense."""
+    if not contestant.alive():
+        raise RuntimeError(f"{contestant.name} ended, see {contestant.log}")
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"{contestant.name} takes too long, see {contestant.log}")
 
 
 class Expected:
@@ -217,7 +242,7 @@ def table(results: dict[str, Any]) -> None:
     """For people."""
     print(
         f"\n{'contestant':13}{'worker':>8}{'Redis':>8}{'together':>10}{'range':>14}{'events/s':>10}{'peak MB':>9}"
-        f"{'Redis B/id':>12}{'closing':>9}{'missing':>9}{'false':>7}"
+        f"{'Redis B/id':>12}{'reading':>9}{'missing':>9}{'false':>7}"
     )
     for name, run in results.items():
         low, high = run["cost_us_range"]
@@ -225,11 +250,11 @@ def table(results: dict[str, Any]) -> None:
         print(
             f"{name:13}{run['worker_cpu_us_per_event']:8.1f}{run['redis_cpu_us_per_event']:8.1f}{together(run):10.1f}"
             f"{f'{low:.0f} to {high:.0f}':>14}{run['events_per_second']:10,}{run['peak_rss_mb']:9,}"
-            f"{size if size is not None else '-':>12}{run['closing_us_per_event']:9.1f}"
+            f"{size if size is not None else '-':>12}{run['until_read_us_per_event']:9.1f}"
             f"{run['missing']:9}{run['false']:7}"
         )
     print(
-        "CPU in µs an event; events/s on one core. `closing`: µs an event more, to decide what still waited at the end."
+        "CPU in µs an event; events/s on one core. `reading`: of `together`, what is spent until all events are read."
     )
 
 

@@ -37,7 +37,7 @@ def scale() -> dict[str, Any]:
             runs = []
             for _ in range(3 if identities < 50_000 else 1):
                 ours = Ours(on, topic, workload.total)
-                runs.append(measure(on, ours, workload, 3_600, warm=0.5) | Expected().carts(ours, workload))
+                runs.append(measure(on, ours, workload, 3_600) | Expected().carts(ours, workload))
                 print(f"  {identities:,}: {together(runs[-1]):.1f} µs an event, {runs[-1]}", flush=True)
             out[f"identities_{identities}"] = min(runs, key=together)
         small, large = (together(out[f"identities_{identities}"]) for identities in IDENTITIES)
