@@ -284,7 +284,8 @@ def write(results: dict[str, Any], more: dict[str, Any]) -> None:
     path = OUT / "results.json"
     had = json.loads(path.read_text()) if path.exists() else {}
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    content = {**had, **results, **more, "machine": machine(), "when": when}
+    kept = had if not results else {"scale": had["scale"]} if "scale" in had else {}  # one table, one run
+    content = {**kept, **results, **more, "machine": machine(), "when": when}
     path.write_text(json.dumps(content, indent=2) + "\n")
     print(f"\nwritten: {path.relative_to(OUT.parent.parent)}")
 
