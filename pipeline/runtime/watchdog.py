@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 EXIT_FATAL = 2
 # A busy machine may well stop a whole process for some seconds.
 BLOCKED_S = 20.0
+CHECKS = 5
 
 
 class StoodStill(PipelineError):
@@ -70,7 +71,7 @@ class Watchdog:
                     since[tp] = (lane.epoch, lane.position, now)
                 elif now - moved > self._stall_s:
                     still.append(tp)
-            for tp in await self._with_records(still):
+            for tp in await self._surely(still):
                 lane, moved = self._worker.lanes[tp], since[tp][2]
                 if (lane.epoch, lane.position) == since[tp][:2] and lane.held is None:
                     state = lane.state()
@@ -81,6 +82,15 @@ class Watchdog:
             for tp in still:  # nothing to read, or nobody to ask: look again after another `stall_s`
                 if tp in since:
                     since[tp] = (*since[tp][:2], now)
+
+    async def _surely(self, still: list[TP]) -> list[TP]:
+        """`_with_records`, asked again and again: a partition between two jobs looks busy for a moment."""
+        for _ in range(CHECKS):
+            still = await self._with_records(still)
+            if not still:
+                break
+            await asyncio.sleep(self._every_s / CHECKS)
+        return still
 
     async def _with_records(self, still: list[TP]) -> list[TP]:
         """Those of partitions that don't move which have something to move to."""
@@ -96,7 +106,12 @@ class Watchdog:
         found = []
         for tp in still:
             lane = self._worker.lanes.get(tp)
-            if lane is not None and (not lane.idle or (tp not in ended and ends.get(tp, 0) > lane.position)):
+            if lane is None:
+                continue
+            state = lane.state()
+            # What is in hand may be a job that advances the time of an empty partition: no standstill, unless it hangs.
+            stuck = state.queued > 0 or state.busy_s > self._stall_s
+            if stuck or (tp not in ended and ends.get(tp, 0) > lane.position):
                 found.append(tp)
         return found
 

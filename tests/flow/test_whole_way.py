@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from tests.oracle.histories import history, together
 from tests.oracle.oracle import decisions as oracle
 from tests.oracle.segment import segment_lines
 from tests.registry import RegistryServer
+
+HISTORIES = int(os.environ.get("FLOW_HISTORIES", "300"))
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +99,6 @@ def test_real_shop_sessions(deployment: Deployment, tmp_path: Path) -> None:
 
 def test_generated_histories(deployment: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "histories.jsonl"
-    events = together([history(seed) for seed in range(100)])
+    events = together([history(seed) for seed in range(HISTORIES)])
     file.write_text("".join(line + "\n" for line in segment_lines(events)))
-    assert check_three_ways(deployment, file) > 300
+    assert check_three_ways(deployment, file) > 3 * HISTORIES
