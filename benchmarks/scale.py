@@ -75,7 +75,7 @@ async def timers(on: Servers) -> dict[str, Any]:
             moving = (cpu_seconds(on.redis.pid) - began) / (commits * moved) * 1e6
             wall = time.perf_counter()
             for _ in range(300):
-                await store.due(0, 10**12, 1_000)  # nothing is due
+                await store.due(0, token, 10**12, 1_000)  # nothing is due
             asking = (time.perf_counter() - wall) / 300 * 1e6
             out[f"waiting_{waiting}"] = {
                 "redis_us_a_moved_timer": round(moving, 2),
