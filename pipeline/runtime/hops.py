@@ -41,6 +41,8 @@ FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
 CLOCK_S = 0.1
 METRICS_S = 2.0
 SWEEP_S = 2.0
+# Old recordings are past the retention as soon as they are complete: leave time to look at what they made.
+SWEEP_AFTER_S = 600.0
 
 
 class Hops:
@@ -83,7 +85,7 @@ class Hops:
         self._next_clock = 0.0
         self._next_idle = 0.0
         self._next_metrics = 0.0
-        self._next_sweep = 0.0
+        self._next_sweep = time.monotonic() + SWEEP_AFTER_S
         self.holder: str | None = None
         self.clock_at = 0
 
