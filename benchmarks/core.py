@@ -25,6 +25,7 @@ from benchmarks.generate import PARTITIONS, Workload, partition_of, stream
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
 from pipeline.flow import Intake
+from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import ProfilePartition, decode_meta
@@ -105,15 +106,12 @@ async def run(
         graph, store = MemoryGraphStore(topology.identifiers), MemoryProfileStore()
     decided: list[Decision] = []
 
+    delivery = Delivery(topology, encoder)
+    delivery.prepare()
+
     def encode_decision(decision: Decision) -> list[Out]:
         decided.append(decision)
-        line = _fields(decision)
-        out = [Out("bench.decisions", None, decision.profile_id.encode(), encoder.encode_decision(topic, line), [])]
-        if decision.outcome in ("fired", "retracted"):
-            out.append(
-                Out("bench.triggers", None, decision.profile_id.encode(), encoder.encode_trigger(topic, line), [])
-            )
-        return out
+        return delivery.encode(decision)
 
     middle, final = Collected(), Collected()
     intake = Intake(topology, book)
@@ -183,12 +181,6 @@ async def run(
         "redis_cpu": closing_redis - redis_before[0], "redis_cpu_all": redis_after[0] - redis_before[0],
         "redis_bytes": redis_after[1] - redis_before[1],
     }  # fmt: skip
-
-
-def _fields(decision: Decision) -> dict[str, Any]:
-    import msgspec
-
-    return msgspec.structs.asdict(decision)
 
 
 async def _forwarded(final: Collected, inbox: list[list[In]], offsets: list[int], resolved: str) -> None:

@@ -65,9 +65,9 @@ class Encoder:
         """A decision (`msgspec.structs.asdict(decision)`: times in ms, payload a dict) for the decisions topic."""
         return self._write(topic, "decision", _decision_record(decision))
 
-    def encode_trigger(self, topic: str, decision: Mapping[str, Any]) -> bytes:
-        """The same for the triggers topic."""
-        return self._write(topic, "trigger", _decision_record(decision))
+    def as_trigger(self, topic: str, encoded: bytes) -> bytes:
+        """The trigger of an encoded decision: both schemas have the same fields, so only the schema id differs."""
+        return self._header(topic, "trigger") + encoded[HEADER.size :]
 
     def prepare(self, topic: str, *names: str) -> None:
         """Register schemas ahead, so that nothing blocks later. Raises RegistryUnavailable."""

@@ -37,7 +37,8 @@ class Delivery:
         key = decision.profile_id.encode()
         trace = [("traceparent", decision.trace.encode())] if decision.trace else []
         content = [("content-type", AVRO), *trace]
-        out = [Out(self._decisions, None, key, self._encoder.encode_decision(self._decisions, record), content)]
+        value = self._encoder.encode_decision(self._decisions, record)
+        out = [Out(self._decisions, None, key, value, content)]
         if decision.outcome in ACTED_ON:
             headers = [
                 ("ce_specversion", b"1.0"),
@@ -48,5 +49,5 @@ class Delivery:
                 ("ce_time", rfc3339(decision.decided_at).encode()),
                 *content,
             ]
-            out.append(Out(self._triggers, None, key, self._encoder.encode_trigger(self._triggers, record), headers))
+            out.append(Out(self._triggers, None, key, self._encoder.as_trigger(self._triggers, value), headers))
         return out

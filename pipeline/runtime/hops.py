@@ -38,7 +38,7 @@ RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 CLAIM_S = 45.0  # the transport allows 60
 RECOVER_S = 300.0
 FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
-CLOCK_S = 0.1
+CLOCK_S = 0.25
 METRICS_S = 2.0
 SWEEP_S = 2.0
 # Old recordings are past the retention as soon as they are complete: leave time to look at what they made.
@@ -298,10 +298,12 @@ class Hops:
     async def _advance(self) -> None:
         clock, self.holder = await watermark.read(self._profiles, self._resolved.partitions, self._sources_waited_for)
         self.clock_at = clock
+        lanes = self.control.states()
         for tp, hop in self._partitions.items():
             if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
-                hop.target = max(hop.target, clock)  # a batch under way takes it along
-                self._submit(tp, partial(hop.advance, hop.target), partial(self._count_profiles, hop))
+                hop.target = max(hop.target, clock)  # the next batch takes it along
+                if tp in lanes and not lanes[tp].queued:
+                    self._submit(tp, partial(hop.advance, hop.target), partial(self._count_profiles, hop))
 
     async def _idle(self, now: float) -> None:
         quiet_s = self._topology.time.idle.after_ms / 1000

@@ -46,7 +46,7 @@ from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
 
-STATES_A_COMMIT = 2_000
+STATES_A_COMMIT = 5_000
 CACHED = 50_000
 SWEPT = 200
 
@@ -121,7 +121,7 @@ class ProfilePartition:
         self._published = 0
         self._cache: dict[str, Profile | Moved | None] = {}
         self._timers: dict[str, int | None] = {}
-        self._dirty: dict[str, None] = {}
+        self._dirty: dict[str, int | None] = {}  # changed since the last commit -> when something is due next
         self._outbox: list[Out] = []
         self._forgotten: list[str] = []
         self._cursor = 0
@@ -169,7 +169,7 @@ class ProfilePartition:
         return self.meta.offset >= self.catch_up_to
 
     async def process(self, records: Sequence[In]) -> None:
-        """One batch, in commits of about 2,000 rows. Raises CommitRejected, Fenced, StateLost, or what the store or
+        """One batch, in commits of about 5,000 rows. Raises CommitRejected, Fenced, StateLost, or what the store or
         the broker raises: claim again.
         """
         self.work = Work()
@@ -235,12 +235,12 @@ class ProfilePartition:
             if self.target > self.meta.clock:
                 due = await self._store.due(self.partition, self._token, self.target, STATES_A_COMMIT // 2)
                 await self._load(due)
-                self._decide(due)
+                self._dirty.update((i, None) for i in due if self._cache.get(i) is not None)
                 more = len(due) >= STATES_A_COMMIT // 2
                 if not more:
                     self.meta.clock = self.target
                     self._prune()
-            self._decide(list(self._dirty))
+            self._decide(max(self.target, self.meta.clock))
             await self._commit()
             await self.publish()
             if not more:
@@ -381,32 +381,33 @@ class ProfilePartition:
         if meta.sent:
             meta.sent = {i: (at, to) for i, (at, to) in meta.sent.items() if at >= meta.clock}
 
-    def _decide(self, ids: Iterable[str]) -> None:
-        clock = self.target if self.target > self.meta.clock else self.meta.clock
-        for profile_id in ids:
-            state = self._cache.get(profile_id)
+    def _decide(self, clock: int) -> None:
+        """Whatever is certain before `clock` in the profiles that the next commit writes."""
+        dirty, cache = self._dirty, self._cache
+        for profile_id in dirty:
+            state = cache[profile_id]
             if not isinstance(state, Profile):
                 continue
             at = next_at(state)
-            if at is None or at >= clock:
-                continue
-            self._dirty[profile_id] = None
-            for decision in advance(self._book, state, clock):
-                decision.profile_id = profile_id
-                decision.left_out = self._left_out
-                self._outbox += self._encode_decision(decision)
-                counted = (decision.rule, decision.outcome)
-                self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
+            if at is not None and at < clock:
+                for decision in advance(self._book, state, clock):
+                    decision.profile_id = profile_id
+                    decision.left_out = self._left_out
+                    self._outbox += self._encode_decision(decision)
+                    counted = (decision.rule, decision.outcome)
+                    self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
+                at = next_at(state)
+            dirty[profile_id] = at
 
     async def _commit(self) -> None:
         states: dict[str, bytes | None] = {}
         timers: dict[str, int | None] = {}
         stored = self._timers
-        for profile_id in self._dirty:
-            state = self._cache[profile_id]
+        cache = self._cache
+        for profile_id, at in self._dirty.items():
+            state = cache[profile_id]
             assert state is not None
             states[profile_id] = encode_profile(state)
-            at = next_at(state) if isinstance(state, Profile) else None
             if at != stored.get(profile_id):
                 timers[profile_id] = stored[profile_id] = at
         for profile_id in self._forgotten:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b32encode
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1)  # UTC, without saying so: isoformat would add +00:00
 
 
 class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
@@ -41,8 +40,8 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
 
 
 def _name(*parts: object) -> str:
-    digest = blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=15).digest()
-    return b32encode(digest).decode().lower()
+    """24 hexadecimal characters."""
+    return blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def decision_id(rule: str, version: int, key: str, cause_event_id: str, cause_fingerprint: int) -> str:
@@ -57,7 +56,7 @@ def retraction_id(trigger_id: str) -> str:
 
 def rfc3339(ms: int) -> str:
     """`2026-11-22T19:00:00.000Z`."""
-    return (EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"
 
 
 def public(decision: Decision) -> dict[str, Any]:

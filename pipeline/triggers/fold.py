@@ -74,6 +74,8 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
     A tie that would put two values of a unique namespace together is left out; the refused identifiers come back as
     [namespace, value].
     """
+    if len(persons) == 1 and _holds(persons[0], ids):  # nearly always
+        return persons[0], []
     refused: list[list[str]] = []
     anchor: Person | None = None
     for i in range(0, len(ids), 2):
@@ -97,6 +99,15 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
                 _join(book, anchor, found, now)
     assert anchor is not None, "an event without identifiers is a dead letter"
     return anchor, refused
+
+
+def _holds(person: Person, ids: list[str]) -> bool:
+    held = person.ids
+    for i in range(0, len(ids), 2):
+        values = held.get(ids[i])
+        if values is None or ids[i + 1] not in values:
+            return False
+    return True
 
 
 def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
@@ -150,9 +161,13 @@ def _order(end: End) -> waits.Order:
 
 
 def _refresh(person: Person) -> None:
-    person.due = min(
-        (key.due for state in person.rules.values() for key in state.keys.values() if key.due is not None), default=None
-    )
+    first = None
+    for state in person.rules.values():
+        for key in state.keys.values():
+            due = key.due
+            if due is not None and (first is None or due < first):
+                first = due
+    person.due = first
 
 
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
@@ -291,15 +306,21 @@ def _tidy(book: RuleBook, state: RuleState, now: int) -> None:
         del state.keys[name]
 
 
+def _first(person: Person) -> tuple[str, str]:
+    """The rule and key that are decided next; of several at one moment the first by name."""
+    due = person.due
+    return min(
+        (name, key_name)
+        for name, state in person.rules.items()
+        for key_name, key in state.keys.items()
+        if key.due == due
+    )
+
+
 def decide(book: RuleBook, person: Person, clock: int) -> Iterator[Decision]:
     """All decisions of a person that are due at or before `clock`, the moment that the fold has reached."""
     while person.due is not None and person.due <= clock:
-        _, name, key_name = min(
-            (key.due, rule_name, key_name)
-            for rule_name, state in person.rules.items()
-            for key_name, key in state.keys.items()
-            if key.due is not None
-        )
+        name, key_name = _first(person)
         rule = book.rules.get(name)
         state = person.rules[name]
         key = state.keys[key_name]

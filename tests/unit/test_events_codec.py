@@ -315,7 +315,7 @@ def test_decisions_and_triggers(name: str) -> None:
         value = (
             ENCODER.encode_decision("decisions", decision)
             if name == "decision"
-            else ENCODER.encode_trigger("triggers", decision)
+            else ENCODER.as_trigger("triggers", ENCODER.encode_decision("decisions", decision))
         )
         topic = "decisions" if name == "decision" else "triggers"
         schema_id = REGISTRY.register(schemas.subject(topic, name), schemas.text(name))
