@@ -6,6 +6,7 @@ import io
 import json
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,8 @@ class Contestant:
 
     name = ""
     redis_used = True
+    passes = 1  # over the topic, each from an empty state; all but the last are to get warm
+    counts_broker = False  # whether its state is kept by the broker, as ours is by Redis
 
     def __init__(self, servers: Servers, topic: str, total: int) -> None:
         self.servers = servers
@@ -77,6 +80,10 @@ class Contestant:
 
     def start(self) -> None:
         """Start the worker on its core."""
+        raise NotImplementedError
+
+    def again(self) -> None:
+        """Begin the next pass, in the same process."""
         raise NotImplementedError
 
     def progress(self) -> float:
@@ -108,12 +115,13 @@ class Contestant:
                 self._process.wait()
         self._process = None
 
-    def _spawn(self, command: list[str], env: dict[str, str], cwd: Path) -> None:
+    def _spawn(self, command: list[str], env: dict[str, str], cwd: Path, stdin: int | None = None) -> None:
         out: IO[bytes]
         with self.log.open("wb") as out:
             self._process = subprocess.Popen(
-                ["taskset", "-c", CORE, *command], env={**os.environ, **env}, cwd=cwd, stdout=out, stderr=out
-            )
+                ["taskset", "-c", CORE, *command],
+                env={**os.environ, **env}, cwd=cwd, stdin=stdin, stdout=out, stderr=out,
+            )  # fmt: skip
 
 
 class Ours(Contestant):
@@ -214,15 +222,17 @@ class Peer(Contestant):
     def start(self) -> None:
         """Make its output topic, start it."""
         self.servers.kafka.create_topics(self.triggers, partitions=PARTITIONS)
-        env = {
+        places = {"{python}": self.python, "{state}": str(self._state)}
+        if self.prepare:
+            subprocess.run([places.get(word, word) for word in self.prepare], check=True, capture_output=True)
+        self._spawn([places.get(word, word) for word in self.command], self._env(), PEERS)
+
+    def _env(self) -> dict[str, str]:
+        return {
             "BROKER": self.servers.kafka.bootstrap, "REGISTRY": self.servers.registry.url,
             "REDIS": self.servers.redis.url, "TOPIC": self.topic, "TRIGGERS": self.triggers, "RUN": self.run,
             "STATE_DIR": str(self._state), "PROGRESS": str(self._state / "progress"), **self.env,
         }  # fmt: skip
-        places = {"{python}": self.python, "{state}": str(self._state)}
-        if self.prepare:
-            subprocess.run([places.get(word, word) for word in self.prepare], check=True, capture_output=True)
-        self._spawn([places.get(word, word) for word in self.command], env, PEERS)
 
     def progress(self) -> float:
         """What it counted."""
@@ -287,7 +297,78 @@ class Quix(Peer):
         super().start()
 
 
-PEERS_BY_NAME: dict[str, type[Peer]] = {peer.name: peer for peer in (FaustRedis, Bytewax, FaustTable, Quix)}
+class KStreams(Peer):
+    """Kafka Streams as it comes: RocksDB, changelogs, no record cache. One JVM, which four passes make warm."""
+
+    name = "kstreams"
+    redis_used = False
+    passes = 4  # 900,000 events before the one that counts: it needs half a million
+    counts_broker = True
+    memory = ("-Xms1g", "-Xmx1g")
+
+    def start(self) -> None:
+        """Build it, where that wasn't done with these sources; start the JVM and the first pass."""
+        home = PEERS / "kstreams"
+        build(home)
+        jars = f"{home}/target/kstreams.jar:{home}/target/lib/*"
+        command = ["java", *self.memory, "-cp", jars, "peer.KafkaStreamsPeer"]
+        self._spawn(command, self._env(), PEERS, stdin=subprocess.PIPE)
+        self._pass = 0
+        self.again()
+
+    def again(self) -> None:
+        """One more pass: other topics, another group, nothing in its stores."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._pass += 1
+        application = f"bench-{self.name}-{self.run}-{self._pass}"
+        self.triggers = f"bench.triggers.{application}"
+        self.servers.kafka.create_topics(self.triggers, partitions=PARTITIONS)
+        self._view[0] = 0
+        self._process.stdin.write(f"{application} {self.triggers}\n".encode())
+        self._process.stdin.flush()
+
+    def stop(self) -> None:
+        """End it; its changelogs are hundreds of megabytes a pass."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        super().stop()
+        admin = self.servers.kafka.admin()
+        mine = [
+            name for name in admin.list_topics(timeout=10).topics if name.startswith(f"bench-{self.name}-{self.run}-")
+        ]
+        for gone in admin.delete_topics(mine).values() if mine else ():
+            gone.result(timeout=30)
+
+
+class KStreamsCached(KStreams):
+    """The same with record caches of the default size, 10 MB: what its DSL does, and the low-level API on request."""
+
+    name = "kstreams_cached"
+    env = {"CACHED": "1"}  # noqa: RUF012
+
+
+def build(home: Path) -> None:
+    """`mvn package`, unless what it made is newer than all sources. Raises RuntimeError with what to do."""
+    jar = home / "target" / "kstreams.jar"
+    sources = [home / "pom.xml", *home.glob("src/**/*.java")]
+    if jar.exists() and jar.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+        return
+    missing = [program for program in ("mvn", "javac", "java") if shutil.which(program) is None]
+    if missing:
+        raise RuntimeError(
+            f"Kafka Streams needs {', '.join(missing)}, which is not in PATH: install a JDK of 17 or newer and Maven"
+            " (on Debian: apt-get install openjdk-17-jdk-headless maven), or leave out `--with kstreams`"
+        )
+    shutil.rmtree(jar.parent, ignore_errors=True)  # an older jar of a dependency must not stay beside the newer
+    made = subprocess.run(["mvn", "-B", "-q", "package"], cwd=home, capture_output=True, text=True)
+    if made.returncode:
+        raise RuntimeError(f"mvn package in {home}, which needs Maven Central, failed:\n{made.stdout}{made.stderr}")
+
+
+PEERS_BY_NAME: dict[str, type[Peer]] = {
+    peer.name: peer for peer in (FaustRedis, Bytewax, FaustTable, Quix, KStreams, KStreamsCached)
+}
 
 
 def end_offsets(servers: Servers, topic: str) -> list[int]:
@@ -339,4 +420,4 @@ def essence(record: dict[str, Any]) -> str:
     return msgspec.json.encode(kept, order="sorted").decode()
 
 
-__all__ = ["PEERS_BY_NAME", "Bytewax", "Contestant", "FaustRedis", "Ours", "Peer", "Servers", "essence"]
+__all__ = ["PEERS_BY_NAME", "Bytewax", "Contestant", "FaustRedis", "KStreams", "Ours", "Peer", "Servers", "essence"]
