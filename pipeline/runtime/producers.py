@@ -16,7 +16,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -210,9 +210,7 @@ class TransactionalProducer:
     def _close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(KafkaException):  # one that was fenced says so once more
-                producer.purge()
-                producer.flush(0)
+            _give_up(producer, 0.0)
 
 
 class OutboxProducer:
@@ -220,29 +218,27 @@ class OutboxProducer:
 
     def __init__(self, bootstrap: str, *, deadline_s: float = SEND_S, settings: dict[str, Any] | None = None) -> None:
         self._deadline_s = deadline_s
-        self._producer = Producer(
-            {
-                **_lean(bootstrap),
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 1,
-                "message.timeout.ms": int(deadline_s * 1000),
-                **(settings or {}),
-            }
-        )
-        self._closing = threading.Event()
-        self._poller = threading.Thread(target=self._poll, daemon=True, name="outbox")
-        self._poller.start()
+        self._settings = {
+            **_lean(bootstrap),
+            "enable.idempotence": True,
+            "acks": "all",
+            "linger.ms": 1,
+            "message.timeout.ms": int(deadline_s * 1000),
+            **(settings or {}),
+        }
+        self._client = _Client(self._settings)
+        self._closed = False
 
     async def start(self) -> None:
         """Nothing to do: it connects by itself."""
 
     async def send(self, messages: Sequence[Out]) -> None:
         """Returns when all replicas have acknowledged all. Raises SendFailed after 20 s at the latest."""
-        if self._closing.is_set():
+        if self._closed:
             raise SendFailed("outbox: closed")
         if not messages:
             return
+        client = self._usable()
         loop = asyncio.get_running_loop()
         over = loop.create_future()
         left = len(messages)
@@ -252,7 +248,7 @@ class OutboxProducer:
             if not over.done():
                 over.set_result(None)
 
-        def acknowledged(error: KafkaError | None, message: Message) -> None:  # in the poller's thread
+        def acknowledged(error: KafkaError | None, message: Message) -> None:  # in the client's thread
             nonlocal left, failed
             left -= 1
             if error is not None:
@@ -264,7 +260,7 @@ class OutboxProducer:
         for out in messages:
             while True:
                 try:
-                    _produce(self._producer, out, acknowledged)
+                    client.produce(out, acknowledged)
                     break
                 except BufferError:  # the local queue is full: let it drain
                     if not _left(deadline):
@@ -280,15 +276,48 @@ class OutboxProducer:
 
     async def close(self) -> None:
         """Give up what isn't acknowledged."""
-        if not self._closing.is_set():
-            self._closing.set()
-            await asyncio.to_thread(self._poller.join)
+        self._closed = True
+        await asyncio.to_thread(self._client.close)
+
+    def _usable(self) -> _Client:
+        """A producer that met a fatal error takes nothing any more, for as long as it lives: the next one can."""
+        if self._client.broken is not None:
+            log.warning("outbox: goes on with a new producer, the last one can't: %s", self._client.broken)
+            self._client = _Client(self._settings)
+        return self._client
+
+
+class _Client:
+    """A producer, and the thread in which its acknowledgements come. `broken`: the fatal error that it met, if any."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.broken: str | None = None
+        self._producer = Producer(settings)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True, name="outbox")
+        self._thread.start()
+
+    def produce(self, out: Out, acknowledged: Callable[[KafkaError | None, Message], None]) -> None:
+        """Raises KafkaException, BufferError."""
+        try:
+            _produce(self._producer, out, acknowledged)
+        except KafkaException as problem:
+            if problem.args[0].code() == KafkaError._FATAL:
+                self.broken = self.broken or str(problem.args[0])
+            raise
+
+    def close(self) -> None:
+        """What isn't acknowledged fails. May be called twice."""
+        self._closing.set()
+        self._thread.join()
 
     def _poll(self) -> None:
-        while not self._closing.is_set():
-            self._producer.poll(0.2)
-        self._producer.purge()
-        self._producer.flush(1)
+        while self.broken is None and not self._closing.is_set():
+            try:
+                self._producer.poll(0.2)
+            except KafkaException as problem:  # a fatal error is raised here, once, whatever is sent
+                self.broken = str(problem.args[0])
+        _give_up(self._producer, 1.0)
 
 
 class PlainSender(OutboxProducer):
@@ -316,6 +345,14 @@ def _produce(producer: Producer, out: Out, on_delivery: Any = None) -> None:
     producer.produce(
         out.topic, out.value, out.key, partition, on_delivery=on_delivery, headers=list(out.headers) or None
     )
+
+
+def _give_up(producer: Producer, patience_s: float) -> None:
+    """Drop what is unsent or unacknowledged; who waits for it is told."""
+    producer.purge()
+    for _ in range(2):
+        with contextlib.suppress(KafkaException):  # a fatal error that nobody has heard of yet is raised here, once
+            producer.flush(patience_s)
 
 
 def _left(deadline: float) -> float:

@@ -29,9 +29,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.threads import MethodQueue, QueueServiceThread
 
-from pipeline.runtime.app import Worker, build
 from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, _NeverRead
-from tests.contract.toy import Store, Toy, prepare, running, source, topology, until
+from tests.contract.toy import Store, Toy, close, prepare, running, source, topology, unstarted, until
 from tests.servers import ROOT, KafkaServer
 
 
@@ -45,23 +44,12 @@ def text(function: object) -> str:
     return re.sub(r"\s+", " ", inspect.getsource(function))  # type: ignore[arg-type]
 
 
-def fresh() -> tuple[BatchApp, BatchConsumer, Toy]:
-    """An app that isn't started, its consumer, its hooks. Needs a running loop."""
-    topo, toy = topology("127.0.0.1:9", "x."), Toy(Store())
-    app = build(topo, Worker(topo, toy))
-    return app, cast(BatchConsumer, app.consumer), toy
-
-
-def close(consumer: BatchConsumer) -> None:
-    consumer._thread.thread_loop.close()
-
-
 @pytest.fixture
 def app() -> BatchApp:
     async def make() -> BatchApp:
-        app, consumer, _ = fresh()
-        close(consumer)
-        return app
+        worker = unstarted(Toy(Store()))
+        close(worker)
+        return worker.app
 
     return asyncio.run(make())
 
@@ -228,33 +216,6 @@ def test_fausts_order_around_a_rebalance() -> None:
         assert parameters(getattr(BatchConsumer, name)) == parameters(getattr(Consumer, name))
     assert "self.consumer.threadsafe_partitions_revoked(" in text(ConsumerThread.on_partitions_revoked)
     assert parameters(FaustFetcher._fetcher.fun) == ["self"]
-
-
-def test_a_claim_happens_once_an_assignment_and_never_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second claim would fence ourselves; one between losing and getting partitions would fence the new owner."""
-
-    async def main() -> None:
-        app, consumer, toy = fresh()
-        moved: list[dict[TP, tuple[int, int]]] = []
-
-        async def call_thread(function: object, *args: object) -> set[TP]:
-            moved.append(args[0])  # type: ignore[arg-type]
-            return set()
-
-        monkeypatch.setattr(consumer._thread, "call_thread", call_thread)
-        await consumer.seek_to_committed()
-        assert toy.claims == []
-        tps = {TP("x.source", 0), TP("x.resolved", 1)}
-        consumer._due = frozenset(tps)
-        await asyncio.gather(consumer.seek_to_committed(), consumer.seek_to_committed())
-        assert toy.claims == [tps]
-        assert [set(move) for move in moved] == [tps]
-        await consumer.seek_to_committed()
-        assert toy.claims == [tps]
-        await app.owner.revoke(tps)
-        close(consumer)
-
-    asyncio.run(main())
 
 
 def test_calls_into_the_thread_do_not_wait_for_a_long_poll() -> None:

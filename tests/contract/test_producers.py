@@ -12,6 +12,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.errors import Fenced
+from pipeline.runtime.broker import Broker
 from pipeline.runtime.embedded import EmbeddedKafka
 from pipeline.runtime.ports import Out
 from pipeline.runtime.producers import OutboxProducer, PlainSender, Producers, SendFailed
@@ -102,7 +103,30 @@ def test_starting_fences_the_predecessor(kafka: KafkaServer, producers: Producer
     assert [value for _, value in read(kafka.bootstrap, topic)] == [b"before", b"before", b"heir", b"other"]
 
 
-def test_a_transaction_survives_a_broker_restart(prefix: str) -> None:
+def test_a_sender_that_was_fenced_in_the_middle_of_a_transaction_closes_quietly(
+    kafka: KafkaServer, producers: Producers, topic: str
+) -> None:
+    """A worker that was frozen goes on, and gives its partitions up: that must not end it."""
+
+    async def main() -> None:
+        zombie, heir = producers.source("events", 5), producers.source("events", 5)
+        await zombie.start()
+        producer = zombie._producer  # type: ignore[attr-defined]
+        producer.begin_transaction()
+        producer.produce(topic, b"zombie", partition=0)
+        await asyncio.sleep(0.3)  # it is on its way: the broker knows the transaction
+        await heir.start()
+        producer.produce(topic, b"zombie", partition=0)
+        await asyncio.sleep(0.3)  # refused; the client keeps the fatal error for the next call that it can be told to
+        await zombie.close()
+        await heir.send([out(topic, b"heir")])
+        await heir.close()
+
+    asyncio.run(main())
+    assert [value for _, value in read(kafka.bootstrap, topic)] == [b"heir"]
+
+
+def test_transactions_and_end_offsets_survive_a_broker_restart(prefix: str) -> None:
     async def main() -> None:
         with KafkaServer() as server:
             server.create_topics(prefix + "topic")
@@ -110,11 +134,16 @@ def test_a_transaction_survives_a_broker_restart(prefix: str) -> None:
             sender = producers.source("events", 0)
             await sender.start()
             await sender.send([out(prefix + "topic", b"1")])
+            broker, first = Broker(server.bootstrap), (prefix + "topic", 0)
+            assert await broker.end_offsets([first]) == {first: 2}
             restart = asyncio.create_task(asyncio.to_thread(server.restart))
             await asyncio.sleep(0.5)
             await sender.send([out(prefix + "topic", b"2")])
             await restart
             await sender.send([out(prefix + "topic", b"3")])
+            # Who knows the leaders of before is refused, and asks for the new ones only when told to.
+            assert await broker.end_offsets([first]) == {first: 6}
+            assert await broker.earliest_offsets([first]) == {first: 0}
             await sender.close()
             producers.close()
             assert [value for _, value in read(server.bootstrap, prefix + "topic")] == [b"1", b"2", b"3"]
@@ -198,6 +227,29 @@ def test_the_outbox_arrives_in_order_and_acknowledged(kafka: KafkaServer, topic:
             await outbox.publish([out(topic, b"x")])
 
     asyncio.run(main())
+
+
+def test_the_outbox_goes_on_after_a_fatal_error(
+    kafka: KafkaServer, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """librdkafka's producer takes nothing any more after one, for as long as it lives. This is the one such error that
+    can be had on demand: a record is refused, and no gap may be left where it should stand."""
+    gapless = {"enable.gapless.guarantee": True, "message.max.bytes": 9_000_000, "compression.type": "none"}
+
+    async def main() -> None:
+        outbox = OutboxProducer(kafka.bootstrap, settings=gapless)
+        await outbox.publish([out(topic, b"before")])
+        refused = [out(topic, b"x" * 3_000_000), out(topic, b"behind it"), out(topic, b"elsewhere", 1)]
+        async with asyncio.timeout(10):  # at once, not after the 20 s that a record may be under way
+            failed = await asyncio.gather(*(outbox.publish([each]) for each in refused), return_exceptions=True)
+            assert isinstance(failed[0], SendFailed)
+            await outbox.publish([out(topic, b"after"), out(topic, b"after", 1)])
+        await outbox.close()
+
+    asyncio.run(main())
+    assert [value for _, value in read(kafka.bootstrap, topic)] == [b"before", b"after"]
+    assert read(kafka.bootstrap, topic, 1)[-1] == (None, b"after")
+    assert "outbox: goes on with a new producer" in caplog.text
 
 
 def test_a_key_finds_the_partition_that_java_clients_find(kafka: KafkaServer, topic: str) -> None:

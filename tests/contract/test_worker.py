@@ -372,6 +372,42 @@ def test_a_signal_lets_the_batch_in_hand_end_and_leaves_the_group(
     assert members == []  # it has left: nobody waits for a session timeout
 
 
+HANGS = """
+import sys
+from pipeline.runtime import app
+from tests.contract.toy import Store, Toy, topology
+
+app.END_S = 1.0
+
+class Hanging(Toy):
+    async def tick(self):
+        print("ticking", flush=True)
+    async def stop(self):
+        await app.asyncio.Event().wait()
+
+async def make():
+    return app.Worker(topology(sys.argv[1], sys.argv[2]), Hanging(Store()), drain_s=0.5)
+
+sys.exit(app.run_process(make))
+"""
+
+
+def test_an_orderly_end_that_hangs_ends_the_process_all_the_same(kafka: KafkaServer, prefix: str) -> None:
+    asyncio.run(prepare(topology(kafka.bootstrap, prefix)))
+    command = [sys.executable, "-c", HANGS, kafka.bootstrap, prefix]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ticking\n"
+        process.send_signal(signal.SIGTERM)
+        try:
+            _, said = process.communicate(timeout=15)
+        finally:
+            process.kill()
+        assert process.returncode == EXIT_FATAL
+    assert "the orderly end took too long" in said
+    assert "most recent call first" in said  # where it hung
+
+
 def test_it_works_on_the_embedded_broker(prefix: str) -> None:
     async def main() -> None:
         with EmbeddedKafka() as embedded:

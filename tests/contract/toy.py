@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from aiokafka import ConsumerRecord
 from faust.types import TP
 
-from pipeline.runtime.app import Control, Worker
+from pipeline.runtime.app import Control, Worker, build
 from pipeline.runtime.broker import Broker
 from pipeline.runtime.ports import Out
 from pipeline.runtime.producers import OutboxProducer
@@ -142,6 +142,20 @@ async def running(topo: Topology, toy: Toy, **settings: object) -> AsyncIterator
         worker.end()
         code = await run
     assert code == 0
+
+
+def unstarted(toy: Toy) -> Worker:
+    """A worker whose app exists, and connects to nothing. Needs a running loop; `close` it."""
+    topo = topology("127.0.0.1:9", "x.")
+    worker = Worker(topo, toy)
+    worker._app = build(topo, worker)
+    assert worker.consumer is worker.app.consumer
+    return worker
+
+
+def close(worker: Worker) -> None:
+    """What `unstarted` left open."""
+    worker.consumer._thread.thread_loop.close()
 
 
 def source(topo: Topology, partitions: Iterable[int] = range(4)) -> list[TP]:

@@ -1,0 +1,296 @@
+"""How the worker takes partitions, and takes them again, while servers restart and other workers come and go.
+
+Stores in memory; a Kafka and a consumer of a few lines, which do what the protocols of ours promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, cast
+
+import pytest
+from faust.types import TP
+
+from pipeline.errors import Fenced, StateLost
+from pipeline.events.codec import Decoder
+from pipeline.events.model import Event
+from pipeline.identity.asks import Answer, Ask
+from pipeline.observe.metrics import Metrics
+from pipeline.runtime import hops
+from pipeline.runtime.app import Control
+from pipeline.runtime.broker import Broker
+from pipeline.runtime.deliver import Delivery
+from pipeline.runtime.hops import Hops
+from pipeline.runtime.ports import In, Out
+from pipeline.runtime.producers import Producers, SendFailed
+from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
+from pipeline.store.ports import SourcePosition
+from pipeline.triggers.decisions import Decision
+from tests.property.hops import with_partitions
+from tests.replayed import shipped
+
+SOURCE, RESOLVED = TP("s", 0), TP("identity.resolved", 1)
+
+
+class Senders:
+    """Each sender made, in order; `troubles` are raised by the next calls of `send`, whoever's they are."""
+
+    def __init__(self) -> None:
+        self.made: list[Sender] = []
+        self.troubles: list[Exception] = []
+
+    def source(self, topic: str, partition: int) -> Sender:
+        self.made.append(Sender(self))
+        return self.made[-1]
+
+    def outbox(self) -> Sender:
+        return Sender(self)
+
+
+class Sender:
+    def __init__(self, senders: Senders) -> None:
+        self.senders = senders
+        self.state = "new"
+        self.sent: list[Out] = []
+
+    async def start(self) -> None:
+        self.state = "open"
+
+    async def send(self, messages: list[Out]) -> None:
+        if self.senders.troubles:
+            raise self.senders.troubles.pop(0)
+        self.sent += messages
+
+    async def close(self) -> None:
+        self.state = "closed"
+
+
+class Log:
+    """The broker's word on where partitions begin and end."""
+
+    async def earliest_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return dict.fromkeys(tps, 100)
+
+
+class Consumer:
+    """What the hops ask of the consumer. Without `assigned`, another worker has the partitions."""
+
+    def __init__(self) -> None:
+        self.ours = {SOURCE, RESOLVED}
+        self.sought: list[tuple[TP, int]] = []
+        self.held: dict[TP, str] = {}
+        self.reasons: list[str] = []
+        self.told: int | None = None
+
+    def assigned(self) -> set[TP]:
+        return self.ours
+
+    async def seek(self, tp: TP, offset: int) -> None:
+        self.sought.append((tp, offset))
+
+    def pause(self, tp: TP, reason: str) -> None:
+        self.held[tp] = reason
+        self.reasons.append(reason)
+
+    def resume(self, tp: TP) -> None:
+        self.held.pop(tp, None)
+
+    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        return dict.fromkeys(tps, self.told)
+
+
+class Graph(MemoryGraphStore):
+    """A Redis that doesn't answer the next `down` calls; `lose`: called then."""
+
+    down = 0
+    claims = 0
+
+    def lose(self) -> None:
+        """Nothing else happens meanwhile."""
+
+    def _ask(self) -> None:
+        if self.down:
+            self.down -= 1
+            self.lose()
+            raise ConnectionError("redis is loading")
+
+    async def claim(self, source: str, token: str) -> SourcePosition | None:
+        self._ask()
+        self.claims += 1
+        return await super().claim(source, token)
+
+    async def resolve(
+        self, source: str, expected: str, token: str, done: SourcePosition, asks: list[Ask]
+    ) -> tuple[list[Answer], int, int]:
+        self._ask()
+        return await super().resolve(source, expected, token, done, asks)
+
+
+class Registry:
+    """Every record is a page view by `value`."""
+
+    def decode(self, value: bytes | None, trace: str | None) -> Event:
+        return Event("page_viewed", "e", 1_000, 1_000, {"anonymous_id": (value or b"").decode()}, {}, None, trace)
+
+
+class Outbound:
+    """Nothing is decided here."""
+
+    def encode(self, decision: Decision) -> list[Out]:
+        raise AssertionError(decision)
+
+
+class Process:
+    """One worker's hops, with everything around them."""
+
+    def __init__(self) -> None:
+        topology = with_partitions(shipped(), 1, 2)
+        self.graph, self.profiles = Graph(topology.identifiers), MemoryProfileStore()
+        self.senders, self.consumer = Senders(), Consumer()
+        self.hops = Hops(
+            topology,
+            self.graph,
+            self.profiles,
+            cast(Decoder, Registry()),
+            cast(Delivery, Outbound()),
+            cast(Producers, self.senders),
+            cast(Broker, Log()),
+            Metrics(),
+        )
+        self.hops.control = cast(Control, self.consumer)
+
+    async def read(self, *offsets: int) -> None:
+        """A batch of the source partition."""
+        await self.hops.resolve_identity(SOURCE, [In(n, 1_000, None, b"anna", []) for n in offsets])
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Process:
+    monkeypatch.setattr(hops, "RETRY_S", (0.001,))
+    monkeypatch.setattr(hops, "FENCED_S", 0.05)
+    return Process()
+
+
+def run(step: Coroutine[Any, Any, None]) -> None:
+    """What hangs fails."""
+    asyncio.run(asyncio.wait_for(step, 10))
+
+
+def test_a_claim_waits_for_servers_that_restart(process: Process) -> None:
+    """A rebalance often comes because a server restarted: the claim right after it may find none."""
+
+    async def main() -> None:
+        process.graph.down = 5
+        assert await process.hops.claim({SOURCE, RESOLVED}) == {SOURCE: 0, RESOLVED: 0}
+        # Each try had a sender of its own; only the last one's is open.
+        assert [sender.state for sender in process.senders.made] == ["closed"] * 5 + ["open"]
+
+    run(main())
+
+
+def test_a_claim_that_fails_for_too_long_is_given_up(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hops, "CLAIM_S", 0.05)
+
+    async def main() -> None:
+        process.graph.down = 1_000_000
+        with pytest.raises(ConnectionError, match="loading"):
+            await process.hops.claim({SOURCE})
+
+    run(main())
+
+
+def test_lost_state_is_told_at_once(process: Process) -> None:
+    async def main() -> None:
+        process.consumer.told = 17
+        with pytest.raises(StateLost, match=r"s-0: Redis has no state for it, but .* has read it up to 17"):
+            await process.hops.claim({SOURCE})
+        assert len(process.senders.made) == 1
+
+    run(main())
+
+
+def test_a_batch_that_fails_is_read_again_with_a_new_sender(process: Process) -> None:
+    async def main() -> None:
+        await process.hops.claim({SOURCE})
+        await process.read(0, 1)
+        process.senders.troubles = [SendFailed("the commit was not answered")]
+        await process.read(2)
+        assert process.consumer.sought == [(SOURCE, 2)]
+        assert [sender.state for sender in process.senders.made] == ["closed", "open"]
+        await process.read(2)
+        assert process.senders.made[1].sent
+        assert process.consumer.held == {}
+
+    run(main())
+
+
+def test_what_is_claimed_again_says_so_and_goes_on_when_the_server_is_back(process: Process) -> None:
+    """Without a reason the watchdog would take the standstill for one that only a new process ends."""
+
+    async def main() -> None:
+        await process.hops.claim({SOURCE})
+        process.graph.down = 4
+        await process.read(0)
+        assert process.consumer.reasons == ["claiming it again: redis is loading"] * 3
+        assert process.consumer.held == {}
+        assert process.consumer.sought == [(SOURCE, 0)]
+
+    run(main())
+
+
+def test_what_can_not_be_claimed_again_for_minutes_ends_the_process(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The problem may be ours, a client that can't recover say: what is raised ends the process, and a new one tries."""
+    monkeypatch.setattr(hops, "RECOVER_S", 0.05)
+
+    async def main() -> None:
+        await process.hops.claim({SOURCE})
+        process.graph.down = 1_000_000
+        with pytest.raises(ConnectionError, match="loading"):
+            await process.read(0)
+
+    run(main())
+
+
+def test_what_went_to_another_worker_meanwhile_is_left_alone(process: Process) -> None:
+    async def main() -> None:
+        await process.hops.claim({SOURCE})
+        process.graph.down = 3
+        process.graph.lose = process.consumer.ours.clear  # type: ignore[method-assign]
+        await process.read(0)
+        assert process.graph.claims == 1
+        assert process.consumer.sought == []
+
+    run(main())
+
+
+def test_who_was_fenced_waits_to_hear_of_it_and_does_not_fence_back(process: Process) -> None:
+    """A worker that was frozen still thinks that it has its partitions; claiming them at once would take them from
+    their new owner."""
+
+    async def main() -> None:
+        await process.hops.claim({SOURCE})
+        process.senders.troubles = [Fenced("another producer has taken over")]
+        reading = asyncio.create_task(process.read(0))
+        await asyncio.sleep(0.02)
+        process.consumer.ours = set()  # the next heartbeat
+        await reading
+        assert process.graph.claims == 1
+
+    run(main())
+
+
+def test_what_is_given_up_is_closed_and_forgotten(process: Process) -> None:
+    async def main() -> None:
+        await process.hops.claim({SOURCE, RESOLVED})
+        await process.hops.revoke({SOURCE, RESOLVED})
+        assert [sender.state for sender in process.senders.made] == ["closed"]
+        with pytest.raises(KeyError):
+            await process.read(0)
+
+    run(main())
