@@ -91,6 +91,25 @@ def _one(persons: list[Person], ids: list[str]) -> bool:
     return False
 
 
+def wakes_at(book: RuleBook, profile: Profile) -> int | None:
+    """No decision comes of this profile before that moment, as it stands: until then nobody need look at it.
+
+    The fold may go on earlier (`next_at`), but an event that can only open or move a wait says nothing before that wait
+    is due: it may as well be folded then, or when the profile is written anyway.
+    """
+    first = None
+    for person in profile.persons:
+        if person.due is not None and (first is None or person.due < first):
+            first = person.due
+    for row in profile.buffer:
+        at = row.received_at
+        if len(row.ids) == 2 and (wait := book.opening.get(row.type)) is not None:  # one identifier ties nothing
+            at = max(at, row.occurred_at + wait)
+        if first is None or at < first:
+            first = at
+    return first
+
+
 def next_at(profile: Profile) -> int | None:
     """The moment at which the fold has something to do; it may do so once the watermark is past it."""
     first = profile.buffer[0].received_at if profile.buffer else None

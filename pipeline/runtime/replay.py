@@ -12,7 +12,7 @@ from pipeline.errors import InvalidEvent
 from pipeline.events.model import Event
 from pipeline.flow import Intake
 from pipeline.identity.graph import Graph, compile_namespaces
-from pipeline.profile.profile import Profile, advance, merge, new_profile, next_at, receive
+from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, wakes_at
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
@@ -66,7 +66,7 @@ class Replay:
         while timers and timers[0][0] < upto:
             at, profile_id = heapq.heappop(timers)
             profile = self.profiles.get(profile_id)
-            if profile is None or next_at(profile) != at:
+            if profile is None or wakes_at(self.book, profile) != at:
                 continue
             for decision in advance(self.book, profile, min(upto, at + 1)):
                 decision.profile_id = profile_id
@@ -88,7 +88,7 @@ class Replay:
         )
 
     def _arm(self, profile_id: str, profile: Profile) -> None:
-        at = next_at(profile)
+        at = wakes_at(self.book, profile)
         if at is not None:
             heapq.heappush(self._timers, (at, profile_id))
 

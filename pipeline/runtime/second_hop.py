@@ -38,6 +38,7 @@ from pipeline.profile.profile import (
     next_at,
     receive,
     silent_since,
+    wakes_at,
 )
 from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import Commit, ProfileStore
@@ -49,6 +50,7 @@ from pipeline.triggers.rules import RuleBook
 STATES_A_COMMIT = 5_000
 CACHED = 50_000
 SWEPT = 200
+RANG = -1  # a timer that is over: whatever comes next is written
 
 EncodeDecision = Callable[[Decision], list[Out]]
 
@@ -121,7 +123,7 @@ class ProfilePartition:
         self._published = 0
         self._cache: dict[str, Profile | Moved | None] = {}
         self._timers: dict[str, int | None] = {}
-        self._dirty: dict[str, int | None] = {}  # changed since the last commit -> when something is due next
+        self._dirty: dict[str, int | None] = {}  # changed since the last commit -> its timer
         self._outbox: list[Out] = []
         self._forgotten: list[str] = []
         self._cursor = 0
@@ -235,7 +237,10 @@ class ProfilePartition:
             if self.target > self.meta.clock:
                 due = await self._store.due(self.partition, self._token, self.target, STATES_A_COMMIT // 2)
                 await self._load(due)
-                self._dirty.update((i, None) for i in due if self._cache.get(i) is not None)
+                for profile_id in due:
+                    if self._cache.get(profile_id) is not None:
+                        self._dirty[profile_id] = None
+                        self._timers[profile_id] = RANG
                 more = len(due) >= STATES_A_COMMIT // 2
                 if not more:
                     self.meta.clock = self.target
@@ -272,8 +277,11 @@ class ProfilePartition:
                 for profile_id, raw in zip(missing, found, strict=True):
                     state = None if raw is None else decode(raw)
                     cache[profile_id] = state
-                    self._timers[profile_id] = next_at(state) if isinstance(state, Profile) else None
+                    self._timers[profile_id] = self._wakes_at(state)
             wanted = [s.winner for i in wanted if isinstance(s := cache.get(i), Moved)]
+
+    def _wakes_at(self, state: Profile | Moved | None) -> int | None:
+        return wakes_at(self._book, state) if isinstance(state, Profile) else None
 
     def _here(self, profile_id: str) -> bool:
         return partition_of(profile_id, self.partitions) == self.partition
@@ -396,8 +404,7 @@ class ProfilePartition:
                     self._outbox += self._encode_decision(decision)
                     counted = (decision.rule, decision.outcome)
                     self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
-                at = next_at(state)
-            dirty[profile_id] = at
+            dirty[profile_id] = wakes_at(self._book, state)
 
     async def _commit(self) -> None:
         states: dict[str, bytes | None] = {}

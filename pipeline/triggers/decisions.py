@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-EPOCH = datetime(1970, 1, 1)  # UTC, without saying so: isoformat would add +00:00
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
@@ -56,7 +56,7 @@ def retraction_id(trigger_id: str) -> str:
 
 def rfc3339(ms: int) -> str:
     """`2026-11-22T19:00:00.000Z`."""
-    return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"
+    return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def public(decision: Decision) -> dict[str, Any]:
