@@ -34,9 +34,9 @@ def facts(book: RuleBook, profile_id: str, profile: Profile) -> Facts:
         "absolute_ms": about.absolute_ms,
         "orders": [
             {"currency": currency or None, "orders": int(number), "revenue": round(revenue, 2)}
-            for currency, (number, revenue) in sorted(about.orders.items())
+            for currency, (number, revenue) in sorted(about.kept.orders.items())
         ],
-        "attributes": {name: value for name, (value, *_) in sorted(about.attributes.items())},
+        "attributes": {name: value for name, (value, *_) in sorted(about.kept.attributes.items())},
         "products": _products(about),
         "messages": _messages(about),
         "films": [
@@ -103,13 +103,13 @@ def _identifiers(profile: Profile) -> dict[str, list[str]]:
 
 
 def _products(about: About) -> list[Facts]:
-    found = sorted(about.products.items(), key=lambda p: (-p[1][0], -p[1][1], p[0]))
+    found = sorted(about.kept.products.items(), key=lambda p: (-p[1][0], -p[1][1], p[0]))
     return [{"product": name, "views": views, "last": _ms(last * 1000)} for name, (views, last) in found]
 
 
 def _messages(about: About) -> list[Facts]:
     found = []
-    for message, times in sorted(about.messages.items(), key=lambda m: (max(m[1]), m[0])):
+    for message, times in sorted(about.kept.messages.items(), key=lambda m: (max(m[1]), m[0])):
         reached = {status: _ms(second * 1000) for status, second in zip(STATUSES, times, strict=True) if second}
         found.append({"message_id": message, "status": list(reached)[-1] if reached else None, **reached})
     return found

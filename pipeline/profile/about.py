@@ -1,5 +1,9 @@
 """What is remembered of a person for people and conditions to read: rolling, bounded, updated at each event.
 
+It is kept packed, as one run of bytes, and `count` unpacks it, takes one event in, and packs it again: of thousands of
+profiles most have left the processor's cache when their next event comes, and then one run of bytes costs less to
+read and build anew than a hundred objects, strewn over memory, cost to find.
+
 Every part merges by a law that doesn't depend on order: first and last times by min and max, attributes by newest wins,
 capped lists by keeping the newest, e-mail by earliest time a status. Only the sums (`totals`, `days`, `orders`,
 `products`) add up; a merge adds them once, since each move is taken once (runtime/second_hop.py). One exception: a
@@ -8,6 +12,7 @@ product or message that fell out of its cap and is met again starts anew, so tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -19,8 +24,11 @@ PRODUCTS_KEPT = 20
 MESSAGES_KEPT = 20
 ATTRIBUTES_KEPT = 50
 RING_KEPT = 64
-LABEL_LENGTH = 64
-ENTRY = 10  # bytes of one ring entry: 4 of seconds, 6 of fingerprint
+LABEL_LENGTH = 63  # characters: at most 252 bytes
+MARK = (1 << 48) - 1  # of a fingerprint, in the ring
+SECONDS = (1 << 32) - 1
+ENTRY = 10  # bytes of one ring entry: 4 of UTC seconds, 6 of fingerprint
+HEAD = 10  # bytes of one timeline entry: 4 of UTC seconds, 4 of fingerprint, 1 of type, 1 of its label's length
 
 # Stored as numbers: append, never reorder.
 TYPES = (
@@ -99,58 +107,77 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-class About(msgspec.Struct, array_like=True, gc=False):
-    """Times in UTC ms unless said.
+class Kept(msgspec.Struct, array_like=True, gc=False):
+    """What few events touch.
 
-    `totals`: type code -> events. `days`: UTC day number -> events, the last 30. `engaged_ms`, `absolute_ms`: sums over
-    page views. `orders`: currency -> [orders, revenue]. `attributes`: name -> [value, occurred_at, fingerprint].
+    `orders`: currency -> [orders, revenue]. `attributes`: name -> [value, occurred_at, fingerprint].
     `products`: product -> [views, last second]. `messages`: message id -> earliest UTC second a status, 0 unknown.
-    `timeline`: packed entries (see `read_timeline`), oldest first.
-    `ring`: the newest event fingerprints, sorted 10-byte entries, against duplicates made by clients.
     """
 
-    first_seen: int = 0
-    last_seen: int = 0
-    totals: dict[int, int] = {}
-    days: dict[int, int] = {}
-    engaged_ms: int = 0
-    absolute_ms: int = 0
     orders: dict[str, list[float]] = {}
     attributes: dict[str, list[Any]] = {}
     products: dict[str, list[int]] = {}
     messages: dict[str, list[int]] = {}
-    timeline: list[bytes] = []
+
+
+class About(msgspec.Struct, array_like=True, gc=False):
+    """Times in UTC ms unless said.
+
+    `totals`: type code -> events. `days`: UTC day number -> events, the last 30. `engaged_ms`, `absolute_ms`: sums over
+    page views. `ring`: the newest event fingerprints, sorted entries, against duplicates made by clients.
+    `heads`: the timeline, sorted entries, oldest first. `labels`: theirs, in UTF-8, one after the other.
+    """
+
+    first_seen: int = 0
+    last_seen: int = 0
+    engaged_ms: int = 0
+    absolute_ms: int = 0
+    totals: dict[int, int] = {}
+    days: dict[int, int] = {}
     ring: bytes = b""
+    heads: bytes = b""
+    labels: bytes = b""
+    kept: Kept = msgspec.field(default_factory=Kept)
 
 
-def seen(about: About, fingerprint: int) -> bool:
-    """Whether the ring holds this event."""
+class _About(msgspec.Struct, array_like=True, gc=False):
+    """The same with `kept` still packed."""
+
+    first_seen: int
+    last_seen: int
+    engaged_ms: int
+    absolute_ms: int
+    totals: dict[int, int]
+    days: dict[int, int]
+    ring: bytes
+    heads: bytes
+    labels: bytes
+    kept: msgspec.Raw
+
+
+pack = msgspec.msgpack.Encoder().encode
+unpack = msgspec.msgpack.Decoder(About).decode
+_decode = msgspec.msgpack.Decoder(_About).decode
+_decode_kept = msgspec.msgpack.Decoder(Kept).decode
+EMPTY = pack(About())
+
+
+def count(
+    packed: bytes, kind: str, occurred_at: int, received_at: int, fingerprint: int, data: dict[str, Any]
+) -> bytes:
+    """Take one event in; the same bytes come back if the ring holds it. Commutes with every other event's."""
+    about = _decode(packed)
     ring = about.ring
-    mark = (fingerprint & 0xFFFFFFFFFFFF).to_bytes(6, "big")
-    at = ring.find(mark)
-    while at >= 0:
-        if at % ENTRY == 4:
-            return True
-        at = ring.find(mark, at + 1)
-    return False
-
-
-def remember(about: About, received_at: int, fingerprint: int) -> None:
-    """Put an event into the ring."""
-    entry = (received_at // 1000 & 0xFFFFFFFF).to_bytes(4, "big") + (fingerprint & 0xFFFFFFFFFFFF).to_bytes(6, "big")
-    ring = about.ring
+    mark = (fingerprint & MARK).to_bytes(6, "big")
+    if mark in ring and seen(ring, mark):
+        return packed
+    entry = (received_at // 1000 & SECONDS).to_bytes(4, "big") + mark
     ring = ring + entry if entry >= ring[-ENTRY:] else _sorted_ring(ring + entry)
     about.ring = ring if len(ring) <= RING_KEPT * ENTRY else ring[-RING_KEPT * ENTRY :]
 
-
-def _sorted_ring(ring: bytes) -> bytes:
-    return b"".join(sorted({ring[i : i + ENTRY] for i in range(0, len(ring), ENTRY)}))
-
-
-def update(about: About, kind: str, occurred_at: int, fingerprint: int, data: dict[str, Any]) -> None:
-    """Count one event in. Commutes with every other event's update."""
-    code = CODE[kind]
-    if occurred_at < about.first_seen or not about.first_seen:
+    code, fields, special = _READ[kind]
+    first = about.first_seen
+    if occurred_at < first or not first:
         about.first_seen = occurred_at
     if occurred_at > about.last_seen:
         about.last_seen = occurred_at
@@ -164,51 +191,81 @@ def update(about: About, kind: str, occurred_at: int, fingerprint: int, data: di
         days[day] = 1
         if len(days) > DAYS_KEPT:
             about.days = _newest_days(days)
-    label = ""
-    for field in LABELS.get(kind, ()):
+
+    label = b""
+    for field in fields:
         value = data.get(field)
         if value:
-            label = value if len(value) <= LABEL_LENGTH else value[:LABEL_LENGTH]
+            label = value[:LABEL_LENGTH].encode("utf-8")
             break
-    timeline = about.timeline
-    # Packed: a profile's lists of lists were what most of its encoding, and of the garbage collector's work, went into.
-    # Big-endian, so that entries sort by time: 5 bytes of seconds, 4 of fingerprint, 1 of type.
-    head = occurred_at // 1000 << 40 | (fingerprint & 0xFFFFFFFF) << 8 | code
-    entry = head.to_bytes(10, "big") + label.encode("utf-8", "surrogatepass")
-    if not timeline or entry > timeline[-1]:
-        timeline.append(entry)
-        if len(timeline) > TIMELINE_KEPT:
-            del timeline[0]
-    elif len(timeline) < TIMELINE_KEPT or entry > timeline[0]:
-        timeline.append(entry)
-        timeline.sort()
-        del timeline[:-TIMELINE_KEPT]
-    special = _SPECIAL.get(kind)
+    # Big-endian, so that entries sort by time.
+    number = (occurred_at // 1000 & SECONDS) << 48 | (fingerprint & 0xFFFFFFFF) << 16 | code << 8 | len(label)
+    head = number.to_bytes(HEAD, "big")
+    heads = about.heads
+    if head > heads[-HEAD:]:
+        heads += head
+        labels = about.labels + label
+        if len(heads) > TIMELINE_KEPT * HEAD:
+            labels = labels[heads[HEAD - 1] :]
+            heads = heads[HEAD:]
+        about.heads = heads
+        about.labels = labels
+    elif len(heads) < TIMELINE_KEPT * HEAD or head >= heads[:HEAD]:
+        about.heads, about.labels = _timeline({*_entries(about), (head, label)})
     if special is not None:
         special(about, code, occurred_at, fingerprint, data)
+    return pack(about)
+
+
+def seen(ring: bytes, mark: bytes) -> bool:
+    """Whether a ring holds the low 6 bytes of a fingerprint: as an entry's, not across two of them."""
+    at = ring.find(mark)
+    while at >= 0:
+        if at % ENTRY == 4:
+            return True
+        at = ring.find(mark, at + 1)
+    return False
+
+
+def _sorted_ring(ring: bytes) -> bytes:
+    return b"".join(sorted({ring[i : i + ENTRY] for i in range(0, len(ring), ENTRY)}))
 
 
 def read_timeline(about: About) -> list[tuple[int, str, str]]:
     """(UTC second, event type, label), oldest first."""
-    return [
-        (int.from_bytes(e[:5], "big"), TYPES[e[9]], e[10:].decode("utf-8", "surrogatepass")) for e in about.timeline
-    ]
+    return [(int.from_bytes(head[:4], "big"), TYPES[head[8]], label.decode()) for head, label in _entries(about)]
+
+
+def _entries(about: About | _About) -> list[tuple[bytes, bytes]]:
+    heads, labels = about.heads, about.labels
+    out, start = [], 0
+    for at in range(0, len(heads), HEAD):
+        end = start + heads[at + HEAD - 1]
+        out.append((heads[at : at + HEAD], labels[start:end]))
+        start = end
+    return out
+
+
+def _timeline(entries: set[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    newest = sorted(entries)[-TIMELINE_KEPT:]
+    return b"".join([head for head, _ in newest]), b"".join([label for _, label in newest])
 
 
 def _newest_days(days: dict[int, int]) -> dict[int, int]:
     return {day: days[day] for day in sorted(days)[-DAYS_KEPT:]}
 
 
-def _page(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _page(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
     about.engaged_ms += data.get("engaged_ms") or 0
     about.absolute_ms += data.get("absolute_ms") or 0
 
 
-def _product(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _product(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
     name = data.get("product_id") or data.get("sku") or data.get("name")
     if not name:
         return
-    products = about.products
+    kept = _decode_kept(about.kept)
+    products = kept.products
     had = products.get(name)
     second = at // 1000
     if had is None:
@@ -218,41 +275,45 @@ def _product(about: About, code: int, at: int, fingerprint: int, data: dict[str,
     else:
         had[0] += 1
         had[1] = max(had[1], second)
+    about.kept = msgspec.Raw(pack(kept))
 
 
-def _order(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
-    sums = about.orders.setdefault(data.get("currency") or "", [0, 0])
+def _order(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    kept = _decode_kept(about.kept)
+    sums = kept.orders.setdefault(data.get("currency") or "", [0, 0.0])
     sums[0] += 1
     sums[1] += data.get("total") or 0
+    about.kept = msgspec.Raw(pack(kept))
 
 
-def _traits(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
-    attributes = about.attributes
+def _traits(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+    kept = _decode_kept(about.kept)
+    attributes = kept.attributes
     for name, value in (data.get("traits") or {}).items():
         new = [value, at, fingerprint]
         had = attributes.get(name)
         if had is None or had[1:] < new[1:]:
             attributes[name] = new
-    if len(attributes) > ATTRIBUTES_KEPT:
-        about.attributes = _capped(attributes, ATTRIBUTES_KEPT, lambda a: (a[1], a[2]))
+    kept.attributes = _capped(attributes, ATTRIBUTES_KEPT, lambda a: (a[1], a[2]))
+    about.kept = msgspec.Raw(pack(kept))
 
 
-def _message(about: About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _message(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
     message = data.get("message_id")
-    if not message:
-        return
-    status = STATUSES.index(TYPES[code].removeprefix("email_"))
-    if data.get("confidence") == "machine":
+    if not message or data.get("confidence") == "machine":
         return  # a scanner is nobody: the furthest status is the person's
-    times = about.messages.setdefault(message, [0] * len(STATUSES))
+    kept = _decode_kept(about.kept)
+    times = kept.messages.setdefault(message, [0] * len(STATUSES))
+    status = _STATUS[code]
     second = at // 1000
     if not times[status] or second < times[status]:
         times[status] = second
-    if len(about.messages) > MESSAGES_KEPT:
-        about.messages = _capped(about.messages, MESSAGES_KEPT, max)
+    kept.messages = _capped(kept.messages, MESSAGES_KEPT, max)
+    about.kept = msgspec.Raw(pack(kept))
 
 
-_SPECIAL = {
+_Special = Callable[[_About, int, int, int, dict[str, Any]], None]
+_SPECIAL: dict[str, _Special] = {
     "page_viewed": _page,
     "product_viewed": _product,
     "order_completed": _order,
@@ -260,6 +321,9 @@ _SPECIAL = {
     "identified": _traits,
     **{f"email_{status}": _message for status in STATUSES},
 }
+_STATUS = {CODE[f"email_{status}"]: number for number, status in enumerate(STATUSES)}
+# By event type: its code, what may be its label, and what else it changes.
+_READ = {kind: (code, LABELS.get(kind, ()), _SPECIAL.get(kind)) for kind, code in CODE.items()}
 
 
 def _capped(items: dict[str, Any], keep: int, age: Any) -> dict[str, Any]:
@@ -285,11 +349,11 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
     about.engaged_ms -= data.get("engaged_ms") or 0
     about.absolute_ms -= data.get("absolute_ms") or 0
     if kind in ("order_completed", "offline_purchased"):
-        sums = about.orders[data.get("currency") or ""]
+        sums = about.kept.orders[data.get("currency") or ""]
         sums[0] -= 1
         sums[1] -= data.get("total") or 0
     elif kind == "product_viewed":
-        views = about.products.get(data.get("product_id") or data.get("sku") or data.get("name") or "")
+        views = about.kept.products.get(data.get("product_id") or data.get("sku") or data.get("name") or "")
         if views is not None:
             views[0] -= 1
 
@@ -297,15 +361,31 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
 def told(about: About, mark: int) -> tuple[str, int, str] | None:
     """(type, occurred_at in whole seconds as ms, label) of an event that is still on the timeline, by its mark."""
     low = (mark & 0xFFFFFFFF).to_bytes(4, "big")
-    for entry in about.timeline:
-        if entry[5:9] == low:
-            return TYPES[entry[9]], int.from_bytes(entry[:5], "big") * 1000, entry[10:].decode("utf-8", "surrogatepass")
+    for head, label in _entries(about):
+        if head[4:8] == low:
+            return TYPES[head[8]], int.from_bytes(head[:4], "big") * 1000, label.decode()
     return None
 
 
 def merge(a: About, b: About) -> About:
     """Both histories as one."""
     days = _summed(a.days, b.days)
+    heads, labels = _timeline({*_entries(a), *_entries(b)})
+    return About(
+        first_seen=min(a.first_seen, b.first_seen) if a.first_seen and b.first_seen else a.first_seen or b.first_seen,
+        last_seen=max(a.last_seen, b.last_seen),
+        engaged_ms=a.engaged_ms + b.engaged_ms,
+        absolute_ms=a.absolute_ms + b.absolute_ms,
+        totals=_summed(a.totals, b.totals),
+        days=_newest_days(days),
+        ring=_sorted_ring(a.ring + b.ring)[-RING_KEPT * ENTRY :],
+        heads=heads,
+        labels=labels,
+        kept=_merge_kept(a.kept, b.kept),
+    )
+
+
+def _merge_kept(a: Kept, b: Kept) -> Kept:
     products = {n: list(v) for n, v in a.products.items()}
     for name, (views, last) in b.products.items():
         had = products.get(name)
@@ -320,22 +400,13 @@ def merge(a: About, b: About) -> About:
             attributes[name] = value
     orders = {c: list(v) for c, v in a.orders.items()}
     for currency, (number, revenue) in b.orders.items():
-        had_order = orders.get(currency, [0, 0])
+        had_order = orders.get(currency, [0, 0.0])
         orders[currency] = [had_order[0] + number, had_order[1] + revenue]
-    timeline = sorted({*a.timeline, *b.timeline})
-    return About(
-        first_seen=min(a.first_seen, b.first_seen) if a.first_seen and b.first_seen else a.first_seen or b.first_seen,
-        last_seen=max(a.last_seen, b.last_seen),
-        totals=_summed(a.totals, b.totals),
-        days=_newest_days(days),
-        engaged_ms=a.engaged_ms + b.engaged_ms,
-        absolute_ms=a.absolute_ms + b.absolute_ms,
+    return Kept(
         orders=orders,
         attributes=_capped(attributes, ATTRIBUTES_KEPT, lambda v: (v[1], v[2])),
         products=_capped(products, PRODUCTS_KEPT, lambda v: v[1]),
         messages=_capped(messages, MESSAGES_KEPT, max),
-        timeline=timeline[-TIMELINE_KEPT:],
-        ring=_sorted_ring(a.ring + b.ring)[-RING_KEPT * ENTRY :],
     )
 
 

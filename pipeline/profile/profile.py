@@ -18,12 +18,32 @@ from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
 from pipeline.triggers.rules import RuleBook
 
 
-class Profile(msgspec.Struct, array_like=True, gc=False):
-    """What is stored under one profile id. `buffer` is sorted by order of knowledge."""
+class Profile(msgspec.Struct, gc=False, eq=False):
+    """What is known under one profile id. `buffer` is sorted by order of knowledge.
 
-    about: About
-    persons: list[Person] = []
-    buffer: list[Row] = []
+    `about` and `persons` are kept packed (profile/about.py tells why) and come out as copies. `due`: the earliest
+    moment at which a wait of one of the persons is decided, or None.
+    """
+
+    packed_about: bytes
+    packed_persons: bytes
+    buffer: list[Row]
+    due: int | None
+
+    @property
+    def about(self) -> About:
+        """What people and conditions read."""
+        return profile_about.unpack(self.packed_about)
+
+    @property
+    def persons(self) -> list[Person]:
+        """Who it is, as far as the fold has come."""
+        return _decode_persons(self.packed_persons)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Profile):
+            return NotImplemented
+        return (self.about, self.persons, self.buffer) == (other.about, other.persons, other.buffer)
 
 
 class Moved(msgspec.Struct, array_like=True, gc=False, tag="moved"):
@@ -33,22 +53,46 @@ class Moved(msgspec.Struct, array_like=True, gc=False, tag="moved"):
     at: int
 
 
-MARK = (1 << 48) - 1
-_encoder = msgspec.msgpack.Encoder()
-encode_profile = _encoder.encode
-_decode_profile = msgspec.msgpack.Decoder(Profile).decode
+class _Names(msgspec.Struct, array_like=True, gc=False):
+    """The first field of a `Person`."""
+
+    ids: dict[str, list[str]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_persons = msgspec.msgpack.Decoder(list[Person]).decode
+_decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
+_decode_parts = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw, list[Row]]).decode
 _decode_moved = msgspec.msgpack.Decoder(Moved).decode
-_MOVED = _encoder.encode("moved")
+_MOVED = _encode("moved")
+_NOBODY = _encode([])
+_THREE = b"\x93"  # an array of three
+
+
+def encode_profile(state: Profile | Moved) -> bytes:
+    """What is stored."""
+    if isinstance(state, Moved):
+        return _encode(state)
+    buffer = state.buffer
+    return b"".join((_THREE, state.packed_about, state.packed_persons, _encode(buffer) if buffer else _NOBODY))
 
 
 def decode(raw: bytes) -> Profile | Moved:
     """What `encode_profile` made of either."""
-    return _decode_moved(raw) if raw[1:7] == _MOVED else _decode_profile(raw)
+    if raw[1:7] == _MOVED:
+        return _decode_moved(raw)
+    about, persons, buffer = _decode_parts(raw)
+    return Profile(bytes(about), bytes(persons), buffer, _due(_decode_persons(persons)))
 
 
 def new_profile() -> Profile:
     """Nobody yet."""
-    return Profile(About())
+    return Profile(profile_about.EMPTY, _NOBODY, [], None)
+
+
+def profile_of(about: About, persons: list[Person], buffer: list[Row]) -> Profile:
+    """A profile from its parts."""
+    return Profile(profile_about.pack(about), _encode(persons), buffer, _due(persons))
 
 
 def receive(book: RuleBook, profile: Profile, row: Row) -> bool:
@@ -56,26 +100,26 @@ def receive(book: RuleBook, profile: Profile, row: Row) -> bool:
 
     Of two copies the one received first counts for the rules, whichever was read first.
     """
-    about = profile.about
-    if profile_about.seen(about, row.fingerprint):
+    packed = profile.packed_about
+    fingerprint, kind = row.fingerprint, row.type
+    counted = profile_about.count(packed, kind, row.occurred_at, row.received_at, fingerprint, row.data)
+    if counted is packed:
         for i, other in enumerate(profile.buffer):
-            if other.fingerprint == row.fingerprint and row.order < other.order:
+            if other.fingerprint == fingerprint and row.order < other.order:
                 del profile.buffer[i]
                 insort(profile.buffer, row, key=_order)
                 break
         return False
-    profile_about.remember(about, row.received_at, row.fingerprint)
-    profile_about.update(about, row.type, row.occurred_at, row.fingerprint, row.data)
+    profile.packed_about = counted
     ids = row.ids
-    persons = profile.persons
-    if row.type in book.concerned or (len(ids) > 2 and not _one(persons, ids)):
+    if kind in book.concerned or (len(ids) > 2 and not _one(profile.packed_persons, ids)):
         buffer = profile.buffer
         if not buffer or row.order >= buffer[-1].order:
             buffer.append(row)
         else:
             insort(buffer, row, key=_order)
-    elif not _one(persons, ids):
-        persons.append(Person({ids[0]: [ids[1]]}))
+    elif not _one(profile.packed_persons, ids):
+        profile.packed_persons = _encode([*profile.persons, Person({ids[0]: [ids[1]]})])
     return True
 
 
@@ -83,11 +127,12 @@ def _order(row: Row) -> tuple[int, int, str, int]:
     return row.order
 
 
-def _one(persons: list[Person], ids: list[str]) -> bool:
+def _one(packed_persons: bytes, ids: list[str]) -> bool:
     """Whether all identifiers are known to be one person's already."""
-    for person in persons:
-        if person.has(ids[0], ids[1]):
-            return all(person.has(ids[i], ids[i + 1]) for i in range(2, len(ids), 2))
+    for person in _decode_names(packed_persons):
+        names = person.ids
+        if ids[1] in names.get(ids[0], ()):
+            return all(ids[i + 1] in names.get(ids[i], ()) for i in range(2, len(ids), 2))
     return False
 
 
@@ -97,10 +142,7 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     The fold may go on earlier (`next_at`), but an event that can only open or move a wait says nothing before that wait
     is due: it may as well be folded then, or when the profile is written anyway.
     """
-    first = None
-    for person in profile.persons:
-        if person.due is not None and (first is None or person.due < first):
-            first = person.due
+    first = profile.due
     for row in profile.buffer:
         at = row.received_at
         if len(row.ids) == 2 and (wait := book.opening.get(row.type)) is not None:  # one identifier ties nothing
@@ -110,55 +152,61 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     return first
 
 
+def _due(persons: list[Person]) -> int | None:
+    return min((person.due for person in persons if person.due is not None), default=None)
+
+
 def next_at(profile: Profile) -> int | None:
     """The moment at which the fold has something to do; it may do so once the watermark is past it."""
-    first = profile.buffer[0].received_at if profile.buffer else None
-    for person in profile.persons:
-        if person.due is not None and (first is None or person.due < first):
-            first = person.due
-    return first
+    due, buffer = profile.due, profile.buffer
+    if not buffer:
+        return due
+    first = buffer[0].received_at
+    return first if due is None or first < due else due
 
 
 def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
     """Fold everything received before `upto` and decide everything due before it, in one order."""
     out: list[Decision] = []
-    buffer = profile.buffer
+    buffer, persons = profile.buffer, profile.persons
     done = 0
     while True:
         received = buffer[done].received_at if done < len(buffer) else upto
-        due = min((p.due for p in profile.persons if p.due is not None), default=upto)
-        clock = min(received, due)
+        due = _due(persons)
+        clock = received if due is None or received < due else due
         if clock >= upto:
             break
-        if received <= due:  # an event received exactly at D + lateness still counts
+        if due is None or received <= due:  # an event received exactly at D + lateness still counts
             while done < len(buffer) and buffer[done].received_at == received:
                 row = buffer[done]
-                person, _ = person_of(book, profile.persons, row.ids, received)
+                person, _ = person_of(book, persons, row.ids, received)
                 out += learn(book, person, row)
                 done += 1
-        for person in profile.persons:
+        for person in persons:
             if person.due is not None and person.due <= clock:
                 out += decide(book, person, clock)
     if done:
         del buffer[:done]
+    profile.packed_persons, profile.due = _encode(persons), due
     return out
 
 
 def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     """Both in one place. Their persons stay two until a tie's moment comes in the fold."""
-    persons = list(winner.persons)
+    persons = winner.persons
     for person in loser.persons:
         unite(book, persons, person)
-    about = profile_about.merge(winner.about, loser.about)
+    about_winner, about_loser = winner.about, loser.about
+    about = profile_about.merge(about_winner, about_loser)
     rows = {row.fingerprint: row for row in sorted([*winner.buffer, *loser.buffer], key=_order, reverse=True)}
-    for mark in profile_about.marks(winner.about) & profile_about.marks(loser.about):
+    for mark in profile_about.marks(about_winner) & profile_about.marks(about_loser):
         _counted_twice(about, rows, mark, winner, loser)
-    return Profile(about, persons, sorted(rows.values(), key=_order))
+    return profile_of(about, persons, sorted(rows.values(), key=_order))
 
 
 def _counted_twice(about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile) -> None:
     """A client's duplicate came while the profile was moving: one copy here, one there."""
-    copies = [next((r for r in p.buffer if r.fingerprint & MARK == mark), None) for p in (winner, loser)]
+    copies = [next((r for r in p.buffer if r.fingerprint & profile_about.MARK == mark), None) for p in (winner, loser)]
     row = copies[0] or copies[1]
     if row is not None:
         profile_about.discount(about, row.type, row.occurred_at, row.data)

@@ -168,15 +168,14 @@ def _compare_profiles(got: dict[str, Profile], want: dict[str, Profile], verdict
         verdict.profiles.append(f"{i} only {'here' if i in got else 'in replay'}")
     for i in got.keys() & want.keys():
         mine, theirs = got[i], want[i]
-        for profile in (mine, theirs):
-            profile.about.ring = b""  # the newest fingerprints: what else was seen meanwhile
-            profile.persons.sort(key=lambda person: sorted(person.ids.items()))
         if found := differing(_plain(mine), _plain(theirs)):
             verdict.profiles.append(f"{i}: {'; '.join(found)}")
 
 
 def _plain(profile: Profile) -> Any:
-    return msgspec.to_builtins({"about": profile.about, "persons": profile.persons, "buffer": profile.buffer})
+    about = msgspec.structs.replace(profile.about, ring=b"")  # the newest fingerprints: what else was seen meanwhile
+    persons = sorted(profile.persons, key=lambda person: sorted(person.ids.items()))
+    return msgspec.to_builtins({"about": about, "persons": persons, "buffer": profile.buffer})
 
 
 def differing(a: Any, b: Any, path: str = "") -> list[str]:

@@ -15,9 +15,11 @@ import msgspec
 import pytest
 
 from pipeline.events.model import Event
+from pipeline.profile.about import About
 from pipeline.profile.profile import Profile
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.decisions import Decision
+from pipeline.triggers.fold import Person, Row
 from tests.oracle.histories import history
 from tests.property.hops import FAR, Hops
 from tests.replayed import as_event, shipped
@@ -52,14 +54,10 @@ def shuffled(rng: Random, events: list[Event], sources: int) -> list[list[Event]
     return log
 
 
-def comparable(profile: Profile) -> Profile:
-    """Without the memory of recent event ids, which holds when each copy was read, and without what a profile is
-    encoded as; persons in one order.
-    """
-    profile.about.ring = b""
-    profile = Profile(profile.about, profile.persons, profile.buffer)
-    profile.persons.sort(key=lambda person: sorted(person.ids.items()))
-    return profile
+def comparable(profile: Profile) -> tuple[About, list[Person], list[Row]]:
+    """Without the memory of recent event ids, which holds when each copy was read; persons in one order."""
+    about = msgspec.structs.replace(profile.about, ring=b"")
+    return about, sorted(profile.persons, key=lambda person: sorted(person.ids.items())), profile.buffer
 
 
 def differences(seed: int, events: list[Event]) -> list[str]:
