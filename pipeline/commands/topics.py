@@ -21,8 +21,9 @@ from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND, Topic
 @click.option("--create/--check", default=True, show_default=True, help="Create what is missing, or only look.")
 def command(topology: Path, create: bool) -> None:
     """Create the topics of the topology that Kafka doesn't have, and check those that it has: partitions, retention,
-    cleanup policy. Nothing that is there is ever changed: where Kafka and the topology differ, this says how to bring
-    them together, and which of both to change is yours to decide.
+    cleanup policy, and that every record of a source topic would fit into the dead letters. Nothing that is there is
+    ever changed: where Kafka and the topology differ, this says how to bring them together, and which of both to change
+    is yours to decide.
 
     Exit code: 0 when all is as the topology says, 1 when something is missing or differs.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
@@ -14,13 +15,17 @@ from pipeline.errors import PipelineError
 from pipeline.topology.model import Topic, Topics
 
 TIMEOUT_S = 15.0
+SIZE: Final = "max.message.bytes"
+# A dead letter is a record as it came, but with our headers, and compressed by us: so much larger than the largest that
+# its source topic takes.
+ROOM = 2
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Where the broker and the topology differ in one respect. `what` "missing": the topic isn't there."""
 
     topic: Topic
-    what: Literal["missing", "partitions", "retention.ms", "cleanup.policy"]
+    what: Literal["missing", "partitions", "retention.ms", "cleanup.policy", "max.message.bytes"]
     expected: str
     found: str
 
@@ -38,9 +43,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
                 f"{name}: {self.found} partitions on the broker, {self.expected} in topology.yaml; "
                 "the count is fixed for a deployment's life, so set topology.yaml to what the broker has"
             )
+        change = f"kafka-configs.sh --alter --topic {name} --add-config {self.what}={self.expected}"
+        if self.what == "max.message.bytes":
+            return (
+                f"{name}: {self.what} is {self.found} on the broker, less than {ROOM} times that of the source topics; "
+                f"a record that can't be processed and doesn't fit in here stops its partition: {change}"
+            )
         return (
             f"{name}: {self.what} is {self.found} on the broker, {self.expected} in topology.yaml; change one of them: "
-            f"kafka-configs.sh --alter --topic {name} --add-config {self.what}={self.expected}"
+            f"{change}"
         )
 
 
@@ -95,25 +106,38 @@ class Broker:
         findings = self._unusable(topics, TIMEOUT_S)
         missing = {finding.topic.name for finding in findings if finding.what == "missing"}
         there = [topic for topic in topics if topic.name not in missing]
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic.name) for topic in there]
-        answers = self._admin.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}
-        configs = {resource.name: answer.result(timeout=TIMEOUT_S) for resource, answer in answers.items()}
+        configs = self._configs([topic.name for topic in there])
         what: Literal["retention.ms", "cleanup.policy"]
         for topic in there:
+            config = configs[topic.name]
             wanted = _wanted(topic)
             for what in ("retention.ms", "cleanup.policy"):
-                found = configs[topic.name][what].value
-                if found != wanted[what]:
-                    findings.append(Finding(topic=topic, what=what, expected=wanted[what], found=found))
+                if config[what] != wanted[what]:
+                    findings.append(Finding(topic=topic, what=what, expected=wanted[what], found=config[what]))
+            size, needed = config[SIZE], _size(topic, configs)
+            if int(size) < needed:
+                findings.append(Finding(topic=topic, what=SIZE, expected=str(needed), found=size))
         order = [topic.name for topic in topics]
         return sorted(findings, key=lambda finding: order.index(finding.topic.name))
 
     def _create(self, topics: list[Topic]) -> list[str]:
         known = self._admin.list_topics(timeout=TIMEOUT_S).topics
         missing = {topic.name: topic for topic in topics if topic.name not in known or known[topic.name].error}
-        new = []
+        made = self._make([_new(topic) for topic in missing.values() if not topic.wraps])
+        # Last, because how large they must be hangs on what the others came to be.
         for topic in missing.values():
-            new.append(NewTopic(topic.name, topic.partitions, topic.replication, config=_wanted(topic)))
+            if topic.wraps:
+                configs = self._configs([name for name in topic.wraps if name in known or name in missing])
+                made += self._make([_new(topic, {SIZE: str(_size(topic, configs))} if configs else {})])
+        # Made, but perhaps not yet known to who is asked next: `pipeline topics && pipeline worker` must work.
+        deadline = time.monotonic() + TIMEOUT_S
+        while made and not set(made) <= self._admin.list_topics(timeout=TIMEOUT_S).topics.keys():
+            if time.monotonic() > deadline:
+                raise PipelineError(f"topics were created, but Kafka doesn't list them yet: {', '.join(made)}")
+            time.sleep(0.05)
+        return [name for name in missing if name in made]
+
+    def _make(self, new: list[NewTopic]) -> list[str]:
         made, failed = [], []
         for name, answer in (self._admin.create_topics(new) if new else {}).items():
             try:
@@ -125,6 +149,22 @@ class Broker:
         if failed:
             raise PipelineError("topics could not be created:\n" + "\n".join(failed))
         return made
+
+    def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+        """Topic -> setting -> value. Not every broker knows at once of a topic that was made a moment ago."""
+        deadline = time.monotonic() + TIMEOUT_S
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
+        while True:
+            try:
+                answers = self._admin.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}
+                found = {resource.name: answer.result(timeout=TIMEOUT_S) for resource, answer in answers.items()}
+            except KafkaException as problem:
+                late = problem.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART and time.monotonic() < deadline
+                if not late:
+                    raise
+                time.sleep(0.1)
+            else:
+                return {name: {key: entry.value for key, entry in config.items()} for name, config in found.items()}
 
     def _offsets(self, partitions: list[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
         if not partitions:
@@ -142,6 +182,15 @@ class Broker:
             return call(*args)
         except KafkaException as problem:
             raise PipelineError(f"Kafka at {self._bootstrap}: {problem.args[0].str()}") from problem
+
+
+def _new(topic: Topic, more: dict[str, str] | None = None) -> NewTopic:
+    return NewTopic(topic.name, topic.partitions, topic.replication, config={**_wanted(topic), **(more or {})})
+
+
+def _size(topic: Topic, configs: dict[str, dict[str, str]]) -> int:
+    """How many bytes a record batch of `topic` may have at least, for what it wraps; 0: anything will do."""
+    return ROOM * max((int(configs[name][SIZE]) for name in topic.wraps if name in configs), default=0)
 
 
 def _wanted(topic: Topic) -> dict[str, str]:

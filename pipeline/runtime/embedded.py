@@ -1,8 +1,8 @@
 """A Kafka and a Redis inside this process, for the demo and for fast tests.
 
 They speak the real protocols on loopback ports, so the worker code that runs on them is the one that runs on real
-servers. But they keep nothing: no transactions, some 5 MB a partition, no record timestamps, one worker, and all is
-gone with the process. Nothing is ever claimed from a run on them.
+servers. But they keep nothing: no transactions, some 5 MB a partition, no record timestamps, no settings of topics (a
+record may have any size), one worker, and all is gone with the process. Nothing is ever claimed from a run on them.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ START_S = 30.0
 SEND_S = 20.0
 # A transaction in hand dies this long after its producer did, if nobody starts a successor: readers stand until then.
 TRANSACTION_TIMEOUT_MS = 30_000
+# No limit of ours: what a topic takes is said by its `max.message.bytes`. A dead letter is as large as what came in,
+# and what came in may have been compressed well.
+MESSAGE_BYTES = 100_000_000
 
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
@@ -155,11 +158,14 @@ class TransactionalProducer:
         deadline = time.monotonic() + self._deadline_s
         pause = 0.01
         while True:
+            refused: list[str] = []
             try:
-                return self._transaction(self._producer, messages, deadline)
+                return self._transaction(self._producer, messages, deadline, refused)
             except KafkaException as problem:
                 error = self._judge(problem)
                 self._abort(self._producer, deadline)
+                if refused:
+                    raise SendFailed(f"{self._id}: {refused[0]}") from problem
                 if not error.txn_requires_abort() and not error.retriable():
                     raise SendFailed(f"{self._id}: {error}") from problem
                 if _left(deadline) <= pause:
@@ -168,12 +174,18 @@ class TransactionalProducer:
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 
-    def _transaction(self, producer: Producer, messages: Sequence[Out], deadline: float) -> None:
+    def _transaction(self, producer: Producer, messages: Sequence[Out], deadline: float, refused: list[str]) -> None:
+        """`refused`: to be filled with what no second try would change."""
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                refused.append(_too_large(message))
+
         producer.begin_transaction()
         for out in messages:
             while True:
                 try:
-                    _produce(producer, out)
+                    _produce(producer, out, delivered)
                     break
                 except BufferError:  # the local queue is full: let it drain
                     if not _left(deadline):
@@ -252,7 +264,8 @@ class OutboxProducer:
             nonlocal left, failed
             left -= 1
             if error is not None:
-                failed = failed or f"{message.topic()}: {error.str()}"
+                large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+                failed = failed or (_too_large(message) if large else f"{message.topic()}: {error.str()}")
             if not left and not loop.is_closed():
                 loop.call_soon_threadsafe(end)
 
@@ -333,14 +346,22 @@ def _lean(bootstrap: str) -> dict[str, Any]:
         # The one that Java's clients use: the same key finds the same partition whoever produces.
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": 100_000,
-        "queue.buffering.max.kbytes": 64 * 1024,
+        "queue.buffering.max.kbytes": 2 * MESSAGE_BYTES // 1024,
+        "message.max.bytes": MESSAGE_BYTES,
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
         "topic.metadata.propagation.max.ms": 5_000,
     }
 
 
-def _produce(producer: Producer, out: Out, on_delivery: Any = None) -> None:
+def _too_large(message: Message) -> str:
+    return (
+        f"{message.topic()}: a record of {len(message.value() or b''):,} bytes is too large for the topic (before it is"
+        f" compressed): raise the topic's max.message.bytes"
+    )
+
+
+def _produce(producer: Producer, out: Out, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:
     partition = -1 if out.partition is None else out.partition
     producer.produce(
         out.topic, out.value, out.key, partition, on_delivery=on_delivery, headers=list(out.headers) or None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
+
 from pipeline.topology import model
 from pipeline.topology.vocabulary import STREAMS, playback_types
 
@@ -53,7 +55,10 @@ def _topics(values: dict[str, Any]) -> model.Topics:
         roles[role] = model.Topic(
             name=topic.name, partitions=topic.partitions, retention_ms=topic.retention_ms, replication=topic.replication
         )
-    return model.Topics(sources=tuple(_topic(*item) for item in values["sources"].items()), **roles)
+    sources = tuple(_topic(*item) for item in values["sources"].items())
+    wraps = tuple(source.name for source in sources)
+    roles["dead_letters"] = msgspec.structs.replace(roles["dead_letters"], wraps=wraps)
+    return model.Topics(sources=sources, **roles)
 
 
 def _time(values: dict[str, Any]) -> model.Time:

@@ -16,6 +16,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A Kafka topic. `retention_ms` None: kept for ever (`retention.ms=-1`).
 
     `stream` (source topics): which recorded events `ingest` writes there: clickstream, email, video or offline.
+    `wraps` (dead letters): topics whose records must fit into this one as they are, with headers added.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     cleanup: Literal["delete", "compact"] = "delete"
     replication: int = 1
     stream: str | None = None
+    wraps: tuple[str, ...] = ()
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):

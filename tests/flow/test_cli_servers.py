@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka.admin import NewTopic
 
 from pipeline.demo.shop import recording
 from pipeline.runtime.broker import all_topics
 from tests.deployment import Deployment
-from tests.registry import RegistryServer
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture(scope="session")
-def registry() -> Iterator[RegistryServer]:
-    with RegistryServer() as server:
-        yield server
-
-
-@pytest.fixture
-def deployment(
-    tmp_path: Path, kafka: KafkaServer, redis_url: str, registry: RegistryServer, prefix: str
-) -> Iterator[Deployment]:
-    with Deployment(tmp_path, "cli-" + prefix.rstrip("."), kafka.bootstrap, redis_url, registry) as made:
-        yield made
 
 
 def pipeline(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -59,12 +45,9 @@ def states(shown: str) -> dict[str, str]:
 
 def settings(kafka: KafkaServer, topic: str) -> tuple[int, str, str]:
     """(partitions, retention.ms, cleanup.policy) as the broker has them."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    (answer,) = admin.describe_configs([resource]).values()
-    config = answer.result(30)
-    partitions = len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
-    return partitions, config["retention.ms"].value, config["cleanup.policy"].value
+    config = kafka.topic_config(topic)
+    partitions = len(kafka.admin().list_topics(topic, timeout=10).topics[topic].partitions)
+    return partitions, config["retention.ms"], config["cleanup.policy"]
 
 
 def test_topics_are_made_once_and_then_found_right(deployment: Deployment, kafka: KafkaServer) -> None:
@@ -83,7 +66,7 @@ def test_topics_that_differ_are_told_and_left_alone(deployment: Deployment, kafk
         NewTopic(email, 7, 1, config={"retention.ms": str(7 * 86_400_000)}),
         NewTopic(video, 4, 1, config={"retention.ms": "60000", "cleanup.policy": "compact"}),
     ]
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin = kafka.admin()
     for made in admin.create_topics(other).values():
         made.result(30)
     shown = deployment.run("topics", code=1)
@@ -97,6 +80,19 @@ def test_topics_that_differ_are_told_and_left_alone(deployment: Deployment, kafk
         (7, str(7 * 86_400_000), "delete"),
         (4, "60000", "compact"),
     }
+
+
+def test_dead_letters_have_room_for_the_largest_record_of_a_source(deployment: Deployment, kafka: KafkaServer) -> None:
+    topics = deployment.topology.topics
+    video, dead = topics.sources[2].name, topics.dead_letters.name
+    kafka.create_topics(video, config={"max.message.bytes": "3000000", "retention.ms": str(7 * 86_400_000)})
+    deployment.run("topics")
+    assert kafka.topic_config(dead)["max.message.bytes"] == "6000000"
+    kafka.set_topic_config(video, "max.message.bytes", "4000000")
+    shown = deployment.run("topics", "--check", code=1)
+    assert states(shown)[dead] == "differs"
+    assert f"warning: {dead}: max.message.bytes is 6000000" in shown
+    assert f"kafka-configs.sh --alter --topic {dead} --add-config max.message.bytes=8000000" in shown
 
 
 def test_topics_without_a_kafka(deployment: Deployment) -> None:
@@ -140,6 +136,45 @@ def test_the_embedded_servers_are_for_the_demo(deployment: Deployment) -> None:
     done = pipeline("worker", "--topology", str(deployment.path), env={"PIPELINE_REDIS": "embedded://"})
     assert done.returncode == 1
     assert "pipeline demo" in done.stderr
+
+
+def send(kafka: KafkaServer, topic: str, value: bytes, compression: str = "none") -> bool:
+    """A record into partition 0; whether Kafka took it."""
+    settings = {"message.max.bytes": 10_000_000, "compression.type": compression, "log_level": 0}
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, **settings})
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    producer.produce(topic, value, partition=0, on_delivery=delivered)
+    assert producer.flush(30) == 0
+    assert all(error.code() == KafkaError.MSG_SIZE_TOO_LARGE for error in refused)
+    return not refused
+
+
+def test_the_largest_record_that_a_topic_takes_arrives_whole_in_the_dead_letters(
+    deployment: Deployment, kafka: KafkaServer
+) -> None:
+    """And the next one after it too: the partition goes on."""
+    deployment.run("topics")
+    source = deployment.topology.topics.sources[0].name
+    limit = int(kafka.topic_config(source)["max.message.bytes"])
+    noise = random.randbytes(limit)  # nothing that could be compressed
+    largest = next(size for size in range(limit - 60, 0, -1) if send(kafka, source, noise[:size]))
+    assert largest > limit - 100
+    assert send(kafka, source, bytes(5 * limit), "gzip")  # five times that, but not on its way
+    worker = deployment.worker()
+    worker.wait_ready()
+    dead = deployment.topology.topics.dead_letters.name
+    deadline = time.monotonic() + 60
+    while len(letters := deployment.read(dead)) < 2 and time.monotonic() < deadline:
+        worker.check()
+        time.sleep(0.2)
+    offsets = {dict(letter.headers())["__connect.errors.offset"]: letter.value() for letter in letters}
+    assert offsets == {b"0": noise[:largest], b"1": bytes(5 * limit)}
+    assert worker.stop() == 0
 
 
 # --- profile, over the whole way

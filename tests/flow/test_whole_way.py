@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from pipeline.events.files import parse
 from tests import otto
@@ -17,24 +14,8 @@ from tests.oracle.compare import difference
 from tests.oracle.histories import history, together
 from tests.oracle.oracle import decisions as oracle
 from tests.oracle.segment import segment_lines
-from tests.registry import RegistryServer
 
 HISTORIES = int(os.environ.get("FLOW_HISTORIES", "300"))
-
-
-@pytest.fixture(scope="session")
-def registry() -> Iterator[RegistryServer]:
-    with RegistryServer() as server:
-        yield server
-
-
-@pytest.fixture
-def deployment(
-    tmp_path: Path, kafka: Any, redis_url: str, registry: RegistryServer, prefix: str
-) -> Iterator[Deployment]:
-    with Deployment(tmp_path, prefix.rstrip("."), kafka.bootstrap, redis_url, registry) as made:
-        made.run("topics")
-        yield made
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -77,6 +58,7 @@ def as_events(file: Path) -> list[dict[str, Any]]:
 
 
 def check_three_ways(deployment: Deployment, file: Path) -> int:
+    deployment.run("topics")
     replayed = lines(deployment.run("replay", str(file)))
     worker = deployment.worker()
     worker.wait_ready()

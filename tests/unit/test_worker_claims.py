@@ -245,7 +245,7 @@ def test_what_is_claimed_again_says_so_and_goes_on_when_the_server_is_back(proce
 def test_what_can_not_be_claimed_again_for_minutes_ends_the_process(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The problem may be ours, a client that can't recover say: what is raised ends the process, and a new one tries."""
+    """The problem may be ours, a client that can't recover say: what is raised ends the process; a new one tries."""
     monkeypatch.setattr(hops, "RECOVER_S", 0.05)
 
     async def main() -> None:
