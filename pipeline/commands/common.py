@@ -45,6 +45,17 @@ def files_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=kind)(function)
 
 
+def end_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--end complete|open`, handed on as a text `end`. `what`: what the two do, after "at the end of the input"."""
+    return click.option(
+        "--end",
+        type=click.Choice(["complete", "open"]),
+        default="complete",
+        show_default=True,
+        help=f"At the end of the input: {what}",
+    )
+
+
 def errors_console() -> Console:
     """For messages beside the output: standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())

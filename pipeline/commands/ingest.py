@@ -11,7 +11,7 @@ from typing import BinaryIO
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pipeline.commands.common import errors_console, files_argument, plural, read_topology, topology_option
+from pipeline.commands.common import end_option, errors_console, files_argument, plural, read_topology, topology_option
 from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.files import Line
 from pipeline.events.registry import connect
@@ -22,13 +22,7 @@ from pipeline.runtime.recordings import merged
 @click.command("ingest")
 @files_argument
 @topology_option
-@click.option(
-    "--end",
-    type=click.Choice(["complete", "open"]),
-    default="complete",
-    show_default=True,
-    help="At the end of the recording: tell the worker to decide everything that waits, or leave it waiting.",
-)
+@end_option("tell the worker to decide everything that waits, or leave it waiting.")
 def command(files: tuple[Path, ...], topology: Path, end: str) -> None:
     """Put recorded events into the source topics of a running pipeline, where a worker takes them.
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from pipeline.commands.common import files_argument, plural, read_topology, topology_option
+from pipeline.commands.common import end_option, files_argument, plural, read_topology, topology_option
 from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.files import Line
 from pipeline.runtime.recordings import merged
@@ -28,13 +28,7 @@ from pipeline.triggers.decisions import Decision, public
 @topology_option
 @click.option("--rules", "rules", metavar="NAME", multiple=True, help="Only this rule. May be given more than once.")
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write decisions there.")
-@click.option(
-    "--end",
-    type=click.Choice(["complete", "open"]),
-    default="complete",
-    show_default=True,
-    help="At the end of the input: decide everything that waits, or leave it waiting and say how many.",
-)
+@end_option("decide everything that waits, or leave it waiting and say how many.")
 def command(files: tuple[Path, ...], topology: Path, rules: tuple[str, ...], out: Path | None, end: str) -> None:
     """Decide over recorded events: the code of the worker in this one process, with a virtual clock. It needs no Kafka
     and no Redis, and the same input gives the same bytes each time.

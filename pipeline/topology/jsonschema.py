@@ -12,24 +12,9 @@ import json
 import sys
 from typing import Any, assert_never
 
+from pipeline.topology import shapes
 from pipeline.topology.grammar import document
 from pipeline.topology.reader import OPERATORS
-from pipeline.topology.shapes import (
-    DURATION,
-    FOREVER,
-    Choice,
-    Duration,
-    Flag,
-    FlagOr,
-    Many,
-    Number,
-    Record,
-    Shape,
-    Table,
-    Text,
-    Where,
-    Whole,
-)
 from pipeline.topology.vocabulary import event_types, field_names
 
 _VALUE: dict[str, Any] = {"type": ["string", "number"]}
@@ -60,54 +45,54 @@ def text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _schema(shape: Shape) -> dict[str, Any]:
+def _schema(shape: shapes.Shape) -> dict[str, Any]:
     match shape:
-        case Text(pattern=None):
+        case shapes.Text(pattern=None):
             return {"type": "string"}
-        case Text(what=what, pattern=pattern):
+        case shapes.Text(what=what, pattern=pattern):
             return {"type": "string", "pattern": f"^({pattern})$", "patternErrorMessage": f"expected {what}"}
-        case Choice(code="unknown-event"):
+        case shapes.Choice(code="unknown-event"):
             return {"$ref": "#/$defs/event"}
-        case Choice(code="unknown-field"):
+        case shapes.Choice(code="unknown-field"):
             return {"$ref": "#/$defs/field"}
-        case Choice(options=options):
+        case shapes.Choice(options=options):
             return {"enum": list(options)}
-        case Flag():
+        case shapes.Flag():
             return {"type": "boolean"}
-        case Whole(least=least, most=most):
+        case shapes.Whole(least=least, most=most):
             return {"type": "integer", "minimum": least} | ({} if most is None else {"maximum": most})
-        case Number(above=above, most=up_to):
+        case shapes.Number(above=above, most=up_to):
             return {"type": "number", "exclusiveMinimum": above, "maximum": up_to}
-        case Duration():
+        case shapes.Duration():
             return _duration(shape)
-        case Many(item=item, single=single, least=least):
+        case shapes.Many(item=item, single=single, least=least):
             many: dict[str, Any] = {"type": "array", "items": _schema(item)} | ({"minItems": least} if least else {})
             return {"anyOf": [_schema(item), many]} if single else many
-        case Record():
+        case shapes.Record():
             return _record(shape)
-        case Table(name=name, value=value, least=least):
+        case shapes.Table(name=name, value=value, least=least):
             table: dict[str, Any] = {
                 "type": "object" if least else ["object", "null"],
                 "propertyNames": {"pattern": f"^({name.pattern})$"},
                 "additionalProperties": _schema(value),
             }
             return table | ({"minProperties": least} if least else {})
-        case FlagOr(record=record):
+        case shapes.FlagOr(record=record):
             return {"anyOf": [{"type": "boolean"}, _schema(record)]}
-        case Where():
+        case shapes.Where():
             return {"$ref": "#/$defs/where"}
         case _:
             assert_never(shape)
 
 
-def _duration(shape: Duration) -> dict[str, Any]:
+def _duration(shape: shapes.Duration) -> dict[str, Any]:
     # a leading digit other than 0 keeps out `0s`, which is too short nearly everywhere
-    number = DURATION.pattern.replace("[0-9]+", "0*[1-9][0-9]*") if shape.least_ms else DURATION.pattern
-    pattern = f"^({number}|{FOREVER})$" if shape.forever else f"^{number}$"
+    number = shapes.DURATION.pattern.replace("[0-9]+", "0*[1-9][0-9]*") if shape.least_ms else shapes.DURATION.pattern
+    pattern = f"^({number}|{shapes.FOREVER})$" if shape.forever else f"^{number}$"
     return {"type": "string", "pattern": pattern, "examples": ["10s", "5m", "1h", "3d"]}
 
 
-def _record(shape: Record) -> dict[str, Any]:
+def _record(shape: shapes.Record) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": ["object", "null"] if shape.may_be_empty else "object",
         "properties": {name: {"description": key.doc, **_schema(key.shape)} for name, key in shape.keys.items()},
