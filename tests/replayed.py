@@ -11,10 +11,14 @@ import msgspec
 
 from pipeline.errors import InvalidEvent
 from pipeline.events.model import Event
+from pipeline.profile.about import About
+from pipeline.profile.profile import Profile, advance
 from pipeline.runtime.replay import Replay
 from pipeline.topology import load
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision, public
+from pipeline.triggers.fold import Person, Row
+from pipeline.triggers.rules import RuleBook
 
 FAR = 1 << 60
 
@@ -23,6 +27,29 @@ FAR = 1 << 60
 def shipped() -> Topology:
     """The topology that the repository ships."""
     return load(Path(__file__).parents[1] / "topology.yaml")
+
+
+class Folded(msgspec.Struct):
+    """What is in a profile, to compare."""
+
+    about: About
+    persons: list[Person]
+    buffer: list[Row]
+
+
+@cache
+def _book() -> RuleBook:
+    return RuleBook(shipped())
+
+
+def folded(profile: Profile, book: RuleBook | None = None) -> Folded:
+    """A profile to compare: everything folded that waited for an occasion, without the memory of recent event ids (it
+    holds when each copy was read), persons in one order.
+    """
+    more = advance(book or _book(), profile, FAR)
+    assert not more, f"these decisions were still to come: {more}"
+    about = msgspec.structs.replace(profile.about, ring=b"")
+    return Folded(about, sorted(profile.persons, key=lambda person: sorted(person.ids.items())), profile.buffer)
 
 
 def changed(after: dict[str, int] | None = None, lateness: int | None = None, disorder: int | None = None) -> Topology:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.profile.about import STATUSES, TYPES, About, read_timeline
-from pipeline.profile.profile import Profile
+from pipeline.profile.profile import Profile, advance
 from pipeline.triggers import films, waits
 from pipeline.triggers.decisions import rfc3339
 from pipeline.triggers.fold import Person, RuleState, cart_payload
@@ -18,8 +18,11 @@ from pipeline.triggers.rules import Compiled, RuleBook
 Facts = dict[str, Any]
 
 
-def facts(book: RuleBook, profile_id: str, profile: Profile) -> Facts:
-    """Everything that is known, newest last. `not_yet_folded`: events that the rules will see when time has come."""
+def facts(book: RuleBook, profile_id: str, profile: Profile, clock: int) -> Facts:
+    """Everything that is known, newest last. `clock`: up to when (UTC ms) everything is decided; what was received
+    before it is folded, in place. `not_yet_folded`: events that the rules will see when time has come.
+    """
+    advance(book, profile, clock)
     about = profile.about
     found = [(name, rule, state) for person in profile.persons for name, rule, state in _rules(book, person)]
     return {

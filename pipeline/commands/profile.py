@@ -20,6 +20,7 @@ from pipeline.flow import partition_of
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
 from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.runtime.second_hop import decode_meta
 from pipeline.store.redis_store import Client, RedisGraphStore, RedisProfileStore
 from pipeline.topology import Topology
 from pipeline.topology.addresses import shown
@@ -58,23 +59,27 @@ def command(identifier: str, topology: Path, as_json: bool) -> None:
         Console(highlight=False).print(render(told))
 
 
-async def find(redis: Client, topology: Topology, namespace: str, value: str) -> tuple[str, Profile] | None:
-    """(profile id, profile) of whoever is known by an identifier, in its normal form; None: nobody."""
+async def find(redis: Client, topology: Topology, namespace: str, value: str) -> tuple[str, Profile, int] | None:
+    """Whoever is known by an identifier, in its normal form: (profile id, profile, up to when (UTC ms) its partition
+    has decided); None: nobody.
+    """
     partitions = topology.topics.resolved.partitions
     store = RedisProfileStore(redis, topology.group, partitions)
     graph = RedisGraphStore(redis, topology.group, topology.identifiers)
     profile_id = await graph.root(leaf_id(namespace, value))
     while True:
-        (raw,) = await store.peek(partition_of(profile_id, partitions), [profile_id])
+        partition = partition_of(profile_id, partitions)
+        meta = (await store.metas(partitions))[partition]  # before the profile, which then is as far at least
+        (raw,) = await store.peek(partition, [profile_id])
         if raw is None:
             return None
         state = decode(raw)
         if not isinstance(state, Moved):
-            return profile_id, state
+            return profile_id, state, decode_meta(meta).clock if meta else 0
         profile_id = state.winner
 
 
-async def _find(topology: Topology, namespace: str, value: str) -> tuple[str, Profile] | None:
+async def _find(topology: Topology, namespace: str, value: str) -> tuple[str, Profile, int] | None:
     if topology.redis.startswith("embedded://"):
         raise PipelineError(
             "redis is embedded://, which ends with the process that started it. Name a Redis in topology.yaml or"

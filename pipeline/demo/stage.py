@@ -104,7 +104,7 @@ class Stage:
         """The moment (UTC ms) before which every partition has decided everything, by its own books in Redis."""
         return self._call(self._clocks())
 
-    def person(self, namespace: str, value: str) -> tuple[str, Profile] | None:
+    def person(self, namespace: str, value: str) -> tuple[str, Profile, int] | None:
         """Who is known by an identifier, from Redis."""
         return self._call(self._find(namespace, value))
 
@@ -114,7 +114,7 @@ class Stage:
             metas = await RedisProfileStore(redis, self.topology.group, partitions).metas(partitions)
         return min((decode_meta(meta).clock if meta else 0) for meta in metas)
 
-    async def _find(self, namespace: str, value: str) -> tuple[str, Profile] | None:
+    async def _find(self, namespace: str, value: str) -> tuple[str, Profile, int] | None:
         async with Redis.from_url(self.topology.redis) as redis:
             return await find(redis, self.topology, namespace, value)
 

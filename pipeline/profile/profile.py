@@ -139,16 +139,41 @@ def _one(packed_persons: bytes, ids: list[str]) -> bool:
 def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     """No decision comes of this profile before that moment, as it stands: until then nobody need look at it.
 
-    The fold may go on earlier (`next_at`), but an event that can only open or move a wait says nothing before that wait
-    is due: it may as well be folded then, or when the profile is written anyway.
+    The fold might go on earlier (`next_at`). But no wait is due sooner than it would be if nothing had moved it since
+    it was opened; and what ends waits says something at once only where a trigger fired that it may take back. So
+    events may as well be folded when something is due, or when the profile is written anyway.
     """
     first = profile.due
+    soonest: int | None = None
+    looked = False
     for row in profile.buffer:
-        at = row.received_at
-        if len(row.ids) == 2 and (wait := book.opening.get(row.type)) is not None:  # one identifier ties nothing
-            at = max(at, row.occurred_at + wait)
-        if first is None or at < first:
-            first = at
+        wait = book.opening.get(row.type)
+        at = None if wait is None else row.occurred_at + wait
+        if row.type in book.closing or len(row.ids) > 2:  # more than one identifier may tie persons
+            if not looked:
+                soonest, looked = _soonest(book, profile.persons), True
+            if soonest is not None and (at is None or soonest < at):
+                at = soonest
+        if at is not None:
+            at = max(at, row.received_at)
+            if first is None or at < first:
+                first = at
+    return first
+
+
+def _soonest(book: RuleBook, persons: list[Person]) -> int | None:
+    """Before this no wait can be due, however ends and ties rearrange what is known; 0: a trigger may be taken back."""
+    first = None
+    for person in persons:
+        for name, state in person.rules.items():
+            rule = book.rules.get(name)
+            for key in state.keys.values():
+                if key.fired:
+                    return 0
+                if key.facts:
+                    due = key.facts[0].occurred_at + (rule.after + rule.lateness if rule else 0)
+                    if first is None or due < first:
+                        first = due
     return first
 
 

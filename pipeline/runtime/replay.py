@@ -78,7 +78,9 @@ class Replay:
         yield from self.advance(FOREVER)
 
     def waiting(self) -> int:
-        """Waits that are still open."""
+        """Waits that are still open, as far as event time has come."""
+        for profile in self.profiles.values():
+            advance(self.book, profile, self.high - self.intake.disorder)
         return sum(
             key.due is not None
             for profile in self.profiles.values()

@@ -215,7 +215,7 @@ class ProfilePartition:
             if isinstance(state, Moved):
                 old = state.at < horizon
             else:
-                old = state is not None and silent_since(state) < horizon and next_at(state) is None
+                old = state is not None and silent_since(state) < horizon and self._wakes_at(state) is None
             if old:
                 self._forgotten.append(profile_id)
         forgotten = len(self._forgotten)

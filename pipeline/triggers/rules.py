@@ -57,8 +57,8 @@ class Compiled:
 class RuleBook:
     """All rules of a topology. `moves`/`ends`: event type -> what it may do. `fields`: event type -> body fields read.
 
-    `concerned`: the event types that the fold must see. `opening`: those of them that can only open or move waits ->
-    the shortest time (ms) from such an event to a decision that it leads to.
+    `concerned`: the event types that the fold must see. `opening`: those of them that may open or move a wait -> the
+    shortest time (ms) from such an event to a decision that it leads to. `closing`: those that may do something else.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -75,10 +75,12 @@ class RuleBook:
         self.films = any(rule.share is not None for rule in self.rules.values())
         self.concerned = frozenset(self.moves) | frozenset(self.ends)
         self.opening = {
-            event: min(move.rule.after for move in moves) + self.lateness
+            event: min(move.rule.after for move in moves if move.role != CONTENTS) + self.lateness
             for event, moves in self.moves.items()
-            if event not in self.ends and all(move.role != CONTENTS for move in moves)
+            if any(move.role != CONTENTS for move in moves)
         }
+        removing = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
+        self.closing = removing | self.ends.keys()
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):

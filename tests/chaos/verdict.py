@@ -15,10 +15,12 @@ import redis
 from pipeline.profile.profile import Moved, Profile, decode
 from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import Replay
+from pipeline.triggers.rules import RuleBook
 from tests.chaos.rig import Books
 from tests.chaos.stream import LATENESS, Tie
 from tests.deployment import Deployment
 from tests.oracle.compare import comparable
+from tests.replayed import folded
 
 ACTED_ON = ("fired", "retracted")
 
@@ -128,7 +130,7 @@ def judge(deployment: Deployment, expected: Expected) -> Verdict:
             verdict.different.append(_pair(triggers[i], want[i]))
     verdict.published = len(deployment.read(deployment.topology.topics.decisions.name))
     verdict.dead_letters = len(deployment.read(deployment.topology.topics.dead_letters.name))
-    _compare_profiles(stored_profiles(deployment), expected.profiles, verdict)
+    _compare_profiles(stored_profiles(deployment), expected.profiles, RuleBook(deployment.topology), verdict)
     return verdict
 
 
@@ -163,19 +165,12 @@ def stored_profiles(deployment: Deployment) -> dict[str, Profile]:
     return found
 
 
-def _compare_profiles(got: dict[str, Profile], want: dict[str, Profile], verdict: Verdict) -> None:
+def _compare_profiles(got: dict[str, Profile], want: dict[str, Profile], book: RuleBook, verdict: Verdict) -> None:
     for i in got.keys() ^ want.keys():
         verdict.profiles.append(f"{i} only {'here' if i in got else 'in replay'}")
     for i in got.keys() & want.keys():
-        mine, theirs = got[i], want[i]
-        if found := differing(_plain(mine), _plain(theirs)):
+        if found := differing(*(msgspec.to_builtins(folded(each[i], book)) for each in (got, want))):
             verdict.profiles.append(f"{i}: {'; '.join(found)}")
-
-
-def _plain(profile: Profile) -> Any:
-    about = msgspec.structs.replace(profile.about, ring=b"")  # the newest fingerprints: what else was seen meanwhile
-    persons = sorted(profile.persons, key=lambda person: sorted(person.ids.items()))
-    return msgspec.to_builtins({"about": about, "persons": persons, "buffer": profile.buffer})
 
 
 def differing(a: Any, b: Any, path: str = "") -> list[str]:

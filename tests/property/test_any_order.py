@@ -15,14 +15,12 @@ import msgspec
 import pytest
 
 from pipeline.events.model import Event
-from pipeline.profile.about import About
 from pipeline.profile.profile import Profile
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, Row
 from tests.oracle.histories import history
 from tests.property.hops import FAR, Hops
-from tests.replayed import as_event, shipped
+from tests.replayed import as_event, folded, shipped
 from tests.simulation import shop
 
 SEEDS = int(os.environ.get("ANY_ORDER_SEEDS", "200"))
@@ -54,12 +52,6 @@ def shuffled(rng: Random, events: list[Event], sources: int) -> list[list[Event]
     return log
 
 
-def comparable(profile: Profile) -> tuple[About, list[Person], list[Row]]:
-    """Without the memory of recent event ids, which holds when each copy was read; persons in one order."""
-    about = msgspec.structs.replace(profile.about, ring=b"")
-    return about, sorted(profile.persons, key=lambda person: sorted(person.ids.items())), profile.buffer
-
-
 def differences(seed: int, events: list[Event]) -> list[str]:
     """What is not as `replay` says, after one random way through both hops."""
     rng = Random(seed)
@@ -76,7 +68,7 @@ def differences(seed: int, events: list[Event]) -> list[str]:
     mine = hops.final_profiles()
     found += [f"profile only {'here' if i in mine else 'in replay'}: {i}" for i in mine.keys() ^ profiles.keys()]
     for i in mine.keys() & profiles.keys():
-        a, b = comparable(mine[i]), comparable(profiles[i])
+        a, b = folded(mine[i]), folded(profiles[i])
         found += [f"profile {i}: {line}" for line in apart(a, b)]
     return found
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 
-import msgspec
 import pytest
 
 from pipeline.profile import about
-from pipeline.profile.about import About
-from pipeline.profile.profile import Profile
 from pipeline.runtime.replay import Replay
 from pipeline.topology import load
 from pipeline.topology.model import Topology
-from pipeline.triggers.fold import Person, Row
+from tests.replayed import folded
 from tests.simulation.shop import history
 from tests.simulation.world import SOURCES, Faults, Off, World
 
@@ -57,16 +54,10 @@ def faults(seed: int, off: Off | None = None, duplicates: bool = True) -> list[s
     for i in mine.keys() ^ theirs.keys():
         found.append(f"profile {i} only {'here' if i in mine else 'in replay'}")
     for i in mine.keys() & theirs.keys():
-        a, b = comparable(mine[i]), comparable(theirs[i])
+        a, b = folded(mine[i]), folded(theirs[i])
         if a != b:
             found.append(f"profile {i} differs:\n   {a}\n   {b}")
     return found
-
-
-def comparable(profile: Profile) -> tuple[About, list[Person], list[Row]]:
-    """Without the memory of recent event ids, which holds when each copy was read; persons in one order."""
-    told = msgspec.structs.replace(profile.about, ring=b"")
-    return told, sorted(profile.persons, key=lambda person: sorted(person.ids.items())), profile.buffer
 
 
 @pytest.mark.parametrize("block", range(10))

@@ -121,7 +121,7 @@ def test_no_login_is_told_where_cause_and_end_have_a_device_in_common(played: tu
 def mara(played: tuple[Replay, list[Decided]]) -> dict[str, Any]:
     replay, _ = played
     profile_id = replay.graph.root(leaf_id("user_id", "mara"))
-    return facts(replay.book, profile_id, replay.profiles[profile_id])
+    return facts(replay.book, profile_id, replay.profiles[profile_id], replay.high - replay.intake.disorder)
 
 
 def test_the_facts_of_a_person(played: tuple[Replay, list[Decided]]) -> None:
