@@ -193,19 +193,19 @@ class Ingest:
     def _produce(
         self, topic: str, value: bytes | None, headers: Headers, *, key: bytes | None = None, partition: int = -1
     ) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, on_delivery=self._delivered, headers=headers)
-            except BufferError:  # Kafka is slower than we are
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                problem = error.args[0]
-                if problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                    raise InvalidEvent("too_large", f"{len(value or b'')} bytes are more than Kafka takes") from error
-                raise self._away(problem) from error
-            else:
-                self._producer.poll(0)
-                break
+        try:
+            while True:
+                try:
+                    self._producer.produce(topic, value, key, partition, on_delivery=self._delivered, headers=headers)
+                    break
+                except BufferError:  # Kafka is slower than we are
+                    self._producer.poll(0.1)
+            self._producer.poll(0)
+        except KafkaException as error:
+            problem = error.args[0]
+            if problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise InvalidEvent("too_large", f"{len(value or b'')} bytes are more than Kafka takes") from error
+            raise self._away(problem) from error
         if self._failed is not None:
             raise self._away(self._failed)
 
@@ -215,7 +215,10 @@ class Ingest:
             self._failed = self._failed or problem
 
     def _flush(self) -> None:
-        left = self._producer.flush(FLUSH_S)
+        try:
+            left = self._producer.flush(FLUSH_S)
+        except KafkaException as error:
+            raise self._away(error.args[0]) from error
         if self._failed is not None or left:
             raise self._away(self._failed or f"{left} records not taken within {FLUSH_S:.0f} s")
 
