@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.generate import PARTITIONS, Workload, partition_of, stream
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
-from pipeline.flow import Intake
+from pipeline.flow import Intake, wanted_fields
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
@@ -85,11 +85,11 @@ async def run(
     topic = topology.topics.sources[0].name
     registry, logs = records(workload, topic)
     average = sum(len(r.value or b"") for log in logs for r in log) / workload.total
-    decoder, encoder = Decoder(registry), Encoder(registry)
+    book = RuleBook(topology)
+    decoder, encoder = Decoder(registry, wanted=wanted_fields(book)), Encoder(registry)
     for log in logs:
         for record in log[:3000]:
             decoder.decode(record.value)  # readers are compiled once
-    book = RuleBook(topology)
     resolved = topology.topics.resolved
     client = None
     graph: Any

@@ -30,7 +30,7 @@ RECORD_BYTES = 900_000
 TEXT_KEPT = 1024
 ITEM_KEPT = 256
 ITEMS_KEPT = 400
-PLAIN_BYTES = 512  # an event encoded in so few bytes is within all three
+COLLECTIONS = frozenset({"fields", "link_ids", "products", "properties", "traits"})  # body fields of several items
 
 
 class Resolved(msgspec.Struct, array_like=True, gc=False, tag="r"):
@@ -86,24 +86,23 @@ class Known:
     """An identifier that this process has met: normalised, and where it led when it was last looked up.
 
     `root` may be stale (then the owner forwards), and counts only for events received after `youngest`, the
-    youngest link on its path: an earlier one has to tell that link again.
+    youngest link on its path: an earlier one has to tell that link again. `ids`: the identifiers of an event that
+    carries no other; rows share it. `label`: what it adds to the text that is an event's fingerprint.
     """
 
-    __slots__ = ("leaf", "namespace", "root", "value", "youngest")
+    __slots__ = ("ids", "label", "namespace", "root", "value", "youngest")
 
     def __init__(self, namespace: str, value: str) -> None:
         self.namespace = namespace
         self.value = value
-        self.leaf = leaf_id(namespace, value)
+        self.ids = [namespace, value]
+        self.label = f"\0{namespace}\0{value}"
         self.root: str | None = None
         self.youngest = 0
 
 
-class Prepared(msgspec.Struct, gc=False):
-    """One event, its identifiers known but not yet who it was. `row` has no root and no ids yet."""
-
-    row: Row
-    known: list[Known]
+Asked = list[Known]
+"""Whom to ask the graph about: the identifiers of one event, strongest first."""
 
 
 class Intake:
@@ -116,16 +115,19 @@ class Intake:
         self._normaliser = Normaliser(topology.identifiers)
         self._devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
         self._known: dict[tuple[str, str], Known | None] = {}
-        self._fields = {
-            kind: tuple(sorted({*FIELDS.get(kind, ()), *book.fields.get(kind, ())})) for kind in {*FIELDS, *book.fields}
-        }
+        self._fields = fields_read(book)
+        self._collected = frozenset(kind for kind, fields in self._fields.items() if COLLECTIONS & {*fields})
+        self._reads_url = "url" in self._fields["page_viewed"]
 
-    def prepare(self, event: Event, offset: int, high: int, produced_at: int, size: int = PLAIN_BYTES + 1) -> Prepared:
-        """Check and shape one event. `high`: the largest received_at read from its partition so far;
-        `produced_at`: the record's Kafka timestamp; `size`: bytes of it, where that is known.
+    def prepare(
+        self, event: Event, offset: int, high: int, produced_at: int, size: int = TEXT_KEPT + 1
+    ) -> tuple[Row, Asked | None]:
+        """Check and shape one event, and route it by what is cached. If that doesn't say who it was, the row has no
+        root and no ids yet: `ask` the graph, and `answer`.
 
-        An event further behind `high` than the disorder counts as received at the watermark (semantics 3).
-        Raises InvalidEvent.
+        `high`: the largest received_at read from its partition so far; `produced_at`: the record's Kafka timestamp;
+        `size`: bytes of it, where that is known. An event further behind `high` than the disorder counts as received
+        at the watermark (semantics 3). Raises InvalidEvent.
         """
         received_at = event.received_at
         if received_at > produced_at + self.max_ahead:
@@ -133,31 +135,59 @@ class Intake:
                 "received_in_future",
                 f"received_at {received_at} is over {self.max_ahead} ms ahead of the time of producing, {produced_at}",
             )
-        known = self._identifiers(event.identifiers)
         if received_at < high - self.disorder:
             received_at = high - self.disorder
-        name = event.event_id
-        for each in known:
-            name += "\0" + each.namespace + "\0" + each.value
-        body = event.body
-        data = {field: value for field in self._fields.get(event.type, ()) if (value := body.get(field)) is not None}
-        if event.type == "page_viewed" and "path" not in data and (url := body.get("url")):
-            data["path"] = _path(url)
-        if size > PLAIN_BYTES:
-            data = {field: _bounded(value) for field, value in data.items()}
+        identifiers = event.identifiers
+        one = None
+        if len(identifiers) == 1:
+            (pair,) = identifiers.items()
+            one = self._known.get(pair)
+        asked = None
+        if one is not None and one.root is not None and received_at > one.youngest:  # nine of ten
+            name = event.event_id + one.label
+            root, ids = one.root, one.ids
+        else:
+            known = self._identifiers(identifiers)
+            name = "".join([event.event_id, *(each.label for each in known)])
+            first = known[0].root
+            if first is not None and all(each.root == first and received_at > each.youngest for each in known):
+                root, ids = first, [part for each in known for part in each.ids]
+            else:
+                root, ids, asked = "", [], known
         row = Row(
             offset,
-            "",
+            root,
             event.type,
             event.occurred_at,
             received_at,
             event.event_id,
-            xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")),
-            [],
-            data,
+            xxh3_64_intdigest(name.encode()),
+            ids,
+            self._shaped(event, size),
             event.trace,
         )
-        return Prepared(row, known)
+        return row, asked
+
+    def _shaped(self, event: Event, size: int) -> dict[str, Any]:
+        """Of a body, what rules and profile read."""
+        kind, data = event.type, event.body
+        if not event.trimmed:
+            data = {name: value for name in self._fields.get(kind, ()) if (value := data.get(name)) is not None}
+        if kind == "page_viewed" and "url" in event.body:
+            data = self._of_page(event.body["url"], data)
+        # In so few bytes no text, or no item of several, is longer than what is kept of it.
+        if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
+            data = {name: _bounded(value) for name, value in data.items()}
+        return data
+
+    def _of_page(self, url: str | None, data: dict[str, Any]) -> dict[str, Any]:
+        """A page without a path has its url's."""
+        data = data.copy()
+        if not self._reads_url:
+            data.pop("url", None)
+        if url and "path" not in data:
+            data["path"] = _path(url)
+        return data
 
     def _identifiers(self, raw: dict[str, str]) -> list[Known]:
         cache = self._known
@@ -186,30 +216,16 @@ class Intake:
             out.sort(key=lambda k: rank[k.namespace])
         return out
 
-    def route(self, prepared: Prepared) -> Ask | None:
-        """Route a row by what is cached, or say what to ask the graph."""
-        known, row = prepared.known, prepared.row
-        first = known[0]
-        root = first.root
-        if root is not None and row.received_at > first.youngest:
-            if len(known) == 1:
-                row.root = root
-                row.ids = [first.namespace, first.value]
-                return None
-            if all(k.root == root and row.received_at > k.youngest for k in known):
-                row.root = root
-                row.ids = [x for k in known for x in (k.namespace, k.value)]
-                return None
-        ids = [x for k in known for x in (k.namespace, k.value, k.leaf)]
+    def ask(self, row: Row, asked: Asked) -> Ask:
+        """What to ask the graph, so that it says whose a row is."""
+        ids = [x for k in asked for x in (k.namespace, k.value, leaf_id(k.namespace, k.value))]
         return Ask(row.offset, row.occurred_at, row.received_at, ids)
 
-    def answer(self, prepared: Prepared, answer: Answer) -> None:
+    def answer(self, row: Row, asked: Asked, answer: Answer) -> None:
         """Route a row by what the graph said, and remember it."""
-        row = prepared.row
         row.root = answer.root
-        row.ids = answer.ids
-        accepted = answer.ids
-        for known in prepared.known:
+        row.ids = accepted = answer.ids
+        for known in asked:
             is_in = any(
                 accepted[i] == known.namespace and accepted[i + 1] == known.value for i in range(0, len(accepted), 2)
             )
@@ -220,6 +236,19 @@ class Intake:
     def drop_routes(self) -> None:
         """Forget where identifiers led: somebody else changed whose a device is, or the store fell back."""
         self._known.clear()
+
+
+def fields_read(book: RuleBook) -> dict[str, tuple[str, ...]]:
+    """Event type -> the body fields that rules and profiles read: all that the first hop hands on."""
+    return {
+        kind: tuple(sorted({*FIELDS.get(kind, ()), *book.fields.get(kind, ())})) for kind in {*FIELDS, *book.fields}
+    }
+
+
+def wanted_fields(book: RuleBook) -> dict[str, tuple[str, ...]]:
+    """The same for the decoder: a page without a path is told by its url."""
+    fields = fields_read(book)
+    return {**fields, "page_viewed": (*fields["page_viewed"], "url")}
 
 
 def _bounded(value: Any) -> Any:

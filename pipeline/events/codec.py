@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import fastavro
@@ -96,12 +96,20 @@ class Decoder:
 
     With `blocking` (replay, tools, tests) a schema id seen for the first time asks the registry at once; without, it
     raises MissingSchema, so that an event loop is never held up.
+
+    `wanted`: event type -> body fields that are read. Others, and the context, may then be left out (`Event.trimmed`),
+    as Avro leaves out what a reader's schema lacks: that spares half of the time. Text that is not UTF-8, or a number
+    that is none, is not found there; sizes are checked all the same. None: all are read.
     """
 
-    def __init__(self, registry: Registry, *, blocking: bool = True) -> None:
+    def __init__(
+        self, registry: Registry, *, blocking: bool = True, wanted: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self._registry = registry
         self._blocking = blocking
+        self._wanted = wanted
         self._readers: dict[bytes, Reader] = {}
+        self._compiled: dict[bytes, Reader] = {}
 
     def decode(self, value: bytes | None, trace: str | None = None) -> Event:
         """The event in a record's value; `trace` is the record's traceparent header.
@@ -109,10 +117,16 @@ class Decoder:
         Raises InvalidEvent (empty, bad_magic, truncated, trailing_bytes, unknown_schema, wrong_schema, undecodable,
         invalid_time, invalid_number, invalid_utf8, too_large) and RegistryUnavailable (MissingSchema).
         """
+        try:
+            return self._compiled[value[:5]](value, trace)  # type: ignore[index,arg-type]  # None is told below
+        except Exception:  # many kinds, and none tells enough
+            pass
         reader = self._readers.get(value[:5]) if value else None
         if reader is None:
-            reader = self._first(value)
-        return reader(value, trace)  # type: ignore[arg-type]  # _first refuses None
+            self._meet(value)
+            return self.decode(value, trace)
+        assert value is not None
+        return reader(value, trace)
 
     def learn(self, schema_id: int) -> None:
         """Fetch a schema. Blocks. Its 404 is remembered by the registry client; decode then says `unknown_schema`.
@@ -121,9 +135,14 @@ class Decoder:
         """
         text = self._registry.schema(schema_id)
         if text is not None:
-            self._readers[HEADER.pack(0, schema_id)] = reader_for(text, schema_id)
+            header = HEADER.pack(0, schema_id)
+            reader, compiled = readers_for(text, schema_id, self._wanted)
+            if compiled is not None:
+                self._compiled[header] = compiled
+            self._readers[header] = reader
 
-    def _first(self, value: bytes | None) -> Reader:
+    def _meet(self, value: bytes | None) -> None:
+        """A schema seen for the first time: from here on there is a reader for it."""
         if not value:
             raise InvalidEvent("empty", "the record has no value")
         if value[0] != 0:
@@ -135,20 +154,24 @@ class Decoder:
             if not self._blocking:
                 raise MissingSchema(schema_id)
             self.learn(schema_id)
-        try:
-            return self._readers[value[:5]]
-        except KeyError:
-            raise InvalidEvent("unknown_schema", f"the schema registry has no schema {schema_id}") from None
+        if value[:5] not in self._readers:
+            raise InvalidEvent("unknown_schema", f"the schema registry has no schema {schema_id}")
 
 
-def reader_for(text: str, schema_id: int) -> Reader:
-    """A function that reads what was written with the schema `text`. A schema that isn't ours: one that refuses."""
+def readers_for(
+    text: str, schema_id: int, wanted: Mapping[str, Collection[str]] | None
+) -> tuple[Reader, Reader | None]:
+    """Functions that read what was written with the schema `text`: one that also finds the reason of what is no event,
+    and, where the schema is ours as it stands, a compiled one for the good case. A schema that isn't ours: refused.
+    """
     try:
         name, writer, reader = resolve(text)
     except InvalidEvent as error:
-        return _refusing(f"schema {schema_id}: {error.detail}")
+        return _refusing(f"schema {schema_id}: {error.detail}"), None
     slow = _framed(name, writer, reader)
-    return _fast(name, slow) if reader is None else slow
+    if reader is not None:
+        return slow, None
+    return slow, compile_reader(name, writer, HEADER.size, None if wanted is None else wanted.get(name, ()))
 
 
 def resolve(text: str) -> tuple[str, Any, Any]:
@@ -236,19 +259,6 @@ def _refusing(why: str) -> Reader:
         raise InvalidEvent("wrong_schema", why)
 
     return refuse
-
-
-def _fast(name: str, slow: Reader) -> Reader:
-    """The compiled reader, and the slow one for the verdict on what that doesn't read."""
-    compiled = compile_reader(name, schemas.plain(name), HEADER.size)
-
-    def read(value: bytes, trace: str | None) -> Event:
-        try:
-            return compiled(value, trace)
-        except Exception:  # many kinds, and none tells enough
-            return slow(value, trace)
-
-    return read
 
 
 def _framed(name: str, writer: Any, reader: Any) -> Reader:

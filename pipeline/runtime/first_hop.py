@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from secrets import token_hex
 
 from pipeline.errors import InvalidEvent, TooManyDeadLetters
 from pipeline.events.checks import MAX_TIME
 from pipeline.events.model import Event
-from pipeline.flow import Intake, Prepared, dead_letter_headers, resolved_records
+from pipeline.flow import Asked, Intake, dead_letter_headers, resolved_records
 from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import GraphStore, SourcePosition
 from pipeline.topology.model import DeadLetterLimit, Topology
+from pipeline.triggers.fold import Row
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ MARK = "pipeline.mark"
 TRACE = "traceparent"
 TRACE_BYTES = 128  # W3C's has 55
 Decode = Callable[[bytes | None, str | None], Event]
+type_of = attrgetter("type")
 
 
 class Tally:
@@ -47,6 +51,17 @@ class Tally:
         self.dead: dict[str, int] = {}
         self.refused: dict[tuple[str, str], int] = {}
         self.merges = 0
+
+    def count(self, rows: list[Row], late: list[Row], dead: int) -> None:
+        """All rows, those of them that are late, and how many records are dead letters."""
+        late_ones = Counter(map(type_of, late))
+        for kind, n in Counter(map(type_of, rows)).items():
+            if n > late_ones[kind]:
+                self.events[kind, "processed"] = n - late_ones[kind]
+        for kind, n in late_ones.items():
+            self.events[kind, "late"] = n
+        if dead:
+            self.events["unknown", "dead_letter"] = dead
 
 
 class SourcePartition:
@@ -102,31 +117,35 @@ class SourcePartition:
         """One batch. Raises CommitRejected (claim again), Fenced, RegistryUnavailable (try the same batch again),
         TooManyDeadLetters, or what the store or broker raises; in each case nothing of the batch is done for certain.
         """
-        records = [r for r in records if r.offset >= self.position.offset]
-        if not records:
+        if not records or records[-1].offset < self.position.offset:
             return
+        if records[0].offset < self.position.offset:
+            records = [r for r in records if r.offset >= self.position.offset]
         self.tally = tally = Tally()
         before = self.watermark
         position = SourcePosition(records[-1].offset + 1, self.position.high, self.position.held)
-        prepared, dead = self._prepare(records, position, tally)
+        rows, asked, dead = self._prepare(records, position, tally)
         began = time.perf_counter()
-        merges = await self._route(prepared, tally)
+        merges = await self._ask(asked, tally)
         high = position.high
         after = high - self._topology.time.disorder_ms if high else 0
-        await self._send(position.offset, before, after, [p.row for p in prepared], merges, dead)
+        await self._send(position.offset, before, after, rows, merges, dead)
         self.position = position
         tally.commit_s = time.perf_counter() - began
 
     def _prepare(
         self, records: Sequence[In], position: SourcePosition, tally: Tally
-    ) -> tuple[list[Prepared], list[Out]]:
-        """Decode and check. Updates `position` by what was read; bad records come back as dead letters."""
-        prepared: list[Prepared] = []
+    ) -> tuple[list[Row], list[tuple[Row, Asked]], list[Out]]:
+        """Decode, check, and route by what is cached: all rows, and those that the graph has to be asked about.
+        Updates `position` by what was read; bad records come back as dead letters.
+        """
+        rows: list[Row] = []
+        open_: list[tuple[Row, Asked]] = []
         dead: list[Out] = []
-        bad: list[bool] = []
+        bad: list[int] = []
+        late: list[Row] = []
         decode, prepare = self._decode, self._intake.prepare
         high = position.high
-        counts = tally.events
         for record in records:
             trace = None
             if record.headers:
@@ -136,27 +155,29 @@ class SourcePartition:
                     continue
                 if found.get(TRACE):  # Kafka knows headers without a value
                     trace = found[TRACE][:TRACE_BYTES].decode("ascii", "replace")
+            value, produced_at = record.value, record.timestamp
             try:
-                event = decode(record.value, trace)
-                # The embedded broker keeps no timestamps.
-                produced_at = record.timestamp if record.timestamp > 0 else event.received_at
-                size = len(record.value) if record.value else 0
-                prepared.append(prepare(event, record.offset, high, produced_at, size))
+                event = decode(value, trace)
+                received_at = event.received_at
+                if produced_at <= 0:  # the embedded broker keeps no timestamps
+                    produced_at = received_at
+                row, asked = prepare(event, record.offset, high, produced_at, len(value or b""))
             except InvalidEvent as error:
+                bad.append(len(rows) + len(dead))
                 dead.append(self._dead_letter(record, error))
                 tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
-                counts["unknown", "dead_letter"] = counts.get(("unknown", "dead_letter"), 0) + 1
-                bad.append(True)
                 continue
-            bad.append(False)
-            if event.received_at > high:
-                high = event.received_at
-            late = prepared[-1].row.received_at != event.received_at
-            kind = (event.type, "late" if late else "processed")
-            counts[kind] = counts.get(kind, 0) + 1
+            rows.append(row)
+            if asked is not None:
+                open_.append((row, asked))
+            if received_at > high:
+                high = received_at
+            elif row.received_at != received_at:
+                late.append(row)
         position.high = high
-        self._check_limit(bad, records)
-        return prepared, dead
+        self._check_limit(bad, len(rows) + len(dead), records)
+        tally.count(rows, late, len(dead))
+        return rows, open_, dead
 
     def _marked(self, mark: bytes, position: SourcePosition, high: int) -> int:
         """`begin`: a recording is coming, don't advance by the clock. `through <ms>`: it was written up to then.
@@ -168,10 +189,14 @@ class SourcePartition:
             high = max(high, min(int(through), MAX_TIME) + self._topology.time.disorder_ms)
         return high
 
-    def _check_limit(self, bad: list[bool], records: Sequence[In]) -> None:
+    def _check_limit(self, bad: list[int], size: int, records: Sequence[In]) -> None:
+        """`bad`: places of the bad ones among the `size` records of a batch that are no marks."""
         limit = self._topology.dead_letter_limit
-        recent = self._recent_bad + bad
-        why = _too_many(recent, limit) if True in bad else None
+        flags = [False] * size
+        for place in bad:
+            flags[place] = True
+        recent = self._recent_bad + flags
+        why = _too_many(recent, limit) if bad else None
         if why is None:
             self._recent_bad = recent[-max(limit.window, limit.run) :]
             return
@@ -189,15 +214,12 @@ class SourcePartition:
         dead_letters = self._topology.topics.dead_letters.name
         return Out(dead_letters, None, record.key, value, [*record.headers, *headers])
 
-    async def _route(self, prepared: list[Prepared], tally: Tally) -> list[str]:
-        """Give every row its profile. The script runs once a batch, asks or not: it stores the position."""
-        route = self._intake.route
-        asked, asks = [], []
-        for each in prepared:
-            ask = route(each)
-            if ask is not None:
-                asked.append(each)
-                asks.append(ask)
+    async def _ask(self, asked: list[tuple[Row, Asked]], tally: Tally) -> list[str]:
+        """Give every row its profile that has none. The script runs once a batch, asks or not: it stores the position.
+
+        Returns the merges to tell, flat [loser, winner, ...].
+        """
+        asks = [self._intake.ask(row, known) for row, known in asked]
         token = token_hex(8)
         answers, shared, high = await self._graph.resolve(self.name, self._token, token, self.position, asks)
         self._token = token
@@ -208,8 +230,8 @@ class SourcePartition:
             self._shared = shared
         merges: list[str] = []
         told: set[str] = set()
-        for each, answer in zip(asked, answers, strict=True):
-            self._intake.answer(each, answer)
+        for (row, known), answer in zip(asked, answers, strict=True):
+            self._intake.answer(row, known, answer)
             for i in range(0, len(answer.merges), 2):
                 if answer.merges[i] not in told:
                     told.add(answer.merges[i])
@@ -217,12 +239,12 @@ class SourcePartition:
             for i in range(0, len(answer.refused), 3):
                 refusal = (answer.refused[i], answer.refused[i + 2])
                 tally.refused[refusal] = tally.refused.get(refusal, 0) + 1
-                log.info("%s offset %d: %s left out of a tie: %s", self.name, each.row.offset, *refusal)
+                log.info("%s offset %d: %s left out of a tie: %s", self.name, row.offset, *refusal)
         tally.merges = len(merges) // 2
         return merges
 
     async def _send(
-        self, next_offset: int, before: int, after: int, rows: list, merges: list[str], dead: list[Out]
+        self, next_offset: int, before: int, after: int, rows: list[Row], merges: list[str], dead: list[Out]
     ) -> None:
         resolved = self._topology.topics.resolved
         values = resolved_records(
@@ -241,7 +263,7 @@ class SourcePartition:
         if self.position.held or clock <= self.position.high:
             return False
         before = self.watermark
-        await self._route([], Tally())
+        await self._ask([], Tally())
         if not self.seen_anything:
             return False
         await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, [], [], [])

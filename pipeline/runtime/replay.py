@@ -41,14 +41,12 @@ class Replay:
         Raises InvalidEvent.
         """
         self._offset += 1
-        prepared = self.intake.prepare(event, self._offset, self.high, clock)
-        ask = self.intake.route(prepared)
-        if ask is not None:
-            answer = self.graph.resolve(SOURCE, ask, self._namespaces)
-            self.intake.answer(prepared, answer)
+        row, asked = self.intake.prepare(event, self._offset, self.high, clock)
+        if asked is not None:
+            answer = self.graph.resolve(SOURCE, self.intake.ask(row, asked), self._namespaces)
+            self.intake.answer(row, asked, answer)
             for i in range(0, len(answer.merges), 2):
                 self._move(answer.merges[i], answer.merges[i + 1])
-        row = prepared.row
         row.root = self.graph.root(row.root)
         profile = self.profiles.get(row.root)
         if profile is None:

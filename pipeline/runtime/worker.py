@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from pipeline.errors import PipelineError
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
+from pipeline.flow import wanted_fields
 from pipeline.observe.health import HealthServer
 from pipeline.observe.metrics import Metrics
 from pipeline.runtime.app import Worker, run_process
@@ -22,6 +23,7 @@ from pipeline.store.redis_store import RedisGraphStore, RedisProfileStore
 from pipeline.store.server import check_server
 from pipeline.topology.addresses import shown
 from pipeline.topology.model import Topology
+from pipeline.triggers.rules import RuleBook
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
         topology,
         RedisGraphStore(redis, prefix_of(topology), topology.identifiers),
         RedisProfileStore(redis, prefix_of(topology), topology.topics.resolved.partitions),
-        Decoder(registry, blocking=False),
+        Decoder(registry, blocking=False, wanted=wanted_fields(RuleBook(topology))),
         delivery,
         Producers(topology.kafka, topology.group, transactions=durable),
         broker,

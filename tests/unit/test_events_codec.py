@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import struct
+from collections.abc import Collection
 from typing import Any
 
 import fastavro
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +91,85 @@ def test_the_compiled_reader_reads_all_that_is_valid_by_itself(event: Event) -> 
     except Exception:
         longest = max((len(text.encode()) for text in event.identifiers.values()), default=0)
         assert longest > 512 or len(event.event_id.encode()) > 256  # it counts bytes, the limit is characters
+
+
+# --- what nobody reads is stepped over
+
+
+def trimmed(event: Event, wanted: Collection[str]) -> Event:
+    """An event as a decoder gives it that was told what is read."""
+    body = {key: value for key, value in event.body.items() if key in wanted}
+    return msgspec.structs.replace(event, body=body, context=None, trimmed=True)
+
+
+def trimming(name: str, wanted: Collection[str]) -> Decoder:
+    return Decoder(REGISTRY, wanted={name: wanted})
+
+
+@given(events(), st.data())
+def test_what_is_read_is_the_same_whatever_is_stepped_over(event: Event, data: st.DataObject) -> None:
+    wanted = data.draw(st.sets(st.sampled_from(sorted(schemas.body_fields(event.type)))))
+    value = encoded(event)
+    full, seen = DECODER.decode(value), trimming(event.type, wanted).decode(value)
+    longest = max((len(text.encode()) for pair in event.identifiers.items() for text in pair), default=0)
+    if longest > 512 or len(event.event_id.encode()) > 256:  # the compiled reader counts bytes
+        assert seen == full
+    else:
+        assert seen == trimmed(full, wanted)
+
+
+@given(st.sampled_from(NAMES), st.data())
+def test_mutated_records_are_refused_for_the_same_reason_where_something_is_stepped_over(
+    name: str, data: st.DataObject
+) -> None:
+    wanted = data.draw(st.sets(st.sampled_from(sorted(schemas.body_fields(name)))))
+    value = bytearray(encoded(sample(name)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        value[data.draw(st.integers(5, len(value) - 1))] = data.draw(st.integers(0, 255))
+    told = bytes(value[: data.draw(st.sampled_from([len(value), len(value) - 1]))])
+    decoder = trimming(name, wanted)
+    seen, full = event_or_reason(decoder, told), event_or_reason(DECODER, told)
+    if isinstance(full, Event):
+        assert isinstance(seen, Event)
+        assert seen == (trimmed(full, wanted) if seen.trimmed else full)
+    elif isinstance(seen, Event):
+        assert seen.trimmed
+        assert full in ("invalid_utf8", "invalid_number")
+    else:
+        assert seen == full
+
+
+def event_or_reason(decoder: Decoder, value: bytes) -> Event | str:
+    try:
+        return decoder.decode(value)
+    except InvalidEvent as error:
+        return error.reason
+
+
+def test_what_is_stepped_over_has_its_limits_too() -> None:
+    decoder = trimming("searched", ["results"])
+    assert decoder.decode(raw("searched", body={"query": "x" * MAX_STRING, "results": 3})).body == {"results": 3}
+    assert reason(raw("searched", body={"query": "x" * (MAX_STRING + 1)}), decoder) == "too_large"
+    good = raw("searched", body={"query": "abcdefgh"})
+    assert decoder.decode(good.replace(b"abcdefgh", b"abc\xff\xfefgh")).body == {}
+    assert reason(good.replace(b"\x10abcdefgh", b"\x0fabcdefgh"), decoder) == "undecodable"
+    assert reason(good + b"\0", decoder) == "trailing_bytes"
+    assert {reason(good[:length], decoder) for length in range(1, len(good))} == {"truncated"}
+
+
+def test_of_an_event_type_that_nobody_reads_the_envelope_is_read() -> None:
+    event = sample("order_completed")
+    assert trimming("searched", ()).decode(encoded(event)) == trimmed(event, ())
+
+
+def test_an_older_schema_is_read_in_full() -> None:
+    older = schemas.schema("searched")
+    del older["fields"][-1]["type"]["fields"][-1]
+    header = HEADER.pack(0, REGISTRY.register("older", json.dumps(older)))
+    out = io.BytesIO()
+    writer = fastavro.parse_schema(schemas.stripped(older))
+    fastavro.schemaless_writer(out, writer, to_record(Event("searched", "1", 5, 6, {}, {"query": "x"})))
+    assert trimming("searched", ()).decode(header + out.getvalue()) == Event("searched", "1", 5, 6, {}, {"query": "x"})
 
 
 @pytest.mark.parametrize("name", NAMES)

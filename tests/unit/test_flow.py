@@ -7,15 +7,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
 
 from pipeline import flow
 from pipeline.errors import InvalidEvent
+from pipeline.events import schemas
+from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import Event
-from pipeline.flow import Intake, Resolved, decode_message, partition_of, resolved_records
+from pipeline.events.registry import connect
+from pipeline.flow import Intake, Resolved, decode_message, partition_of, resolved_records, wanted_fields
 from pipeline.identity.asks import Answer
 from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
 from tests.replayed import shipped
+from tests.unit.event_samples import body_schema, events
 
 T0 = 1_700_000_000_000
 PHONE = {"anonymous_id": "phone"}
@@ -38,7 +43,7 @@ def row(number: int, root: str, text: str = "") -> Row:
 
 
 def test_a_minute_ahead_of_kafka_is_allowed_and_a_millisecond_more_is_not(intake: Intake) -> None:
-    assert intake.prepare(event(), 0, 0, T0 - 60_000).row.received_at == T0
+    assert intake.prepare(event(), 0, 0, T0 - 60_000)[0].received_at == T0
     with pytest.raises(InvalidEvent, match="received_in_future: received_at"):
         intake.prepare(event(), 0, 0, T0 - 60_001)
 
@@ -51,8 +56,8 @@ def test_somebody_must_have_done_it(intake: Intake, ids: dict[str, str]) -> None
 
 
 def test_what_is_further_behind_than_the_disorder_was_received_at_the_watermark(intake: Intake) -> None:
-    assert intake.prepare(event(), 0, T0 + 10_000, T0).row.received_at == T0
-    assert intake.prepare(event(), 0, T0 + 10_001, T0).row.received_at == T0 + 1
+    assert intake.prepare(event(), 0, T0 + 10_000, T0)[0].received_at == T0
+    assert intake.prepare(event(), 0, T0 + 10_001, T0)[0].received_at == T0 + 1
 
 
 # Shapes.
@@ -69,36 +74,77 @@ def test_what_is_further_behind_than_the_disorder_was_received_at_the_watermark(
     ],
 )
 def test_a_page_without_a_path_has_its_urls(intake: Intake, url: str, path: str) -> None:
-    assert intake.prepare(event(url=url), 0, 0, T0).row.data["path"] == path
-    assert intake.prepare(event(url=url, path="/told"), 0, 0, T0).row.data["path"] == "/told"
+    assert intake.prepare(event(url=url), 0, 0, T0)[0].data["path"] == path
+    assert intake.prepare(event(url=url, path="/told"), 0, 0, T0)[0].data["path"] == "/told"
 
 
 def test_only_what_rules_and_profile_read_is_kept(intake: Intake) -> None:
-    data = intake.prepare(event("product_added", product_id="p", brand="b", variant=None), 0, 0, T0).row.data
+    data = intake.prepare(event("product_added", product_id="p", brand="b", variant=None), 0, 0, T0)[0].data
     assert data == {"product_id": "p"}
-    assert intake.prepare(event("custom", name="n", properties={"a": "b"}), 0, 0, T0).row.data == {"name": "n"}
+    assert intake.prepare(event("custom", name="n", properties={"a": "b"}), 0, 0, T0)[0].data == {"name": "n"}
+
+
+FULL = Decoder(connect("mock://flow"))
+TRIMMING = Decoder(connect("mock://flow"), wanted=wanted_fields(RuleBook(shipped())))
+
+
+@given(events())
+def test_the_worker_steps_over_fields_and_makes_the_same_rows_as_replay(event: Event) -> None:
+    event = msgspec.structs.replace(event, identifiers=PHONE)
+    value = Encoder(connect("mock://flow")).encode("t", event)
+    intake = Intake(shipped(), RuleBook(shipped()))
+    seen, full = TRIMMING.decode(value), FULL.decode(value)
+    assert seen.trimmed or len(event.event_id.encode()) > 256
+    now = event.received_at
+    assert intake.prepare(seen, 0, 0, now, len(value))[0] == intake.prepare(full, 0, 0, now)[0]
+
+
+def test_an_item_is_cut_in_a_short_record_too(intake: Intake) -> None:
+    for told in (event("identified", traits={"bio": "x" * 300}), event("email_sent", link_ids=["x" * 300])):
+        whole, short = intake.prepare(told, 0, 0, T0)[0], intake.prepare(told, 0, 0, T0, 400)[0]
+        assert whole.data == short.data
+        assert whole.data in ({"traits": {"bio": "x" * 256}}, {"link_ids": ["x" * 256]})
+
+
+def test_fields_of_several_items_are_known() -> None:
+    found = set()
+    for name in schemas.names():
+        for field in body_schema(name)["fields"]:
+            kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+            found |= {field["name"] for kind in kinds if isinstance(kind, dict) and kind["type"] != "enum"}
+    assert found == flow.COLLECTIONS
+
+
+def test_a_rule_may_read_the_url() -> None:
+    book = RuleBook(shipped())
+    told = event(url="https://shop.example/a?b", title="t")
+    book.fields.setdefault("page_viewed", set()).add("url")
+    data = Intake(shipped(), book).prepare(told, 0, 0, T0)[0].data
+    assert data == {"url": "https://shop.example/a?b", "title": "t", "path": "/a"}
+    assert Intake(shipped(), RuleBook(shipped())).prepare(told, 0, 0, T0)[0].data == {"title": "t", "path": "/a"}
+    assert told.body == {"url": "https://shop.example/a?b", "title": "t"}
 
 
 def test_the_same_event_of_others_is_another(intake: Intake) -> None:
     told = [{"anonymous_id": "a"}, {"anonymous_id": "b"}, {"user_id": "a"}, {"anonymous_id": "a", "user_id": "a"}]
-    prints = [intake.prepare(event(ids=ids), 0, 0, T0).row.fingerprint for ids in told]
+    prints = [intake.prepare(event(ids=ids), 0, 0, T0)[0].fingerprint for ids in told]
     assert len(set(prints)) == 4
     turned = dict(reversed(list(told[3].items())))
-    assert intake.prepare(event(ids=turned), 0, 0, T0).row.fingerprint == prints[3]
+    assert intake.prepare(event(ids=turned), 0, 0, T0)[0].fingerprint == prints[3]
 
 
 def test_long_texts_are_cut_and_as_replay_cuts_them(intake: Intake) -> None:
     traits = {f"{n:04d}" + "n" * 300: "v" * 300 for n in range(500)}
     long = event("identified", traits=traits)
-    data = intake.prepare(long, 0, 0, T0, size=200_000).row.data
+    data = intake.prepare(long, 0, 0, T0, size=200_000)[0].data
     assert len(data["traits"]) == flow.ITEMS_KEPT
     assert {len(text) for pair in data["traits"].items() for text in pair} == {flow.ITEM_KEPT}
-    assert intake.prepare(long, 0, 0, T0).row.data == data
+    assert intake.prepare(long, 0, 0, T0)[0].data == data
     mail = event("email_sent", message_id="m" * 70_000, link_ids=["ebook", "x" * 1000] + ["l"] * 1000)
-    data = intake.prepare(mail, 0, 0, T0).row.data
+    data = intake.prepare(mail, 0, 0, T0)[0].data
     assert (len(data["message_id"]), len(data["link_ids"])) == (flow.TEXT_KEPT, flow.ITEMS_KEPT)
     assert (data["link_ids"][0], len(data["link_ids"][1])) == ("ebook", flow.ITEM_KEPT)
-    assert intake.prepare(event("page_viewed", path="/", engaged_ms=5), 0, 0, T0).row.data["engaged_ms"] == 5
+    assert intake.prepare(event("page_viewed", path="/", engaged_ms=5), 0, 0, T0)[0].data["engaged_ms"] == 5
 
 
 # Routes.
@@ -106,30 +152,66 @@ def test_long_texts_are_cut_and_as_replay_cuts_them(intake: Intake) -> None:
 
 def test_what_was_answered_once_is_not_asked_again(intake: Intake) -> None:
     two = {"user_id": "u", "anonymous_id": "a"}
-    first = intake.prepare(event(ids=two), 7, 0, T0)
-    ask = intake.route(first)
-    assert ask is not None
+    first, asked = intake.prepare(event(ids=two), 7, 0, T0)
+    assert asked is not None
+    assert (first.root, first.ids) == ("", [])
+    ask = intake.ask(first, asked)
     assert (ask.offset, ask.ids[:2], ask.ids[3:5]) == (7, ["user_id", "u"], ["anonymous_id", "a"])
-    intake.answer(first, Answer("root", ["user_id", "u", "anonymous_id", "a"], T0, True, [], []))
-    assert (first.row.root, first.row.ids) == ("root", ["user_id", "u", "anonymous_id", "a"])
+    intake.answer(first, asked, Answer("root", ["user_id", "u", "anonymous_id", "a"], T0, True, [], []))
+    assert (first.root, first.ids) == ("root", ["user_id", "u", "anonymous_id", "a"])
     for ids in (two, {"user_id": "u"}, {"anonymous_id": "a"}):
-        again = intake.prepare(event(ids=ids, at=T0 + 1), 8, 0, T0 + 1)
-        assert intake.route(again) is None
-        assert again.row.root == "root"
-        assert again.row.ids == [part for pair in ids.items() for part in pair]
-    earlier = intake.prepare(event(ids=two, at=T0 - 1), 9, 0, T0)
-    assert intake.route(earlier) is not None  # it may have to tell a link that is younger than itself
-    stranger = intake.prepare(event(ids={**two, "email": "e@x"}, at=T0 + 1), 9, 0, T0 + 1)
-    assert intake.route(stranger) is not None
+        again, asked = intake.prepare(event(ids=ids, at=T0 + 1), 8, 0, T0 + 1)
+        assert asked is None
+        assert again.root == "root"
+        assert again.ids == [part for pair in ids.items() for part in pair]
+    assert is_asked(intake, two, T0)  # it may have to tell a link that is younger than itself
+    assert is_asked(intake, {"user_id": "u"}, T0)
+    assert is_asked(intake, {**two, "email": "e@x"}, T0 + 1)
     intake.drop_routes()
-    assert intake.route(intake.prepare(event(ids=two, at=T0 + 1), 8, 0, T0 + 1)) is not None
+    assert is_asked(intake, two, T0 + 1)
+    assert is_asked(intake, {"user_id": "u"}, T0 + 1)
+
+
+def is_asked(intake: Intake, ids: dict[str, str], at: int) -> bool:
+    return intake.prepare(event(ids=ids, at=at), 9, 0, at)[1] is not None
+
+
+def test_a_late_event_is_routed_as_if_received_at_the_watermark(intake: Intake) -> None:
+    for ids in (PHONE, {"user_id": "u", "anonymous_id": "phone"}):
+        row, asked = intake.prepare(event(ids=ids), 0, 0, T0)
+        assert asked is not None
+        intake.answer(row, asked, Answer("root", [x for pair in ids.items() for x in pair], T0 - 10, True, [], []))
+        late = event(ids=ids, at=T0 - 20)
+        assert intake.prepare(late, 1, T0 - 10, T0)[1] is not None
+        assert intake.prepare(late, 1, T0 - 10 + 10_001, T0)[1] is None
+
+
+def test_two_identifiers_of_different_people_are_asked_for(intake: Intake) -> None:
+    for ids in ({"user_id": "u"}, {"email": "e@x"}):
+        row, asked = intake.prepare(event(ids=ids), 0, 0, T0)
+        assert asked is not None
+        (pair,) = ids.items()
+        intake.answer(row, asked, Answer(pair[1], [*pair], 0, True, [], []))
+    assert is_asked(intake, {"user_id": "u", "email": "e@x"}, T0 + 1)
+    assert is_asked(intake, {"email": "e@x", "user_id": "u"}, T0 + 1)
+
+
+def test_however_an_identifier_is_written_it_leads_to_the_same(intake: Intake) -> None:
+    row, asked = intake.prepare(event(ids={"email": " E@x "}), 0, 0, T0)
+    assert asked is not None
+    intake.answer(row, asked, Answer("root", ["email", "e@x"], 0, True, [], []))
+    for text in ("e@x", "E@X", " E@x "):
+        again, asked = intake.prepare(event(ids={"email": text}), 0, 0, T0)
+        assert (asked, again.root, again.ids) == (None, "root", ["email", "e@x"])
+        assert again.fingerprint == row.fingerprint
 
 
 def test_a_device_of_several_people_is_always_asked_for(intake: Intake) -> None:
-    both = intake.prepare(event(ids={"user_id": "u", "anonymous_id": "tablet"}), 0, 0, T0)
-    intake.answer(both, Answer("root", ["user_id", "u", "anonymous_id", "tablet"], 0, False, [], []))
-    assert intake.route(intake.prepare(event(ids={"user_id": "u"}), 0, 0, T0)) is None
-    assert intake.route(intake.prepare(event(ids={"anonymous_id": "tablet"}), 0, 0, T0)) is not None
+    both, asked = intake.prepare(event(ids={"user_id": "u", "anonymous_id": "tablet"}), 0, 0, T0)
+    assert asked is not None
+    intake.answer(both, asked, Answer("root", ["user_id", "u", "anonymous_id", "tablet"], 0, False, [], []))
+    assert not is_asked(intake, {"user_id": "u"}, T0)
+    assert is_asked(intake, {"anonymous_id": "tablet"}, T0)
 
 
 def test_the_cache_of_identifiers_is_bounded(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
