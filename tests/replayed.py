@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.errors import InvalidEvent
 from pipeline.events.model import Event
-from pipeline.profile.about import About
+from pipeline.profile.about import About, read_timeline
 from pipeline.profile.profile import Profile, advance
 from pipeline.runtime.replay import Replay
 from pipeline.topology import load
@@ -33,6 +33,7 @@ class Folded(msgspec.Struct):
     """What is in a profile, to compare."""
 
     about: About
+    timeline: list[tuple[int, str, str]]
     persons: list[Person]
     buffer: list[Row]
 
@@ -43,13 +44,14 @@ def _book() -> RuleBook:
 
 
 def folded(profile: Profile, book: RuleBook | None = None) -> Folded:
-    """A profile to compare: everything folded that waited for an occasion, without the memory of recent event ids (it
-    holds when each copy was read), persons in one order.
+    """A profile to compare: everything folded that waited for an occasion, without the memory of event ids (it holds
+    when the copy that was read first was received), persons in one order.
     """
     more = advance(book or _book(), profile, FAR)
     assert not more, f"these decisions were still to come: {more}"
-    about = msgspec.structs.replace(profile.about, ring=b"")
-    return Folded(about, sorted(profile.persons, key=lambda person: sorted(person.ids.items())), profile.buffer)
+    about = msgspec.structs.replace(profile.about, recent=b"", older=b"")
+    persons = sorted(profile.persons, key=lambda person: sorted(person.ids.items()))
+    return Folded(about, read_timeline(profile.about), persons, profile.buffer)
 
 
 def changed(after: dict[str, int] | None = None, lateness: int | None = None, disorder: int | None = None) -> Topology:

@@ -23,12 +23,16 @@ TIMELINE_KEPT = 20
 PRODUCTS_KEPT = 20
 MESSAGES_KEPT = 20
 ATTRIBUTES_KEPT = 50
-RING_KEPT = 64
+OLDER_KEPT = 44
 LABEL_LENGTH = 63  # characters: at most 252 bytes
-MARK = (1 << 48) - 1  # of a fingerprint, in the ring
+MARK = (1 << 48) - 1  # what is kept of a fingerprint
 SECONDS = (1 << 32) - 1
-ENTRY = 10  # bytes of one ring entry: 4 of UTC seconds, 6 of fingerprint
-HEAD = 10  # bytes of one timeline entry: 4 of UTC seconds, 4 of fingerprint, 1 of type, 1 of its label's length
+LAG = (1 << 24) - 1
+# Bytes of one entry, big-endian, so that entries sort by time.
+RECENT = (
+    15  # UTC seconds of occurred_at (4), mark (6), seconds from there to received_at (3), type (1), label's length (1)
+)
+OLDER = 10  # UTC seconds of received_at (4), mark (6)
 
 # Stored as numbers: append, never reorder.
 TYPES = (
@@ -124,8 +128,9 @@ class About(msgspec.Struct, array_like=True, gc=False):
     """Times in UTC ms unless said.
 
     `totals`: type code -> events. `days`: UTC day number -> events, the last 30. `engaged_ms`, `absolute_ms`: sums over
-    page views. `ring`: the newest event fingerprints, sorted entries, against duplicates made by clients.
-    `heads`: the timeline, sorted entries, oldest first. `labels`: theirs, in UTF-8, one after the other.
+    page views. `recent`: the timeline, sorted entries, oldest first. `labels`: theirs, in UTF-8, one after the other.
+    `older`: what was received last of all that is not on the timeline, sorted entries. Both are the ring of event ids,
+    against duplicates made by clients.
     """
 
     first_seen: int = 0
@@ -134,9 +139,9 @@ class About(msgspec.Struct, array_like=True, gc=False):
     absolute_ms: int = 0
     totals: dict[int, int] = {}
     days: dict[int, int] = {}
-    ring: bytes = b""
-    heads: bytes = b""
+    recent: bytes = b""
     labels: bytes = b""
+    older: bytes = b""
     kept: Kept = msgspec.field(default_factory=Kept)
 
 
@@ -149,9 +154,9 @@ class _About(msgspec.Struct, array_like=True, gc=False):
     absolute_ms: int
     totals: dict[int, int]
     days: dict[int, int]
-    ring: bytes
-    heads: bytes
+    recent: bytes
     labels: bytes
+    older: bytes
     kept: msgspec.Raw
 
 
@@ -165,17 +170,40 @@ EMPTY = pack(About())
 def count(
     packed: bytes, kind: str, occurred_at: int, received_at: int, fingerprint: int, data: dict[str, Any]
 ) -> bytes:
-    """Take one event in; the same bytes come back if the ring holds it. Commutes with every other event's."""
+    """Take one event in; the same bytes come back if it is known already. Commutes with every other event's."""
     about = _decode(packed)
-    ring = about.ring
-    mark = (fingerprint & MARK).to_bytes(6, "big")
-    if mark in ring and seen(ring, mark):
-        return packed
-    entry = (received_at // 1000 & SECONDS).to_bytes(4, "big") + mark
-    ring = ring + entry if entry >= ring[-ENTRY:] else _sorted_ring(ring + entry)
-    about.ring = ring if len(ring) <= RING_KEPT * ENTRY else ring[-RING_KEPT * ENTRY :]
-
     code, fields, special = _READ[kind]
+    label = b""
+    for field in fields:
+        value = data.get(field)
+        if value:
+            label = value[:LABEL_LENGTH].encode()
+            break
+    second = occurred_at // 1000
+    lag = received_at // 1000 - second
+    entry = (
+        (second & SECONDS) << 88
+        | (fingerprint & MARK) << 40
+        | (lag if lag < LAG else LAG) << 16
+        | code << 8
+        | len(label)
+    ).to_bytes(RECENT, "big")
+    mark = entry[4:10]
+    recent, older = about.recent, about.older
+    if (mark in recent or mark in older) and (_holds(recent, mark, RECENT) or _holds(older, mark, OLDER)):
+        return packed
+    if entry > recent[-RECENT:]:
+        recent += entry
+        labels = about.labels + label
+        if len(recent) > TIMELINE_KEPT * RECENT:
+            labels = labels[recent[RECENT - 1] :]
+            about.older = _put(older, _aged(recent))
+            recent = recent[RECENT:]
+        about.recent = recent
+        about.labels = labels
+    else:
+        about.recent, about.labels, about.older = _arranged([*_entries(about), (entry, label)], _aged_entries(older))
+
     first = about.first_seen
     if occurred_at < first or not first:
         about.first_seen = occurred_at
@@ -191,64 +219,69 @@ def count(
         days[day] = 1
         if len(days) > DAYS_KEPT:
             about.days = _newest_days(days)
-
-    label = b""
-    for field in fields:
-        value = data.get(field)
-        if value:
-            label = value[:LABEL_LENGTH].encode("utf-8")
-            break
-    # Big-endian, so that entries sort by time.
-    number = (occurred_at // 1000 & SECONDS) << 48 | (fingerprint & 0xFFFFFFFF) << 16 | code << 8 | len(label)
-    head = number.to_bytes(HEAD, "big")
-    heads = about.heads
-    if head > heads[-HEAD:]:
-        heads += head
-        labels = about.labels + label
-        if len(heads) > TIMELINE_KEPT * HEAD:
-            labels = labels[heads[HEAD - 1] :]
-            heads = heads[HEAD:]
-        about.heads = heads
-        about.labels = labels
-    elif len(heads) < TIMELINE_KEPT * HEAD or head >= heads[:HEAD]:
-        about.heads, about.labels = _timeline({*_entries(about), (head, label)})
     if special is not None:
         special(about, code, occurred_at, fingerprint, data)
     return pack(about)
 
 
-def seen(ring: bytes, mark: bytes) -> bool:
-    """Whether a ring holds the low 6 bytes of a fingerprint: as an entry's, not across two of them."""
-    at = ring.find(mark)
+def _holds(entries: bytes, mark: bytes, size: int) -> bool:
+    """Whether these six bytes are an entry's mark: not across two of its fields, nor of two entries."""
+    at = entries.find(mark)
     while at >= 0:
-        if at % ENTRY == 4:
+        if at % size == 4:
             return True
-        at = ring.find(mark, at + 1)
+        at = entries.find(mark, at + 1)
     return False
 
 
-def _sorted_ring(ring: bytes) -> bytes:
-    return b"".join(sorted({ring[i : i + ENTRY] for i in range(0, len(ring), ENTRY)}))
+def _aged(recent: bytes) -> bytes:
+    """The first entry as it is remembered when it is no longer on the timeline."""
+    received = int.from_bytes(recent[:4], "big") + int.from_bytes(recent[10:13], "big")
+    return (received & SECONDS).to_bytes(4, "big") + recent[4:10]
 
 
-def read_timeline(about: About) -> list[tuple[int, str, str]]:
-    """(UTC second, event type, label), oldest first."""
-    return [(int.from_bytes(head[:4], "big"), TYPES[head[8]], label.decode()) for head, label in _entries(about)]
+def _put(older: bytes, entry: bytes) -> bytes:
+    if entry < older[-OLDER:]:
+        return _newest(_aged_entries(older) | {entry})
+    older += entry
+    return older[-OLDER_KEPT * OLDER :] if len(older) > OLDER_KEPT * OLDER else older
+
+
+def _newest(older: set[bytes]) -> bytes:
+    """Of two copies of an event the one received last."""
+    entries = sorted({entry[4:]: entry for entry in sorted(older)}.values())
+    return b"".join(entries[max(0, len(entries) - OLDER_KEPT) :])
+
+
+def _aged_entries(older: bytes) -> set[bytes]:
+    return {older[i : i + OLDER] for i in range(0, len(older), OLDER)}
 
 
 def _entries(about: About | _About) -> list[tuple[bytes, bytes]]:
-    heads, labels = about.heads, about.labels
+    """The timeline: (entry, label)."""
+    recent, labels = about.recent, about.labels
     out, start = [], 0
-    for at in range(0, len(heads), HEAD):
-        end = start + heads[at + HEAD - 1]
-        out.append((heads[at : at + HEAD], labels[start:end]))
+    for at in range(0, len(recent), RECENT):
+        end = start + recent[at + RECENT - 1]
+        out.append((recent[at : at + RECENT], labels[start:end]))
         start = end
     return out
 
 
-def _timeline(entries: set[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
-    newest = sorted(entries)[-TIMELINE_KEPT:]
-    return b"".join([head for head, _ in newest]), b"".join([label for _, label in newest])
+def _arranged(entries: list[tuple[bytes, bytes]], older: set[bytes]) -> tuple[bytes, bytes, bytes]:
+    """(recent, labels, older): the last to occur on the timeline, and of the others those that were received last."""
+    timeline = list({entry[:10]: (entry, label) for entry, label in sorted(entries)}.values())
+    aged, newest = timeline[:-TIMELINE_KEPT], timeline[-TIMELINE_KEPT:]
+    return (
+        b"".join([entry for entry, _ in newest]),
+        b"".join([label for _, label in newest]),
+        _newest(older.union(_aged(entry) for entry, _ in aged)),
+    )
+
+
+def read_timeline(about: About) -> list[tuple[int, str, str]]:
+    """(UTC second, event type, label), oldest first."""
+    return [(int.from_bytes(entry[:4], "big"), TYPES[entry[13]], label.decode()) for entry, label in _entries(about)]
 
 
 def _newest_days(days: dict[int, int]) -> dict[int, int]:
@@ -334,9 +367,9 @@ def _capped(items: dict[str, Any], keep: int, age: Any) -> dict[str, Any]:
 
 
 def marks(about: About) -> set[int]:
-    """The low 48 bits of the fingerprints in the ring."""
-    ring = about.ring
-    return {int.from_bytes(ring[i + 4 : i + ENTRY], "big") for i in range(0, len(ring), ENTRY)}
+    """The low 48 bits of the fingerprints that are remembered."""
+    entries = _aged_entries(about.older).union(entry for entry, _ in _entries(about))
+    return {int.from_bytes(entry[4:10], "big") for entry in entries}
 
 
 def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) -> None:
@@ -360,17 +393,17 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
 
 def told(about: About, mark: int) -> tuple[str, int, str] | None:
     """(type, occurred_at in whole seconds as ms, label) of an event that is still on the timeline, by its mark."""
-    low = (mark & 0xFFFFFFFF).to_bytes(4, "big")
-    for head, label in _entries(about):
-        if head[4:8] == low:
-            return TYPES[head[8]], int.from_bytes(head[:4], "big") * 1000, label.decode()
+    for entry, label in _entries(about):
+        if int.from_bytes(entry[4:10], "big") == mark:
+            return TYPES[entry[13]], int.from_bytes(entry[:4], "big") * 1000, label.decode()
     return None
 
 
 def merge(a: About, b: About) -> About:
     """Both histories as one."""
     days = _summed(a.days, b.days)
-    heads, labels = _timeline({*_entries(a), *_entries(b)})
+    aged = _aged_entries(a.older) | _aged_entries(b.older)
+    recent, labels, older = _arranged([*_entries(a), *_entries(b)], aged)
     return About(
         first_seen=min(a.first_seen, b.first_seen) if a.first_seen and b.first_seen else a.first_seen or b.first_seen,
         last_seen=max(a.last_seen, b.last_seen),
@@ -378,9 +411,9 @@ def merge(a: About, b: About) -> About:
         absolute_ms=a.absolute_ms + b.absolute_ms,
         totals=_summed(a.totals, b.totals),
         days=_newest_days(days),
-        ring=_sorted_ring(a.ring + b.ring)[-RING_KEPT * ENTRY :],
-        heads=heads,
+        recent=recent,
         labels=labels,
+        older=older,
         kept=_merge_kept(a.kept, b.kept),
     )
 

@@ -161,9 +161,37 @@ def test_capped_parts_keep_the_newest_whatever_the_order(seed: int) -> None:
     assert len(whole.days) == about.DAYS_KEPT
     assert len(whole.kept.attributes) == about.ATTRIBUTES_KEPT
     assert {e[1][1] // 1000 for e in newest[-about.TIMELINE_KEPT :]} == {at for at, _, _ in about.read_timeline(whole)}
-    assert about.marks(whole) == {number for number, _ in newest[-about.RING_KEPT :]}
+    assert about.marks(whole) == {number for number, _ in newest[-about.TIMELINE_KEPT - about.OLDER_KEPT :]}
     packed = about.pack(whole)
     assert all(about.count(packed, "page_viewed", DAY, DAY, number, {}) is packed for number in about.marks(whole))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_event_ids_are_remembered_by_receipt_where_the_timeline_has_left_them(seed: int) -> None:
+    """Some are received a year later, and some copies come on both sides, at different times."""
+    rng = Random(seed)
+    told = [(number, rng.randrange(1000, 9 * DAY) * 1000) for number in range(1, 160)]
+    received = {number: at + rng.choice([0, 0, 1000, DAY, 400 * DAY]) for number, at in told}
+
+    def part(chosen: list[tuple[int, int]], later: int = 0) -> About:
+        packed = about.EMPTY
+        for number, at in chosen:
+            packed = about.count(packed, "page_viewed", at, received[number] + later, number, {"path": f"/{number}"})
+        return about.unpack(packed)
+
+    parts = [part(told[place::3]) for place in range(3)]
+    agrees(about.merge, parts)
+    whole = about.merge(parts[0], about.merge(parts[1], parts[2]))
+    assert plain(whole) == plain(part(rng.sample(told, len(told))))
+    by_time = sorted(told, key=lambda e: e[1])
+    timeline, others = by_time[-about.TIMELINE_KEPT :], by_time[: -about.TIMELINE_KEPT]
+    # Beyond 194 days the time of receipt is only known to be later.
+    others.sort(key=lambda e: (min(received[e[0]], e[1] + about.LAG * 1000) // 1000, e[0]))
+    assert about.marks(whole) == {number for number, _ in [*timeline, *others[-about.OLDER_KEPT :]]}
+    for chosen in (told[:30], told[:100]):
+        agrees(about.merge, [part(chosen), part(chosen[::2], 5000), part(rng.sample(told, 50), 9000)])
+    twice = about.merge(part(told[:30]), part(told[:30], 5000))
+    assert about.read_timeline(twice) == about.read_timeline(part(told[:30]))
 
 
 def test_products_and_messages_are_bounded_too() -> None:

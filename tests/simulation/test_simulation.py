@@ -94,7 +94,8 @@ def test_each_protection_is_missed(protection: str, seeds: int, kinds: tuple[str
 
 def test_source_offsets_guard_where_the_ring_of_event_ids_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two guards against the same batch told twice: take the ring away, and offsets must do it alone."""
-    monkeypatch.setattr(about, "RING_KEPT", 1)
+    monkeypatch.setattr(about, "TIMELINE_KEPT", 1)
+    monkeypatch.setattr(about, "OLDER_KEPT", 0)
     assert not first_fault(Off(), 40, ("",), duplicates=False)
     assert first_fault(Off(seen=True), 40, ("profile", "lost", "false", "different"), duplicates=False)
 

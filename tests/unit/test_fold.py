@@ -392,7 +392,7 @@ def test_the_ring_finds_whole_entries_only() -> None:
     one = about.unpack(packed)
     assert about.marks(one) == {0x050607080910, 0x111213141516}
     assert count(packed, 0x111213141516) is packed
-    inside = int.from_bytes(one.ring[6:12], "big")
+    inside = int.from_bytes(one.recent[6:12], "big")
     assert about.marks(about.unpack(count(packed, inside))) == {*about.marks(one), inside}
 
 
