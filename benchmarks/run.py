@@ -321,6 +321,7 @@ def ratios(results: dict[str, Any]) -> dict[str, Any]:
     }
     for name, run in results.items():
         if "broker_share_us_per_event" in run:
+            out[f"{name}_cold_over_ours"] = round(together(run["cold"]) / together(ours), 2)
             out[f"{name}_over_ours_all_brokers"] = round(with_broker(run) / with_broker(ours), 2)
     met: dict[str, bool] = {
         name: ours[name] <= limit for name, limit in TARGETS.items() if name in ours
