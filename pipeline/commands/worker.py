@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import click
 
 from pipeline.commands.common import read_topology, topology_option
 from pipeline.errors import PipelineError
+from pipeline.topology.addresses import shown
+
+log = logging.getLogger(__name__)
 
 
 @click.command("worker")
@@ -47,6 +51,9 @@ def command(topology: Path, log_level: str) -> None:
     from pipeline.runtime.worker import run
 
     setup(log_level.upper())
+    servers = {"kafka": wanted.kafka, "redis": shown(wanted.redis), "registry": shown(wanted.registry)}
+    rules = ", ".join(rule.name for rule in wanted.rules)
+    log.info("starting", extra={"topology": str(topology), "group": wanted.group, **servers, "rules": rules})
     try:
         code = run(wanted)
     except OSError as error:  # the port for health and metrics is taken

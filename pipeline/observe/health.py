@@ -73,7 +73,6 @@ class HealthServer:
             raise OSError(error.errno, message) from error
         self._runner = runner
         self.port = runner.addresses[0][1]
-        log.info("listening", extra={"address": f"{self.host}:{self.port}"})
 
     async def stop(self) -> None:
         """Ends open requests after a second. Does nothing when not started."""

@@ -7,6 +7,9 @@
     {"time":"2026-11-22T12:00:00.123Z","level":"info","logger":"pipeline.runtime.second_hop","message":"claimed", ...}
 
 What is particular to one line stands in `extra`, so that it can be searched; the message stays the same each time.
+
+A server that is away makes hundreds of warnings a second: what comes again is told every ten seconds, with how many
+like it there were (`more_like_it`). Faust's and aiokafka's own steps are told at level debug.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import json
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -27,6 +32,9 @@ _COLOURS = {
     "CRITICAL": "\x1b[1;31m",
 }
 _PLAIN = "\x1b[0m"
+# What they say at level info is how they work inside. What goes wrong is said by us, or by their warnings.
+_CHATTY = ("faust", "mode", "aiokafka", "httpx", "httpx2")
+_AGAIN_S = 10.0
 
 
 def setup(
@@ -40,6 +48,7 @@ def setup(
     terminal = stream.isatty()
     handler = logging.StreamHandler(stream)
     handler.set_name("pipeline")
+    handler.addFilter(Tidy())
     if style == "json" or (style == "auto" and not terminal):
         handler.setFormatter(JsonFormatter())
     else:
@@ -49,9 +58,53 @@ def setup(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
-    for chatty in ("httpx", "httpx2"):  # a line for every request to the schema registry
-        logging.getLogger(chatty).setLevel("WARNING")
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.NOTSET if root.level <= logging.DEBUG else logging.WARNING)
     logging.captureWarnings(True)
+
+
+class Tidy(logging.Filter):
+    """Tells a warning or an error that comes again and again once in ten seconds, and exceptions in their own words.
+
+    The same means: the same place in the code, about the same exception. What ends the process (critical), and what
+    carries a traceback, is always told. `clock`: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._told: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        about: list[str] = []
+        if isinstance(record.args, tuple) and any(isinstance(arg, BaseException) for arg in record.args):
+            record.args = tuple(_Said(arg) if isinstance(arg, BaseException) else arg for arg in record.args)
+            about = [repr(arg) for arg in record.args if isinstance(arg, _Said)]
+        if not logging.WARNING <= record.levelno < logging.CRITICAL or record.exc_info:
+            return True
+        now, key = self._clock(), (record.name, str(record.msg), *about)
+        since, more = self._told.get(key, (None, 0))
+        if since is not None and now - since < _AGAIN_S:
+            self._told[key] = (since, more + 1)
+            return False
+        self._told = {k: seen for k, seen in self._told.items() if now - seen[0] < 60 * _AGAIN_S}
+        self._told[key] = (now, 0)
+        if more:
+            record.more_like_it = more
+        return True
+
+
+class _Said:
+    """An exception in a message: its kind and its words. Some clients' `repr` keeps the words to itself."""
+
+    def __init__(self, problem: BaseException) -> None:
+        self._kind, self._words = type(problem).__name__, str(problem)
+
+    def __repr__(self) -> str:
+        return f"{self._kind}: {self._words}" if self._words else self._kind
+
+    def __str__(self) -> str:
+        return self._words or self._kind
 
 
 class JsonFormatter(logging.Formatter):

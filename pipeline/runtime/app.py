@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, cast
 
 from faust.types import TP, StreamT
@@ -135,11 +135,14 @@ class Worker:
         starting = asyncio.create_task(self._start(), name="faust")
         services = [asyncio.create_task(service) for service in (self._tick(), Watchdog(self, self._stall_s).run())]
         await self._ending.wait()
-        return await self._end(starting, services)
+        code = await self._end(starting, services)
+        log.info("ended with exit code %d", code)
+        return code
 
     def end(self) -> None:
         """Finish the batches in hand and stop."""
-        log.info("ending: finishing %d partitions' batches in hand", len(self.lanes))
+        if not self.ending:
+            log.info("asked to end: %d partitions finish their batches in hand", len(self.lanes))
         self._ending.set()
 
     # Owner, for the transport.
@@ -152,7 +155,7 @@ class Worker:
     async def claim(self, tps: set[TP]) -> dict[TP, int]:
         """Ask the hooks."""
         offsets = await self.hooks.claim(tps)
-        log.info("claimed %s", ", ".join(f"{tp.topic}:{tp.partition}@{at}" for tp, at in sorted(offsets.items())))
+        log.info("claimed %d partitions (@: the next offset): %s", len(tps), _listed(offsets))
         self.ready = True
         return offsets
 
@@ -163,7 +166,7 @@ class Worker:
             await asyncio.gather(*(lane.close(self._drain_s) for lane in closing))
             await self.hooks.revoke({lane.tp for lane in closing})
         if tps:
-            log.info("revoked %s", ", ".join(f"{tp.topic}:{tp.partition}" for tp in sorted(tps)))
+            log.info("gave up %d partitions: %s", len(tps), _listed(dict.fromkeys(tps)))
 
     def opened(self, tp: TP, epoch: int, offset: int) -> None:
         """Start the partition's lane, or turn it to another position."""
@@ -192,7 +195,9 @@ class Worker:
         if self._problem is not None:
             return
         self._problem = problem
-        log.critical("the worker ends: %s", problem or repr(problem), exc_info=problem)
+        # What we raise on purpose says what to do; where it was raised is of no use to who reads it.
+        where = None if isinstance(problem, PipelineError) else problem
+        log.critical("the worker ends: %s", str(problem) or repr(problem), exc_info=where)
         if self._on_fatal is not None:
             self._on_fatal(problem)
         timer = threading.Timer(END_S, os._exit, (EXIT_FATAL,))
@@ -280,6 +285,14 @@ class Worker:
                 await self.hooks.tick()
         except Exception as problem:
             self.fatal(problem)
+
+
+def _listed(tps: Mapping[TP, int | None]) -> str:
+    """`events.email 0@17 1@4, events.video 0@3`."""
+    topics: dict[str, list[str]] = {}
+    for tp, offset in sorted(tps.items()):
+        topics.setdefault(tp.topic, []).append(f"{tp.partition}" if offset is None else f"{tp.partition}@{offset}")
+    return ", ".join(" ".join([topic, *partitions]) for topic, partitions in topics.items())
 
 
 def _leave() -> None:

@@ -65,7 +65,7 @@ class Broker:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     async def check(self, topics: Iterable[Topic]) -> list[Finding]:
         """Compare; no findings: all is as the topology says. Order as given."""

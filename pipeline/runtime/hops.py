@@ -260,6 +260,7 @@ class Hops:
                 offset = await self._claim(tp)
                 await self.control.seek(tp, offset)
                 self.control.resume(tp)
+                log.info("%s:%d: claimed again, goes on at %d", tp.topic, tp.partition, offset)
                 return
             except FATAL:
                 raise

@@ -33,6 +33,8 @@ from faust.types import TP, ConsumerMessage
 from mode.threads import MethodQueue
 
 log = logging.getLogger(__name__)
+# Where Faust tells its steps; by itself it would take the logger of the module in which its classes are extended.
+_steps = logging.getLogger("faust.batches")
 
 # A poll that leaves out a full partition ends soon, or that partition would wait for its next turn a whole poll long.
 SHORT_POLL_S = 0.02
@@ -92,6 +94,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
     """The thread in which aiokafka lives. Epochs and positions are touched in this thread alone."""
 
     consumer: BatchConsumer
+    logger = _steps
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,6 +199,7 @@ class BatchConsumer(driver.Consumer):
     """Faust's consumer, asking an `Owner` where to read and handing on whole batches."""
 
     app: BatchApp
+    logger = _steps
     _thread: BatchThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -364,6 +368,7 @@ class BatchApp(faust.App):
     """A Faust app on the batch transport. Nothing is registered in Faust's global tables."""
 
     BootStrategy = _ConsumerOnly
+    logger = _steps
     owner: Owner
     fetch: FetchSettings = FetchSettings()
 

@@ -101,7 +101,7 @@ class Watchdog:
                 ended = await self._worker.control.read_to_end(still)
                 ends = await self._worker.control.end_offsets(still)
         except Exception as problem:
-            log.warning("no end offsets, so nobody knows whether partitions stand still: %r", problem)
+            log.warning("Kafka doesn't say where partitions end, so nobody knows if they stand still: %r", problem)
             ended, ends = set(), {}
         found = []
         for tp in still:
