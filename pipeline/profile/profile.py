@@ -139,7 +139,7 @@ def _one(packed_persons: bytes, ids: list[str]) -> bool:
 def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     """No decision comes of this profile before that moment, as it stands: until then nobody need look at it.
 
-    The fold might go on earlier (`next_at`). But no wait is due sooner than it would be if nothing had moved it since
+    The fold might go on earlier. But no wait is due sooner than it would be if nothing had moved it since
     it was opened; and what ends waits says something at once only where a trigger fired that it may take back. So
     events may as well be folded when something is due, or when the profile is written anyway.
     """
@@ -179,15 +179,6 @@ def _soonest(book: RuleBook, persons: list[Person]) -> int | None:
 
 def _due(persons: list[Person]) -> int | None:
     return min((person.due for person in persons if person.due is not None), default=None)
-
-
-def next_at(profile: Profile) -> int | None:
-    """The moment at which the fold has something to do; it may do so once the watermark is past it."""
-    due, buffer = profile.due, profile.buffer
-    if not buffer:
-        return due
-    first = buffer[0].received_at
-    return first if due is None or first < due else due
 
 
 def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:

@@ -35,7 +35,6 @@ from pipeline.profile.profile import (
     encode_profile,
     merge,
     new_profile,
-    next_at,
     receive,
     silent_since,
     wakes_at,
@@ -50,6 +49,7 @@ from pipeline.triggers.rules import RuleBook
 STATES_A_COMMIT = 5_000
 CACHED = 50_000
 SWEPT = 200
+UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 RANG = -1  # a timer that is over: whatever comes next is written
 
 EncodeDecision = Callable[[Decision], list[Out]]
@@ -396,15 +396,17 @@ class ProfilePartition:
             state = cache[profile_id]
             if not isinstance(state, Profile):
                 continue
-            at = next_at(state)
-            if at is not None and at < clock:
+            at = wakes_at(self._book, state)
+            buffer = state.buffer
+            if (at is not None and at < clock) or (len(buffer) > UNFOLDED and buffer[0].received_at < clock):
                 for decision in advance(self._book, state, clock):
                     decision.profile_id = profile_id
                     decision.left_out = self._left_out
                     self._outbox += self._encode_decision(decision)
                     counted = (decision.rule, decision.outcome)
                     self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
-            dirty[profile_id] = wakes_at(self._book, state)
+                at = wakes_at(self._book, state)
+            dirty[profile_id] = at
 
     async def _commit(self) -> None:
         states: dict[str, bytes | None] = {}

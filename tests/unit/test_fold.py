@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipeline.profile import about
-from pipeline.profile.profile import Profile, advance, merge, new_profile, next_at, receive
+from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, wakes_at
 from pipeline.topology.model import Rule, Selector, Topology
 from pipeline.triggers import films, fold, waits
 from pipeline.triggers.decisions import Decision, decision_id, public, retraction_id, rfc3339
@@ -81,19 +81,32 @@ def test_one_who_was_in_two_places_is_one() -> None:
 # Time.
 
 
-def test_next_at_is_the_first_thing_to_do() -> None:
+def test_a_profile_is_looked_at_when_something_may_be_due() -> None:
     profile = new_profile()
-    assert next_at(profile) is None
+    assert wakes_at(BOOK, profile) is None
     receive(BOOK, profile, add(T0))
-    assert next_at(profile) == T0
-    assert advance(BOOK, profile, T0) == []
-    assert next_at(profile) == T0
-    advance(BOOK, profile, T0 + 1)
-    assert next_at(profile) == T0 + HOUR + LATE
-    assert advance(BOOK, profile, T0 + HOUR + LATE) == []
-    (made,) = advance(BOOK, profile, T0 + HOUR + LATE + 1)
+    due = T0 + HOUR + LATE
+    assert wakes_at(BOOK, profile) == due
+    assert advance(BOOK, profile, T0 + 1) == []
+    assert wakes_at(BOOK, profile) == due
+    receive(BOOK, profile, row("order_completed", T0 + MINUTE, cart_id="another"))
+    assert wakes_at(BOOK, profile) == due  # what ends a wait is told when the wait is due
+    assert advance(BOOK, profile, due) == []
+    (made,) = advance(BOOK, profile, due + 1)
     assert made.outcome == "fired"
-    assert next_at(profile) is None
+    assert wakes_at(BOOK, profile) is None
+    late = row("order_completed", T0 + 2 * MINUTE, due + HOUR, cart_id="c")
+    receive(BOOK, profile, late)
+    assert wakes_at(BOOK, profile) == late.received_at  # it takes a trigger back
+
+
+def test_ends_and_ties_wake_nobody_who_waits_for_nothing() -> None:
+    profile = told(
+        BOOK, row("order_completed", T0, cart_id="c"), row("identified", T0 + 1, ids="anonymous_id:a user_id:u")
+    )
+    assert wakes_at(BOOK, profile) is None
+    assert advance(BOOK, profile, T0 + DAY) == []
+    assert not profile.buffer
 
 
 def test_a_copy_that_was_received_earlier_counts_though_it_was_read_later() -> None:
