@@ -18,9 +18,8 @@ SEEDS = 300
 
 def at_once(book: RuleBook, profile: Profile) -> int | None:
     """When the fold has anything to do."""
-    return min(
-        [row.received_at for row in profile.buffer[:1]] + [profile.due] * (profile.due is not None), default=None
-    )
+    times = [row.received_at for row in profile.buffer]
+    return min(times if profile.due is None else [*times, profile.due], default=None)
 
 
 def told(seed: int) -> list[list[Decision]]:

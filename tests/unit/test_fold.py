@@ -101,9 +101,8 @@ def test_a_profile_is_looked_at_when_something_may_be_due() -> None:
 
 
 def test_ends_and_ties_wake_nobody_who_waits_for_nothing() -> None:
-    profile = told(
-        BOOK, row("order_completed", T0, cart_id="c"), row("identified", T0 + 1, ids="anonymous_id:a user_id:u")
-    )
+    login = row("identified", T0 + 1, ids="anonymous_id:a user_id:u")
+    profile = told(BOOK, row("order_completed", T0, cart_id="c"), login)
     assert wakes_at(BOOK, profile) is None
     assert advance(BOOK, profile, T0 + DAY) == []
     assert not profile.buffer
