@@ -154,31 +154,19 @@ class Intake:
                 root, ids = first, [part for each in known for part in each.ids]
             else:
                 root, ids, asked = "", [], known
-        row = Row(
-            offset,
-            root,
-            event.type,
-            event.occurred_at,
-            received_at,
-            event.event_id,
-            xxh3_64_intdigest(name.encode()),
-            ids,
-            self._shaped(event, size),
-            event.trace,
-        )
-        return row, asked
-
-    def _shaped(self, event: Event, size: int) -> dict[str, Any]:
-        """Of a body, what rules and profile read."""
         kind, data = event.type, event.body
         if not event.trimmed:
-            data = {name: value for name in self._fields.get(kind, ()) if (value := data.get(name)) is not None}
+            data = {field: value for field in self._fields.get(kind, ()) if (value := data.get(field)) is not None}
         if kind == "page_viewed" and "url" in event.body:
             data = self._of_page(event.body["url"], data)
         # In so few bytes no text, or no item of several, is longer than what is kept of it.
         if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
-            data = {name: _bounded(value) for name, value in data.items()}
-        return data
+            data = {field: _bounded(value) for field, value in data.items()}
+        fingerprint = xxh3_64_intdigest(name.encode())
+        row = Row(
+            offset, root, kind, event.occurred_at, received_at, event.event_id, fingerprint, ids, data, event.trace
+        )
+        return row, asked
 
     def _of_page(self, url: str | None, data: dict[str, Any]) -> dict[str, Any]:
         """A page without a path has its url's."""
@@ -225,10 +213,9 @@ class Intake:
         """Route a row by what the graph said, and remember it."""
         row.root = answer.root
         row.ids = accepted = answer.ids
+        pairs = list(zip(accepted[::2], accepted[1::2], strict=True))
         for known in asked:
-            is_in = any(
-                accepted[i] == known.namespace and accepted[i + 1] == known.value for i in range(0, len(accepted), 2)
-            )
+            is_in = (known.namespace, known.value) in pairs
             # A shared device belongs to whoever had it at the event's time: always asked.
             known.root = answer.root if is_in and (answer.cacheable or known.namespace not in self._devices) else None
             known.youngest = answer.youngest
@@ -286,13 +273,13 @@ def resolved_records(
     several where one would be larger than Kafka takes.
     """
     split: list[list[Row]] = [[] for _ in range(partitions)]
-    of: dict[str, int] = {}
+    of: dict[str, list[Row]] = {}
     for row in rows:
         root = row.root
-        partition = of.get(root)
-        if partition is None:
-            partition = of[root] = crc32(root.encode()) % partitions
-        split[partition].append(row)
+        place = of.get(root)
+        if place is None:
+            place = of[root] = split[partition_of(root, partitions)]
+        place.append(row)
     told: list[list[str]] = [[] for _ in range(partitions)]
     for i in range(0, len(merges), 2):
         told[partition_of(merges[i], partitions)] += merges[i : i + 2]
