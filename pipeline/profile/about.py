@@ -13,6 +13,7 @@ product or message that fell out of its cap and is met again starts anew, so tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Any
 
 import msgspec
@@ -28,11 +29,12 @@ LABEL_LENGTH = 63  # characters: at most 252 bytes
 MARK = (1 << 48) - 1  # what is kept of a fingerprint
 SECONDS = (1 << 32) - 1
 LAG = (1 << 24) - 1
-# Bytes of one entry, big-endian, so that entries sort by time.
-RECENT = (
-    15  # UTC seconds of occurred_at (4), mark (6), seconds from there to received_at (3), type (1), label's length (1)
-)
-OLDER = 10  # UTC seconds of received_at (4), mark (6)
+# Bytes of one entry, big-endian, so that entries sort by time. Of RECENT: UTC seconds of occurred_at (4), mark (6),
+# seconds from there to received_at (3), type (1), label's length (1). Of OLDER: UTC seconds of
+# received_at (4), mark (6).
+RECENT = 15
+OLDER = 10
+_entry = Struct(">IHIIB").pack
 
 # Stored as numbers: append, never reorder.
 TYPES = (
@@ -69,6 +71,7 @@ TYPES = (
     "store_visited",
 )
 CODE = {name: code for code, name in enumerate(TYPES)}
+PAGE = CODE["page_viewed"]
 STATUSES = ("sent", "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
 
 # Body fields that the profile reads; the first one that is there is the timeline's label.
@@ -177,17 +180,13 @@ def count(
     for field in fields:
         value = data.get(field)
         if value:
-            label = value[:LABEL_LENGTH].encode()
+            label = value.encode() if len(value) <= LABEL_LENGTH else value[:LABEL_LENGTH].encode()
             break
     second = occurred_at // 1000
     lag = received_at // 1000 - second
-    entry = (
-        (second & SECONDS) << 88
-        | (fingerprint & MARK) << 40
-        | (lag if lag < LAG else LAG) << 16
-        | code << 8
-        | len(label)
-    ).to_bytes(RECENT, "big")
+    if lag > LAG:
+        lag = LAG
+    entry = _entry(second & SECONDS, fingerprint >> 32 & 0xFFFF, fingerprint & 0xFFFFFFFF, lag << 8 | code, len(label))
     mark = entry[4:10]
     recent, older = about.recent, about.older
     if (mark in recent or mark in older) and (_holds(recent, mark, RECENT) or _holds(older, mark, OLDER)):
@@ -219,7 +218,10 @@ def count(
         days[day] = 1
         if len(days) > DAYS_KEPT:
             about.days = _newest_days(days)
-    if special is not None:
+    if code == PAGE:
+        about.engaged_ms += data.get("engaged_ms") or 0
+        about.absolute_ms += data.get("absolute_ms") or 0
+    elif special is not None:
         special(about, code, occurred_at, fingerprint, data)
     return pack(about)
 
@@ -288,11 +290,6 @@ def _newest_days(days: dict[int, int]) -> dict[int, int]:
     return {day: days[day] for day in sorted(days)[-DAYS_KEPT:]}
 
 
-def _page(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
-    about.engaged_ms += data.get("engaged_ms") or 0
-    about.absolute_ms += data.get("absolute_ms") or 0
-
-
 def _product(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
     name = data.get("product_id") or data.get("sku") or data.get("name")
     if not name:
@@ -347,7 +344,6 @@ def _message(about: _About, code: int, at: int, fingerprint: int, data: dict[str
 
 _Special = Callable[[_About, int, int, int, dict[str, Any]], None]
 _SPECIAL: dict[str, _Special] = {
-    "page_viewed": _page,
     "product_viewed": _product,
     "order_completed": _order,
     "offline_purchased": _order,

@@ -132,7 +132,7 @@ def _one(packed_persons: bytes, ids: list[str]) -> bool:
     for person in _decode_names(packed_persons):
         names = person.ids
         if ids[1] in names.get(ids[0], ()):
-            return all(ids[i + 1] in names.get(ids[i], ()) for i in range(2, len(ids), 2))
+            return len(ids) == 2 or all(ids[i + 1] in names.get(ids[i], ()) for i in range(2, len(ids), 2))
     return False
 
 
@@ -178,7 +178,12 @@ def _soonest(book: RuleBook, persons: list[Person]) -> int | None:
 
 
 def _due(persons: list[Person]) -> int | None:
-    return min((person.due for person in persons if person.due is not None), default=None)
+    first = None
+    for person in persons:
+        due = person.due
+        if due is not None and (first is None or due < first):
+            first = due
+    return first
 
 
 def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
