@@ -16,6 +16,7 @@ from pipeline.topology.model import Topic, Topics
 
 TIMEOUT_S = 15.0
 SIZE: Final = "max.message.bytes"
+AWAY = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 # A dead letter is a record as it came, but with our headers, and compressed by us: so much larger than the largest that
 # its source topic takes.
 ROOM = 2
@@ -181,7 +182,13 @@ class Broker:
         try:
             return call(*args)
         except KafkaException as problem:
-            raise PipelineError(f"Kafka at {self._bootstrap}: {problem.args[0].str()}") from problem
+            error = problem.args[0]
+            if error.code() in AWAY:
+                raise PipelineError(
+                    f"Kafka at {self._bootstrap} doesn't answer ({error.str()}). Check that it runs, and the address:"
+                    f" `kafka` in topology.yaml, or PIPELINE_KAFKA."
+                ) from problem
+            raise PipelineError(f"Kafka at {self._bootstrap}: {error.str()}") from problem
 
 
 def _new(topic: Topic, more: dict[str, str] | None = None) -> NewTopic:

@@ -289,10 +289,12 @@ def test_an_offset_that_the_broker_no_longer_has_ends_the_worker(kafka: KafkaSer
     asyncio.run(main())
 
 
-def test_no_kafka_is_an_exit_code_and_not_a_hang() -> None:
+def test_no_kafka_is_an_exit_code_and_not_a_hang(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         topo = topology(f"127.0.0.1:{free_port()}", "none.")
         assert await Worker(topo, Toy(Store()), kafka_wait_s=1.0).run(signals=False) == EXIT_KAFKA
+        assert f"Kafka at {topo.kafka} doesn't answer" in caplog.text
+        assert "PIPELINE_KAFKA" in caplog.text
 
     asyncio.run(main())
 
