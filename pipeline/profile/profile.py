@@ -17,18 +17,23 @@ from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
 from pipeline.triggers.rules import RuleBook
 
+UNKNOWN = -1
+
 
 class Profile(msgspec.Struct, gc=False, eq=False):
     """What is known under one profile id. `buffer` is sorted by order of knowledge.
 
     `about` and `persons` are kept packed (profile/about.py tells why) and come out as copies. `due`: the earliest
-    moment at which a wait of one of the persons is decided, or None.
+    moment at which a wait of one of the persons is decided, or None. `packed_buffer`: None where it has changed since
+    it was packed. `soonest`: what `_soonest` says of the persons, or UNKNOWN.
     """
 
     packed_about: bytes
     packed_persons: bytes
     buffer: list[Row]
     due: int | None
+    packed_buffer: bytes | None = None
+    soonest: int | None = UNKNOWN
 
     @property
     def about(self) -> About:
@@ -73,8 +78,10 @@ def encode_profile(state: Profile | Moved) -> bytes:
     """What is stored."""
     if isinstance(state, Moved):
         return _encode(state)
-    buffer = state.buffer
-    return b"".join((_THREE, state.packed_about, state.packed_persons, _encode(buffer) if buffer else _NOBODY))
+    buffer = state.packed_buffer
+    if buffer is None:
+        buffer = state.packed_buffer = _encode(state.buffer)
+    return b"".join((_THREE, state.packed_about, state.packed_persons, buffer))
 
 
 def decode(raw: bytes) -> Profile | Moved:
@@ -87,7 +94,7 @@ def decode(raw: bytes) -> Profile | Moved:
 
 def new_profile() -> Profile:
     """Nobody yet."""
-    return Profile(profile_about.EMPTY, _NOBODY, [], None)
+    return Profile(profile_about.EMPTY, _NOBODY, [], None, _NOBODY, None)
 
 
 def profile_of(about: About, persons: list[Person], buffer: list[Row]) -> Profile:
@@ -108,12 +115,14 @@ def receive(book: RuleBook, profile: Profile, row: Row) -> bool:
             if other.fingerprint == fingerprint and row.order < other.order:
                 del profile.buffer[i]
                 insort(profile.buffer, row, key=_order)
+                profile.packed_buffer = None
                 break
         return False
     profile.packed_about = counted
     ids = row.ids
     if kind in book.concerned or (len(ids) > 2 and not _one(profile.packed_persons, ids)):
         buffer = profile.buffer
+        profile.packed_buffer = None
         if not buffer or row.order >= buffer[-1].order:
             buffer.append(row)
         else:
@@ -144,14 +153,13 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     events may as well be folded when something is due, or when the profile is written anyway.
     """
     first = profile.due
-    soonest: int | None = None
-    looked = False
     for row in profile.buffer:
         wait = book.opening.get(row.type)
         at = None if wait is None else row.occurred_at + wait
         if row.type in book.closing or len(row.ids) > 2:  # more than one identifier may tie persons
-            if not looked:
-                soonest, looked = _soonest(book, profile.persons), True
+            soonest = profile.soonest
+            if soonest == UNKNOWN:
+                soonest = profile.soonest = _soonest(book, profile.persons)
             if soonest is not None and (at is None or soonest < at):
                 at = soonest
         if at is not None:
@@ -208,7 +216,8 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
                 out += decide(book, person, clock)
     if done:
         del buffer[:done]
-    profile.packed_persons, profile.due = _encode(persons), due
+        profile.packed_buffer = None
+    profile.packed_persons, profile.due, profile.soonest = _encode(persons), due, _soonest(book, persons)
     return out
 
 
