@@ -28,6 +28,8 @@ from pipeline.runtime.ports import Out, Sender
 log = logging.getLogger(__name__)
 
 START_S = 30.0
+# librdkafka says itself that a record was not taken in time. Should that not come, nobody may wait for ever.
+GRACE_S = 5.0
 SEND_S = 20.0
 # A transaction in hand dies this long after its producer did, if nobody starts a successor: readers stand until then.
 TRANSACTION_TIMEOUT_MS = 30_000
@@ -281,7 +283,11 @@ class OutboxProducer:
                     await asyncio.sleep(0.01)
                 except KafkaException as problem:
                     raise SendFailed(f"outbox: {out.topic}: {problem.args[0]}") from problem
-        await over
+        try:
+            async with asyncio.timeout(self._deadline_s + GRACE_S):
+                await over
+        except TimeoutError:
+            raise SendFailed(f"outbox: no word of {left} records") from None
         if failed is not None:
             raise SendFailed(f"outbox: {failed}")
 

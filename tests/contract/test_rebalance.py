@@ -20,7 +20,7 @@ from faust.types import TP
 
 from pipeline.runtime.app import Worker
 from pipeline.runtime.transport import BatchConsumer
-from tests.contract.toy import Store, Toy, close, unstarted, until
+from tests.contract.toy import Store, Toy, close, unstarted
 
 TPS = {TP("x.source", 0), TP("x.resolved", 1)}
 
@@ -191,29 +191,6 @@ def test_a_poll_that_was_under_way_at_an_assignment_finds_no_position_and_lives(
         thread.sought = assigned
         with pytest.raises(type(error)):
             await thread._fetch_records(consumer, set())
-        close(worker)
-
-    run(main())
-
-
-def test_a_tick_that_swallows_its_cancellation_does_not_keep_a_worker_that_ends() -> None:
-    class Stubborn(Toy):
-        async def tick(self) -> None:
-            self.ticks += 1
-            try:
-                await asyncio.sleep(0.05)
-            except asyncio.CancelledError:
-                pass
-
-    async def main() -> None:
-        toy = Stubborn(Store())
-        worker = unstarted(toy)
-        ticking = asyncio.create_task(worker._tick())
-        await until(lambda: toy.ticks, "a tick")
-        worker.end()
-        ticking.cancel()
-        done, _ = await asyncio.wait([ticking], timeout=2)
-        assert done
         close(worker)
 
     run(main())

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
-import time
 
 import msgspec
 import pytest
@@ -19,7 +15,7 @@ from pipeline.runtime.embedded import EmbeddedKafka
 from pipeline.runtime.ports import Out
 from pipeline.runtime.producers import Producers
 from tests.contract.toy import Store, Toy, prepare, produce, running, source, topology, until
-from tests.servers import ROOT, KafkaServer, free_port
+from tests.servers import KafkaServer, free_port
 
 
 def whole(store: Store, tps: list[TP], each: int) -> None:
@@ -331,83 +327,6 @@ def test_topics_are_created_compared_and_never_changed(kafka: KafkaServer, prefi
         assert await broker.earliest_offsets([(topic.name, 0)]) == {(topic.name, 0): 0}
 
     asyncio.run(main())
-
-
-PROCESS = """
-import asyncio, logging, sys
-from tests.contract.toy import Store, Toy, topology
-from pipeline.runtime.app import Worker, run_process
-
-class Loud(Toy):
-    async def resolve_identity(self, tp, records):
-        print("began", flush=True)
-        await super().resolve_identity(tp, records)
-        print("ended", flush=True)
-    async def stop(self):
-        print("stopped", flush=True)
-
-async def make():
-    return Worker(topology(sys.argv[1], sys.argv[2]), Loud(Store(), delay_s=1.0))
-
-sys.exit(run_process(make))
-"""
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_batch_in_hand_end_and_leaves_the_group(
-    kafka: KafkaServer, prefix: str, signum: signal.Signals
-) -> None:
-    topo = topology(kafka.bootstrap, prefix)
-    asyncio.run(prepare(topo))
-    asyncio.run(produce(topo, 1))
-    command = [sys.executable, "-c", PROCESS, kafka.bootstrap, prefix]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "began\n"
-        process.send_signal(signum)
-        began = time.monotonic()
-        assert process.stdout.read() == "ended\nstopped\n"
-        assert process.wait(20) == 0
-        assert time.monotonic() - began < 10
-    admin = kafka.admin()  # must outlive its futures
-    members = admin.describe_consumer_groups([topo.group])[topo.group].result(timeout=10).members
-    assert members == []  # it has left: nobody waits for a session timeout
-
-
-HANGS = """
-import sys
-from pipeline.runtime import app
-from tests.contract.toy import Store, Toy, topology
-
-app.END_S = 1.0
-
-class Hanging(Toy):
-    async def tick(self):
-        print("ticking", flush=True)
-    async def stop(self):
-        await app.asyncio.Event().wait()
-
-async def make():
-    return app.Worker(topology(sys.argv[1], sys.argv[2]), Hanging(Store()), drain_s=0.5)
-
-sys.exit(app.run_process(make))
-"""
-
-
-def test_an_orderly_end_that_hangs_ends_the_process_all_the_same(kafka: KafkaServer, prefix: str) -> None:
-    asyncio.run(prepare(topology(kafka.bootstrap, prefix)))
-    command = [sys.executable, "-c", HANGS, kafka.bootstrap, prefix]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ticking\n"
-        process.send_signal(signal.SIGTERM)
-        try:
-            _, said = process.communicate(timeout=15)
-        finally:
-            process.kill()
-        assert process.returncode == EXIT_FATAL
-    assert "the orderly end took too long" in said
-    assert "most recent call first" in said  # where it hung
 
 
 def test_it_works_on_the_embedded_broker(prefix: str) -> None:
