@@ -18,6 +18,7 @@ from pipeline.events import schemas
 from pipeline.events.checks import validate
 from pipeline.events.compiled import compile_reader
 from pipeline.events.model import Event
+from pipeline.events.written import compile_writer
 
 HEADER = struct.Struct(">BI")
 
@@ -51,6 +52,7 @@ class Encoder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._headers: dict[tuple[str, str], bytes] = {}
+        self._write_decision = compile_writer(schemas.plain("decision"))
 
     def encode(self, topic: str, event: Event) -> bytes:
         """One event as a record's value. The first of a type and topic asks the registry (and may block).
@@ -63,7 +65,11 @@ class Encoder:
 
     def encode_decision(self, topic: str, decision: Mapping[str, Any]) -> bytes:
         """A decision (`msgspec.structs.asdict(decision)`: times in ms, payload a dict) for the decisions topic."""
-        return self._write(topic, "decision", _decision_record(decision))
+        record = {**decision, "payload": msgspec.json.encode(decision["payload"], order="sorted").decode()}
+        try:
+            return self._header(topic, "decision") + self._write_decision(record)
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError):  # fastavro tells what is wrong
+            return self._write(topic, "decision", record)
 
     def as_trigger(self, topic: str, encoded: bytes) -> bytes:
         """The trigger of an encoded decision: both schemas have the same fields, so only the schema id differs."""
@@ -248,10 +254,6 @@ def to_record(event: Event) -> dict[str, Any]:
         "consent": consent,
         "body": {key: value for key, value in event.body.items() if value is not None},
     }
-
-
-def _decision_record(decision: Mapping[str, Any]) -> dict[str, Any]:
-    return {**decision, "payload": msgspec.json.encode(decision["payload"], order="sorted").decode()}
 
 
 def _refusing(why: str) -> Reader:

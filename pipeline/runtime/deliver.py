@@ -12,7 +12,8 @@ from pipeline.runtime.ports import Out
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision, rfc3339
 
-AVRO = b"application/avro"
+SPECVERSION = ("ce_specversion", b"1.0")
+CONTENT = ("content-type", b"application/avro")
 # Outcomes that somebody acts on: to `triggers` too, under the same key.
 ACTED_ON = frozenset({"fired", "retracted"})
 
@@ -23,7 +24,7 @@ class Delivery:
     def __init__(self, topology: Topology, encoder: Encoder) -> None:
         self._triggers = topology.topics.triggers.name
         self._decisions = topology.topics.decisions.name
-        self._source = f"/pipeline/{topology.group}".encode()
+        self._source = ("ce_source", f"/pipeline/{topology.group}".encode())
         self._encoder = encoder
 
     def prepare(self) -> None:
@@ -33,17 +34,15 @@ class Delivery:
 
     def encode(self, decision: Decision) -> list[Out]:
         """Its records, keyed by profile id: one on `decisions`, one on `triggers` for what is acted on."""
-        record = msgspec.structs.asdict(decision)
+        value = self._encoder.encode_decision(self._decisions, msgspec.structs.asdict(decision))
         key = decision.profile_id.encode()
-        trace = [("traceparent", decision.trace.encode())] if decision.trace else []
-        content = [("content-type", AVRO), *trace]
-        value = self._encoder.encode_decision(self._decisions, record)
+        content = [CONTENT, ("traceparent", decision.trace.encode())] if decision.trace else [CONTENT]
         out = [Out(self._decisions, None, key, value, content)]
         if decision.outcome in ACTED_ON:
             headers = [
-                ("ce_specversion", b"1.0"),
+                SPECVERSION,
                 ("ce_id", decision.id.encode()),
-                ("ce_source", self._source),
+                self._source,
                 ("ce_type", f"behavioural.trigger.{decision.rule}.{decision.outcome}".encode()),
                 ("ce_subject", key),
                 ("ce_time", rfc3339(decision.decided_at).encode()),

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 from collections.abc import Collection
+from random import Random
 from typing import Any
 
 import fastavro
@@ -21,6 +22,7 @@ from pipeline.events.codec import HEADER, Decoder, Encoder, MissingSchema, read_
 from pipeline.events.compiled import compile_reader
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
+from pipeline.events.written import compile_writer
 from tests.unit.event_samples import NOW, events, sample
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -443,3 +445,42 @@ def test_prepare_registers_ahead() -> None:
 
 def test_every_error_is_one_of_ours() -> None:
     assert issubclass(MissingSchema, PipelineError)
+
+
+def _any_value(rng: Random, kind: Any) -> Any:
+    """Something that the schema allows."""
+    told = kind["type"] if isinstance(kind, dict) else kind
+    if isinstance(told, list):
+        return None if rng.random() < 0.5 else _any_value(rng, told[1])
+    if told == "string":
+        return "".join(rng.choice("aé€😀 ") for _ in range(rng.choice([0, 1, 20, 31, 32, 63, 64, 65, 300, 9000])))
+    if told == "enum":
+        return rng.choice(kind["symbols"])
+    if told == "array":
+        return [_any_value(rng, kind["items"]) for _ in range(rng.choice([0, 1, 3, 70]))]
+    if told == "map":
+        return {_any_value(rng, "string"): _any_value(rng, kind["values"]) for _ in range(rng.choice([0, 1, 2]))}
+    bits = 31 if told == "int" else 63
+    edge = 1 << rng.randrange(bits)
+    return rng.choice(
+        [-edge - 1, -edge, -edge + 1, edge - 1, edge, edge + 1, 0, 1_700_000_000_000 if bits == 63 else 7]
+    )
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_compiled_writer_writes_what_fastavro_writes(seed: int) -> None:
+    rng = Random(seed)
+    schema = schemas.plain("decision")
+    record = {field["name"]: _any_value(rng, field["type"]) for field in schema["fields"]}
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, schema, record)
+    assert compile_writer(schema)(record) == out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "field, value", [("outcome", "unheard of"), ("due_at", "soon"), ("id", None), ("due_at", 1 << 70)]
+)
+def test_a_decision_that_cannot_be_written_is_refused_with_the_reason(field: str, value: Any) -> None:
+    with pytest.raises(InvalidEvent) as refused:
+        ENCODER.encode_decision("decisions", {**DECISION, field: value})
+    assert refused.value.reason == "unencodable"
