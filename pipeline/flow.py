@@ -82,23 +82,18 @@ def source_names(topology: Topology) -> list[str]:
     return [name for name in names if name not in topology.left_out]
 
 
-class Known:
+class Known(msgspec.Struct, gc=False):
     """An identifier that this process has met: normalised, and where it led when it was last looked up.
 
     `root` may be stale (then the owner forwards), and counts only for events received after `youngest`, the
-    youngest link on its path: an earlier one has to tell that link again. `ids`: the identifiers of an event that
-    carries no other; rows share it. `label`: what it adds to the text that is an event's fingerprint.
+    youngest link on its path: an earlier one has to tell that link again. There may be 400,000 of them, each met
+    when no cache of the processor holds it any more: no more objects than it takes.
     """
 
-    __slots__ = ("ids", "label", "namespace", "root", "value", "youngest")
-
-    def __init__(self, namespace: str, value: str) -> None:
-        self.namespace = namespace
-        self.value = value
-        self.ids = [namespace, value]
-        self.label = f"\0{namespace}\0{value}"
-        self.root: str | None = None
-        self.youngest = 0
+    namespace: str
+    value: str
+    root: str | None = None
+    youngest: int = 0
 
 
 Asked = list[Known]
@@ -115,6 +110,7 @@ class Intake:
         self._normaliser = Normaliser(topology.identifiers)
         self._devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
         self._known: dict[tuple[str, str], Known | None] = {}
+        self._names = {n.name: n.name for n in topology.identifiers.namespaces}
         self._fields = fields_read(book)
         self._collected = frozenset(kind for kind, fields in self._fields.items() if COLLECTIONS & {*fields})
         self._reads_url = "url" in self._fields["page_viewed"]
@@ -123,7 +119,7 @@ class Intake:
         self, event: Event, offset: int, high: int, produced_at: int, size: int = TEXT_KEPT + 1
     ) -> tuple[Row, Asked | None]:
         """Check and shape one event, and route it by what is cached. If that doesn't say who it was, the row has no
-        root and no ids yet: `ask` the graph, and `answer`.
+        root yet, and all the ids that it carries: `ask` the graph, and `answer`.
 
         `high`: the largest received_at read from its partition so far; `produced_at`: the record's Kafka timestamp;
         `size`: bytes of it, where that is known. An event further behind `high` than the disorder counts as received
@@ -144,16 +140,15 @@ class Intake:
             one = self._known.get(pair)
         asked = None
         if one is not None and one.root is not None and received_at > one.youngest:  # nine of ten
-            name = event.event_id + one.label
-            root, ids = one.root, one.ids
+            root, ids = one.root, [one.namespace, one.value]
         else:
             known = self._identifiers(identifiers)
-            name = "".join([event.event_id, *(each.label for each in known)])
+            ids = [part for each in known for part in (each.namespace, each.value)]
             first = known[0].root
             if first is not None and all(each.root == first and received_at > each.youngest for each in known):
-                root, ids = first, [part for each in known for part in each.ids]
+                root = first
             else:
-                root, ids, asked = "", [], known
+                root, asked = "", known
         kind, data = event.type, event.body
         if not event.trimmed:
             data = {field: value for field in self._fields.get(kind, ()) if (value := data.get(field)) is not None}
@@ -162,7 +157,7 @@ class Intake:
         # In so few bytes no text, or no item of several, is longer than what is kept of it.
         if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
             data = {field: _bounded(value) for field, value in data.items()}
-        fingerprint = xxh3_64_intdigest(name.encode())
+        fingerprint = xxh3_64_intdigest("\0".join([event.event_id, *ids]).encode())
         row = Row(
             offset, root, kind, event.occurred_at, received_at, event.event_id, fingerprint, ids, data, event.trace
         )
@@ -189,7 +184,7 @@ class Intake:
                 if value is None:
                     cache[pair] = None
                     continue
-                normal = (pair[0], value)
+                normal = (self._names[pair[0]], value)
                 known = cache.get(normal)
                 if known is None:
                     if len(cache) > ROUTES_KEPT:

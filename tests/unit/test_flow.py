@@ -154,7 +154,7 @@ def test_what_was_answered_once_is_not_asked_again(intake: Intake) -> None:
     two = {"user_id": "u", "anonymous_id": "a"}
     first, asked = intake.prepare(event(ids=two), 7, 0, T0)
     assert asked is not None
-    assert (first.root, first.ids) == ("", [])
+    assert (first.root, first.ids) == ("", ["user_id", "u", "anonymous_id", "a"])
     ask = intake.ask(first, asked)
     assert (ask.offset, ask.ids[:2], ask.ids[3:5]) == (7, ["user_id", "u"], ["anonymous_id", "a"])
     intake.answer(first, asked, Answer("root", ["user_id", "u", "anonymous_id", "a"], T0, True, [], []))
