@@ -1,8 +1,8 @@
 """An encoder made to measure, as compiled.py makes decoders: one Python function a schema, compiled once.
 
 fastavro tries a record's values against the branches of every union; what is generated here knows that each of ours is
-null or one other type. A tenth of the time, and deciding spends most of its own on it. It only knows the good case:
-whatever is unusual raises, and the caller then asks fastavro for the verdict.
+null or one other type, and takes a third less. It only knows the good case: whatever is unusual raises, and the
+caller then asks fastavro for the verdict.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 Schema = Any
 """A parsed piece of Avro schema without logical types: str, list (union) or dict."""
 
-_LENGTHS = [bytes((2 * length,)) for length in range(64)]
+_SHORT = {length: bytes((2 * length,)) for length in range(64)}
 
 
 def number(value: int) -> bytes:
@@ -36,7 +36,7 @@ def number(value: int) -> bytes:
 def text(value: str) -> bytes:
     """A string."""
     raw = value.encode()
-    return (_LENGTHS[len(raw)] if len(raw) < 64 else number(len(raw))) + raw
+    return (_SHORT.get(len(raw)) or number(len(raw))) + raw
 
 
 def compile_writer(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bytes]:
@@ -44,10 +44,14 @@ def compile_writer(schema: dict[str, Any]) -> Callable[[dict[str, Any]], bytes]:
 
     Raises ValueError for a schema with a kind of type that no outbound schema of ours has.
     """
-    known: dict[str, Any] = {"number": number, "text": text}
+    known: dict[str, Any] = {"number": number, "text": text, "short": _SHORT.get}
     parts = []
     for field in schema["fields"]:
-        parts.append(_part(field["type"], f"r[{field['name']!r}]", known))
+        value = f"r[{field['name']!r}]"
+        if field["type"] == "string":
+            parts += [f"short(len(s := {value}.encode())) or number(len(s))", "s"]
+        else:
+            parts.append(_part(field["type"], value, known))
     code = "def write(r):\n    return b''.join((" + ", ".join(parts) + ",))\n"
     exec(compile(code, f"<compiled writer of {schema['name']}>", "exec"), known)
     write: Callable[[dict[str, Any]], bytes] = known["write"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = date(1970, 1, 1)
+DAY = 86_400_000
 
 
 class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
@@ -56,7 +58,14 @@ def retraction_id(trigger_id: str) -> str:
 
 def rfc3339(ms: int) -> str:
     """`2026-11-22T19:00:00.000Z`."""
-    return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    days, rest = divmod(ms, DAY)
+    minutes, rest = divmod(rest, 60_000)
+    return f"{_date(days)}T{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}Z"
+
+
+@lru_cache(maxsize=1000)
+def _date(days: int) -> str:
+    return (EPOCH + timedelta(days)).isoformat()
 
 
 def public(decision: Decision) -> dict[str, Any]:
