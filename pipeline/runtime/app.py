@@ -87,7 +87,7 @@ class Worker:
         hooks: Hooks,
         *,
         transactions: bool = True,
-        max_batch: int = 3_000,
+        max_batch: int = 6_000,
         stall_s: float = 60.0,
         drain_s: float = DRAIN_S,
         kafka_wait_s: float = 30.0,
@@ -301,7 +301,7 @@ def _leave() -> None:
     os._exit(EXIT_FATAL)
 
 
-def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_batch: int = 3_000) -> BatchApp:
+def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_batch: int = 6_000) -> BatchApp:
     """The Faust app of a topology: its two agents only hand batches to the worker's lanes, and never raise."""
     app = BatchApp(
         topology.group,

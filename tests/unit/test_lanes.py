@@ -1,0 +1,53 @@
+"""How much waits in a lane."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from faust.types import TP
+
+from pipeline.runtime import lanes
+from pipeline.runtime.lanes import Lane, Records
+from pipeline.runtime.transport import Batch
+
+TP0 = TP("t", 0)
+
+
+def records(first: int, count: int, size: int) -> Records:
+    made: Any = ConsumerRecord
+    value = b"x" * size
+    return [made(TP0.topic, 0, first + n, 0, 0, None, value, None, -1, size, ()) for n in range(count)]
+
+
+def test_few_large_records_fill_a_lane_as_many_small_ones_do() -> None:
+    async def run() -> None:
+        gate = asyncio.Event()
+        seen: list[int] = []
+
+        async def handle(tp: TP, batch: Records) -> None:
+            await gate.wait()
+            seen.append(len(batch))
+
+        lane = Lane(TP0, handle, lambda problem: None, 10)
+        lane.open(1, 0)
+        lane.put(Batch(TP0, 1, records(0, 9, 10)))
+        assert not lane.full
+        lane.put(Batch(TP0, 1, records(9, 1, 10)))
+        assert lane.full
+        lane.open(1, 0)
+        assert not lane.full
+        half = lanes.QUEUED_BYTES // 2
+        lane.put(Batch(TP0, 1, records(0, 1, half)))
+        assert not lane.full
+        lane.put(Batch(TP0, 1, records(1, 1, half)))
+        assert lane.full
+        gate.set()
+        while not lane.idle:
+            await asyncio.sleep(0)
+        assert not lane.full
+        assert sum(seen) == lane.position == 2
+        await lane.close(1)
+
+    asyncio.run(run())
