@@ -40,7 +40,7 @@ def pipeline(*args: str, env: dict[str, str] | None = None) -> subprocess.Comple
 def states(shown: str) -> dict[str, str]:
     """Topic -> what the table says of it."""
     rows = (line.split(maxsplit=4) for line in shown.splitlines() if line.count("  ") > 2)
-    return {row[0]: row[4] for row in rows if len(row) == 5}
+    return {row[0]: row[4].rstrip() for row in rows if len(row) == 5}
 
 
 def settings(kafka: KafkaServer, topic: str) -> tuple[int, str, str]:
