@@ -263,8 +263,11 @@ class SourcePartition:
         if self.position.held or clock <= self.position.high:
             return False
         before = self.watermark
+        # As it was known before the clock was read: what others have seen since may be the first events of a recording,
+        # whose mark nobody has looked for here yet.
+        seen_before = self.seen_anything
         await self._ask([], Tally())
-        if not self.seen_anything:
+        if not seen_before:
             return False
         await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, [], [], [])
         self.position = SourcePosition(self.position.offset, clock, False)

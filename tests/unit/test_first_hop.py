@@ -296,6 +296,21 @@ def test_time_alone_moves_a_partition_that_has_seen_something(part: Part) -> Non
     assert part.rows()[0].received_at == T0 + 50_000
 
 
+def test_a_clock_that_was_read_before_anything_was_seen_moves_nobody(part: Part) -> None:
+    """A worker that idles, and a recording of last year: its first events are read in one partition while another is
+    about to follow the clock. The recording's events there would all be late."""
+    intake = Intake(part.topology, RuleBook(part.topology))
+    other = SourcePartition(part.topology, intake, part.graph, part.broker, decode, "s", 1)
+    run(other.claim())
+    for offset in range(2):
+        run(other.process([seen(offset)]))
+    assert not run(part.hop.idle(T0 + 60_000))
+    run(part.hop.process([mark(0, b"begin"), seen(1, at=T0 + 1_000)]))
+    assert [row.received_at for row in part.rows()] == [T0 + 1_000]
+    run(part.hop.process([mark(2, b"open")]))
+    assert run(part.hop.idle(T0 + 120_000))
+
+
 def test_a_recording_that_is_coming_in_holds_time(part: Part) -> None:
     run(part.hop.process([seen(0), mark(1, b"begin")]))
     assert not run(part.hop.idle(T0 + 60_000))
