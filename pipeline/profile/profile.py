@@ -25,7 +25,8 @@ class Profile(msgspec.Struct, gc=False, eq=False):
 
     `about` and `persons` are kept packed (profile/about.py tells why) and come out as copies. `due`: the earliest
     moment at which a wait of one of the persons is decided, or None. `packed_buffer`: None where it has changed since
-    it was packed. `soonest`: what `_soonest` says of the persons, or UNKNOWN.
+    it was packed. `soonest`: what `_soonest` says of the persons, or UNKNOWN. `one`: identifiers that were found to be
+    one person's before, and so still are.
     """
 
     packed_about: bytes
@@ -34,6 +35,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     due: int | None
     packed_buffer: bytes | None = None
     soonest: int | None = UNKNOWN
+    one: list[str] | None = None
 
     @property
     def about(self) -> About:
@@ -120,15 +122,17 @@ def receive(book: RuleBook, profile: Profile, row: Row) -> bool:
         return False
     profile.packed_about = counted
     ids = row.ids
-    if kind in book.concerned or (len(ids) > 2 and not _one(profile.packed_persons, ids)):
+    if kind in book.concerned or (len(ids) > 2 and ids != profile.one and not _one(profile.packed_persons, ids)):
         buffer = profile.buffer
         profile.packed_buffer = None
         if not buffer or row.order >= buffer[-1].order:
             buffer.append(row)
         else:
             insort(buffer, row, key=_order)
-    elif not _one(profile.packed_persons, ids):
-        profile.packed_persons = _encode([*profile.persons, Person({ids[0]: [ids[1]]})])
+    elif ids != profile.one:
+        if not _one(profile.packed_persons, ids):
+            profile.packed_persons = _encode([*profile.persons, Person({ids[0]: [ids[1]]})])
+        profile.one = ids
     return True
 
 

@@ -20,7 +20,7 @@ from pipeline.runtime.transport import Batch
 
 log = logging.getLogger(__name__)
 
-QUEUED_BYTES = 16 * 1024 * 1024  # a record of identity.resolved holds a batch's rows: a few of them are much to do
+FETCHES = 16  # of a megabyte at most: a record of identity.resolved holds a batch's rows, a few of them are much to do
 
 Records = list[ConsumerRecord[bytes, bytes]]
 Handler = Callable[[TP, Records], Awaitable[None]]
@@ -53,7 +53,6 @@ class Lane:
         self._max_records = max_records
         self._batches: deque[Records] = deque()
         self._queued = 0
-        self._bytes = 0
         self._jobs: deque[Job] = deque()
         self._busy_since: float | None = None
         self._wake = asyncio.Event()
@@ -64,7 +63,7 @@ class Lane:
         """Start over at `offset`; whatever is queued was fetched for another position and goes."""
         self.epoch, self.position = epoch, offset
         self._batches.clear()
-        self._queued = self._bytes = 0
+        self._queued = 0
 
     def put(self, batch: Batch) -> None:
         """Queue a batch, or drop it when a seek has overtaken it."""
@@ -72,7 +71,6 @@ class Lane:
             return
         self._batches.append(batch.records)
         self._queued += len(batch.records)
-        self._bytes += _size(batch.records)
         self._wake.set()
 
     def submit(self, job: Job) -> None:
@@ -83,7 +81,7 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether nothing more should be fetched for now."""
-        return self.held is not None or self._queued >= self._max_records or self._bytes >= QUEUED_BYTES
+        return self.held is not None or self._queued >= self._max_records or len(self._batches) >= FETCHES
 
     @property
     def idle(self) -> bool:
@@ -133,9 +131,4 @@ class Lane:
             while self._batches and len(records) + len(self._batches[0]) <= self._max_records:
                 records += self._batches.popleft()
         self._queued -= len(records)
-        self._bytes -= _size(records)
         return records
-
-
-def _size(records: Records) -> int:
-    return sum([len(record.value or b"") for record in records])

@@ -52,6 +52,8 @@ SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 RANG = -1  # a timer that is over: whatever comes next is written
 
+States = dict[str, bytes | None]
+Timers = dict[str, int | None]
 EncodeDecision = Callable[[Decision], list[Out]]
 
 
@@ -123,7 +125,7 @@ class ProfilePartition:
         self._published = 0
         self._cache: dict[str, Profile | Moved | None] = {}
         self._timers: dict[str, int | None] = {}
-        self._dirty: dict[str, int | None] = {}  # changed since the last commit -> its timer
+        self._dirty: dict[str, None] = {}
         self._outbox: list[Out] = []
         self._forgotten: list[str] = []
         self._cursor = 0
@@ -220,7 +222,7 @@ class ProfilePartition:
                 self._forgotten.append(profile_id)
         forgotten = len(self._forgotten)
         if forgotten:
-            await self._commit()
+            await self._commit({}, {})
         return forgotten
 
     async def _run(self, batch: list[Resolved | Move | Forward]) -> None:
@@ -245,8 +247,7 @@ class ProfilePartition:
                 if not more:
                     self.meta.clock = self.target
                     self._prune()
-            self._decide(max(self.target, self.meta.clock))
-            await self._commit()
+            await self._commit(*self._decide(max(self.target, self.meta.clock)))
             await self.publish()
             if not more:
                 return
@@ -389,40 +390,43 @@ class ProfilePartition:
         if meta.sent:
             meta.sent = {i: (at, to) for i, (at, to) in meta.sent.items() if at >= meta.clock}
 
-    def _decide(self, clock: int) -> None:
-        """Whatever is certain before `clock` in the profiles that the next commit writes."""
-        dirty, cache = self._dirty, self._cache
-        for profile_id in dirty:
-            state = cache[profile_id]
-            if not isinstance(state, Profile):
-                continue
-            at = wakes_at(self._book, state)
-            buffer = state.buffer
-            if (at is not None and at < clock) or (len(buffer) > UNFOLDED and buffer[0].received_at < clock):
-                for decision in advance(self._book, state, clock):
-                    decision.profile_id = profile_id
-                    decision.left_out = self._left_out
-                    self._outbox += self._encode_decision(decision)
-                    counted = (decision.rule, decision.outcome)
-                    self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
-                at = wakes_at(self._book, state)
-            dirty[profile_id] = at
+    def _decide(self, clock: int) -> tuple[States, Timers]:
+        """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them.
 
-    async def _commit(self) -> None:
-        states: dict[str, bytes | None] = {}
-        timers: dict[str, int | None] = {}
-        stored = self._timers
-        cache = self._cache
-        for profile_id, at in self._dirty.items():
+        In one pass: each of them is cold in the CPU's caches when its turn comes, and is touched once.
+        """
+        cache, stored, book = self._cache, self._timers, self._book
+        states: States = {}
+        timers: Timers = {}
+        for profile_id in self._dirty:
             state = cache[profile_id]
             assert state is not None
+            at = None
+            if isinstance(state, Profile):
+                at = wakes_at(book, state)
+                buffer = state.buffer
+                if (at is not None and at < clock) or (len(buffer) > UNFOLDED and buffer[0].received_at < clock):
+                    for decision in advance(book, state, clock):
+                        self._keep(profile_id, decision)
+                    at = wakes_at(book, state)
             states[profile_id] = encode_profile(state)
             if at != stored.get(profile_id):
                 timers[profile_id] = stored[profile_id] = at
+        return states, timers
+
+    def _keep(self, profile_id: str, decision: Decision) -> None:
+        """Into the outbox."""
+        decision.profile_id = profile_id
+        decision.left_out = self._left_out
+        self._outbox += self._encode_decision(decision)
+        counted = (decision.rule, decision.outcome)
+        self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
+
+    async def _commit(self, states: States, timers: Timers) -> None:
         for profile_id in self._forgotten:
             states[profile_id] = timers[profile_id] = None
             self._cache.pop(profile_id, None)
-            stored.pop(profile_id, None)
+            self._timers.pop(profile_id, None)
         token = token_hex(8)
         began = time.perf_counter()
         await self._store.commit(

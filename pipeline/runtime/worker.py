@@ -93,7 +93,7 @@ def run(topology: Topology, *, durable: bool = True, started: Callable[[Worker],
         # third of the whole cost of an event.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.set_threshold(200_000, 20, 100)
         if started is not None:
             started(worker)
         return worker

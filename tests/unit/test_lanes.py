@@ -28,26 +28,25 @@ def test_few_large_records_fill_a_lane_as_many_small_ones_do() -> None:
 
         async def handle(tp: TP, batch: Records) -> None:
             await gate.wait()
-            if batch[-1].offset == 1:
+            if batch[-1].offset == lanes.FETCHES - 1:
                 done.set()
 
-        lane = Lane(TP0, handle, lambda problem: None, 10)
+        lane = Lane(TP0, handle, lambda problem: None, 100)
         lane.open(1, 0)
-        lane.put(Batch(TP0, 1, records(0, 9, 10)))
+        lane.put(Batch(TP0, 1, records(0, 99, 10)))
         assert not lane.full
-        lane.put(Batch(TP0, 1, records(9, 1, 10)))
+        lane.put(Batch(TP0, 1, records(99, 1, 10)))
         assert lane.full
         lane.open(1, 0)
         assert not lane.full
-        half = lanes.QUEUED_BYTES // 2
-        lane.put(Batch(TP0, 1, records(0, 1, half)))
-        assert not lane.full
-        lane.put(Batch(TP0, 1, records(1, 1, half)))
+        for n in range(lanes.FETCHES):
+            assert not lane.full
+            lane.put(Batch(TP0, 1, records(n, 1, 1_000_000)))
         assert lane.full
         gate.set()
         await done.wait()
         await lane.close(1)
         assert not lane.full
-        assert lane.position == 2
+        assert lane.position == lanes.FETCHES
 
     asyncio.run(run())
