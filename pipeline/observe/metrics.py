@@ -88,14 +88,14 @@ TIMERS_PENDING = Declared(
     "pipeline_timers_pending",
     "gauge",
     "profiles",
-    "Profiles with a wait that is still open, by partition.",
+    "Profiles in which something waits to be decided, by partition.",
     ("partition",),
 )
 TIMERS_OVERDUE = Declared(
     "pipeline_timers_overdue_seconds",
     "delay",
     "seconds",
-    "How long ago the earliest open wait should have been decided (due time and lateness); 0 when none should.",
+    "How long ago the first that waits should have been looked at (due time and lateness); 0 when none should.",
     ("partition",),
 )
 DEAD_LETTERS = Declared(
