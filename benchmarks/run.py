@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -37,7 +38,8 @@ SLICE = "bench.slice"
 SLOW = ("faust_redis", "faust_table")  # a thousand events a second: they run once, or over a slice of the same events
 DEFAULT = ("ours", "faust_redis", "bytewax")
 # Targets of the issue: together 1/15 of naive Faust and Redis (goal 1/25), Redis 10 µs, 1,500 bytes an identity.
-TARGETS = {"of_faust_redis": 1 / 15, "redis_cpu_us_per_event": 10.0, "redis_bytes_per_identity": 1_500}
+OF_FAUST_REDIS = 15
+TARGETS = {"redis_cpu_us_per_event": 10.0, "redis_bytes_per_identity": 1_500}
 
 
 @contextmanager
@@ -231,6 +233,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     ordered = sorted(runs, key=together)
     middle = dict(ordered[(len(ordered) - 1) // 2])
     middle["runs"] = len(runs)
+    middle["cost_us_runs"] = [round(together(run), 1) for run in runs]
     middle["cost_us_range"] = [round(together(ordered[0]), 1), round(together(ordered[-1]), 1)]
     for name in ("missing", "false", "doubled", "carts_missing", "carts_false", "dead_letters"):
         if name in middle:
@@ -252,7 +255,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         for repeat in range(arguments.repeat):
             for name in names:
                 sliced = name in SLOW and part != workload
-                if name in SLOW and not sliced and repeat:
+                if name in SLOW and not sliced and repeat and not arguments.thorough:
                     continue
                 runs[name].append(one(on, name, SLICE if sliced else TOPIC, part if sliced else workload, expected))
                 print(f"  {repeat + 1}. {name:12} {brief(runs[name][-1])}", flush=True)
@@ -311,13 +314,18 @@ def table(results: dict[str, Any]) -> None:
             print(f"{name}: warm; the first pass of a fresh JVM, cold, costs {together(run['cold']):.1f}")
 
 
+def times_ours(run: dict[str, Any], ours: dict[str, Any]) -> float:
+    """How many times ours: the median over the rounds, each compared in itself, for the machine's speed drifts."""
+    return float(median(a / b for a, b in zip(run["cost_us_runs"], ours["cost_us_runs"], strict=False)))
+
+
 def ratios(results: dict[str, Any]) -> dict[str, Any]:
     """Ours against each peer, and against the targets."""
     ours = results.get("ours")
     if ours is None:
         return {}
     out: dict[str, Any] = {
-        f"{name}_over_ours": round(together(run) / together(ours), 2) for name, run in results.items() if name != "ours"
+        f"{name}_over_ours": round(times_ours(run, ours), 2) for name, run in results.items() if name != "ours"
     }
     for name, run in results.items():
         if "broker_share_us_per_event" in run:
@@ -327,11 +335,9 @@ def ratios(results: dict[str, Any]) -> dict[str, Any]:
         name: ours[name] <= limit for name, limit in TARGETS.items() if name in ours
     }  # fmt: skip
     if "faust_redis" in results:
-        met["of_faust_redis"] = together(ours) <= TARGETS["of_faust_redis"] * together(results["faust_redis"])
-    if "bytewax" in results:
-        met["below_bytewax"] = together(ours) < together(results["bytewax"])
-    if "kstreams" in results:
-        met["below_kstreams"] = together(ours) < together(results["kstreams"])
+        met["of_faust_redis"] = times_ours(results["faust_redis"], ours) >= OF_FAUST_REDIS
+    for name in {"bytewax", "kstreams"} & results.keys():
+        met[f"below_{name}"] = times_ours(results[name], ours) > 1
     met["right"] = all(ours[name] == 0 for name in ("missing", "false", "doubled", "carts_missing", "carts_false"))
     out["targets_met"] = met
     return out
@@ -357,6 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--identities", type=int, default=20_000)
     parser.add_argument("--slice", type=int, help="the slow ones read so many events of the same stream only")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--thorough", action="store_true", help="the slow ones as often as the others, not once")
     parser.add_argument("--only", nargs="+", choices=["ours", *PEERS_BY_NAME], help="these, and no others")
     parser.add_argument("--with", dest="also", nargs="+", default=[], choices=sorted(PEERS_BY_NAME.keys() - DEFAULT))
     parser.add_argument("--scale", action="store_true", help="does the cost stay flat?")
