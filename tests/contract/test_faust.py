@@ -172,7 +172,7 @@ def test_the_consumers_settings_are_what_we_ask_for(app: BatchApp, monkeypatch: 
     assert settings["enable_auto_commit"] is False
     assert settings["auto_offset_reset"] == "none"
     assert settings["session_timeout_ms"] == 8_000
-    assert settings["max_poll_records"] == 3_000
+    assert settings["max_poll_records"] == 6_000
     assert settings["max_partition_fetch_bytes"] == 4 * 1024 * 1024
     assert settings["max_poll_interval_ms"] < 2**31  # type: ignore[operator]
     source = inspect.getsource(AIOKafkaConsumer)
