@@ -33,7 +33,11 @@ class Watched(Ours):
     def _threads(self) -> dict[str, float]:
         found: dict[str, float] = {}
         for task in Path(f"/proc/{self.pid}/task").iterdir():
-            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            try:
+                stat = (task / "stat").read_text()
+            except OSError:  # it has just ended
+                continue
+            name, _, rest = stat.partition("(")[2].rpartition(")")
             fields = rest.split()
             found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICK
         return found
