@@ -9,7 +9,7 @@ store, the log and the clock around it; `runtime/replay.py` runs the same code o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -33,7 +33,10 @@ ITEMS_KEPT = 400
 COLLECTIONS = frozenset({"fields", "link_ids", "products", "properties", "traits"})  # body fields of several items
 
 
-class Resolved(msgspec.Struct, array_like=True, gc=False, tag="r"):
+R = TypeVar("R")
+
+
+class Resolved(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="r"):
     """What one batch of one source partition means to one partition of `identity.resolved`, empty or not.
 
     It covers source offsets `first` <= offset < `next`. `before` and `after`: the source partition's watermark before
@@ -45,7 +48,7 @@ class Resolved(msgspec.Struct, array_like=True, gc=False, tag="r"):
     next: int
     before: int
     after: int
-    rows: list[Row]
+    rows: list[R]
     merges: list[str]
 
 
@@ -66,9 +69,10 @@ class Forward(msgspec.Struct, array_like=True, gc=False, tag="f"):
     row: Row
 
 
-Message = Resolved | Move | Forward
 encode = msgspec.msgpack.Encoder().encode
-decode_message = msgspec.msgpack.Decoder(Message).decode
+decode_message = msgspec.msgpack.Decoder(Resolved[Row] | Move | Forward).decode
+decode_packed = msgspec.msgpack.Decoder(Resolved[msgspec.Raw] | Move | Forward).decode
+"""The same, with rows for `profile.packed.PackedRow`."""
 
 
 def partition_of(root: str, partitions: int) -> int:

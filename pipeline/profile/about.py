@@ -355,6 +355,12 @@ _STATUS = {CODE[f"email_{status}"]: number for number, status in enumerate(STATU
 _READ = {kind: (code, LABELS.get(kind, ()), _SPECIAL.get(kind)) for kind, code in CODE.items()}
 
 
+def special_of(kind: str) -> str | None:
+    """What else an event of this type changes: "product", "message", "order", "traits", or nothing."""
+    special = _SPECIAL.get(kind)
+    return None if special is None else special.__name__.lstrip("_")
+
+
 def _capped(items: dict[str, Any], keep: int, age: Any) -> dict[str, Any]:
     if len(items) <= keep:
         return items

@@ -7,12 +7,11 @@ in order of receipt.
 
 from __future__ import annotations
 
-from bisect import insort
-
 import msgspec
 
 from pipeline.profile import about as profile_about
 from pipeline.profile.about import About
+from pipeline.profile.packed import PackedRow, count, pack_row, unpack_ids, unpack_row
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
 from pipeline.triggers.rules import RuleBook
@@ -21,21 +20,26 @@ UNKNOWN = -1
 
 
 class Profile(msgspec.Struct, gc=False, eq=False):
-    """What is known under one profile id. `buffer` is sorted by order of knowledge.
+    """What is known under one profile id.
 
-    `about` and `persons` are kept packed (profile/about.py tells why) and come out as copies. `due`: the earliest
-    moment at which a wait of one of the persons is decided, or None. `packed_buffer`: None where it has changed since
-    it was packed. `soonest`: what `_soonest` says of the persons, or UNKNOWN. `one`: identifiers that were found to be
-    one person's before, and so still are.
+    All of it is kept packed (profile/about.py tells why) and comes out as copies. `packed_rows`: the buffer, `waiting`
+    rows one after the other as they came, but for those `fresh` ones that came since it was packed. `due`: the
+    earliest moment at which a wait of one of the persons is decided, or None. `wakes`: what the buffer adds to that
+    (`wakes_at`), or UNKNOWN; only where it is known, `first` is when the first of the buffer was received. `soonest`:
+    what `_soonest` says of the persons, or UNKNOWN. `one`: packed identifiers that were found to be one person's
+    before, and so still are.
     """
 
     packed_about: bytes
     packed_persons: bytes
-    buffer: list[Row]
-    due: int | None
-    packed_buffer: bytes | None = None
-    soonest: int | None = UNKNOWN
-    one: list[str] | None = None
+    packed_rows: bytes = b""
+    waiting: int = 0
+    first: int = 0
+    due: int | None = None
+    wakes: int | None = None
+    soonest: int | None = None
+    one: bytes | None = None
+    fresh: list[bytes] | None = None
 
     @property
     def about(self) -> About:
@@ -46,6 +50,16 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     def persons(self) -> list[Person]:
         """Who it is, as far as the fold has come."""
         return _decode_persons(self.packed_persons)
+
+    @property
+    def buffer(self) -> list[Row]:
+        """What rules have yet to look at, by order of knowledge."""
+        if not self.waiting:
+            return []
+        rows = _decode_rows(_array(self.waiting) + _rows(self))
+        if len(rows) > 1:
+            rows.sort(key=_order)
+        return rows
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Profile):
@@ -68,80 +82,133 @@ class _Names(msgspec.Struct, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_persons = msgspec.msgpack.Decoder(list[Person]).decode
+_decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
-_decode_parts = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw, list[Row]]).decode
+_decode_parts = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw]).decode
 _decode_moved = msgspec.msgpack.Decoder(Moved).decode
 _MOVED = _encode("moved")
 _NOBODY = _encode([])
 _THREE = b"\x93"  # an array of three
+_SHORT_ARRAYS = [bytes((0x90 | n,)) for n in range(16)]
+
+
+def _array(n: int) -> bytes:
+    """What stands before `n` items (https://github.com/msgpack/msgpack/blob/master/spec.md#array-format-family)."""
+    if n < 16:
+        return _SHORT_ARRAYS[n]
+    return b"\xdc" + n.to_bytes(2, "big") if n < 1 << 16 else b"\xdd" + n.to_bytes(4, "big")
+
+
+def _rows(profile: Profile) -> bytes:
+    """The packed rows, all of them."""
+    if profile.fresh is not None:
+        profile.packed_rows = b"".join((profile.packed_rows, *profile.fresh))
+        profile.fresh = None
+    return profile.packed_rows
+
+
+def _keep(profile: Profile, rows: list[Row]) -> None:
+    """These are the buffer from now on."""
+    profile.fresh = None
+    profile.packed_rows = b"".join(map(_encode, rows))
+    profile.waiting = len(rows)
+    profile.wakes = UNKNOWN if rows else None
 
 
 def encode_profile(state: Profile | Moved) -> bytes:
     """What is stored."""
     if isinstance(state, Moved):
         return _encode(state)
-    buffer = state.packed_buffer
-    if buffer is None:
-        buffer = state.packed_buffer = _encode(state.buffer)
-    return b"".join((_THREE, state.packed_about, state.packed_persons, buffer))
+    rows = state.packed_rows if state.fresh is None else _rows(state)
+    return b"".join((_THREE, state.packed_about, state.packed_persons, _array(state.waiting), rows))
 
 
 def decode(raw: bytes) -> Profile | Moved:
     """What `encode_profile` made of either."""
     if raw[1:7] == _MOVED:
         return _decode_moved(raw)
-    about, persons, buffer = _decode_parts(raw)
-    return Profile(bytes(about), bytes(persons), buffer, _due(_decode_persons(persons)))
+    about, persons, rows = map(bytes, _decode_parts(raw))
+    profile = Profile(about, persons)
+    if persons != _NOBODY:
+        profile.due, profile.soonest = _due(_decode_persons(persons)), UNKNOWN
+    if rows != _NOBODY:
+        short = rows[0] < 0xDC
+        head = 1 if short else 3 if rows[0] == 0xDC else 5
+        profile.waiting = rows[0] & 15 if short else int.from_bytes(rows[1:head], "big")
+        profile.packed_rows, profile.wakes = rows[head:], UNKNOWN
+    return profile
 
 
 def new_profile() -> Profile:
     """Nobody yet."""
-    return Profile(profile_about.EMPTY, _NOBODY, [], None, _NOBODY, None)
+    return Profile(profile_about.EMPTY, _NOBODY)
 
 
-def profile_of(about: About, persons: list[Person], buffer: list[Row]) -> Profile:
+def profile_of(about: About, persons: list[Person], rows: list[Row]) -> Profile:
     """A profile from its parts."""
-    return Profile(profile_about.pack(about), _encode(persons), buffer, _due(persons))
+    profile = Profile(profile_about.pack(about), _encode(persons), due=_due(persons), soonest=UNKNOWN)
+    _keep(profile, rows)
+    return profile
 
 
 def receive(book: RuleBook, profile: Profile, row: Row) -> bool:
+    """The same as `receive_packed`, of a row that was made here."""
+    return receive_packed(book, profile, pack_row(row))
+
+
+def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
     """Take one event in; False if it is a duplicate that a client made.
 
     Of two copies the one received first counts for the rules, whichever was read first.
     """
     packed = profile.packed_about
-    fingerprint, kind = row.fingerprint, row.type
-    counted = profile_about.count(packed, kind, row.occurred_at, row.received_at, fingerprint, row.data)
+    counted = count(packed, row)
     if counted is packed:
-        for i, other in enumerate(profile.buffer):
-            if other.fingerprint == fingerprint and row.order < other.order:
-                del profile.buffer[i]
-                insort(profile.buffer, row, key=_order)
-                profile.packed_buffer = None
-                break
+        _earlier_counts(profile, row)
         return False
     profile.packed_about = counted
-    ids = row.ids
-    if kind in book.concerned or (len(ids) > 2 and ids != profile.one and not _one(profile.packed_persons, ids)):
-        buffer = profile.buffer
-        profile.packed_buffer = None
-        if not buffer or row.order >= buffer[-1].order:
-            buffer.append(row)
+    ids, several = row.ids, row.several
+    concerned = row.type in book.concerned
+    if concerned or (several and ids != profile.one and not _one(profile.packed_persons, ids)):
+        if profile.fresh is None:
+            profile.fresh = [row.raw]
         else:
-            insort(buffer, row, key=_order)
+            profile.fresh.append(row.raw)
+        wakes = profile.wakes
+        if wakes != UNKNOWN:
+            received_at = row.received_at
+            if not profile.waiting or received_at < profile.first:
+                profile.first = received_at
+            at = _wakes(book, profile, row.type, row.occurred_at, received_at, several)
+            if at is not None and (wakes is None or at < wakes):
+                profile.wakes = at
+        profile.waiting += 1
     elif ids != profile.one:
         if not _one(profile.packed_persons, ids):
-            profile.packed_persons = _encode([*profile.persons, Person({ids[0]: [ids[1]]})])
+            namespace, value = unpack_ids(ids)
+            profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
         profile.one = ids
     return True
+
+
+def _earlier_counts(profile: Profile, row: PackedRow) -> None:
+    """Another copy of an event that is known: where the rules haven't looked, the one received first stands in."""
+    rows = profile.buffer
+    for i, other in enumerate(rows):
+        if other.fingerprint == row.fingerprint:
+            if (copy := unpack_row(row)).order < other.order:
+                rows[i] = copy
+                _keep(profile, rows)
+            return
 
 
 def _order(row: Row) -> tuple[int, int, str, int]:
     return row.order
 
 
-def _one(packed_persons: bytes, ids: list[str]) -> bool:
+def _one(packed_persons: bytes, packed_ids: bytes) -> bool:
     """Whether all identifiers are known to be one person's already."""
+    ids = unpack_ids(packed_ids)
     for person in _decode_names(packed_persons):
         names = person.ids
         if ids[1] in names.get(ids[0], ()):
@@ -156,21 +223,30 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     it was opened; and what ends waits says something at once only where a trigger fired that it may take back. So
     events may as well be folded when something is due, or when the profile is written anyway.
     """
-    first = profile.due
-    for row in profile.buffer:
-        wait = book.opening.get(row.type)
-        at = None if wait is None else row.occurred_at + wait
-        if row.type in book.closing or len(row.ids) > 2:  # more than one identifier may tie persons
-            soonest = profile.soonest
-            if soonest == UNKNOWN:
-                soonest = profile.soonest = _soonest(book, profile.persons)
-            if soonest is not None and (at is None or soonest < at):
-                at = soonest
-        if at is not None:
-            at = max(at, row.received_at)
-            if first is None or at < first:
-                first = at
-    return first
+    due, wakes = profile.due, profile.wakes
+    if wakes == UNKNOWN:
+        rows = profile.buffer
+        profile.first = rows[0].received_at
+        moments = [_wakes(book, profile, r.type, r.occurred_at, r.received_at, len(r.ids) > 2) for r in rows]
+        wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
+    if due is None or wakes is None:
+        return wakes if due is None else due
+    return due if due < wakes else wakes
+
+
+def _wakes(
+    book: RuleBook, profile: Profile, kind: str, occurred_at: int, received_at: int, several: bool
+) -> int | None:
+    """Before this, no decision comes of an event that waits."""
+    wait = book.opening.get(kind)
+    at = None if wait is None else occurred_at + wait
+    if several or kind in book.closing:  # more than one identifier may tie persons
+        soonest = profile.soonest
+        if soonest == UNKNOWN:
+            soonest = profile.soonest = _soonest(book, profile.persons)
+        if soonest is not None and (at is None or soonest < at):
+            at = soonest
+    return at if at is None or at > received_at else received_at
 
 
 def _soonest(book: RuleBook, persons: list[Person]) -> int | None:
@@ -218,10 +294,11 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
         for person in persons:
             if person.due is not None and person.due <= clock:
                 out += decide(book, person, clock)
-    if done:
-        del buffer[:done]
-        profile.packed_buffer = None
     profile.packed_persons, profile.due, profile.soonest = _encode(persons), due, _soonest(book, persons)
+    if done:
+        _keep(profile, buffer[done:])
+    elif buffer:
+        profile.wakes = UNKNOWN  # it depends on who the persons are, too
     return out
 
 

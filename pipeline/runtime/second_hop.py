@@ -26,7 +26,8 @@ from secrets import token_hex
 import msgspec
 
 from pipeline.errors import StateLost
-from pipeline.flow import Forward, Move, Resolved, decode_message, encode, partition_of, source_names
+from pipeline.flow import Forward, Move, Resolved, decode_packed, encode, partition_of, source_names
+from pipeline.profile.packed import PackedRow, pack_row, unpack_row
 from pipeline.profile.profile import (
     Moved,
     Profile,
@@ -35,7 +36,7 @@ from pipeline.profile.profile import (
     encode_profile,
     merge,
     new_profile,
-    receive,
+    receive_packed,
     silent_since,
     wakes_at,
 )
@@ -43,7 +44,6 @@ from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import Commit, ProfileStore
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
 
 STATES_A_COMMIT = 5_000
@@ -52,6 +52,7 @@ SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 RANG = -1  # a timer that is over: whatever comes next is written
 
+Message = Resolved[PackedRow] | Move | Forward
 States = dict[str, bytes | None]
 Timers = dict[str, int | None]
 EncodeDecision = Callable[[Decision], list[Out]]
@@ -177,14 +178,18 @@ class ProfilePartition:
         the broker raises: claim again.
         """
         self.work = Work()
-        batch: list[Resolved | Move | Forward] = []
+        batch: list[Message] = []
         rows = 0
         for record in records:
             if record.offset < self.meta.offset or record.value is None:
                 continue
-            message = decode_message(record.value)
-            batch.append(message)
-            rows += len(message.rows) if isinstance(message, Resolved) else 1
+            message = decode_packed(record.value)
+            if isinstance(message, Resolved):
+                rows += len(message.rows)
+                batch.append(msgspec.structs.replace(message, rows=[PackedRow(raw) for raw in message.rows]))
+            else:
+                rows += 1
+                batch.append(message)
             self.meta.offset = record.offset + 1
             if rows >= STATES_A_COMMIT:
                 await self._run(batch)
@@ -225,7 +230,7 @@ class ProfilePartition:
             await self._commit({}, {})
         return forgotten
 
-    async def _run(self, batch: list[Resolved | Move | Forward]) -> None:
+    async def _run(self, batch: list[Message]) -> None:
         await self._load(self._named(batch))
         for message in batch:
             if isinstance(message, Resolved):
@@ -252,7 +257,7 @@ class ProfilePartition:
             if not more:
                 return
 
-    def _named(self, batch: list[Resolved | Move | Forward]) -> set[str]:
+    def _named(self, batch: list[Message]) -> set[str]:
         """Every profile of this partition that a batch names."""
         ids: set[str] = set()
         for message in batch:
@@ -293,7 +298,7 @@ class ProfilePartition:
             profile_id = state.winner
         return profile_id
 
-    def _resolved(self, message: Resolved) -> None:
+    def _resolved(self, message: Resolved[PackedRow]) -> None:
         meta, source = self.meta, message.source
         seen = meta.seen.get(source)
         if seen is not None:
@@ -315,25 +320,33 @@ class ProfilePartition:
             meta.marks[source] = message.after
         work = self.work
         work.rows += len(rows)
+        cache, dirty, book = self._cache, self._dirty, self._book
         for row in rows:
-            self._receive(row, row.root)
+            root = row.root
+            state = cache.get(root)
+            if state.__class__ is not Profile:
+                self._receive(row, root)
+                continue
+            if not receive_packed(book, state, row):
+                work.duplicates += 1
+            dirty[root] = None
         for i in range(0, len(message.merges), 2):
             self._merge(message.merges[i], message.merges[i + 1], at, message.after)
 
-    def _receive(self, row: Row, profile_id: str) -> None:
+    def _receive(self, row: PackedRow, profile_id: str) -> None:
         state = self._cache.get(profile_id)
         if isinstance(state, Moved) or (state is None and not self._here(profile_id)):
             profile_id = self._home(profile_id)
             if not self._here(profile_id):
                 # Of two copies that a client made the earlier counts: they are two messages, each with its `at`.
                 name = f"{row.fingerprint:x}@{row.received_at}>{profile_id}"
-                self._send(Forward(name, row.received_at, row), profile_id)
+                self._send(Forward(name, row.received_at, unpack_row(row)), profile_id)
                 return
             state = self._cache.get(profile_id)
             assert not isinstance(state, Moved)
         if state is None:
             state = self._cache[profile_id] = new_profile()
-        if not receive(self._book, state, row):
+        if not receive_packed(self._book, state, row):
             self.work.duplicates += 1
         self._dirty[profile_id] = None
 
@@ -380,7 +393,7 @@ class ProfilePartition:
 
     def _take_forward(self, message: Forward) -> None:
         if not self._taken(message):
-            self._receive(message.row, message.row.root)
+            self._receive(pack_row(message.row), message.row.root)
 
     def _prune(self) -> None:
         """What everybody has passed need not be named any more."""
@@ -404,8 +417,7 @@ class ProfilePartition:
             at = None
             if isinstance(state, Profile):
                 at = wakes_at(book, state)
-                buffer = state.buffer
-                if (at is not None and at < clock) or (len(buffer) > UNFOLDED and buffer[0].received_at < clock):
+                if (at is not None and at < clock) or (state.waiting > UNFOLDED and state.first < clock):
                     for decision in advance(book, state, clock):
                         self._keep(profile_id, decision)
                     at = wakes_at(book, state)

@@ -1,0 +1,131 @@
+"""Rows and profiles read packed: what is compiled does what Python does, and says so where it can't."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.profile import about, packed
+from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids, unpack_row
+from pipeline.triggers.fold import Row
+
+# In CI it must be there.
+load = importlib.import_module if os.environ.get("PIPELINE_TESTS_STRICT") else pytest.importorskip
+compiled: Any = load("pipeline.profile._packed")
+
+T0 = 1_764_000_000_000
+names = st.sampled_from(["p", "q", "a name", "ü" * 70, "x" * 300, *(f"n{n}" for n in range(30)), ""])
+numbers = st.integers(-(1 << 40), 1 << 40)
+
+
+def bodies(kind: str) -> st.SearchStrategy[dict[str, Any]]:
+    """What the first hop hands on of an event of this type, and more than it ever would."""
+    known: dict[str, st.SearchStrategy[Any]] = {
+        "engaged_ms": numbers,
+        "absolute_ms": numbers,
+        "total": st.floats(-1e9, 1e9),
+        "traits": st.dictionaries(names, names | numbers, max_size=3),
+        "confidence": st.sampled_from(["human", "machine", "unknown"]),
+        "link_ids": st.lists(names, max_size=3),
+        **{name: st.floats(0, 1e4) for name in ("position", "total_length", "watched_from", "watched_to")},
+        **{name: st.floats(0, 1e4) for name in ("seek_from", "seek_to")},
+    }
+    return st.fixed_dictionaries(
+        {}, optional={f: known.get(f, names) | st.none() for f in (*about.FIELDS.get(kind, ()), "other")}
+    )
+
+
+def row(kind: str, at: int, lag: int, fingerprint: int, ids: list[str], data: dict[str, Any]) -> Row:
+    return Row(7, "abcdefgh23456722", kind, at, at + lag, f"e{fingerprint}", fingerprint, ids, data, None)
+
+
+rows = st.sampled_from(about.TYPES).flatmap(
+    lambda kind: st.builds(
+        row,
+        st.just(kind),
+        st.integers(T0 - 40 * about.DAY, T0) | st.integers(0, 1 << 41),
+        st.integers(0, 10_000) | st.integers(0, 1 << 36),
+        st.integers(0, 40) | st.integers(0, (1 << 64) - 1),
+        st.lists(names, min_size=2, max_size=6),
+        bodies(kind),
+    )
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(rows, max_size=40))
+def test_counting_compiled_equals_counting_in_python(told: list[Row]) -> None:
+    state = about.EMPTY
+    for each in told:
+        fast = compiled.count(state, packed.PackedRow(msgspec.msgpack.encode(each)))
+        plain = plain_count(state, pack_row(each))
+        if fast is not None:
+            assert (fast is state) == (plain is state)
+            assert about.unpack(fast) == about.unpack(plain)
+            assert list(about.unpack(fast).totals) == list(about.unpack(plain).totals)
+        state = plain
+
+
+def test_nearly_all_is_counted_compiled() -> None:
+    """Out of order on a full timeline, orders, traits and a 31st day are not."""
+    random = Random(5)
+    states: dict[int, bytes] = {}
+    left = 0
+    for n in range(3000):
+        kind = random.choice(["page_viewed", "product_viewed", "product_added", "email_opened", "video_progressed"])
+        data = {"path": "/a", "product_id": f"p{random.randrange(40)}", "message_id": f"m{n % 7}", "film": "f"}
+        one = pack_row(row(kind, T0 + n * 1000, random.randrange(500), n, ["a", "b"], data))
+        person = n % 50
+        counted = compiled.count(states.get(person, about.EMPTY), one)
+        left += counted is None
+        states[person] = plain_count(states.get(person, about.EMPTY), one)
+    assert left == 0
+
+
+@given(rows)
+def test_a_row_tells_what_it_holds(each: Row) -> None:
+    raw = msgspec.msgpack.encode(each)
+    fast, plain = packed.PackedRow(msgspec.Raw(raw)), PlainRow(raw)
+    for name in PlainRow.__slots__:
+        assert getattr(fast, name) == getattr(plain, name), name
+    assert unpack_row(fast) == each
+    assert unpack_ids(fast.ids) == each.ids
+
+
+def test_broken_bytes_are_refused_or_left_to_python() -> None:
+    """Never read beyond an end, whatever a store hands out: run under a sanitizer this would tell."""
+    random = Random(1)
+    whole = msgspec.msgpack.encode(row("product_viewed", T0, 5, 1 << 63, ["a", "b"], {"product_id": "p" * 40}))
+    state = about.EMPTY
+    for n in range(30):
+        one = row("product_viewed", T0 + n, 5, n, ["a", "b"], {"product_id": f"p{n}"})
+        state = plain_count(state, pack_row(one))
+    intact = packed.PackedRow(whole)
+    with pytest.raises(ValueError):
+        compiled.PackedRow(b"")
+    for _ in range(20_000):
+        cut, bent = bytearray(whole), bytearray(state)
+        for victim in (cut, bent):
+            for _ in range(random.randrange(1, 4)):
+                victim[random.randrange(len(victim))] = random.randrange(256)
+            if random.random() < 0.3:
+                del victim[random.randrange(len(victim)) :]
+        compiled.count(bytes(bent), intact)
+        try:
+            compiled.count(state, compiled.PackedRow(bytes(cut)))
+        except (ValueError, UnicodeDecodeError):
+            pass
+
+
+def test_without_what_is_compiled_python_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = pack_row(row("page_viewed", T0, 5, 1, ["a", "b"], {"path": "/a"}))
+    with_it = packed.count(about.EMPTY, one)
+    monkeypatch.setattr(packed, "_count", None)
+    assert packed.count(about.EMPTY, one) == with_it
