@@ -1,5 +1,6 @@
 # `make` alone tells what there is. Every target makes what it needs first; Python 3.11 or newer and make are all
-# that `make demo` asks of a machine. `make test` and below also install redis-server, Java and Apache Kafka's jars.
+# that `make demo` asks of a machine; a C compiler makes it faster. `make test` and below also install one, and
+# redis-server, Java and Apache Kafka's jars.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,6 +10,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# What the installation compiles, and how: a change there installs anew.
+COMPILED := hatch_build.py $(shell find pipeline -name '_*.pyx')
 
 # What a target hands on: `make test ARGS="-k carts"`, `make chaos ARGS="--faults 40"`.
 ARGS ?=
@@ -54,23 +58,27 @@ lock: # Pin anew, within the bounds of pyproject.toml (for maintainers; needs uv
 
 .PHONY: clean
 clean: # Forget the environment, the servers and every cache
+	find pipeline -name '_*.so' -delete
 	rm -rf .venv .servers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # The environment. `.demo`: what a worker needs; `.dev`: what the checks need on top. The checkout itself is installed
-# editable, without a look at any index: what builds it is in the lock.
+# editable, without a look at any index: what builds it is in the lock. pip hides what a build prints, so
+# hatch_build.py says itself what could not be compiled; for the checks, all has to be.
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, " + sys.executable + " is " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
 
-.venv/.demo: .venv/bin/python requirements.lock pyproject.toml
+.venv/.demo: .venv/bin/python requirements.lock pyproject.toml $(COMPILED)
 	@echo "── installing what requirements.lock pins (half a minute, once)"
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-build-isolation --no-deps -e .
+	$(BIN)/python hatch_build.py
 	touch $@
 
-.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml
+.venv/.dev: .venv/bin/python requirements-dev.lock pyproject.toml $(COMPILED)
 	@echo "── installing what requirements-dev.lock pins (a minute, once)"
 	$(PIP) install --require-hashes -r requirements-dev.lock
-	$(PIP) install --no-build-isolation --no-deps -e .
+	$(BIN)/python tests/install_servers.py compiler
+	PIPELINE_REQUIRE_COMPILED=1 $(PIP) install --no-build-isolation --no-deps -e .
 	touch .venv/.demo $@

@@ -1,6 +1,7 @@
 """Bring what tests/servers.py starts: Java, redis-server, and Apache Kafka's jars in .servers/kafka.
 
     python3 tests/install_servers.py
+    .venv/bin/python tests/install_servers.py compiler    # what hatch_build.py needs for this very interpreter, instead
 
 Standard library only, since it may run first. Does nothing where everything is there; says each command it runs.
 Programs come from apt (with sudo when not root), jars from Maven Central as tests/broker/pom.xml pins them.
@@ -9,9 +10,11 @@ Programs come from apt (with sudo when not root), jars from Maven Central as tes
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,11 +29,34 @@ PACKAGES = {
     "redis-server": ("redis-server",),
     "java": ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "default-jre-headless"),
     "mvn": ("maven",),
+    "gcc": ("gcc",),
+    "stdio.h": ("libc6-dev",),
+    "Python.h": (f"python3.{sys.version_info.minor}-dev", "python3-dev"),
 }
 TRIES = 4
 
 
 def main() -> None:
+    if sys.argv[1:] == ["compiler"]:
+        bring_compiler()
+    else:
+        bring_servers()
+
+
+def bring_compiler() -> None:
+    """A C compiler and Python's headers. Those of a Python that isn't Debian's own came with it, or are nowhere."""
+    header = Path(sysconfig.get_paths()["include"], "Python.h")
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    missing = [] if shutil.which(compiler) else ["gcc", "stdio.h"]
+    if not header.exists():
+        if not header.is_relative_to("/usr/include"):
+            raise SystemExit(f"{sys.executable} has no {header}: install a Python that has its headers")
+        missing.append("Python.h")
+    if missing:
+        install(missing)
+
+
+def bring_servers() -> None:
     jars_stand = (JARS / "complete").exists() and (JARS / "complete").read_text() == POM.read_text()
     needed = ["redis-server", "java"] if jars_stand else ["redis-server", "java", "mvn"]
     missing = [program for program in needed if shutil.which(program) is None]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in copied(0):
         path = ROOT / name
         if path.is_dir():
-            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         else:
             shutil.copy(path, source / name)
     out = source / "out"
@@ -73,6 +74,16 @@ def test_the_wheel_carries_schemas_and_topology(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "pipeline/_data/topology.yaml" in names
     assert {f"pipeline/_data/schemas/{path.name}" for path in (ROOT / "schemas").glob("*.avsc")} <= names
+
+
+def test_the_wheel_carries_the_compiled_modules_for_this_python(wheel: Path) -> None:
+    assert any(word == "ENV" and "PIPELINE_REQUIRE_COMPILED=1" in rest for word, rest in instructions())
+    names = set(zipfile.ZipFile(wheel).namelist())
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    modules = {str(path.relative_to(ROOT).with_suffix("")) + suffix for path in (ROOT / "pipeline").rglob("_*.pyx")}
+    assert modules
+    assert {name for name in names if name.endswith(".so")} == modules
+    assert not wheel.name.endswith("-none-any.whl")
 
 
 def test_an_installed_wheel_finds_its_schemas_without_a_checkout(wheel: Path, tmp_path: Path) -> None:
