@@ -103,8 +103,8 @@ def complaint(why: str) -> str:
     """One line for a person."""
     return (
         f"Compiled modules are not built ({' '.join(why.split())[:200]}): all works, decoding with fastavro "
-        "takes several times as long. On Debian: apt-get install gcc libc6-dev python3-dev; then install again (here: touch "
-        "hatch_build.py and make)."
+        "takes several times as long. On Debian: apt-get install gcc libc6-dev python3-dev; then install again "
+        "(here: touch hatch_build.py and make)."
     )
 
 

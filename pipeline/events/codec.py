@@ -168,7 +168,8 @@ def readers_for(
     text: str, schema_id: int, wanted: Mapping[str, Collection[str]] | None
 ) -> tuple[Reader, Reader | None]:
     """Functions that read what was written with the schema `text`: one that also finds the reason of what is no event,
-    and, where the schema is ours as it stands, a compiled one for the good case. A schema that isn't ours: refused.
+    and, where it was built and the schema is ours as it stands, a compiled one for the good case. A schema that isn't
+    ours: refused.
     """
     try:
         name, writer, reader = resolve(text)

@@ -1,4 +1,4 @@
-"""An encoder made to measure, as compiled.py makes decoders: one Python function a schema, compiled once.
+"""An encoder made to measure: one Python function a schema, compiled once.
 
 fastavro tries a record's values against the branches of every union; what is generated here knows that each of ours is
 null or one other type, and takes a third less. It only knows the good case: whatever is unusual raises, and the
