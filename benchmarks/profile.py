@@ -108,6 +108,10 @@ def report(raw: Path, top: int = 45) -> None:
     total = 0
     for line in raw.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
+        if not count.isdigit():
+            continue  # a frame that py-spy read while it changed
+        if "import" in stack and "importlib._bootstrap" in stack:
+            continue  # the worker starts
         frames = stack.split(";")
         total += int(count)
         threads[frames[0]] += int(count)
