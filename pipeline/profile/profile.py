@@ -27,7 +27,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     earliest moment at which a wait of one of the persons is decided, or None. `wakes`: what the buffer adds to that
     (`wakes_at`), or UNKNOWN; only where it is known, `first` is when the first of the buffer was received. `soonest`:
     what `_soonest` says of the persons, or UNKNOWN. `one`: packed identifiers that were found to be one person's
-    before, and so still are.
+    before, and so still are. `timer`: what the store was last told of `wakes_at`; its owner's business.
     """
 
     packed_about: bytes
@@ -40,6 +40,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     soonest: int | None = None
     one: bytes | None = None
     fresh: list[bytes] | None = None
+    timer: int | None = None
 
     @property
     def about(self) -> About:

@@ -20,8 +20,9 @@ partition's clock has been taken before, and is dropped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from secrets import token_hex
+from typing import Any
 
 import msgspec
 
@@ -50,6 +51,7 @@ STATES_A_COMMIT = 5_000
 CACHED = 50_000
 SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
+UNSEEN: Any = object()
 RANG = -1  # a timer that is over: whatever comes next is written
 
 Message = Resolved[PackedRow] | Move | Forward
@@ -125,8 +127,8 @@ class ProfilePartition:
         self._tail = 0
         self._published = 0
         self._cache: dict[str, Profile | Moved | None] = {}
-        self._timers: dict[str, int | None] = {}
-        self._dirty: dict[str, None] = {}
+        self._dirty: dict[str, Profile | Moved] = {}
+        self._stopped: set[str] = set()
         self._outbox: list[Out] = []
         self._forgotten: list[str] = []
         self._cursor = 0
@@ -139,8 +141,8 @@ class ProfilePartition:
         """
         claimed = await self._store.claim(self.partition)
         self._cache.clear()
-        self._timers.clear()
         self._dirty.clear()
+        self._stopped.clear()
         self._outbox, self._forgotten = [], []
         self._fence, self._token = claimed.fence, claimed.token
         self._pending = [decode_out(entry) for entry in claimed.outbox]
@@ -222,7 +224,7 @@ class ProfilePartition:
             if isinstance(state, Moved):
                 old = state.at < horizon
             else:
-                old = state is not None and silent_since(state) < horizon and self._wakes_at(state) is None
+                old = state is not None and silent_since(state) < horizon and wakes_at(self._book, state) is None
             if old:
                 self._forgotten.append(profile_id)
         forgotten = len(self._forgotten)
@@ -243,11 +245,15 @@ class ProfilePartition:
             more = False
             if self.target > self.meta.clock:
                 due = await self._store.due(self.partition, self._token, self.target, STATES_A_COMMIT // 2)
-                await self._load(due)
+                await self._load(set(due))
                 for profile_id in due:
-                    if self._cache.get(profile_id) is not None:
-                        self._dirty[profile_id] = None
-                        self._timers[profile_id] = RANG
+                    state = self._cache.get(profile_id)
+                    if state is not None:
+                        self._dirty[profile_id] = state
+                        if isinstance(state, Profile):
+                            state.timer = RANG
+                        else:
+                            self._stopped.add(profile_id)
                 more = len(due) >= STATES_A_COMMIT // 2
                 if not more:
                     self.meta.clock = self.target
@@ -268,26 +274,32 @@ class ProfilePartition:
                 ids.add(message.winner if isinstance(message, Move) else message.row.root)
         return ids
 
-    async def _load(self, ids: Iterable[str]) -> None:
+    async def _load(self, ids: set[str]) -> None:
         """Into the cache, with whatever profile of this partition they have moved to."""
-        if len(self._cache) > self._cached and not self._dirty:
-            for old in list(self._cache)[: self._cached // 2]:
-                del self._cache[old]
-                self._timers.pop(old, None)
         cache = self._cache
-        wanted = list(ids)
+        if len(cache) > self._cached and not self._dirty:
+            for old in list(cache)[: self._cached // 2]:
+                del cache[old]
+        wanted = ids
         while wanted:
-            missing = [i for i in dict.fromkeys(wanted) if i not in cache and self._here(i)]
+            missing: list[str] = []
+            moved: list[str] = []
+            for profile_id in wanted:
+                state = cache.get(profile_id, UNSEEN)
+                if state is UNSEEN:
+                    if self._here(profile_id):
+                        missing.append(profile_id)
+                elif isinstance(state, Moved):
+                    moved.append(state.winner)
             if missing:
                 found = await self._store.load(self.partition, self._token, missing)
                 for profile_id, raw in zip(missing, found, strict=True):
-                    state = None if raw is None else decode(raw)
-                    cache[profile_id] = state
-                    self._timers[profile_id] = self._wakes_at(state)
-            wanted = [s.winner for i in wanted if isinstance(s := cache.get(i), Moved)]
-
-    def _wakes_at(self, state: Profile | Moved | None) -> int | None:
-        return wakes_at(self._book, state) if isinstance(state, Profile) else None
+                    state = cache[profile_id] = None if raw is None else decode(raw)
+                    if isinstance(state, Profile):
+                        state.timer = wakes_at(self._book, state)
+                    elif state is not None:
+                        moved.append(state.winner)
+            wanted = set(moved)
 
     def _here(self, profile_id: str) -> bool:
         return partition_of(profile_id, self.partitions) == self.partition
@@ -329,7 +341,7 @@ class ProfilePartition:
                 continue
             if not receive_packed(book, state, row):
                 work.duplicates += 1
-            dirty[root] = None
+            dirty[root] = state
         for i in range(0, len(message.merges), 2):
             self._merge(message.merges[i], message.merges[i + 1], at, message.after)
 
@@ -348,16 +360,17 @@ class ProfilePartition:
             state = self._cache[profile_id] = new_profile()
         if not receive_packed(self._book, state, row):
             self.work.duplicates += 1
-        self._dirty[profile_id] = None
+        self._dirty[profile_id] = state
 
     def _merge(self, loser: str, winner: str, at: int, now: int) -> None:
         state = self._cache.get(loser)
         if isinstance(state, Moved):
             return  # told again
-        self._cache[loser] = Moved(winner, now)
-        self._dirty[loser] = None
+        self._cache[loser] = self._dirty[loser] = Moved(winner, now)
         self.work.moves += 1
         if state is not None:
+            if state.timer is not None:
+                self._stopped.add(loser)
             self._bring(loser, state, winner, at)
 
     def _bring(self, loser: str, profile: Profile, winner: str, at: int) -> None:
@@ -367,8 +380,11 @@ class ProfilePartition:
             return
         into = self._cache.get(home)
         assert not isinstance(into, Moved)
-        self._cache[home] = profile if into is None else merge(self._book, into, profile)
-        self._dirty[home] = None
+        timer = None
+        if into is not None:
+            timer, profile = into.timer, merge(self._book, into, profile)
+        profile.timer = timer
+        self._cache[home] = self._dirty[home] = profile
 
     def _send(self, message: Move | Forward, home: str) -> None:
         if isinstance(message, Forward):
@@ -408,22 +424,19 @@ class ProfilePartition:
 
         In one pass: each of them is cold in the CPU's caches when its turn comes, and is touched once.
         """
-        cache, stored, book = self._cache, self._timers, self._book
+        book = self._book
         states: States = {}
-        timers: Timers = {}
-        for profile_id in self._dirty:
-            state = cache[profile_id]
-            assert state is not None
-            at = None
+        timers: Timers = dict.fromkeys(self._stopped)
+        for profile_id, state in self._dirty.items():
             if isinstance(state, Profile):
                 at = wakes_at(book, state)
                 if (at is not None and at < clock) or (state.waiting > UNFOLDED and state.first < clock):
                     for decision in advance(book, state, clock):
                         self._keep(profile_id, decision)
                     at = wakes_at(book, state)
+                if at != state.timer:
+                    timers[profile_id] = state.timer = at
             states[profile_id] = encode_profile(state)
-            if at != stored.get(profile_id):
-                timers[profile_id] = stored[profile_id] = at
         return states, timers
 
     def _keep(self, profile_id: str, decision: Decision) -> None:
@@ -438,7 +451,6 @@ class ProfilePartition:
         for profile_id in self._forgotten:
             states[profile_id] = timers[profile_id] = None
             self._cache.pop(profile_id, None)
-            self._timers.pop(profile_id, None)
         token = token_hex(8)
         began = time.perf_counter()
         await self._store.commit(
@@ -462,3 +474,4 @@ class ProfilePartition:
         self._outbox = []
         self._forgotten = []
         self._dirty.clear()
+        self._stopped.clear()
