@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.generate import PARTITIONS, Workload, partition_of, stream
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, wanted_fields
+from pipeline.flow import Intake, handed_fields, wanted_fields
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
@@ -86,7 +86,7 @@ async def run(
     registry, logs = records(workload, topic)
     average = sum(len(r.value or b"") for log in logs for r in log) / workload.total
     book = RuleBook(topology)
-    decoder, encoder = Decoder(registry, wanted=wanted_fields(book)), Encoder(registry)
+    decoder, encoder = Decoder(registry, wanted=wanted_fields(book), handed=handed_fields(book)), Encoder(registry)
     for log in logs:
         for record in log[:3000]:
             decoder.decode(record.value)  # readers are compiled once
@@ -115,7 +115,10 @@ async def run(
 
     middle, final = Collected(), Collected()
     intake = Intake(topology, book)
-    hop1 = [SourcePartition(topology, intake, graph, middle, decoder.decode, topic, p) for p in range(PARTITIONS)]
+    hop1 = [
+        SourcePartition(topology, intake, graph, middle, decoder.decode, topic, p, decoder.route)
+        for p in range(PARTITIONS)
+    ]
     hop2 = [ProfilePartition(topology, book, store, final, encode_decision, p) for p in range(resolved.partitions)]
     for source in hop1:
         await source.claim()

@@ -9,6 +9,7 @@ store, the log and the clock around it; `runtime/replay.py` runs the same code o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 from zlib import crc32
 
@@ -16,7 +17,8 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from pipeline.errors import InvalidEvent
-from pipeline.events.model import Event
+from pipeline.events.compiled import Routed
+from pipeline.events.model import STANDS_IN, Event
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
@@ -113,10 +115,10 @@ class Intake:
         self.partitions = topology.topics.resolved.partitions
         self._normaliser = Normaliser(topology.identifiers)
         self._devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
-        self._known: dict[tuple[str, str], Known | None] = {}
+        self.known: dict[tuple[str, str], Known | None] = {}  # by namespace and value
         self._names = {n.name: n.name for n in topology.identifiers.namespaces}
         self._fields = fields_read(book)
-        self._collected = frozenset(kind for kind, fields in self._fields.items() if COLLECTIONS & {*fields})
+        self._collected = _collected(self._fields)
         self._reads_url = "url" in self._fields["page_viewed"]
 
     def prepare(
@@ -141,7 +143,7 @@ class Intake:
         one = None
         if len(identifiers) == 1:
             (pair,) = identifiers.items()
-            one = self._known.get(pair)
+            one = self.known.get(pair)
         asked = None
         if one is not None and one.root is not None and received_at > one.youngest:  # nine of ten
             root, ids = one.root, [one.namespace, one.value]
@@ -177,7 +179,7 @@ class Intake:
         return data
 
     def _identifiers(self, raw: dict[str, str]) -> list[Known]:
-        cache = self._known
+        cache = self.known
         out = []
         for pair in raw.items():
             known = cache.get(pair)
@@ -221,7 +223,7 @@ class Intake:
 
     def drop_routes(self) -> None:
         """Forget where identifiers led: somebody else changed whose a device is, or the store fell back."""
-        self._known.clear()
+        self.known.clear()
 
 
 def fields_read(book: RuleBook) -> dict[str, tuple[str, ...]]:
@@ -232,9 +234,22 @@ def fields_read(book: RuleBook) -> dict[str, tuple[str, ...]]:
 
 
 def wanted_fields(book: RuleBook) -> dict[str, tuple[str, ...]]:
-    """The same for the decoder: a page without a path is told by its url."""
+    """The same for the decoder, with what stands in for them."""
+    return {
+        kind: (*fields, STANDS_IN[kind][0]) if kind in STANDS_IN else fields
+        for kind, fields in fields_read(book).items()
+    }
+
+
+def handed_fields(book: RuleBook) -> dict[str, tuple[tuple[str, ...], int]]:
+    """The same for `Decoder.route`, and how long a record may be of which everything is kept as it stands."""
     fields = fields_read(book)
-    return {**fields, "page_viewed": (*fields["page_viewed"], "url")}
+    several = _collected(fields)
+    return {kind: (each, ITEM_KEPT if kind in several else TEXT_KEPT) for kind, each in fields.items()}
+
+
+def _collected(fields: dict[str, tuple[str, ...]]) -> frozenset[str]:
+    return frozenset(kind for kind, each in fields.items() if COLLECTIONS & {*each})
 
 
 def _bounded(value: Any) -> Any:
@@ -264,21 +279,21 @@ def resolved_records(
     next_offset: int,
     before: int,
     after: int,
-    rows: list[Row],
+    rows: Sequence[Row | Routed],
     merges: list[str],
     partitions: int,
 ) -> list[list[bytes]]:
     """Records for every partition of `identity.resolved`, so that a batch is there whole or not at all: one each, or
     several where one would be larger than Kafka takes.
     """
-    split: list[list[Row]] = [[] for _ in range(partitions)]
-    of: dict[str, list[Row]] = {}
+    split: list[list[Row | msgspec.Raw]] = [[] for _ in range(partitions)]
+    of: dict[str, list[Row | msgspec.Raw]] = {}
     for row in rows:
         root = row.root
         place = of.get(root)
         if place is None:
             place = of[root] = split[partition_of(root, partitions)]
-        place.append(row)
+        place.append(row.raw if isinstance(row, Routed) else row)
     told: list[list[str]] = [[] for _ in range(partitions)]
     for i in range(0, len(merges), 2):
         told[partition_of(merges[i], partitions)] += merges[i : i + 2]

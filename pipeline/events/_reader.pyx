@@ -25,7 +25,7 @@ from libc.string cimport memcmp
 from sys import intern
 
 from pipeline.events.checks import MAX_EVENT_ID, MAX_IDENTIFIER, MAX_STRING, MAX_TIME
-from pipeline.events.model import Event
+from pipeline.events.model import STANDS_IN, Event
 
 cdef extern from "Python.h":
     double PyFloat_Unpack8(const char* p, int le) except? -1.0
@@ -72,16 +72,19 @@ cdef class Reader:
 
     `wanted`: the body's fields that are read. Others, and the context, are stepped over: lengths count there, and
     what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical types.
+
+    For `row`: the body's fields that are `handed` on, of records up to `longest` bytes.
     """
 
     cdef Node context, consent, body
-    cdef Py_ssize_t skip
-    cdef bint trimmed
+    cdef Py_ssize_t skip, longest
+    cdef Py_ssize_t instead, of  # fields of the body: one that is read where the other is missing, or -1
+    cdef bint trimmed, handed_too
     cdef object event  # the class: an attribute here is nearer than a global
     cdef str name
     cdef list kept
 
-    def __init__(self, str name not None, dict schema not None, Py_ssize_t skip, wanted=None):
+    def __init__(self, str name not None, dict schema not None, Py_ssize_t skip, wanted=None, handed=(), longest=0):
         if self.kept is not None or skip < 0:
             raise ValueError("A reader is made once, for a header of 0 or more bytes")
         self.kept = []
@@ -99,13 +102,29 @@ cdef class Reader:
         if self.context.kind != RECORD or self.consent.kind != MAP:
             raise ValueError(f"{schema['name']} has another context or consent than the compiled reader knows")
         cdef Py_ssize_t i
+        schema_of_body = fields["body"]
         for i in range(self.body.count):
             self.body.inner[i].skipped = wanted is not None and <object>self.body.inner[i].name not in wanted
+        names = [field["name"] for field in schema_of_body["fields"]]
+        instead, of = STANDS_IN.get(name, (None, None))
+        self.instead = names.index(instead) if instead in names else -1
+        self.of = names.index(of) if of in names else -1
+        self.handed_too = instead in handed
+        # Names and symbols of a row, and ids of two bytes and more a character, in a room that is never outgrown.
+        said = len(str(schema_of_body)) + 10 * longest + 8 * MAX_IDENTIFIER + 1024
+        self.longest = longest if self.trimmed and said < ROOM else 0
 
     def __dealloc__(self):
         release(&self.context)
         release(&self.consent)
         release(&self.body)
+
+    def row(self, bytes value not None, trace, int64_t offset, int64_t floor, int64_t latest, dict known not None):
+        """A `Routed` row, of an event with one identifier that `known` says the root of; it is received at `floor` at
+        the least. `known`: (namespace, value) -> `flow.Known` or None. Raises anything for what is not the good case:
+        also where it is received after `latest`, or its root isn't known for its time.
+        """
+        return route(self, value, trace, offset, floor, latest, known)
 
     def read(self, bytes value not None, trace):
         """The event in `value`. Raises anything for what is not the good case."""
@@ -429,3 +448,6 @@ cdef object key(Bytes* at, Py_ssize_t longest):
         KEPT[slot] = <PyObject*>made
         Py_XDECREF(kept)
     return made
+
+
+include "_rows.pxi"

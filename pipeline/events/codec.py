@@ -16,7 +16,8 @@ from fastavro.schema import to_parsing_canonical_form
 from pipeline.errors import InvalidEvent, RegistryUnavailable
 from pipeline.events import schemas
 from pipeline.events.checks import validate
-from pipeline.events.compiled import compile_reader
+from pipeline.events.compiled import Reader as CompiledReader
+from pipeline.events.compiled import Routed, compile_reader
 from pipeline.events.model import Event
 from pipeline.events.written import compile_writer
 
@@ -106,16 +107,25 @@ class Decoder:
     `wanted`: event type -> body fields that are read. Others, and the context, may then be left out (`Event.trimmed`),
     as Avro leaves out what a reader's schema lacks: that spares half of the time. Text that is not UTF-8, or a number
     that is none, is not found there; sizes are checked all the same. None: all are read.
+
+    `handed`: event type -> (the fields of those that `route` puts into a row, bytes of the longest record it takes).
     """
 
     def __init__(
-        self, registry: Registry, *, blocking: bool = True, wanted: Mapping[str, Collection[str]] | None = None
+        self,
+        registry: Registry,
+        *,
+        blocking: bool = True,
+        wanted: Mapping[str, Collection[str]] | None = None,
+        handed: Mapping[str, tuple[Collection[str], int]] | None = None,
     ) -> None:
         self._registry = registry
         self._blocking = blocking
         self._wanted = wanted
         self._readers: dict[bytes, Reader] = {}
+        self._handed = handed or {}
         self._compiled: dict[bytes, Reader] = {}
+        self._routers: dict[bytes, Callable[..., Routed]] = {}
 
     def decode(self, value: bytes | None, trace: str | None = None) -> Event:
         """The event in a record's value; `trace` is the record's traceparent header.
@@ -134,6 +144,15 @@ class Decoder:
         assert value is not None
         return reader(value, trace)
 
+    def route(
+        self, value: bytes | None, trace: str | None, offset: int, floor: int, latest: int, known: dict[Any, Any]
+    ) -> Routed | None:
+        """The row of a record, for what is plain and whose root is `known` (`_reader.pyx` tells); None: `decode` it."""
+        try:
+            return self._routers[value[:5]](value, trace, offset, floor, latest, known)  # type: ignore[index]
+        except Exception:  # of many kinds; whatever it is, `decode` tells it
+            return None
+
     def learn(self, schema_id: int) -> None:
         """Fetch a schema. Blocks. Its 404 is remembered by the registry client; decode then says `unknown_schema`.
 
@@ -142,9 +161,11 @@ class Decoder:
         text = self._registry.schema(schema_id)
         if text is not None:
             header = HEADER.pack(0, schema_id)
-            reader, compiled = readers_for(text, schema_id, self._wanted)
+            reader, compiled = readers_for(text, schema_id, self._wanted, self._handed)
             if compiled is not None:
-                self._compiled[header] = compiled
+                self._compiled[header] = compiled.read
+                if self._handed:
+                    self._routers[header] = compiled.row
             self._readers[header] = reader
 
     def _meet(self, value: bytes | None) -> None:
@@ -165,8 +186,11 @@ class Decoder:
 
 
 def readers_for(
-    text: str, schema_id: int, wanted: Mapping[str, Collection[str]] | None
-) -> tuple[Reader, Reader | None]:
+    text: str,
+    schema_id: int,
+    wanted: Mapping[str, Collection[str]] | None,
+    handed: Mapping[str, tuple[Collection[str], int]],
+) -> tuple[Reader, CompiledReader | None]:
     """Functions that read what was written with the schema `text`: one that also finds the reason of what is no event,
     and, where it was built and the schema is ours as it stands, a compiled one for the good case. A schema that isn't
     ours: refused.
@@ -178,7 +202,8 @@ def readers_for(
     slow = _framed(name, writer, reader)
     if reader is not None:
         return slow, None
-    return slow, compile_reader(name, writer, HEADER.size, None if wanted is None else wanted.get(name, ()))
+    read = None if wanted is None else wanted.get(name, ())
+    return slow, compile_reader(name, writer, HEADER.size, read, *handed.get(name, ((), 0)))
 
 
 def resolve(text: str) -> tuple[str, Any, Any]:

@@ -5,26 +5,39 @@ It only knows the good case; see there. All that it reads, and all that it doesn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
-from pipeline.events.model import Event
+if TYPE_CHECKING:
+    from pipeline.events._reader import Reader as Reader
+    from pipeline.events._reader import Routed as Routed
 
-try:
-    from pipeline.events._reader import Reader
-except ImportError:  # no compiler when this was installed: hatch_build.py said so then
-    READER: type[Reader] | None = None
+    READER: type[Reader] | None = Reader
 else:
-    READER = Reader
+    try:
+        from pipeline.events._reader import Reader, Routed
+
+        READER = Reader
+    except ImportError:  # no compiler when this was installed: hatch_build.py said so then
+        READER = None
+
+        class Routed:
+            """Nobody makes one."""
 
 
 def compile_reader(
-    name: str, schema: dict[str, Any], skip: int, wanted: Collection[str] | None = None
-) -> Callable[[bytes, str | None], Event] | None:
-    """A function (value, trace) -> Event for records of `schema`, which start `skip` bytes into the value.
+    name: str,
+    schema: dict[str, Any],
+    skip: int,
+    wanted: Collection[str] | None = None,
+    handed: Collection[str] = (),
+    longest: int = 0,
+) -> Reader | None:
+    """What reads records of `schema`, which start `skip` bytes into the value: `read` makes an Event of them, `row` a
+    packed row. Both raise anything for what they don't read.
 
     `wanted`: the body's fields that are read. Others, and the context, are stepped over: lengths count there, and
-    what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical types. The
-    function raises anything for what it doesn't read.
+    what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical types.
+    `handed`: the fields that go into a row; `longest`: bytes of a record that `row` reads.
     """
-    return None if READER is None else READER(name, schema, skip, wanted).read
+    return None if READER is None else READER(name, schema, skip, wanted, handed, longest)

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+STANDS_IN = {"page_viewed": ("url", "path")}
+"""Event type -> a body field that is read where the other is missing: a page without a path is told by its url."""
+
 
 class Event(msgspec.Struct, gc=False):
     """Something somebody did.

@@ -20,9 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from secrets import token_hex
+from typing import Any
 
 from pipeline.errors import InvalidEvent, TooManyDeadLetters
 from pipeline.events.checks import MAX_TIME
+from pipeline.events.compiled import Routed
 from pipeline.events.model import Event
 from pipeline.flow import Asked, Intake, dead_letter_headers, resolved_records
 from pipeline.runtime.ports import In, Out, Sender
@@ -36,6 +38,8 @@ MARK = "pipeline.mark"
 TRACE = "traceparent"
 TRACE_BYTES = 128  # W3C's has 55
 Decode = Callable[[bytes | None, str | None], Event]
+Route = Callable[[bytes | None, str | None, int, int, int, dict[Any, Any]], Routed | None]
+FOREVER = 1 << 62
 type_of = attrgetter("type")
 
 
@@ -52,7 +56,7 @@ class Tally:
         self.refused: dict[tuple[str, str], int] = {}
         self.merges = 0
 
-    def count(self, rows: list[Row], late: list[Row], dead: int) -> None:
+    def count(self, rows: list[Row | Routed], late: list[Row | Routed], dead: int) -> None:
         """All rows, those of them that are late, and how many records are dead letters."""
         late_ones = Counter(map(type_of, late))
         for kind, n in Counter(map(type_of, rows)).items():
@@ -65,7 +69,10 @@ class Tally:
 
 
 class SourcePartition:
-    """One source partition of the first hop. `name`: "<topic>-<partition>". Not safe for concurrent calls."""
+    """One source partition of the first hop. `name`: "<topic>-<partition>". Not safe for concurrent calls.
+
+    `route`: `Decoder.route` or None; what it doesn't take, `decode` does.
+    """
 
     def __init__(
         self,
@@ -76,6 +83,7 @@ class SourcePartition:
         decode: Decode,
         topic: str,
         partition: int,
+        route: Route | None = None,
     ) -> None:
         self.name = f"{topic}-{partition}"
         self._topology = topology
@@ -83,6 +91,7 @@ class SourcePartition:
         self._graph = graph
         self._sender = sender
         self._decode = decode
+        self._route = route
         self._topic = topic
         self._partition = partition
         self._token = ""
@@ -135,16 +144,17 @@ class SourcePartition:
 
     def _prepare(
         self, records: Sequence[In], position: SourcePosition, tally: Tally
-    ) -> tuple[list[Row], list[tuple[Row, Asked]], list[Out]]:
+    ) -> tuple[list[Row | Routed], list[tuple[Row, Asked]], list[Out]]:
         """Decode, check, and route by what is cached: all rows, and those that the graph has to be asked about.
         Updates `position` by what was read; bad records come back as dead letters.
         """
-        rows: list[Row] = []
+        rows: list[Row | Routed] = []
         open_: list[tuple[Row, Asked]] = []
         dead: list[Out] = []
         bad: list[int] = []
-        late: list[Row] = []
-        decode, prepare = self._decode, self._intake.prepare
+        late: list[Row | Routed] = []
+        decode, prepare, route = self._decode, self._intake.prepare, self._route
+        known, disorder, ahead = self._intake.known, self._intake.disorder, self._intake.max_ahead
         high = position.high
         for record in records:
             trace = None
@@ -156,6 +166,16 @@ class SourcePartition:
                 if found.get(TRACE):  # Kafka knows headers without a value
                     trace = found[TRACE][:TRACE_BYTES].decode("ascii", "replace")
             value, produced_at = record.value, record.timestamp
+            if route is not None:  # nine of ten
+                latest = produced_at + ahead if produced_at > 0 else FOREVER
+                routed = route(value, trace, record.offset, high - disorder, latest, known)
+                if routed is not None:
+                    rows.append(routed)
+                    if routed.told_at > high:
+                        high = routed.told_at
+                    elif routed.received_at != routed.told_at:
+                        late.append(routed)
+                    continue
             try:
                 event = decode(value, trace)
                 received_at = event.received_at
@@ -244,7 +264,7 @@ class SourcePartition:
         return merges
 
     async def _send(
-        self, next_offset: int, before: int, after: int, rows: list[Row], merges: list[str], dead: list[Out]
+        self, next_offset: int, before: int, after: int, rows: list[Row | Routed], merges: list[str], dead: list[Out]
     ) -> None:
         resolved = self._topology.topics.resolved
         values = resolved_records(

@@ -124,9 +124,8 @@ class Hops:
         sender = self._producers.source(tp.topic, tp.partition)
         self._senders[tp] = sender
         await sender.start()
-        hop = SourcePartition(
-            self._topology, self._intake, self._graph, sender, self._decoder.decode, tp.topic, tp.partition
-        )
+        decode, route = self._decoder.decode, self._decoder.route
+        hop = SourcePartition(self._topology, self._intake, self._graph, sender, decode, tp.topic, tp.partition, route)
         offset = await hop.claim()
         hop.start_at(await self._checked(tp, offset))
         self._sources[tp] = hop

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from pipeline.errors import PipelineError
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
-from pipeline.flow import wanted_fields
+from pipeline.flow import handed_fields, wanted_fields
 from pipeline.observe.health import HealthServer
 from pipeline.observe.metrics import Metrics
 from pipeline.runtime.app import Worker, run_process
@@ -58,12 +58,12 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
     registry = connect(topology.registry)
     delivery = Delivery(topology, Encoder(registry))
     delivery.prepare()
-    metrics = Metrics()
+    metrics, book = Metrics(), RuleBook(topology)
     hops = Hops(
         topology,
         RedisGraphStore(redis, prefix_of(topology), topology.identifiers),
         RedisProfileStore(redis, prefix_of(topology), topology.topics.resolved.partitions),
-        Decoder(registry, blocking=False, wanted=wanted_fields(RuleBook(topology))),
+        Decoder(registry, blocking=False, wanted=wanted_fields(book), handed=handed_fields(book)),
         delivery,
         Producers(topology.kafka, topology.group, transactions=durable),
         broker,

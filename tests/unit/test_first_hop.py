@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
 from pipeline.errors import CommitRejected, InvalidEvent, TooManyDeadLetters
+from pipeline.events import compiled, schemas
+from pipeline.events.codec import Decoder, Encoder
+from pipeline.events.compiled import Routed
 from pipeline.events.model import Event
-from pipeline.flow import Intake, Resolved, decode_message
+from pipeline.events.registry import connect
+from pipeline.flow import Intake, Resolved, decode_message, handed_fields, wanted_fields
 from pipeline.runtime.first_hop import MARK, SourcePartition
 from pipeline.runtime.ports import In, Out
 from pipeline.store.memory import MemoryGraphStore
@@ -20,6 +25,7 @@ from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
 from tests.property.hops import with_partitions
 from tests.replayed import shipped
+from tests.unit.event_samples import sample
 
 T0 = 1_700_000_000_000
 DISORDER = 10_000
@@ -323,3 +329,45 @@ def test_where_a_partition_begins(part: Part) -> None:
     run(part.hop.process([seen(3), seen(5)]))
     assert [r.offset for r in part.rows()] == [5]
     assert part.resolved()[0].first == 5
+
+
+def test_rows_made_of_records_at_once_change_nothing() -> None:
+    """A log of good, late, early, broken and foreign records, batch by batch: with `Decoder.route` and without."""
+    random, topology = Random(3), with_partitions(shipped(), 1, 2)
+    topology = msgspec.structs.replace(topology, dead_letter_limit=DeadLetterLimit(share=1, window=10_000, run=10_000))
+    registry, book = connect("mock://routes"), RuleBook(topology)
+    encoder = Encoder(registry)
+    records = []
+    for offset in range(1_500):
+        told = sample(random.choice(sorted(schemas.names())))
+        who = random.randrange(20)
+        ids = {"anonymous_id": f"a{who}"} | ({"user_id": f"u{who}"} if random.random() < 0.1 else {})
+        at = T0 + offset * 1000 - random.choice([0, 0, 10, 3_000, DISORDER + 5_000, -90_000])
+        told = msgspec.structs.replace(told, event_id=f"e{offset}", identifiers=ids, occurred_at=at, received_at=at)
+        value = bytearray(encoder.encode("t", told))
+        if random.random() < 0.1:
+            value[random.randrange(len(value))] ^= 1 << random.randrange(8)
+        headers = [("traceparent", b"00-ab-cd-01")] if random.random() < 0.1 else []
+        records.append(In(offset, T0 + offset * 1000, None, bytes(value), headers))
+    outcomes: list[Any] = []
+    made = 0
+    for with_route in (False, True):
+        decoder = Decoder(registry, wanted=wanted_fields(book), handed=handed_fields(book))
+
+        def route(*args: Any, decoder: Decoder = decoder) -> Routed | None:
+            nonlocal made
+            routed = decoder.route(*args)
+            made += routed is not None
+            return routed
+
+        broker, intake = Broker(), Intake(topology, book)
+        graph = MemoryGraphStore(topology.identifiers)
+        hop = SourcePartition(topology, intake, graph, broker, decoder.decode, "s", 0, route if with_route else None)
+        run(hop.claim())
+        for start in range(0, len(records), 100):
+            run(hop.process(records[start : start + 100]))
+            outcomes.append((hop.tally.events, hop.tally.dead, hop.position))
+        outcomes.append([(o.topic, o.partition, o.value, o.headers) for batch in broker.sent for o in batch])
+    half = len(outcomes) // 2
+    assert outcomes[:half] == outcomes[half:]
+    assert made > 400 or compiled.READER is None

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import flow
 from pipeline.errors import InvalidEvent
-from pipeline.events import schemas
+from pipeline.events import compiled, schemas
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, Resolved, decode_message, partition_of, resolved_records, wanted_fields
+from pipeline.flow import (
+    Intake,
+    Resolved,
+    decode_message,
+    handed_fields,
+    partition_of,
+    resolved_records,
+    wanted_fields,
+)
 from pipeline.identity.asks import Answer
 from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
 from tests.replayed import shipped
 from tests.unit.event_samples import body_schema, events
 
+needs_compiled = pytest.mark.skipif(
+    compiled.READER is None and os.environ.get("PIPELINE_TESTS_STRICT") != "1",
+    reason="pipeline/events/_reader isn't built",
+)
 T0 = 1_700_000_000_000
 PHONE = {"anonymous_id": "phone"}
 
@@ -85,7 +99,8 @@ def test_only_what_rules_and_profile_read_is_kept(intake: Intake) -> None:
 
 
 FULL = Decoder(connect("mock://flow"))
-TRIMMING = Decoder(connect("mock://flow"), wanted=wanted_fields(RuleBook(shipped())))
+BOOK = RuleBook(shipped())
+TRIMMING = Decoder(connect("mock://flow"), wanted=wanted_fields(BOOK), handed=handed_fields(BOOK))
 
 
 @given(events())
@@ -97,6 +112,46 @@ def test_the_worker_steps_over_fields_and_makes_the_same_rows_as_replay(event: E
     assert seen.trimmed or len(event.event_id.encode()) > 256
     now = event.received_at
     assert intake.prepare(seen, 0, 0, now, len(value))[0] == intake.prepare(full, 0, 0, now)[0]
+
+
+@needs_compiled
+@given(events(), st.none() | st.just("00-" + "a" * 32 + "-" + "b" * 16 + "-01"), st.integers(-1, 1 << 48))
+def test_a_row_made_of_a_record_at_once_is_the_row_made_by_python(event: Event, trace: str, floor: int) -> None:
+    event = msgspec.structs.replace(event, identifiers=PHONE)
+    value = Encoder(connect("mock://flow")).encode("t", event)
+    intake = Intake(shipped(), RuleBook(shipped()))
+    routed = TRIMMING.route(value, trace, 7, floor, event.received_at, intake.known)
+    assert routed is None  # nobody knows whose it is
+    high = floor + intake.disorder
+    _, asked = intake.prepare(TRIMMING.decode(value), 7, high, event.received_at, len(value))
+    assert asked is not None
+    asked[0].root, asked[0].youngest = "abcdefgh23456722", 5
+    assert TRIMMING.route(value, trace, 7, floor, event.received_at - 1, intake.known) is None
+    row, asked = intake.prepare(TRIMMING.decode(value, trace), 7, high, event.received_at, len(value))
+    routed = TRIMMING.route(value, trace, 7, floor, event.received_at, intake.known)
+    if routed is not None:
+        assert asked is None
+        assert bytes(routed.raw) == msgspec.msgpack.encode(row)
+        assert (routed.root, routed.type, routed.offset) == (row.root, row.type, 7)
+        assert (routed.told_at, routed.received_at) == (event.received_at, row.received_at)
+
+
+@needs_compiled
+def test_what_is_plain_of_every_type_is_made_at_once() -> None:
+    """Not what holds maps or is long."""
+    intake = Intake(shipped(), RuleBook(shipped()))
+    left = set()
+    for name in schemas.names():
+        body = {"path": "/a"} if name == "page_viewed" else {}
+        kinds = {field["name"]: field["type"] for field in body_schema(name)["fields"]}
+        body |= {field: f"{field}-1" for field, kind in kinds.items() if kind in ("string", ["null", "string"])}
+        value = Encoder(connect("mock://flow")).encode("t", Event(name, "e", T0, T0, PHONE, body))
+        _, asked = intake.prepare(TRIMMING.decode(value), 0, 0, T0, len(value))
+        if asked:
+            asked[0].root = "abcdefgh23456722"
+        if TRIMMING.route(value, None, 0, 0, T0, intake.known) is None:
+            left.add(name)
+    assert left <= {"identified"}
 
 
 def test_an_item_is_cut_in_a_short_record_too(intake: Intake) -> None:
@@ -218,7 +273,7 @@ def test_the_cache_of_identifiers_is_bounded(intake: Intake, monkeypatch: pytest
     monkeypatch.setattr(flow, "ROUTES_KEPT", 10)
     for number in range(100):
         intake.prepare(event(ids={"anonymous_id": f"a{number}"}), 0, 0, T0)
-        assert len(intake._known) <= 12
+        assert len(intake.known) <= 12
 
 
 # Records.
