@@ -34,6 +34,6 @@ def graph_keys(prefix: str) -> list[str]:
 
 
 def partition_keys(prefix: str, partition: int, partitions: int) -> list[str]:
-    """KEYS of commit.lua."""
+    """KEYS of check.lua."""
     tag = partition_tag(prefix, partition, partitions)
     return [f"{{{tag}}}:{name}" for name in ("meta", "states", "timers", "outbox")]

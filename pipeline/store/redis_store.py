@@ -1,4 +1,8 @@
-"""Both stores in Redis (7.0 or later) or Valkey, alone or as a cluster: one script call a batch or commit.
+"""Both stores in Redis (7.0 or later) or Valkey, alone or as a cluster.
+
+A batch of the first hop is one script call. A commit of the second is a look and a write: WATCH its keys and check,
+then MULTI ... EXEC, which Redis refuses if anybody wrote to a watched key since. A script could do both in one call,
+but a state that goes through Lua costs Redis almost three times one that comes as a command's argument.
 
 Connection errors come out as redis-py's own exceptions. Every call may be repeated: a repeated claim raises the fence
 once more, anything else repeated changes nothing.
@@ -7,13 +11,15 @@ once more, anything else repeated changes nothing.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import cache
 from importlib import resources
 from typing import Any, cast
 
 import msgspec
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import NoScriptError
+from redis.exceptions import ConnectionError, NoScriptError, ResponseError
 
 from pipeline.errors import CommitRejected, Fenced, StateLost
 from pipeline.identity.asks import Answer, Ask
@@ -23,6 +29,7 @@ from pipeline.store.ports import Claimed, Commit, SourcePosition
 from pipeline.topology.model import Identifiers
 
 Client = Redis | RedisCluster
+_Word = str | bytes | int
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_answers = msgspec.msgpack.Decoder(tuple[list[Answer], int, int]).decode
@@ -39,33 +46,38 @@ class _Script:
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, redis: Client, keys: list[str], args: list[Any]) -> list[Any]:
-        """What the script returned behind its "ok".
-
-        Raises StateLost where it found keys that are not ours, CommitRejected and Fenced as the ports say.
-        """
+        """See `_answer`."""
         call = cast(Any, redis.execute_command)
         try:
             reply = await call("EVALSHA", self.digest, len(keys), *keys, *args)
         except NoScriptError:
             reply = await call("EVAL", self.source, len(keys), *keys, *args)
-        outcome = reply[0]
-        if outcome == b"ok":
-            return cast(list[Any], reply[1:])
-        where = keys[0]
-        if outcome == b"fenced":
-            raise Fenced(f"{where}: the stored fence is {reply[1]}: another worker has claimed this partition")
-        if outcome == b"rejected":
-            found = [part.decode() if isinstance(part, bytes) else part for part in reply[1:]]
-            raise CommitRejected(f"{where}: the store stands at {found}, which is not what this owner wrote last")
-        raise StateLost(
-            f"Redis: {reply[1].decode()}: something else writes to these keys, or they were restored in part."
-            " Use a Redis (or a key prefix) of its own, or restore all keys of one hash tag together"
-        )
+        return _answer(keys, reply)
 
 
 @cache
 def _script(name: str) -> _Script:
     return _Script(name)
+
+
+def _answer(keys: list[str], reply: list[Any]) -> list[Any]:
+    """What a script returned behind its "ok".
+
+    Raises StateLost where it found keys that are not ours, CommitRejected and Fenced as the ports say.
+    """
+    outcome = reply[0]
+    if outcome == b"ok":
+        return reply[1:]
+    where = keys[0]
+    if outcome == b"fenced":
+        raise Fenced(f"{where}: the stored fence is {reply[1]}: another worker has claimed this partition")
+    if outcome == b"rejected":
+        found = [part.decode() if isinstance(part, bytes) else part for part in reply[1:]]
+        raise CommitRejected(f"{where}: the store stands at {found}, which is not what this owner wrote last")
+    raise StateLost(
+        f"Redis: {reply[1].decode()}: something else writes to these keys, or they were restored in part."
+        " Use a Redis (or a key prefix) of its own, or restore all keys of one hash tag together"
+    )
 
 
 class RedisGraphStore:
@@ -139,21 +151,13 @@ class RedisProfileStore:
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""
-        ids = [profile for profile, state in commit.states.items() if state is not None]
-        gone = [profile for profile, state in commit.states.items() if state is None]
-        values = [state for state in commit.states.values() if state is not None]
-        values += commit.outbox
-        timers: list[int | str] = []
-        stopped: list[str] = []
-        for profile, due in commit.timers.items():
-            if due is None:
-                stopped.append(profile)
-            else:
-                timers += (due, profile)
-        index = _encode((ids, gone, timers, stopped, [len(value) for value in values]))
-        args: list[Any] = [commit.fence, commit.expected, commit.token, commit.meta, commit.tail, commit.trim]
-        args += (index, b"".join(values))
-        await _script("commit")(self._redis, self._keys[partition], args)
+        keys = self._keys[partition]
+        async with _connection(self._redis, keys[0]) as connection:
+            written = False
+            while not written:  # somebody else wrote between look and write: the next look tells what that means
+                written = await connection.retry.call_with_retry(
+                    lambda: _try_commit(connection, keys, commit), lambda _: connection.disconnect(nowait=True)
+                )
 
     async def metas(self, partitions: int) -> list[bytes | None]:
         """See `ports.ProfileStore.metas`."""
@@ -169,3 +173,113 @@ class RedisProfileStore:
         first = await self._call("ZRANGE", timers, 0, 0)
         due = await self._call("ZSCORE", timers, first[0]) if first else None
         return count, None if due is None else int(float(due))
+
+
+@asynccontextmanager
+async def _connection(redis: Client, key: str) -> AsyncIterator[Any]:
+    """A connection for oneself, to the server with `key`.
+
+    If anything goes wrong it is closed: what is still watched, or still to be read, must not meet whoever gets it next.
+    In a cluster a key that has moved is an error here; the client learns of it at the next call of a script.
+    """
+    node: Any = None
+    if isinstance(redis, RedisCluster):
+        await redis.initialize()
+        node = redis.get_node_from_key(key)
+        connection = node.acquire_connection()
+    else:
+        connection = await redis.connection_pool.get_connection()
+    try:
+        yield connection
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    finally:
+        if node is not None:
+            node.release(connection)
+        else:
+            await cast(Redis, redis).connection_pool.release(connection)
+
+
+async def _try_commit(connection: Any, keys: list[str], commit: Commit) -> bool:
+    """Look and write. False, and nothing is written: somebody else wrote in between."""
+    args: list[_Word] = [commit.fence, commit.expected, commit.token, commit.tail, len(commit.outbox), commit.trim]
+    check = _command("EVAL", _script("check").source, len(keys), *keys, *args)
+    _, reply = await _exchange(connection, [_command("WATCH", *keys), check])
+    found = _answer(keys, reply)
+    if not found:  # this commit's reply was lost
+        await _exchange(connection, [_command("UNWATCH")])
+        return True
+    writes = _writes(keys, commit, *found)
+    if not connection.is_connected:  # closed by somebody else. Sending would open it again, and then nothing is watched
+        raise ConnectionError("the connection was closed in the middle of a commit")
+    *_, done = await _exchange(connection, [_command("MULTI"), *writes, _command("EXEC")])
+    for problem in done or ():
+        if isinstance(problem, Exception):
+            raise problem
+    return done is not None
+
+
+def _writes(keys: list[str], commit: Commit, head: int, tail: int, trimmed: int) -> list[bytes]:
+    """A commit's commands. None can fail on keys of the right types."""
+    meta, states, timers, outbox = keys
+    set_states: list[bytes] = []
+    deleted: list[str] = []
+    for profile, state in commit.states.items():
+        if state is None:
+            deleted.append(profile)
+        else:
+            field = profile.encode()
+            set_states += (b"$%d\r\n%b\r\n$%d" % (len(field), field, len(state)), state)
+    set_timers: list[bytes] = []
+    stopped: list[str] = []
+    for profile, due in commit.timers.items():
+        if due is None:
+            stopped.append(profile)
+        else:
+            score, member = b"%d" % due, profile.encode()
+            set_timers.append(b"$%d\r\n%b\r\n$%d\r\n%b" % (len(score), score, len(member), member))
+    place: list[_Word] = ["fence", commit.fence, "token", commit.token, "head", head, "tail", tail]
+    writes = [_command("HSET", meta, *place, "meta", commit.meta)]
+    if set_states:
+        writes.append(_command("HSET", states, packed=set_states, count=len(set_states)))
+    if deleted:
+        writes.append(_command("HDEL", states, *deleted))
+    if set_timers:
+        writes.append(_command("ZADD", timers, packed=set_timers, count=2 * len(set_timers)))
+    if stopped:
+        writes.append(_command("ZREM", timers, *stopped))
+    if commit.outbox:
+        writes.append(_command("RPUSH", outbox, *commit.outbox))
+    if trimmed:
+        writes.append(_command("LTRIM", outbox, trimmed, -1))
+    return writes
+
+
+def _command(*words: _Word, packed: Iterable[bytes] = (), count: int = 0) -> bytes:
+    """A command as Redis reads it: `words`, and `count` more of them that `packed` holds as Redis reads them.
+
+    redis-py and hiredis pack too, but a commit of thousands of states takes them five times as long.
+    """
+    lines = [b"*%d" % (len(words) + count)]
+    for word in words:
+        raw = word if isinstance(word, bytes) else str(word).encode()
+        lines += (b"$%d" % len(raw), raw)
+    lines += packed
+    lines.append(b"")
+    return b"\r\n".join(lines)
+
+
+async def _exchange(connection: Any, commands: list[bytes]) -> list[Any]:
+    """Send commands and read a reply to each. Of error replies, raises the first."""
+    await connection.send_packed_command(commands, check_health=False)
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as problem:
+            replies.append(problem)
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
+    return replies

@@ -23,10 +23,10 @@ from pipeline.store import redis_store
 def no_token() -> None:
     """Commits, reads and graph scripts take any token."""
     replace = {
-        "commit": [
+        "check": [
             ("if token ~= ARGV[2] or first ~= tail or trim > tail + added then", "if false then"),
-            ("local first, trim = tonumber(ARGV[5]), tonumber(ARGV[6])",
-             "local first, trim = tail, math.min(tonumber(ARGV[6]), tail)"),
+            ("local first, added, trim = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])",
+             "local added, trim = tonumber(ARGV[5]), math.min(tonumber(ARGV[6]), tail)"),
         ],
         "load": [("if token ~= ARGV[1] then", "if false then")],
         "due": [("if token ~= ARGV[1] then", "if false then")],

@@ -1,6 +1,6 @@
 -- Take a partition of the second hop over: raise the fence, change nothing else, and read.
 --
--- KEYS[1] meta: hash, see commit.lua. KEYS[4] outbox: list, see commit.lua. (2 and 3 as there, untouched.)
+-- KEYS[1] meta: hash, see check.lua. KEYS[4] outbox: list, see check.lua. (2 and 3 as there, untouched.)
 --
 -- Returns {"ok", fence, token, meta or nil as false, head, entries} or {"broken", what}.
 

@@ -1,7 +1,7 @@
 -- Profiles of a partition in which something is due, for its owner: read together with the token, so they are what that
 -- commit left.
 --
--- KEYS[1] meta, KEYS[3] timers: see commit.lua. (2 as there, unread.) ARGV: the owner's token, time (ms), limit.
+-- KEYS[1] meta, KEYS[3] timers: see check.lua. (2 as there, unread.) ARGV: the owner's token, time (ms), limit.
 --
 -- Returns {"ok", [profile id, ...]}, with a timer below the time, earliest first; or {"rejected", token}. It writes
 -- nothing.

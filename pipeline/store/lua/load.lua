@@ -1,6 +1,6 @@
 -- States of a partition, for its owner: read together with the token, so they are what that commit left.
 --
--- KEYS[1] meta, KEYS[2] states: see commit.lua. ARGV: the owner's token, msgpack of [profile id, ...].
+-- KEYS[1] meta, KEYS[2] states: see check.lua. ARGV: the owner's token, msgpack of [profile id, ...].
 --
 -- Returns {"ok", [state or nil as false, ...]} or {"rejected", token}. It writes nothing.
 

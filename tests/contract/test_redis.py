@@ -1,0 +1,269 @@
+"""What a commit to Redis leans on: what redis-py's connections do, and what happens between its look and its write."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from pipeline.errors import CommitRejected, Fenced, StateLost
+from pipeline.store import redis_store
+from pipeline.store.keys import partition_keys
+from pipeline.store.ports import Claimed, Commit
+from pipeline.store.redis_store import RedisProfileStore
+
+PROFILE = "aaaaaaaaaaaaaaaa"
+
+
+def changes(owner: Claimed, token: str, expected: str = "") -> Commit:
+    return Commit(
+        fence=owner.fence, expected=expected, token=token, meta=b"m", states={PROFILE: token.encode()},
+        timers={PROFILE: 5}, outbox=[token.encode()], tail=owner.head + len(owner.outbox), trim=0,
+    )  # fmt: skip
+
+
+class World:
+    """A store whose every call shares one connection, and another that comes in between."""
+
+    def __init__(self, redis: Redis, other: Redis, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.redis, self.raw = redis, other
+        self.store, self.other = RedisProfileStore(redis, prefix, 1), RedisProfileStore(other, prefix, 1)
+        self.meta, self.states, self.timers, self.outbox = partition_keys(prefix, 0, 1)
+        self._monkeypatch = monkeypatch
+
+    def between(self, intrude: Callable[[Any], Awaitable[object]], times: int = 1) -> None:
+        """Do something after the store's next looks, before it writes."""
+        real, left = redis_store._exchange, times
+
+        async def exchange(connection: Any, commands: list[bytes]) -> list[Any]:
+            nonlocal left
+            looked = await real(connection, commands)
+            if left and b"WATCH" in commands[0]:
+                left -= 1
+                await intrude(connection)
+            return looked
+
+        self._monkeypatch.setattr(redis_store, "_exchange", exchange)
+
+    async def nobody_watches(self) -> None:
+        """The shared connection does a transaction although what a commit watches has changed."""
+        for key in (self.meta, self.states):
+            await self.raw.hset(key, "other", "1")
+        pipe: Any = self.redis.pipeline(transaction=True)
+        assert await pipe.ping().execute() == [True]
+
+
+@pytest.fixture
+def world(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def run(scenario: Callable[[World], Awaitable[None]]) -> None:
+        async def main() -> None:
+            retry = Retry(NoBackoff(), 3)
+            pool = BlockingConnectionPool.from_url(redis_url, max_connections=1, timeout=2, retry=retry)
+            async with Redis(connection_pool=pool) as redis, Redis.from_url(redis_url) as other:
+                await scenario(World(redis, other, prefix, monkeypatch))
+            await pool.aclose()
+
+        asyncio.run(main())
+
+    return run
+
+
+# Between look and write.
+
+
+def test_who_is_replaced_between_look_and_write_is_fenced(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        w.between(lambda _: w.other.claim(0))
+        with pytest.raises(Fenced):
+            await w.store.commit(0, changes(owner, "a"))
+        assert await w.raw.exists(w.states, w.timers, w.outbox) == 0
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+def test_another_commit_between_look_and_write_is_the_one_that_counts(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        w.between(lambda _: w.other.commit(0, changes(owner, "b")))
+        with pytest.raises(CommitRejected):
+            await w.store.commit(0, changes(owner, "a"))
+        assert (await w.other.claim(0)).outbox == [b"b"]
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+def test_ones_own_lost_commit_that_arrives_between_look_and_write_is_not_doubled(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        w.between(lambda _: w.other.commit(0, changes(owner, "a")))
+        await w.store.commit(0, changes(owner, "a"))
+        assert (await w.other.claim(0)).outbox == [b"a"]
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_key_that_breaks_between_look_and_write_is_noticed(world: Callable[..., None], number: int) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        await w.store.commit(0, changes(owner, "a"))
+        keys = [w.meta, w.states, w.timers, w.outbox]
+        w.between(lambda _: w.raw.set(keys.pop(number), "somebody else's"))
+        commit = changes(owner, "b", expected="a")
+        commit.tail = 1
+        before = [await w.raw.dump(key) for at, key in enumerate(keys) if at != number]
+        with pytest.raises(StateLost):
+            await w.store.commit(0, commit)
+        assert [await w.raw.dump(key) for key in keys] == before
+
+    world(scenario)
+
+
+def test_readers_between_look_and_write_do_no_harm(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        looks: list[object] = []
+
+        async def read(connection: object) -> None:
+            looks.append(connection)
+            await w.other.load(0, "", [PROFILE])
+            await w.other.peek(0, [PROFILE])
+            await w.other.metas(1)
+
+        w.between(read, times=9)
+        await w.store.commit(0, changes(owner, "a"))
+        assert len(looks) == 1
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+def test_a_commit_that_was_done_before_leaves_nothing_watched(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        await w.store.commit(0, changes(owner, "a"))
+        await w.store.commit(0, changes(owner, "a"))
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+# Connections.
+
+
+def test_a_connection_killed_between_look_and_write_is_replaced_and_looks_again(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        looks: list[object] = []
+
+        async def kill(_: object) -> None:
+            looks.append(await w.raw.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+
+        w.between(kill, times=2)
+        await w.store.commit(0, changes(owner, "a"))
+        assert len(looks) == 2
+        assert (await w.other.claim(0)).outbox == [b"a"]
+
+    world(scenario)
+
+
+def test_a_connection_opened_anew_between_look_and_write_is_not_written_to_unwatched(
+    world: Callable[..., None],
+) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+
+        async def close(connection: Any) -> None:
+            await connection.disconnect()
+            await w.other.claim(0)
+
+        w.between(close)
+        with pytest.raises(Fenced):
+            await w.store.commit(0, changes(owner, "a"))
+        assert await w.raw.exists(w.states, w.timers, w.outbox) == 0
+
+    world(scenario)
+
+
+def test_a_cancelled_commit_is_whole_or_nothing_and_leaves_a_clean_connection(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner, token, done = await w.store.claim(0), "", 0
+        for steps in range(40):
+            commit = changes(owner, f"{steps}", expected=token)
+            commit.tail = done
+            task = asyncio.ensure_future(w.store.commit(0, commit))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            await asyncio.sleep(0.01)  # what was sent may arrive
+            found = await w.other.claim(0)
+            assert len(found.outbox) == done + (found.token != token)
+            owner.fence, token, done = found.fence, found.token, len(found.outbox)
+            assert await w.store.peek(0, [PROFILE]) == [token.encode() or None]
+            await w.nobody_watches()
+        assert done
+
+    world(scenario)
+
+
+def test_a_refused_command_refuses_the_transaction_and_its_reason_comes_out(
+    world: Callable[..., None],
+) -> None:
+    """Memory that runs out between look and write."""
+
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        w.between(lambda _: w.raw.config_set("maxmemory", 1))
+        try:
+            with pytest.raises(OutOfMemoryError):
+                await w.store.commit(0, changes(owner, "a"))
+        finally:
+            await w.raw.config_set("maxmemory", 0)
+        assert await w.raw.exists(w.states, w.timers, w.outbox) == 0
+        await w.store.commit(0, changes(owner, "a"))
+
+    world(scenario)
+
+
+def test_a_connection_reads_an_error_reply_and_stays_open(world: Callable[..., None]) -> None:
+    """Else the replies behind the first error would be lost, or read by the next call."""
+
+    async def scenario(w: World) -> None:
+        connection = await w.redis.connection_pool.get_connection()
+        await connection.send_packed_command([b"*1\r\n$4\r\nNOPE\r\n", b"*1\r\n$4\r\nPING\r\n"], check_health=False)
+        with pytest.raises(ResponseError):
+            await connection.read_response()
+        assert connection.is_connected
+        assert await connection.read_response() == b"PONG"
+        await connection.disconnect(nowait=True)
+        assert not connection.is_connected
+        await w.redis.connection_pool.release(connection)
+
+    world(scenario)
+
+
+def test_sending_opens_a_closed_connection_only_at_its_start() -> None:
+    """`is_connected` is looked at right before. Nothing may come in between; a health check, for one, may reconnect."""
+    source = " ".join(inspect.getsource(AbstractConnection.send_packed_command).split())
+    assert "if not self.is_connected: await self.connect_check_health(check_health=False) if check_health:" in source
+    assert source.count("connect_check_health") == 1
+
+
+def test_a_cluster_lends_a_nodes_connection() -> None:
+    assert list(inspect.signature(ClusterNode.acquire_connection).parameters) == ["self"]
+    assert list(inspect.signature(ClusterNode.release).parameters) == ["self", "connection"]
+    assert not inspect.iscoroutinefunction(ClusterNode.release)
