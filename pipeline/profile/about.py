@@ -384,9 +384,10 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
     about.engaged_ms -= data.get("engaged_ms") or 0
     about.absolute_ms -= data.get("absolute_ms") or 0
     if kind in ("order_completed", "offline_purchased"):
-        sums = about.kept.orders[data.get("currency") or ""]
-        sums[0] -= 1
-        sums[1] -= data.get("total") or 0
+        sums = about.kept.orders.get(data.get("currency") or "")
+        if sums is not None:  # what a timeline tells of an order is not its currency
+            sums[0] -= 1
+            sums[1] -= data.get("total") or 0
     elif kind == "product_viewed":
         views = about.kept.products.get(data.get("product_id") or data.get("sku") or data.get("name") or "")
         if views is not None:

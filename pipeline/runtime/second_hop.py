@@ -50,7 +50,7 @@ from pipeline.triggers.rules import RuleBook
 STATES_A_COMMIT = 5_000
 CACHED = 50_000
 SWEPT = 200
-UNFOLDED = 8  # events that a profile keeps for later: to fold several costs hardly more than one
+UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 UNSEEN: Any = object()
 RANG = -1  # a timer that is over: whatever comes next is written
 

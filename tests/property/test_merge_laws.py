@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.profile import about
 from pipeline.profile.about import TYPES, About
-from pipeline.profile.profile import Profile, encode_profile, merge, new_profile, receive
+from pipeline.profile.profile import Profile, advance, encode_profile, merge, new_profile, receive
 from pipeline.triggers import films, waits
 from pipeline.triggers.films import Film
 from pipeline.triggers.fold import Person, Row, person_of
@@ -406,3 +406,13 @@ def test_profiles_merge_in_any_order_with_copies_of_an_event_on_both_sides(rng: 
     assert expected is not None
     assert expected[0] == plain(whole.about)
     assert expected[2] == plain(whole.buffer)
+
+
+def test_an_order_that_both_have_folded_stops_nobody() -> None:
+    """Of an order that is known by its line on the timeline alone, the currency isn't."""
+    order = Row(1, "r", "order_completed", DAY, DAY, "e", 7, ["user_id", "u"], {"currency": "EUR", "total": 5.0})
+    parts = [profile_of([msgspec.structs.replace(order)]) for _ in range(2)]
+    for part in parts:
+        advance(BOOK, part, 100 * DAY)
+        assert not part.buffer
+    assert merge(BOOK, *parts).about.totals == {about.CODE["order_completed"]: 1}
