@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What the installation compiles, and how: a change there installs anew.
-COMPILED := hatch_build.py $(shell find pipeline -name '_*.pyx')
+COMPILED := hatch_build.py $(shell find pipeline -name '_*.pyx' -o -name '_*.pxi')
 
 # What a target hands on: `make test ARGS="-k carts"`, `make chaos ARGS="--faults 40"`.
 ARGS ?=
