@@ -48,7 +48,7 @@ from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 
 STATES_A_COMMIT = 5_000
-CACHED = 50_000
+CACHED = 400_000  # profiles in memory, by a worker that owns every partition: some kilobyte each
 SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 UNSEEN: Any = object()
@@ -104,7 +104,7 @@ class ProfilePartition:
         sender: Sender,
         encode_decision: EncodeDecision,
         partition: int,
-        cached: int = CACHED,
+        cached: int | None = None,
     ) -> None:
         self.partition = partition
         self.partitions = topology.topics.resolved.partitions
@@ -119,7 +119,7 @@ class ProfilePartition:
         self._store = store
         self._sender = sender
         self._encode_decision = encode_decision
-        self._cached = cached
+        self._cached = CACHED // self.partitions if cached is None else cached
         self._fence = 0
         self._token = ""
         self._head = 0
