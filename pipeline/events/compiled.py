@@ -19,7 +19,7 @@ else:
 
         READER = Reader
     except ImportError:  # no compiler when this was installed: hatch_build.py said so then
-        READER = None
+        READER = Reader = None
 
         class Routed:
             """Nobody makes one."""

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -129,3 +134,44 @@ def test_without_what_is_compiled_python_counts(monkeypatch: pytest.MonkeyPatch)
     with_it = packed.count(about.EMPTY, one)
     monkeypatch.setattr(packed, "_count", None)
     assert packed.count(about.EMPTY, one) == with_it
+
+
+WITHOUT = """
+import sys
+sys.modules["pipeline.events._reader"] = sys.modules["pipeline.profile._packed"] = None
+from pipeline.events import compiled
+from pipeline.profile import packed
+assert compiled.READER is None and packed.PackedRow is packed.PlainRow
+import pipeline.runtime.worker
+from pipeline.cli import main
+sys.argv[1:1] = ["replay"]
+main()
+"""
+
+
+def test_nothing_needs_to_be_compiled(tmp_path: Path) -> None:
+    """The same decisions of the same recording, byte for byte, where nothing could be built."""
+    recording = tmp_path / "shop.jsonl"
+    recording.write_text("".join(json.dumps(line) + "\n" for line in recorded()))
+    told = [
+        subprocess.run([sys.executable, *how, str(recording)], capture_output=True, check=True).stdout
+        for how in (["-m", "pipeline.cli", "replay"], ["-c", WITHOUT])
+    ]
+    assert told[0] == told[1]
+    assert len(told[0].splitlines()) == 60  # forty carts bought, twenty left behind
+
+
+def recorded() -> Iterator[dict[str, Any]]:
+    """Carts in Segment's words, some of them bought."""
+    for n in range(120):
+        at = f"2026-11-24T{10 + n // 60:02}:{n % 60:02}:00.000Z"
+        name = "Product Added" if n < 40 or n >= 80 else "Order Completed"
+        yield {
+            "type": "track",
+            "messageId": f"m{n}",
+            "userId": f"u{n % 40 if n < 80 else n % 20}",
+            "event": name,
+            "properties": {"product_id": f"p{n % 7}", "price": 5.0, "quantity": 1, "order_id": f"o{n}"},
+            "timestamp": at,
+            "receivedAt": at,
+        }
