@@ -143,7 +143,7 @@ cdef Routed route(
     cdef const unsigned char* event_id
     cdef unsigned char* to = DATA
     cdef unsigned char* data_end
-    cdef const char* text_at
+    cdef uint64_t fingerprint
     cdef bint spare = False, lacking = True
     cdef str root
     cdef Routed routed
@@ -172,7 +172,10 @@ cdef Routed route(
     if found is None or received_at <= <int64_t>one.youngest:
         raise Unusual
     root = found
+    name = PyBytes_FromStringAndSize(<const char*>event_id, id_size)
+    fingerprint = <uint64_t>xxh3_64_intdigest(b"%b\0%b\0%b" % (name, one.namespace.encode(), one.value.encode()))
 
+    # From here on no other thread gets a turn: ROW and DATA are everybody's.
     if present(&at, &reader.context):
         step_over(&at, &reader.context)
     if present(&at, &reader.consent):
@@ -205,18 +208,12 @@ cdef Routed route(
     to = put_str(to, reader.name)
     to = put_integer(put_integer(to, occurred_at), received_at)
     to = put_text(to, event_id, id_size)
-    text_at = PyUnicode_AsUTF8AndSize(<str>one.namespace, &size)
-    name = PyBytes_FromStringAndSize(<const char*>event_id, id_size) + b"\0" + text_at[:size]
-    text_at = PyUnicode_AsUTF8AndSize(<str>one.value, &size)
-    name += b"\0" + text_at[:size]
-    fingerprint = <uint64_t>xxh3_64_intdigest(name)
     if fingerprint >> 63:
         to = put_big(to, 0xCF, fingerprint, 8)
     else:
         to = put_integer(to, <int64_t>fingerprint)
     to[0] = 0x92
-    to = put_str(to + 1, <str>one.namespace)
-    to = put_text(to, text_at, size)
+    to = put_str(put_str(to + 1, <str>one.namespace), <str>one.value)
     if fields < 16:
         to[0] = 0x80 | <unsigned char>fields
         to += 1
