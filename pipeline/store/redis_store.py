@@ -2,7 +2,7 @@
 
 A batch of the first hop is one script call. A commit of the second is a look and a write: WATCH its keys and check,
 then MULTI ... EXEC, which Redis refuses if anybody wrote to a watched key since. A script could do both in one call,
-but a state that goes through Lua costs Redis almost three times one that comes as a command's argument.
+but a state that goes through Lua costs Redis more than twice one that comes as a command's argument.
 
 Connection errors come out as redis-py's own exceptions. Every call may be repeated: a repeated claim raises the fence
 once more, anything else repeated changes nothing.
