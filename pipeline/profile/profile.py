@@ -26,8 +26,9 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     rows one after the other as they came, but for those `fresh` ones that came since it was packed. `due`: the
     earliest moment at which a wait of one of the persons is decided, or None. `wakes`: what the buffer adds to that
     (`wakes_at`), or UNKNOWN; only where it is known, `first` is when the first of the buffer was received. `soonest`:
-    what `_soonest` says of the persons, or UNKNOWN. `one`: packed identifiers that were found to be one person's
-    before, and so still are. `timer`: what the store was last told of `wakes_at`; its owner's business.
+    what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
+    `one`: packed identifiers that were found to be one person's before, and so still are. `timer`: what the store was
+    last told of `wakes_at`; its owner's business.
     """
 
     packed_about: bytes
@@ -38,6 +39,8 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     due: int | None = None
     wakes: int | None = None
     soonest: int | None = None
+    moved: int = -1
+    fired: int = -1
     one: bytes | None = None
     fresh: list[bytes] | None = None
     timer: int | None = None
@@ -169,8 +172,9 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
         return False
     profile.packed_about = counted
     ids, several = row.ids, row.several
-    concerned = row.type in book.concerned
-    if concerned or (several and ids != profile.one and not _one(profile.packed_persons, ids)):
+    ties = several and ids != profile.one and not _one(profile.packed_persons, ids)
+    kind = row.type
+    if ties or (kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))):
         if profile.fresh is None:
             profile.fresh = [row.raw]
         else:
@@ -180,7 +184,7 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
             received_at = row.received_at
             if not profile.waiting or received_at < profile.first:
                 profile.first = received_at
-            at = _wakes(book, profile, row.type, row.occurred_at, received_at, several)
+            at = _wakes(book, profile, kind, row.occurred_at, received_at, ties)
             if at is not None and (wakes is None or at < wakes):
                 profile.wakes = at
         profile.waiting += 1
@@ -221,8 +225,9 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     """No decision comes of this profile before that moment, as it stands: until then nobody need look at it.
 
     The fold might go on earlier. But no wait is due sooner than it would be if nothing had moved it since
-    it was opened; and what ends waits says something at once only where a trigger fired that it may take back. So
-    events may as well be folded when something is due, or when the profile is written anyway.
+    it was opened; what ends waits makes none due sooner unless it occurred before something that moved them; and it
+    says something at once only where it may take a trigger back. So events may as well be folded when something is due,
+    or when the profile is written anyway.
     """
     due, wakes = profile.due, profile.wakes
     if wakes == UNKNOWN:
@@ -235,35 +240,39 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     return due if due < wakes else wakes
 
 
-def _wakes(
-    book: RuleBook, profile: Profile, kind: str, occurred_at: int, received_at: int, several: bool
-) -> int | None:
-    """Before this, no decision comes of an event that waits."""
+def _wakes(book: RuleBook, profile: Profile, kind: str, occurred_at: int, received_at: int, ties: bool) -> int | None:
+    """Before this, no decision comes of an event that waits. `ties`: it may tie persons."""
     wait = book.opening.get(kind)
     at = None if wait is None else occurred_at + wait
-    if several or kind in book.closing:  # more than one identifier may tie persons
+    if ties or kind in book.closing:
+        if profile.soonest == UNKNOWN:
+            profile.soonest, profile.moved, profile.fired = _outlook(book, profile.persons)
+        if kind in book.closing and occurred_at <= profile.fired:
+            return received_at
         soonest = profile.soonest
-        if soonest == UNKNOWN:
-            soonest = profile.soonest = _soonest(book, profile.persons)
-        if soonest is not None and (at is None or soonest < at):
+        if soonest is not None and (at is None or soonest < at) and (ties or occurred_at <= profile.moved):
             at = soonest
     return at if at is None or at > received_at else received_at
 
 
-def _soonest(book: RuleBook, persons: list[Person]) -> int | None:
-    """Before this no wait can be due, however ends and ties rearrange what is known; 0: a trigger may be taken back."""
-    first = None
+def _outlook(book: RuleBook, persons: list[Person]) -> tuple[int | None, int, int]:
+    """Before the first of these no wait can be due, however ends and ties rearrange what is known; None: there is none.
+    What occurred after the second rearranges nothing, unless it ties. What occurred after the third takes no trigger
+    back. (-1: there is nothing to rearrange, or take back.)
+    """
+    soonest = None
+    moved = last_fired = -1
     for person in persons:
         for name, state in person.rules.items():
             rule = book.rules.get(name)
             for key in state.keys.values():
-                if key.fired:
-                    return 0
+                for fired in key.fired:
+                    last_fired = max(last_fired, fired.due)
                 if key.facts:
                     due = key.facts[0].occurred_at + (rule.after + rule.lateness if rule else 0)
-                    if first is None or due < first:
-                        first = due
-    return first
+                    soonest = due if soonest is None else min(soonest, due)
+                    moved = max(moved, key.facts[-1].occurred_at)
+    return soonest, moved, last_fired
 
 
 def _due(persons: list[Person]) -> int | None:
@@ -295,7 +304,8 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
         for person in persons:
             if person.due is not None and person.due <= clock:
                 out += decide(book, person, clock)
-    profile.packed_persons, profile.due, profile.soonest = _encode(persons), due, _soonest(book, persons)
+    profile.packed_persons, profile.due = _encode(persons), due
+    profile.soonest, profile.moved, profile.fired = _outlook(book, persons)
     if done:
         _keep(profile, buffer[done:])
     elif buffer:

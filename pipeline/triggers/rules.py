@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.conditions import Condition, compile_where
@@ -57,8 +57,9 @@ class Compiled:
 class RuleBook:
     """All rules of a topology. `moves`/`ends`: event type -> what it may do. `fields`: event type -> body fields read.
 
-    `concerned`: the event types that the fold must see. `opening`: those of them that may open or move a wait -> the
-    shortest time (ms) from such an event to a decision that it leads to. `closing`: those that may do something else.
+    `concerned`: the event types that the fold must see; `choosy`: those of which it needs only what is `chosen`.
+    `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
+    `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -74,13 +75,24 @@ class RuleBook:
             self._index(rule, self.rules[rule.name])
         self.films = any(rule.share is not None for rule in self.rules.values())
         self.concerned = frozenset(self.moves) | frozenset(self.ends)
+        self.choosy = frozenset(
+            event
+            for event in self.concerned
+            if all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
+            and not (self.films and event.startswith("video_"))
+        )
         self.opening = {
-            event: min(move.rule.after for move in moves if move.role != CONTENTS) + self.lateness
+            event: min(move.rule.after for move in moves if move.role == START) + self.lateness
             for event, moves in self.moves.items()
-            if any(move.role != CONTENTS for move in moves)
+            if any(move.role == START for move in moves)
         }
         removing = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
         self.closing = removing | self.ends.keys()
+
+    def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
+        """Whether an event of a `choosy` type meets the condition of any rule."""
+        of_kind: tuple[Move | End, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
+        return any(each.where is None or each.where(data) for each in of_kind)
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):
