@@ -116,7 +116,7 @@ async def run(
     middle, final = Collected(), Collected()
     intake = Intake(topology, book)
     hop1 = [
-        SourcePartition(topology, intake, graph, middle, decoder.decode, topic, p, decoder.route)
+        SourcePartition(topology, intake, graph, middle, decoder.decode, topic, p, decoder.takers)
         for p in range(PARTITIONS)
     ]
     hop2 = [ProfilePartition(topology, book, store, final, encode_decision, p) for p in range(resolved.partitions)]

@@ -10,6 +10,7 @@ store, the log and the clock around it; `runtime/replay.py` runs the same code o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Generic, TypeVar
 from zlib import crc32
 
@@ -17,12 +18,13 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from pipeline.errors import InvalidEvent
-from pipeline.events.compiled import Routed
+from pipeline.events.compiled import Open
 from pipeline.events.model import STANDS_IN, Event
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
 from pipeline.profile.about import FIELDS
+from pipeline.profile.packed import array_head
 from pipeline.topology.model import Topology
 from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
@@ -72,6 +74,7 @@ class Forward(msgspec.Struct, array_like=True, gc=False, tag="f"):
 
 
 encode = msgspec.msgpack.Encoder().encode
+decode_row = msgspec.msgpack.Decoder(Row).decode
 decode_message = msgspec.msgpack.Decoder(Resolved[Row] | Move | Forward).decode
 decode_packed = msgspec.msgpack.Decoder(Resolved[msgspec.Raw] | Move | Forward).decode
 """The same, with rows for `profile.packed.PackedRow`."""
@@ -92,14 +95,15 @@ class Known(msgspec.Struct, gc=False):
     """An identifier that this process has met: normalised, and where it led when it was last looked up.
 
     `root` may be stale (then the owner forwards), and counts only for events received after `youngest`, the
-    youngest link on its path: an earlier one has to tell that link again. There may be 400,000 of them, each met
-    when no cache of the processor holds it any more: no more objects than it takes.
+    youngest link on its path: an earlier one has to tell that link again. `partition`: the root's. There may be
+    400,000 of them, each met when no cache of the processor holds it any more: no more objects than it takes.
     """
 
     namespace: str
     value: str
     root: str | None = None
     youngest: int = 0
+    partition: int = 0
 
 
 Asked = list[Known]
@@ -148,7 +152,7 @@ class Intake:
         if one is not None and one.root is not None and received_at > one.youngest:  # nine of ten
             root, ids = one.root, [one.namespace, one.value]
         else:
-            known = self._identifiers(identifiers)
+            known = self.identify(identifiers)
             ids = [part for each in known for part in (each.namespace, each.value)]
             first = known[0].root
             if first is not None and all(each.root == first and received_at > each.youngest for each in known):
@@ -178,7 +182,8 @@ class Intake:
             data["path"] = _path(url)
         return data
 
-    def _identifiers(self, raw: dict[str, str]) -> list[Known]:
+    def identify(self, raw: dict[str, str]) -> list[Known]:
+        """What is known of an event's identifiers, the strongest first. Raises InvalidEvent(`no_identifier`)."""
         cache = self.known
         out = []
         for pair in raw.items():
@@ -205,17 +210,19 @@ class Intake:
             out.sort(key=lambda k: rank[k.namespace])
         return out
 
-    def ask(self, row: Row, asked: Asked) -> Ask:
+    def ask(self, row: Row | Open, asked: Asked) -> Ask:
         """What to ask the graph, so that it says whose a row is."""
         ids = [x for k in asked for x in (k.namespace, k.value, leaf_id(k.namespace, k.value))]
         return Ask(row.offset, row.occurred_at, row.received_at, ids)
 
-    def answer(self, row: Row, asked: Asked, answer: Answer) -> None:
+    def answer(self, row: Row | Open, asked: Asked, answer: Answer) -> None:
         """Route a row by what the graph said, and remember it."""
         row.root = answer.root
         row.ids = accepted = answer.ids
         pairs = list(zip(accepted[::2], accepted[1::2], strict=True))
+        partition = partition_of(answer.root, self.partitions)
         for known in asked:
+            known.partition = partition
             is_in = (known.namespace, known.value) in pairs
             # A shared device belongs to whoever had it at the event's time: always asked.
             known.root = answer.root if is_in and (answer.cacheable or known.namespace not in self._devices) else None
@@ -242,7 +249,7 @@ def wanted_fields(book: RuleBook) -> dict[str, tuple[str, ...]]:
 
 
 def handed_fields(book: RuleBook) -> dict[str, tuple[tuple[str, ...], int]]:
-    """The same for `Decoder.route`, and how long a record may be of which everything is kept as it stands."""
+    """The same for `compiled.TAKE`, and how long a record may be of which everything is kept as it stands."""
     fields = fields_read(book)
     several = _collected(fields)
     return {kind: (each, ITEM_KEPT if kind in several else TEXT_KEPT) for kind, each in fields.items()}
@@ -279,35 +286,44 @@ def resolved_records(
     next_offset: int,
     before: int,
     after: int,
-    rows: Sequence[Row | Routed],
+    rows: Sequence[Row | Open | bytes],
     merges: list[str],
     partitions: int,
+    places: Sequence[int] = (),
 ) -> list[list[bytes]]:
     """Records for every partition of `identity.resolved`, so that a batch is there whole or not at all: one each, or
     several where one would be larger than Kafka takes.
+
+    `places`: the partition of each row's root, where it is known already; -1: it isn't. It is of those that are bytes.
     """
-    split: list[list[Row | msgspec.Raw]] = [[] for _ in range(partitions)]
-    of: dict[str, list[Row | msgspec.Raw]] = {}
-    for row in rows:
-        root = row.root
-        place = of.get(root)
-        if place is None:
-            place = of[root] = split[partition_of(root, partitions)]
-        place.append(row.raw if isinstance(row, Routed) else row)
+    split: list[list[bytes]] = [[] for _ in range(partitions)]
+    for row, place in zip(rows, places or repeat(-1), strict=bool(places)):
+        if place >= 0:
+            split[place].append(row)  # type: ignore[arg-type]
+        elif isinstance(row, Row):
+            split[partition_of(row.root, partitions)].append(encode(row))
+        else:
+            split[partition_of(row.root, partitions)].append(row.packed())  # type: ignore[union-attr]
     told: list[list[str]] = [[] for _ in range(partitions)]
     for i in range(0, len(merges), 2):
         told[partition_of(merges[i], partitions)] += merges[i : i + 2]
-    out = [encode(Resolved(source, first, next_offset, before, after, split[p], told[p])) for p in range(partitions)]
+    out = [
+        encode(Resolved(source, first, next_offset, before, after, _joined(split[p]), told[p]))
+        for p in range(partitions)
+    ]
     if len(rows) > 1 and max(map(len, out)) > RECORD_BYTES:
-        middle = rows[len(rows) // 2].offset
-        head = resolved_records(
-            source, first, middle, before, before, [r for r in rows if r.offset < middle], merges, partitions
-        )
-        tail = resolved_records(
-            source, middle, next_offset, before, after, [r for r in rows if r.offset >= middle], [], partitions
-        )
+        half = len(rows) // 2
+        at = rows[half]
+        middle = decode_row(at).offset if isinstance(at, bytes) else at.offset
+        head = resolved_records(source, first, middle, before, before, rows[:half], merges, partitions, places[:half])
+        tail = resolved_records(source, middle, next_offset, before, after, rows[half:], [], partitions, places[half:])
         return [[*a, *b] for a, b in zip(head, tail, strict=True)]
     return [[value] for value in out]
+
+
+def _joined(rows: list[bytes]) -> Any:
+    """A list of packed rows as `encode` takes it."""
+    return msgspec.Raw(b"".join((array_head(len(rows)), *rows)))
 
 
 def dead_letter_headers(

@@ -1,25 +1,22 @@
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
-
-import msgspec
 
 from pipeline.events.model import Event
 
 class Unusual(Exception): ...
 
-class Routed:
-    @property
-    def root(self) -> str: ...
+class Open:
+    root: str
+    ids: list[str]
     @property
     def type(self) -> str: ...
     @property
     def offset(self) -> int: ...
     @property
-    def told_at(self) -> int: ...
+    def occurred_at(self) -> int: ...
     @property
     def received_at(self) -> int: ...
-    @property
-    def raw(self) -> msgspec.Raw: ...
+    def packed(self) -> bytes: ...
 
 class Reader:
     def __init__(
@@ -32,6 +29,20 @@ class Reader:
         longest: int = 0,
     ) -> None: ...
     def read(self, value: bytes, trace: str | None) -> Event: ...
-    def row(
-        self, value: bytes, trace: str | None, offset: int, floor: int, latest: int, known: dict[tuple[str, str], Any]
-    ) -> Routed: ...
+
+def take(
+    records: Sequence[Any],
+    readers: dict[int, Reader],
+    known: dict[tuple[str, str], Any],
+    identify: Callable[[dict[str, str]], list[Any]],
+    trace_of: Callable[[Any], str | None],
+    slow: Callable[[Any, int], int],
+    high: int,
+    disorder: int,
+    ahead: int,
+    rows: list[Any],
+    partitions: list[int],
+    kinds: list[str],
+    late: list[str],
+    asked: list[Any],
+) -> int: ...

@@ -19,7 +19,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isfinite
-from libc.stdint cimport INT64_MIN, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
 from sys import intern
@@ -73,7 +73,7 @@ cdef class Reader:
     `wanted`: the body's fields that are read. Others, and the context, are stepped over: lengths count there, and
     what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical types.
 
-    For `row`: the body's fields that are `handed` on, of records up to `longest` bytes.
+    For `take`: the body's fields that are `handed` on, of records up to `longest` bytes.
     """
 
     cdef Node context, consent, body
@@ -118,13 +118,6 @@ cdef class Reader:
         release(&self.context)
         release(&self.consent)
         release(&self.body)
-
-    def row(self, bytes value not None, trace, int64_t offset, int64_t floor, int64_t latest, dict known not None):
-        """A `Routed` row, of an event with one identifier that `known` says the root of; it is received at `floor` at
-        the least. `known`: (namespace, value) -> `flow.Known` or None. Raises anything for what is not the good case:
-        also where it is received after `latest`, or its root isn't known for its time.
-        """
-        return route(self, value, trace, offset, floor, latest, known)
 
     def read(self, bytes value not None, trace):
         """The event in `value`. Raises anything for what is not the good case."""

@@ -3,10 +3,10 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.string cimport memcpy
 
-from msgspec import Raw
 from xxhash import xxh3_64_intdigest
+
+include "../msgpack.pxi"
 
 cdef enum:
     ROOM = 1 << 16  # bytes that a row may need: more than any has whose record is as short as `row` takes it
@@ -15,74 +15,17 @@ cdef unsigned char ROW[ROOM]
 cdef unsigned char DATA[ROOM]
 
 
-cdef class Routed:
-    """A row that is packed already. `raw`: msgpack of a `fold.Row`. `told_at`: received_at as the record tells it."""
-
-    cdef readonly str root, type
-    cdef readonly int64_t offset, told_at, received_at
-    cdef readonly object raw
-
-
-cdef inline unsigned char* put(unsigned char* to, const void* at, Py_ssize_t size) noexcept:
-    memcpy(to, at, size)
-    return to + size
-
-
-cdef inline unsigned char* put_big(unsigned char* to, unsigned char kind, uint64_t value, int size) noexcept:
-    cdef int i
-    to[0] = kind
-    for i in range(size):
-        to[1 + i] = value >> 8 * (size - 1 - i) & 255
-    return to + 1 + size
-
-
-cdef unsigned char* put_integer(unsigned char* to, int64_t value) noexcept:
-    """In the shortest form, as msgspec writes it."""
-    if value >= 0:
-        if value < 128:
-            to[0] = <unsigned char>value
-            return to + 1
-        if value < 1 << 8:
-            return put_big(to, 0xCC, value, 1)
-        if value < 1 << 16:
-            return put_big(to, 0xCD, value, 2)
-        if value < <int64_t>1 << 32:
-            return put_big(to, 0xCE, value, 4)
-        return put_big(to, 0xCF, value, 8)
-    if value >= -32:
-        to[0] = <unsigned char>(256 + value)
-        return to + 1
-    if value >= -128:
-        return put_big(to, 0xD0, value, 1)
-    if value >= -32768:
-        return put_big(to, 0xD1, value, 2)
-    if value >= -(<int64_t>1 << 31):
-        return put_big(to, 0xD2, value, 4)
-    return put_big(to, 0xD3, value, 8)
-
-
-cdef unsigned char* put_text(unsigned char* to, const void* at, Py_ssize_t size) noexcept:
-    if size < 32:
-        to[0] = 0xA0 | <unsigned char>size
-        to += 1
-    elif size < 1 << 8:
-        to = put_big(to, 0xD9, size, 1)
-    else:
-        to = put_big(to, 0xDA, size, 2)
-    return put(to, at, size)
-
-
-cdef unsigned char* put_str(unsigned char* to, str value) except NULL:
+cdef uint8_t* put_str(uint8_t* to, str value) except NULL:
     cdef Py_ssize_t size
     cdef const char* at = PyUnicode_AsUTF8AndSize(value, &size)
     return put_text(to, at, size)
 
 
-cdef const unsigned char* checked(Bytes* at, Py_ssize_t longest, Py_ssize_t* size) except NULL:
+cdef const uint8_t* checked(Bytes* at, Py_ssize_t longest, Py_ssize_t* size) except NULL:
     """The string that is next, known to be UTF-8."""
     cdef Py_ssize_t n = length(at, longest), i
-    cdef unsigned char high = 0
-    cdef const unsigned char* s = at.p
+    cdef uint8_t high = 0
+    cdef const uint8_t* s = at.p
     for i in range(n):
         high |= s[i]
     if high > 127:
@@ -92,11 +35,11 @@ cdef const unsigned char* checked(Bytes* at, Py_ssize_t longest, Py_ssize_t* siz
     return s
 
 
-cdef unsigned char* put_value(unsigned char* to, Bytes* at, Node* node) except NULL:
+cdef uint8_t* put_value(uint8_t* to, Bytes* at, Node* node) except NULL:
     """A body field's value, as msgpack. What isn't plain is for Python."""
     cdef int64_t value
     cdef Py_ssize_t size, n, i
-    cdef const unsigned char* s
+    cdef const uint8_t* s
     cdef uint64_t bits
     if node.kind == TEXT:
         s = checked(at, LONGEST_TEXT, &size)
@@ -119,11 +62,7 @@ cdef unsigned char* put_value(unsigned char* to, Bytes* at, Node* node) except N
         return put_str(to, (<tuple>node.symbols)[symbol(at, node)])
     if node.kind == ARRAY and node.inner.kind == TEXT and not node.inner.nullable:
         n = block(at)
-        if n < 16:
-            to[0] = 0x90 | <unsigned char>n
-            to += 1
-        else:
-            to = put_big(to, 0xDC, n, 2)
+        to = put_array(to, n)
         for i in range(n):
             s = checked(at, LONGEST_TEXT, &size)
             to = put_text(to, s, size)
@@ -133,49 +72,127 @@ cdef unsigned char* put_value(unsigned char* to, Bytes* at, Node* node) except N
     raise Unusual
 
 
-cdef Routed route(
-    Reader reader, bytes value, trace, int64_t offset, int64_t floor, int64_t latest, dict known
+cdef class Open:
+    """A row that is packed but for its root, which the graph has to be asked for. `ids`: at first all that its event
+    carries, then what the graph accepts: flat [namespace, value, ...].
+    """
+
+    cdef public str root
+    cdef public list ids
+    cdef readonly str type
+    cdef readonly int64_t offset, occurred_at, received_at
+    cdef bytes event_id, rest
+    cdef uint64_t fingerprint
+
+    def packed(self):
+        """msgpack of a `fold.Row`."""
+        cdef uint8_t* to = put_head(
+            ROW, self.offset, self.root, self.type, self.occurred_at, self.received_at,
+            PyBytes_AS_STRING(self.event_id), PyBytes_GET_SIZE(self.event_id), self.fingerprint,
+        )
+        to = put_array(to, len(self.ids))
+        for each in self.ids:
+            to = put_str(to, each)
+        to = put(to, PyBytes_AS_STRING(self.rest), PyBytes_GET_SIZE(self.rest))
+        return PyBytes_FromStringAndSize(<char*>ROW, to - ROW)
+
+
+cdef uint8_t* put_head(
+    uint8_t* to, int64_t offset, str root, str name, int64_t occurred_at, int64_t received_at, const void* event_id,
+    Py_ssize_t id_size, uint64_t fingerprint,
+) except NULL:
+    """A row up to its ids."""
+    to[0] = 0x9A
+    to = put_integer(to + 1, offset)
+    to = put_str(to, root)
+    to = put_str(to, name)
+    to = put_integer(put_integer(to, occurred_at), received_at)
+    to = put_text(to, event_id, id_size)
+    if fingerprint >> 63:
+        return put_big(to, 0xCF, fingerprint, 8)
+    return put_integer(to, <int64_t>fingerprint)
+
+
+cdef list whose(Bytes* at, dict known, identify):
+    """The identifiers of an event, as `flow.Known`, the strongest first."""
+    cdef Py_ssize_t n = block(at), i
+    cdef dict told = {}
+    for i in range(n):
+        namespace = key(at, LONGEST_IDENTIFIER)
+        value = text(at, LONGEST_IDENTIFIER)
+        if i == 0 and n == 1:
+            one = known.get((namespace, value))
+            if one is not None:
+                if block(at) != 0:
+                    raise Unusual
+                return [one]
+        PyDict_SetItem(told, namespace, value)
+    if not n or len(told) != n or block(at) != 0:
+        raise Unusual
+    return identify(told)
+
+
+cdef struct Told:
+    int64_t told_at, received_at
+    Py_ssize_t partition  # of the row's root; -1: it has none yet
+
+
+cdef object route(
+    Reader reader, bytes value, trace, int64_t offset, int64_t floor, int64_t latest, dict known, identify, list asked,
+    Told* told,
 ):
+    """A record's row, as bytes; or `Open`, and what to ask the graph about goes to `asked` with it."""
     cdef Bytes at
     cdef Node* node
-    cdef int64_t occurred_at, received_at, told_at
+    cdef int64_t occurred_at, received_at
     cdef Py_ssize_t id_size, size, i, fields = 0
-    cdef const unsigned char* event_id
-    cdef unsigned char* to = DATA
-    cdef unsigned char* data_end
+    cdef const uint8_t* event_id
+    cdef const char* s
+    cdef uint8_t* to
+    cdef uint8_t* data_end
     cdef uint64_t fingerprint
     cdef bint spare = False, lacking = True
-    cdef str root
-    cdef Routed routed
+    cdef str root = None
+    cdef list ids
+    cdef Open row
     if PyBytes_GET_SIZE(value) > reader.longest or reader.skip > PyBytes_GET_SIZE(value):
         raise Unusual
-    at.p = <const unsigned char*>PyBytes_AS_STRING(value)
+    at.p = <const uint8_t*>PyBytes_AS_STRING(value)
     at.end = at.p + PyBytes_GET_SIZE(value)
     at.p += reader.skip
     event_id = checked(&at, LONGEST_ID, &id_size)
     if not id_size:
         raise Unusual
     number(&at, &occurred_at)
-    number(&at, &told_at)
-    if not (0 <= occurred_at <= LATEST and 0 <= told_at <= LATEST) or told_at > latest:
+    number(&at, &told.told_at)
+    if not (0 <= occurred_at <= LATEST and 0 <= told.told_at <= LATEST) or told.told_at > latest:
         raise Unusual
-    occurred_at = min(occurred_at, told_at)
-    received_at = max(told_at, floor)
+    occurred_at = min(occurred_at, told.told_at)
+    received_at = told.received_at = max(told.told_at, floor)
 
-    if block(&at) != 1:
+    ids = whose(&at, known, identify)
+    if len(ids) > 4:
         raise Unusual
-    namespace = key(&at, LONGEST_IDENTIFIER)
-    one = known.get((namespace, text(&at, LONGEST_IDENTIFIER)))
-    if one is None or block(&at) != 0:
-        raise Unusual
-    found = one.root
-    if found is None or received_at <= <int64_t>one.youngest:
-        raise Unusual
-    root = found
-    name = PyBytes_FromStringAndSize(<const char*>event_id, id_size)
-    fingerprint = <uint64_t>xxh3_64_intdigest(b"%b\0%b\0%b" % (name, one.namespace.encode(), one.value.encode()))
+    one = ids[0]
+    root = one.root
+    if root is not None:
+        for other in ids:
+            if other.root != root or received_at <= <int64_t>other.youngest:
+                root = None
+                break
+    told.partition = -1 if root is None else one.partition
+
+    to = put(DATA, event_id, id_size)
+    for each in ids:
+        for part in (each.namespace, each.value):
+            to[0] = 0
+            s = PyUnicode_AsUTF8AndSize(part, &size)
+            to = put(to + 1, s, size)
+    name = PyBytes_FromStringAndSize(<char*>DATA, to - DATA)
+    fingerprint = <uint64_t>xxh3_64_intdigest(name)
 
     # From here on no other thread gets a turn: ROW and DATA are everybody's.
+    to = DATA
     if present(&at, &reader.context):
         step_over(&at, &reader.context)
     if present(&at, &reader.consent):
@@ -202,32 +219,72 @@ cdef Routed route(
     data_end = to
 
     to = ROW
-    to[0] = 0x9A
-    to = put_integer(to + 1, offset)
-    to = put_str(to, root)
-    to = put_str(to, reader.name)
-    to = put_integer(put_integer(to, occurred_at), received_at)
-    to = put_text(to, event_id, id_size)
-    if fingerprint >> 63:
-        to = put_big(to, 0xCF, fingerprint, 8)
-    else:
-        to = put_integer(to, <int64_t>fingerprint)
-    to[0] = 0x92
-    to = put_str(put_str(to + 1, <str>one.namespace), <str>one.value)
-    if fields < 16:
-        to[0] = 0x80 | <unsigned char>fields
-        to += 1
-    else:
-        to = put_big(to, 0xDE, fields, 2)
+    if root is not None:
+        to = put_head(to, offset, root, reader.name, occurred_at, received_at, event_id, id_size, fingerprint)
+        to = put_array(to, 2 * len(ids))
+        for each in ids:
+            to = put_str(put_str(to, each.namespace), each.value)
+    to = put_entries(to, fields)
     to = put(to, DATA, data_end - DATA)
     if trace is None:
         to[0] = 0xC0
         to += 1
     else:
         to = put_str(to, <str>trace)
+    made = PyBytes_FromStringAndSize(<char*>ROW, to - ROW)
+    if root is not None:
+        return made
+    row = Open.__new__(Open)
+    row.root, row.type, row.offset = "", reader.name, offset
+    row.occurred_at, row.received_at = occurred_at, received_at
+    row.event_id, row.fingerprint, row.rest = event_id[:id_size], fingerprint, made
+    row.ids = [part for each in ids for part in (each.namespace, each.value)]
+    asked.append((row, ids))
+    return row
 
-    routed = Routed.__new__(Routed)
-    routed.root, routed.type, routed.offset = root, reader.name, offset
-    routed.told_at, routed.received_at = told_at, received_at
-    routed.raw = Raw(PyBytes_FromStringAndSize(<const char*>ROW, to - ROW))
-    return routed
+
+def take(
+    records, dict readers, dict known, identify, trace_of, slow, int64_t high, int64_t disorder, int64_t ahead,
+    list rows, list partitions, list kinds, list late, list asked,
+):
+    """Rows of a batch's plain records, in order; `slow(record, high)`, which returns `high` anew, is called for the
+    others in their turn.
+
+    `readers`: schema id -> Reader. `known`: (namespace, value) -> `flow.Known` or None; `identify`: identifiers -> list
+    of `flow.Known`. `trace_of`: headers -> traceparent or None; it raises for headers that are not an event's. `high`:
+    the largest time of receipt so far; returned as it is then. A record is received `disorder` before it at the least,
+    and `ahead` after its own time of producing at the most.
+
+    Filled are: `rows` with bytes or `Open`, `partitions` with those of their roots or -1, `kinds` with event types,
+    `late` with those of what came later than the disorder allows, `asked` with (row, what to ask the graph about).
+    """
+    cdef Told told
+    cdef const uint8_t* head
+    cdef int64_t latest
+    cdef Reader reader
+    cdef bytes value
+    for record in records:
+        try:
+            headers = record.headers
+            trace = trace_of(headers) if headers else None
+            value = record.value
+            if value is None or PyBytes_GET_SIZE(value) < 5 or value[0] != 0:
+                raise Unusual
+            head = <const uint8_t*>PyBytes_AS_STRING(value)
+            reader = readers[<int64_t>head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4]]
+            latest = record.timestamp
+            latest = latest + ahead if latest > 0 else INT64_MAX
+            row = route(
+                reader, value, trace, record.offset, high - disorder, latest, known, identify, asked, &told
+            )
+        except Exception:  # of many kinds; whatever it is, `slow` tells it
+            high = slow(record, high)
+            continue
+        rows.append(row)
+        partitions.append(told.partition)
+        kinds.append(reader.name)
+        if told.told_at > high:
+            high = told.told_at
+        elif told.received_at != told.told_at:
+            late.append(reader.name)
+    return high

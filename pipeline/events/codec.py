@@ -17,7 +17,7 @@ from pipeline.errors import InvalidEvent, RegistryUnavailable
 from pipeline.events import schemas
 from pipeline.events.checks import validate
 from pipeline.events.compiled import Reader as CompiledReader
-from pipeline.events.compiled import Routed, compile_reader
+from pipeline.events.compiled import compile_reader
 from pipeline.events.model import Event
 from pipeline.events.written import compile_writer
 
@@ -108,7 +108,8 @@ class Decoder:
     as Avro leaves out what a reader's schema lacks: that spares half of the time. Text that is not UTF-8, or a number
     that is none, is not found there; sizes are checked all the same. None: all are read.
 
-    `handed`: event type -> (the fields of those that `route` puts into a row, bytes of the longest record it takes).
+    `handed`: event type -> (the fields of those that go into a row, bytes of the longest record that `takers` take).
+    `takers`: schema id -> reader for `compiled.TAKE`.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Decoder:
         self._readers: dict[bytes, Reader] = {}
         self._handed = handed or {}
         self._compiled: dict[bytes, Reader] = {}
-        self._routers: dict[bytes, Callable[..., Routed]] = {}
+        self.takers: dict[int, CompiledReader] = {}
 
     def decode(self, value: bytes | None, trace: str | None = None) -> Event:
         """The event in a record's value; `trace` is the record's traceparent header.
@@ -144,15 +145,6 @@ class Decoder:
         assert value is not None
         return reader(value, trace)
 
-    def route(
-        self, value: bytes | None, trace: str | None, offset: int, floor: int, latest: int, known: dict[Any, Any]
-    ) -> Routed | None:
-        """The row of a record, for what is plain and whose root is `known` (`_reader.pyx` tells); None: `decode` it."""
-        try:
-            return self._routers[value[:5]](value, trace, offset, floor, latest, known)  # type: ignore[index]
-        except Exception:  # of many kinds; whatever it is, `decode` tells it
-            return None
-
     def learn(self, schema_id: int) -> None:
         """Fetch a schema. Blocks. Its 404 is remembered by the registry client; decode then says `unknown_schema`.
 
@@ -165,7 +157,7 @@ class Decoder:
             if compiled is not None:
                 self._compiled[header] = compiled.read
                 if self._handed:
-                    self._routers[header] = compiled.row
+                    self.takers[schema_id] = compiled
             self._readers[header] = reader
 
     def _meet(self, value: bytes | None) -> None:

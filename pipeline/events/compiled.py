@@ -5,23 +5,26 @@ It only knows the good case; see there. All that it reads, and all that it doesn
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.events._reader import Open as Open
     from pipeline.events._reader import Reader as Reader
-    from pipeline.events._reader import Routed as Routed
+    from pipeline.events._reader import take as _take
 
     READER: type[Reader] | None = Reader
+    TAKE: Callable[..., int] | None = _take
 else:
     try:
-        from pipeline.events._reader import Reader, Routed
+        from pipeline.events._reader import Open, Reader
+        from pipeline.events._reader import take as TAKE
 
         READER = Reader
     except ImportError:  # no compiler when this was installed: hatch_build.py said so then
-        READER = Reader = None
+        READER = Reader = TAKE = None
 
-        class Routed:
+        class Open:
             """Nobody makes one."""
 
 
@@ -33,11 +36,11 @@ def compile_reader(
     handed: Collection[str] = (),
     longest: int = 0,
 ) -> Reader | None:
-    """What reads records of `schema`, which start `skip` bytes into the value: `read` makes an Event of them, `row` a
-    packed row. Both raise anything for what they don't read.
+    """What reads records of `schema`, which start `skip` bytes into the value: `read` makes an Event of one, or raises
+    anything; TAKE makes packed rows of a batch.
 
     `wanted`: the body's fields that are read. Others, and the context, are stepped over: lengths count there, and
     what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical types.
-    `handed`: the fields that go into a row; `longest`: bytes of a record that `row` reads.
+    `handed`: the fields that go into a row; `longest`: bytes of a record that TAKE reads.
     """
     return None if READER is None else READER(name, schema, skip, wanted, handed, longest)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from base64 import b32encode
 from functools import lru_cache
 from hashlib import blake2b
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, in lower case
+_PAIRS = [a + b for a in _LETTERS for b in _LETTERS]
 
 
 @lru_cache(maxsize=1 << 16)
 def leaf_id(namespace: str, value: str) -> str:
     """The leaf id of an identifier: 16 lower-case base32 characters (80 bits), the same everywhere and for ever."""
-    return b32encode(blake2b(f"{namespace}\0{value}".encode(), digest_size=10).digest()).decode("ascii").lower()
+    n = int.from_bytes(blake2b(f"{namespace}\0{value}".encode(), digest_size=10).digest(), "big")
+    high, low = n >> 40, n & 0xFFFFFFFFFF  # base64.b32encode does the same in three times the time
+    return "".join(
+        (
+            _PAIRS[high >> 30], _PAIRS[high >> 20 & 1023], _PAIRS[high >> 10 & 1023], _PAIRS[high & 1023],
+            _PAIRS[low >> 30], _PAIRS[low >> 20 & 1023], _PAIRS[low >> 10 & 1023], _PAIRS[low & 1023],
+        )
+    )  # fmt: skip

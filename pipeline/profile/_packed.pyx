@@ -86,7 +86,10 @@ cdef _tables():
 _tables()
 
 
-# msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md), read. Each leaves the cursor behind what it read, or
+include "../msgpack.pxi"
+
+
+# And read. Each leaves the cursor behind what it read, or
 # sets `bad`.
 
 cdef inline uint64_t big(const uint8_t* at, int size) noexcept:
@@ -267,69 +270,10 @@ cdef Text first_text(Cursor data, const Text* fields, bint* bad) noexcept:
     return found
 
 
-# And written, as msgspec writes: the shortest form of each.
-
-cdef inline uint8_t* put(uint8_t* to, const uint8_t* at, Py_ssize_t size) noexcept:
-    memcpy(to, at, size)
-    return to + size
-
-
-cdef inline uint8_t* put_big(uint8_t* to, uint8_t kind, uint64_t value, int size) noexcept:
-    cdef int i
-    to[0] = kind
-    for i in range(size):
-        to[1 + i] = value >> 8 * (size - 1 - i) & 255
-    return to + 1 + size
-
-
-cdef uint8_t* put_integer(uint8_t* to, int64_t value) noexcept:
-    if value >= 0:
-        if value < 128:
-            to[0] = <uint8_t> value
-            return to + 1
-        if value < 1 << 8:
-            return put_big(to, 0xCC, value, 1)
-        if value < 1 << 16:
-            return put_big(to, 0xCD, value, 2)
-        if value < <int64_t> 1 << 32:
-            return put_big(to, 0xCE, value, 4)
-        return put_big(to, 0xCF, value, 8)
-    if value >= -32:
-        to[0] = <uint8_t> (256 + value)
-        return to + 1
-    if value >= -128:
-        return put_big(to, 0xD0, value, 1)
-    if value >= -32768:
-        return put_big(to, 0xD1, value, 2)
-    if value >= -(<int64_t> 1 << 31):
-        return put_big(to, 0xD2, value, 4)
-    return put_big(to, 0xD3, value, 8)
-
-
-cdef inline uint8_t* put_entries(uint8_t* to, Py_ssize_t n) noexcept:
-    if n < 16:
-        to[0] = 0x80 | <uint8_t> n
-        return to + 1
-    return put_big(to, 0xDE, n, 2)
-
-
 cdef inline uint8_t* put_binary_head(uint8_t* to, Py_ssize_t size) noexcept:
     if size < 1 << 8:
         return put_big(to, 0xC4, size, 1)
     return put_big(to, 0xC5, size, 2)
-
-
-cdef uint8_t* put_text(uint8_t* to, Text value) noexcept:
-    if value.size < 32:
-        to[0] = 0xA0 | <uint8_t> value.size
-        to += 1
-    elif value.size < 1 << 8:
-        to = put_big(to, 0xD9, value.size, 1)
-    elif value.size < 1 << 16:
-        to = put_big(to, 0xDA, value.size, 2)
-    else:
-        to = put_big(to, 0xDB, value.size, 4)
-    return put(to, value.at, value.size)
 
 
 cdef class PackedRow:
@@ -502,7 +446,7 @@ cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexc
     else:
         out[0] = put_entries(out[0], n + 1)
         out[0] = put(out[0], first, kept.at - first)
-    out[0] = put_text(out[0], name)
+    out[0] = put_text(out[0], name.at, name.size)
     out[0][0] = 0x92
     out[0] = put_integer(out[0] + 1, 1)
     out[0] = put_integer(out[0], second)
@@ -569,7 +513,7 @@ cdef bint message(Cursor kept, uint8_t** out, Cursor data, int status, int64_t s
     out[0] = put(out[0], start, at - start)
     out[0] = put_entries(out[0], n + 1)
     out[0] = put(out[0], first, kept.at - first)
-    out[0] = put_text(out[0], name)
+    out[0] = put_text(out[0], name.at, name.size)
     out[0][0] = 0x90 | <uint8_t> STATUSES
     out[0] += 1
     for s in range(STATUSES):

@@ -19,6 +19,16 @@ _decode_row = msgspec.msgpack.Decoder(Row).decode
 _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
 
 
+_SHORT_ARRAYS = [bytes((0x90 | n,)) for n in range(16)]
+
+
+def array_head(n: int) -> bytes:
+    """What stands before `n` items (https://github.com/msgpack/msgpack/blob/master/spec.md#array-format-family)."""
+    if n < 16:
+        return _SHORT_ARRAYS[n]
+    return b"\xdc" + n.to_bytes(2, "big") if n < 1 << 16 else b"\xdd" + n.to_bytes(4, "big")
+
+
 class PlainRow:
     """A row, as msgpack of a `fold.Row`, with what is read of it; `ids` are packed too. `several`: more than one id."""
 

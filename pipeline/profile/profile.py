@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.profile import about as profile_about
 from pipeline.profile.about import About
-from pipeline.profile.packed import PackedRow, count, pack_row, unpack_ids, unpack_row
+from pipeline.profile.packed import PackedRow, array_head, count, pack_row, unpack_ids, unpack_row
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
 from pipeline.triggers.rules import RuleBook
@@ -60,7 +60,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
         """What rules have yet to look at, by order of knowledge."""
         if not self.waiting:
             return []
-        rows = _decode_rows(_array(self.waiting) + _rows(self))
+        rows = _decode_rows(array_head(self.waiting) + _rows(self))
         if len(rows) > 1:
             rows.sort(key=_order)
         return rows
@@ -93,14 +93,6 @@ _decode_moved = msgspec.msgpack.Decoder(Moved).decode
 _MOVED = _encode("moved")
 _NOBODY = _encode([])
 _THREE = b"\x93"  # an array of three
-_SHORT_ARRAYS = [bytes((0x90 | n,)) for n in range(16)]
-
-
-def _array(n: int) -> bytes:
-    """What stands before `n` items (https://github.com/msgpack/msgpack/blob/master/spec.md#array-format-family)."""
-    if n < 16:
-        return _SHORT_ARRAYS[n]
-    return b"\xdc" + n.to_bytes(2, "big") if n < 1 << 16 else b"\xdd" + n.to_bytes(4, "big")
 
 
 def _rows(profile: Profile) -> bytes:
@@ -124,7 +116,7 @@ def encode_profile(state: Profile | Moved) -> bytes:
     if isinstance(state, Moved):
         return _encode(state)
     rows = state.packed_rows if state.fresh is None else _rows(state)
-    return b"".join((_THREE, state.packed_about, state.packed_persons, _array(state.waiting), rows))
+    return b"".join((_THREE, state.packed_about, state.packed_persons, array_head(state.waiting), rows))
 
 
 def decode(raw: bytes) -> Profile | Moved:

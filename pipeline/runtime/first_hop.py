@@ -17,14 +17,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.errors import InvalidEvent, TooManyDeadLetters
 from pipeline.events.checks import MAX_TIME
-from pipeline.events.compiled import Routed
+from pipeline.events.compiled import TAKE, Open
 from pipeline.events.model import Event
 from pipeline.flow import Asked, Intake, dead_letter_headers, resolved_records
 from pipeline.runtime.ports import In, Out, Sender
@@ -38,9 +39,6 @@ MARK = "pipeline.mark"
 TRACE = "traceparent"
 TRACE_BYTES = 128  # W3C's has 55
 Decode = Callable[[bytes | None, str | None], Event]
-Route = Callable[[bytes | None, str | None, int, int, int, dict[Any, Any]], Routed | None]
-FOREVER = 1 << 62
-type_of = attrgetter("type")
 
 
 class Tally:
@@ -56,22 +54,40 @@ class Tally:
         self.refused: dict[tuple[str, str], int] = {}
         self.merges = 0
 
-    def count(self, rows: list[Row | Routed], late: list[Row | Routed], dead: int) -> None:
-        """All rows, those of them that are late, and how many records are dead letters."""
-        late_ones = Counter(map(type_of, late))
-        for kind, n in Counter(map(type_of, rows)).items():
+    def count(self, read: Read) -> None:
+        """What was read."""
+        late_ones = Counter(read.late)
+        for kind, n in Counter(read.kinds).items():
             if n > late_ones[kind]:
                 self.events[kind, "processed"] = n - late_ones[kind]
         for kind, n in late_ones.items():
             self.events[kind, "late"] = n
-        if dead:
-            self.events["unknown", "dead_letter"] = dead
+        if read.dead:
+            self.events["unknown", "dead_letter"] = len(read.dead)
+
+
+class Read:
+    """A batch, decoded, checked, and routed by what is cached.
+
+    `rows`, in order, with the `places` (resolved_records) and `kinds` (event types) of each; `late`: types of those
+    that came later than the disorder allows. `asked`: rows that have no root yet, and what to ask the graph about.
+    `dead`: dead letters; `bad`: their places among all records that are no marks.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row | Open | bytes] = []
+        self.places: list[int] = []
+        self.kinds: list[str] = []
+        self.late: list[str] = []
+        self.asked: list[tuple[Row | Open, Asked]] = []
+        self.dead: list[Out] = []
+        self.bad: list[int] = []
 
 
 class SourcePartition:
     """One source partition of the first hop. `name`: "<topic>-<partition>". Not safe for concurrent calls.
 
-    `route`: `Decoder.route` or None; what it doesn't take, `decode` does.
+    `takers`: `Decoder.takers`, empty where nothing is compiled; what they don't take, `decode` does.
     """
 
     def __init__(
@@ -83,7 +99,7 @@ class SourcePartition:
         decode: Decode,
         topic: str,
         partition: int,
-        route: Route | None = None,
+        takers: Mapping[int, Any] = MappingProxyType({}),
     ) -> None:
         self.name = f"{topic}-{partition}"
         self._topology = topology
@@ -91,7 +107,7 @@ class SourcePartition:
         self._graph = graph
         self._sender = sender
         self._decode = decode
-        self._route = route
+        self._takers = takers
         self._topic = topic
         self._partition = partition
         self._token = ""
@@ -133,71 +149,59 @@ class SourcePartition:
         self.tally = tally = Tally()
         before = self.watermark
         position = SourcePosition(records[-1].offset + 1, self.position.high, self.position.held)
-        rows, asked, dead = self._prepare(records, position, tally)
+        read = self._read(records, position, tally)
         began = time.perf_counter()
-        merges = await self._ask(asked, tally)
+        merges = await self._ask(read.asked, tally)
         high = position.high
         after = high - self._topology.time.disorder_ms if high else 0
-        await self._send(position.offset, before, after, rows, merges, dead)
+        await self._send(position.offset, before, after, read, merges)
         self.position = position
         tally.commit_s = time.perf_counter() - began
 
-    def _prepare(
-        self, records: Sequence[In], position: SourcePosition, tally: Tally
-    ) -> tuple[list[Row | Routed], list[tuple[Row, Asked]], list[Out]]:
-        """Decode, check, and route by what is cached: all rows, and those that the graph has to be asked about.
-        Updates `position` by what was read; bad records come back as dead letters.
-        """
-        rows: list[Row | Routed] = []
-        open_: list[tuple[Row, Asked]] = []
-        dead: list[Out] = []
-        bad: list[int] = []
-        late: list[Row | Routed] = []
-        decode, prepare, route = self._decode, self._intake.prepare, self._route
-        known, disorder, ahead = self._intake.known, self._intake.disorder, self._intake.max_ahead
-        high = position.high
-        for record in records:
-            trace = None
-            if record.headers:
-                found = dict(record.headers)
-                if MARK in found:
-                    high = self._marked(found[MARK] or b"", position, high)
-                    continue
-                if found.get(TRACE):  # Kafka knows headers without a value
-                    trace = found[TRACE][:TRACE_BYTES].decode("ascii", "replace")
-            value, produced_at = record.value, record.timestamp
-            if route is not None:  # nine of ten
-                latest = produced_at + ahead if produced_at > 0 else FOREVER
-                routed = route(value, trace, record.offset, high - disorder, latest, known)
-                if routed is not None:
-                    rows.append(routed)
-                    if routed.told_at > high:
-                        high = routed.told_at
-                    elif routed.received_at != routed.told_at:
-                        late.append(routed)
-                    continue
-            try:
-                event = decode(value, trace)
-                received_at = event.received_at
-                if produced_at <= 0:  # the embedded broker keeps no timestamps
-                    produced_at = received_at
-                row, asked = prepare(event, record.offset, high, produced_at, len(value or b""))
-            except InvalidEvent as error:
-                bad.append(len(rows) + len(dead))
-                dead.append(self._dead_letter(record, error))
-                tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
-                continue
-            rows.append(row)
-            if asked is not None:
-                open_.append((row, asked))
-            if received_at > high:
-                high = received_at
-            elif row.received_at != received_at:
-                late.append(row)
-        position.high = high
-        self._check_limit(bad, len(rows) + len(dead), records)
-        tally.count(rows, late, len(dead))
-        return rows, open_, dead
+    def _read(self, records: Sequence[In], position: SourcePosition, tally: Tally) -> Read:
+        """Decode, check, and route by what is cached. Updates `position` by what was read."""
+        read, intake = Read(), self._intake
+        one = partial(self._read_one, read, position, tally)
+        if TAKE is not None and self._takers:  # nearly all
+            position.high = TAKE(
+                records, self._takers, intake.known, intake.identify, _trace_of, one, position.high, intake.disorder,
+                intake.max_ahead, read.rows, read.places, read.kinds, read.late, read.asked,
+            )  # fmt: skip
+        else:
+            for record in records:
+                position.high = one(record, position.high)
+        self._check_limit(read.bad, len(read.rows) + len(read.dead), records)
+        tally.count(read)
+        return read
+
+    def _read_one(self, read: Read, position: SourcePosition, tally: Tally, record: In, high: int) -> int:
+        """Read one record, whatever it is. Returns `high` as it is then."""
+        trace = None
+        if record.headers:
+            found = dict(record.headers)
+            if MARK in found:
+                return self._marked(found[MARK] or b"", position, high)
+            trace = _trace_of(record.headers)
+        value, produced_at = record.value, record.timestamp
+        try:
+            event = self._decode(value, trace)
+            received_at = event.received_at
+            if produced_at <= 0:  # the embedded broker keeps no timestamps
+                produced_at = received_at
+            row, asked = self._intake.prepare(event, record.offset, high, produced_at, len(value or b""))
+        except InvalidEvent as error:
+            read.bad.append(len(read.rows) + len(read.dead))
+            read.dead.append(self._dead_letter(record, error))
+            tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
+            return high
+        read.rows.append(row)
+        read.places.append(-1)
+        read.kinds.append(row.type)
+        if asked is not None:
+            read.asked.append((row, asked))
+        if received_at <= high and row.received_at != received_at:
+            read.late.append(row.type)
+        return max(high, received_at)
 
     def _marked(self, mark: bytes, position: SourcePosition, high: int) -> int:
         """`begin`: a recording is coming, don't advance by the clock. `through <ms>`: it was written up to then.
@@ -234,7 +238,7 @@ class SourcePartition:
         dead_letters = self._topology.topics.dead_letters.name
         return Out(dead_letters, None, record.key, value, [*record.headers, *headers])
 
-    async def _ask(self, asked: list[tuple[Row, Asked]], tally: Tally) -> list[str]:
+    async def _ask(self, asked: list[tuple[Row | Open, Asked]], tally: Tally) -> list[str]:
         """Give every row its profile that has none. The script runs once a batch, asks or not: it stores the position.
 
         Returns the merges to tell, flat [loser, winner, ...].
@@ -263,15 +267,14 @@ class SourcePartition:
         tally.merges = len(merges) // 2
         return merges
 
-    async def _send(
-        self, next_offset: int, before: int, after: int, rows: list[Row | Routed], merges: list[str], dead: list[Out]
-    ) -> None:
+    async def _send(self, next_offset: int, before: int, after: int, read: Read, merges: list[str]) -> None:
         resolved = self._topology.topics.resolved
+        first = self.position.offset
         values = resolved_records(
-            self.name, self.position.offset, next_offset, before, after, rows, merges, resolved.partitions
+            self.name, first, next_offset, before, after, read.rows, merges, resolved.partitions, read.places
         )
         out = [Out(resolved.name, p, None, value, []) for p, each in enumerate(values) for value in each]
-        await self._sender.send(out + dead)
+        await self._sender.send(out + read.dead)
 
     async def idle(self, clock: int) -> bool:
         """Advance without events. The caller has read `clock` (UTC ms) and *then* shown that this partition is read to
@@ -289,9 +292,18 @@ class SourcePartition:
         await self._ask([], Tally())
         if not seen_before:
             return False
-        await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, [], [], [])
+        await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, Read(), [])
         self.position = SourcePosition(self.position.offset, clock, False)
         return True
+
+
+def _trace_of(headers: Sequence[tuple[str, bytes]]) -> str | None:
+    """An event's traceparent. Raises ValueError where the headers are those of a mark."""
+    found = dict(headers)
+    if MARK in found:
+        raise ValueError(f"a mark: {found[MARK]!r}")
+    trace = found.get(TRACE)  # Kafka knows headers without a value
+    return trace[:TRACE_BYTES].decode("ascii", "replace") if trace else None
 
 
 def _too_many(recent: list[bool], limit: DeadLetterLimit) -> str | None:

@@ -124,8 +124,8 @@ class Hops:
         sender = self._producers.source(tp.topic, tp.partition)
         self._senders[tp] = sender
         await sender.start()
-        decode, route = self._decoder.decode, self._decoder.route
-        hop = SourcePartition(self._topology, self._intake, self._graph, sender, decode, tp.topic, tp.partition, route)
+        decode, takers = self._decoder.decode, self._decoder.takers
+        hop = SourcePartition(self._topology, self._intake, self._graph, sender, decode, tp.topic, tp.partition, takers)
         offset = await hop.claim()
         hop.start_at(await self._checked(tp, offset))
         self._sources[tp] = hop

@@ -13,16 +13,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from aiokafka import ConsumerRecord
 from faust.types import TP
 
+from pipeline.runtime.ports import In
 from pipeline.runtime.transport import Batch
 
 log = logging.getLogger(__name__)
 
 FETCHES = 16  # of a megabyte at most: a record of identity.resolved holds a batch's rows, a few of them are much to do
 
-Records = list[ConsumerRecord[bytes, bytes]]
+Records = list[In]
 Handler = Callable[[TP, Records], Awaitable[None]]
 Job = Callable[[], Awaitable[None]]
 

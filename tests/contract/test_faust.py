@@ -16,8 +16,11 @@ from typing import cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from confluent_kafka import Producer
 from faust.app.base import App, BootStrategy
@@ -29,7 +32,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.threads import MethodQueue, QueueServiceThread
 
-from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, _NeverRead
+from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, Records, _NeverRead
 from tests.contract.toy import Store, Toy, close, prepare, running, source, topology, unstarted, until
 from tests.servers import ROOT, KafkaServer
 
@@ -117,6 +120,24 @@ def test_fetching_goes_through_fetch_records_in_the_thread() -> None:
 def test_an_empty_set_of_partitions_means_all_of_them() -> None:
     """Why `_getmany` returns by itself when every partition is blocked. Otherwise back-pressure would be none."""
     assert "if partitions and tp not in partitions" in text(Fetcher.fetched_records)
+
+
+def test_records_come_as_they_were_parsed() -> None:
+    """What `transport.Records` leaves out, and how aiokafka comes by it."""
+    assert fetcher.PartitionRecords is Records
+    assert "partition_records = PartitionRecords( tp, records," in text(Fetcher._proc_fetch_request)
+    assert "self._records_iterator = self._unpack_records()" in text(Records.__init__)
+    unpack = text(Records._unpack_records)
+    assert "consumer_record = self._consumer_record(tp, record) self.next_fetch_offset = record.offset + 1" in unpack
+    assert "for msg in self._partition_records: ret_list.append(msg)" in text(FetchResult.getall)
+
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 16)
+    builder.append(0, 1_234, b"k", b"v", [("h", b"x")])
+    records = Records(TP("t", 0), MemoryRecords(bytes(builder.build())), [], 0, None, None, True, 0)
+    (record,) = records
+    assert (record.offset, record.timestamp, record.key, record.value) == (0, 1_234, b"k", b"v")
+    assert list(record.headers) == [("h", b"x")]
+    assert records.next_fetch_offset == 1
 
 
 def test_a_seek_drops_what_was_fetched_and_a_late_answer() -> None:

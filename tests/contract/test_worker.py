@@ -6,13 +6,12 @@ import asyncio
 
 import msgspec
 import pytest
-from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from pipeline.runtime.app import EXIT_FATAL, EXIT_KAFKA, Worker
 from pipeline.runtime.broker import Broker, all_topics
 from pipeline.runtime.embedded import EmbeddedKafka
-from pipeline.runtime.ports import Out
+from pipeline.runtime.ports import In, Out
 from pipeline.runtime.producers import Producers
 from tests.contract.toy import Store, Toy, prepare, produce, running, source, topology, until
 from tests.servers import KafkaServer, free_port
@@ -122,13 +121,13 @@ def test_seeking_back_in_the_middle_redelivers_exactly_the_rest(kafka: KafkaServ
     class Rewinding(Toy):
         rewinds = 0
 
-        def keep(self, tp: TP, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+        def keep(self, tp: TP, records: list[In]) -> None:
             if self.rewinding != tp:
                 super().keep(tp, records)
 
         rewinding: TP | None = None
 
-        async def resolve_identity(self, tp: TP, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+        async def resolve_identity(self, tp: TP, records: list[In]) -> None:
             if tp.partition == 1 and self.rewinds < 10 and records[0].offset >= 100 * (self.rewinds + 1):
                 # A rejected commit: this batch is abandoned and the position falls back.
                 self.rewinds += 1
@@ -223,7 +222,7 @@ def test_read_to_end_is_true_only_when_all_is_processed_and_markers_count_as_rea
 
 def test_an_exception_in_a_hook_ends_the_worker_and_commits_nothing_after_it(kafka: KafkaServer, prefix: str) -> None:
     class Failing(Toy):
-        def keep(self, tp: TP, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+        def keep(self, tp: TP, records: list[In]) -> None:
             if tp.partition == 2:
                 raise ZeroDivisionError("a bug")
             super().keep(tp, records)

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from pipeline.runtime.app import Control, Worker, build
 from pipeline.runtime.broker import Broker
-from pipeline.runtime.ports import Out
+from pipeline.runtime.ports import In, Out
 from pipeline.runtime.producers import OutboxProducer
 from pipeline.topology.model import Identifiers, Time, Topic, Topics, Topology
 
@@ -87,7 +86,7 @@ class Toy:
         if tps & self.busy:
             self.store.wrong.append(f"revoked while busy: {tps & self.busy}")
 
-    async def resolve_identity(self, tp: TP, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+    async def resolve_identity(self, tp: TP, records: list[In]) -> None:
         if tp in self.busy:
             self.store.wrong.append(f"{tp}: two batches at a time")
         self.busy.add(tp)
@@ -101,7 +100,7 @@ class Toy:
 
     maintain_profile = resolve_identity
 
-    def keep(self, tp: TP, records: list[ConsumerRecord[bytes, bytes]]) -> None:
+    def keep(self, tp: TP, records: list[In]) -> None:
         """The commit: state and position together."""
         if self.store.owners[tp] is not self:
             return  # fenced: another worker has claimed it

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from base64 import b32encode
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +29,8 @@ from pipeline.flow import (
     wanted_fields,
 )
 from pipeline.identity.asks import Answer
+from pipeline.identity.ids import leaf_id
+from pipeline.runtime.ports import In
 from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
 from tests.replayed import shipped
@@ -114,44 +118,105 @@ def test_the_worker_steps_over_fields_and_makes_the_same_rows_as_replay(event: E
     assert intake.prepare(seen, 0, 0, now, len(value))[0] == intake.prepare(full, 0, 0, now)[0]
 
 
+def taken(value: bytes, trace: str | None, floor: int, latest: int, intake: Intake) -> tuple[Any, Any]:
+    """(row, (time of receipt as told, event type, partition, what is asked)) of a record that is taken, else Nones."""
+    rows: list[Any] = []
+    places: list[int] = []
+    kinds: list[str] = []
+    late: list[str] = []
+    asked: list[Any] = []
+    left: list[In] = []
+    record = In(7, latest, None, value, [("traceparent", trace.encode())] if trace else [])
+
+    def slow(record: In, high: int) -> int:
+        left.append(record)
+        return high
+
+    TRIMMING.decode(value)  # its schema has been met
+    assert compiled.TAKE is not None
+    told = compiled.TAKE(
+        [record], TRIMMING.takers, intake.known, intake.identify, lambda headers: headers[0][1].decode(),
+        slow, floor, 0, 0, rows, places, kinds, late, asked,
+    )  # fmt: skip
+    assert len(rows) == len(places) == len(kinds) == 1 - len(left)
+    return (rows[0], (told, kinds[0], places[0], asked)) if rows else (None, None)
+
+
 @needs_compiled
-@given(events(), st.none() | st.just("00-" + "a" * 32 + "-" + "b" * 16 + "-01"), st.integers(-1, 1 << 48))
-def test_a_row_made_of_a_record_at_once_is_the_row_made_by_python(event: Event, trace: str, floor: int) -> None:
-    event = msgspec.structs.replace(event, identifiers=PHONE)
+@given(
+    events(), st.none() | st.just("00-" + "a" * 32 + "-" + "b" * 16 + "-01"), st.integers(-1, 1 << 48), st.booleans()
+)
+def test_a_row_made_of_a_record_at_once_is_the_row_made_by_python(
+    event: Event, trace: str, floor: int, several: bool
+) -> None:
+    ids = {"anonymous_id": "A", "user_id": "u", "email": " X@y.example"} if several else PHONE
+    event = msgspec.structs.replace(event, identifiers=ids)
     value = Encoder(connect("mock://flow")).encode("t", event)
     intake = Intake(shipped(), RuleBook(shipped()))
-    routed = TRIMMING.route(value, trace, 7, floor, event.received_at, intake.known)
-    assert routed is None  # nobody knows whose it is
     high = floor + intake.disorder
-    _, asked = intake.prepare(TRIMMING.decode(value), 7, high, event.received_at, len(value))
-    assert asked is not None
-    asked[0].root, asked[0].youngest = "abcdefgh23456722", 5
-    assert TRIMMING.route(value, trace, 7, floor, event.received_at - 1, intake.known) is None
+    if event.received_at > 1:  # 0: a record without time of producing
+        assert taken(value, trace, floor, event.received_at - 1, intake) == (None, None)
     row, asked = intake.prepare(TRIMMING.decode(value, trace), 7, high, event.received_at, len(value))
-    routed = TRIMMING.route(value, trace, 7, floor, event.received_at, intake.known)
-    if routed is not None:
-        assert asked is None
-        assert bytes(routed.raw) == msgspec.msgpack.encode(row)
-        assert (routed.root, routed.type, routed.offset) == (row.root, row.type, 7)
-        assert (routed.told_at, routed.received_at) == (event.received_at, row.received_at)
+    assert asked is not None
+    made, more = taken(value, trace, floor, event.received_at, intake)
+    if made is None:
+        return
+    root = "abcdefgh23456722"
+    assert more[1:3] == (row.type, -1)  # nobody knows whose it is
+    assert [(known.namespace, known.value) for known in more[3][0][1]] == [(k.namespace, k.value) for k in asked]
+    assert more[3][0][0] is made
+    assert (made.offset, made.occurred_at, made.received_at) == (7, row.occurred_at, row.received_at)
+    answer = Answer(root, row.ids[:2], 5, True, [], [])
+    intake.answer(row, asked, answer)
+    intake.answer(made, asked, answer)
+    assert made.packed() == msgspec.msgpack.encode(row)
+
+    for known in asked:
+        known.root, known.youngest = root, 5
+    row, open_ = intake.prepare(TRIMMING.decode(value, trace), 7, high, event.received_at, len(value))
+    made, more = taken(value, trace, floor, event.received_at, intake)
+    if open_ is None:
+        assert made == msgspec.msgpack.encode(row)
+        place = partition_of(root, intake.partitions) if not several else asked[0].partition
+        assert more == (max(floor, event.received_at), row.type, place, [])
+    else:  # received not after the youngest link
+        assert more[2] == -1
+
+
+@needs_compiled
+def test_roots_that_differ_are_asked_about() -> None:
+    intake = Intake(shipped(), RuleBook(shipped()))
+    value = Encoder(connect("mock://flow")).encode(
+        "t", Event("searched", "e", T0, T0, {"anonymous_id": "a", "user_id": "u"}, {})
+    )
+    user, device = intake.identify({"anonymous_id": "a", "user_id": "u"})
+    user.root, device.root = "abcdefgh23456722", "abcdefgh23456723"
+    made, more = taken(value, None, 0, T0, intake)
+    assert (made.root, made.ids, more[2]) == ("", ["user_id", "u", "anonymous_id", "a"], -1)
+    device.root = user.root
+    assert isinstance(taken(value, None, 0, T0, intake)[0], bytes)
+    device.youngest = T0
+    assert not isinstance(taken(value, None, 0, T0, intake)[0], bytes)
 
 
 @needs_compiled
 def test_what_is_plain_of_every_type_is_made_at_once() -> None:
     """Not what holds maps or is long."""
-    intake = Intake(shipped(), RuleBook(shipped()))
     left = set()
     for name in schemas.names():
         body = {"path": "/a"} if name == "page_viewed" else {}
         kinds = {field["name"]: field["type"] for field in body_schema(name)["fields"]}
         body |= {field: f"{field}-1" for field, kind in kinds.items() if kind in ("string", ["null", "string"])}
         value = Encoder(connect("mock://flow")).encode("t", Event(name, "e", T0, T0, PHONE, body))
-        _, asked = intake.prepare(TRIMMING.decode(value), 0, 0, T0, len(value))
-        if asked:
-            asked[0].root = "abcdefgh23456722"
-        if TRIMMING.route(value, None, 0, 0, T0, intake.known) is None:
+        if taken(value, None, 0, T0, Intake(shipped(), RuleBook(shipped())))[0] is None:
             left.add(name)
     assert left <= {"identified"}
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_leaf_id_is_base32_of_a_digest(namespace: str, value: str) -> None:
+    digest = blake2b(f"{namespace}\0{value}".encode(), digest_size=10).digest()
+    assert leaf_id(namespace, value) == b32encode(digest).decode().lower()
 
 
 def test_an_item_is_cut_in_a_short_record_too(intake: Intake) -> None:
