@@ -56,6 +56,18 @@ class Resolved(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="r"):
     merges: list[str]
 
 
+class Packed(msgspec.Struct, array_like=True, gc=False, tag="r"):
+    """The same with its rows packed, for `profile.packed.rows_of`."""
+
+    source: str
+    first: int
+    next: int
+    before: int
+    after: int
+    rows: msgspec.Raw
+    merges: list[str]
+
+
 class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
     """A profile on its way to the one it merged into. No decision at or after `at` may be made while it is."""
 
@@ -76,8 +88,7 @@ class Forward(msgspec.Struct, array_like=True, gc=False, tag="f"):
 encode = msgspec.msgpack.Encoder().encode
 decode_row = msgspec.msgpack.Decoder(Row).decode
 decode_message = msgspec.msgpack.Decoder(Resolved[Row] | Move | Forward).decode
-decode_packed = msgspec.msgpack.Decoder(Resolved[msgspec.Raw] | Move | Forward).decode
-"""The same, with rows for `profile.packed.PackedRow`."""
+decode_packed = msgspec.msgpack.Decoder(Packed | Move | Forward).decode
 
 
 def partition_of(root: str, partitions: int) -> int:

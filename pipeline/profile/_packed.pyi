@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 class PackedRow:
@@ -22,3 +25,26 @@ class PackedRow:
     def __init__(self, raw: bytes | msgspec.Raw) -> None: ...
 
 def count(packed: bytes, row: PackedRow) -> bytes | None: ...
+def rows_of(packed: bytes) -> list[PackedRow]: ...
+def bind(profile: type) -> None: ...
+def receive(
+    rows: list[PackedRow],
+    profiles: dict[str, Any],
+    changed: dict[str, Any],
+    concerned: frozenset[str],
+    by_python: Callable[[bytes, PackedRow], bytes],
+    took: Callable[[Any, PackedRow, bytes], None],
+    again: Callable[[Any, PackedRow], None],
+    elsewhere: Callable[[PackedRow], None],
+) -> int: ...
+def encode(profile: Any) -> bytes: ...
+def settle(
+    changed: dict[str, Any],
+    clock: int,
+    unfolded: int,
+    wakes_at: Callable[[Any], int | None],
+    look: Callable[[str, Any], None],
+    encode_other: Callable[[Any], bytes],
+    states: dict[str, bytes | None],
+    timers: dict[str, int | None],
+) -> None: ...

@@ -5,14 +5,23 @@ Every read is checked against the end of its bytes. What isn't the good case is 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.mem cimport PyMem_Realloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 
-import msgspec
+from types import MemberDescriptorType
 
 from pipeline.profile import about as plain
+
+cdef extern from "Python.h":
+    ctypedef struct PyMemberDef:
+        Py_ssize_t offset
+    ctypedef struct PyMemberDescrObject:
+        PyMemberDef* d_member
 
 cdef enum:
     KINDS = 64
@@ -277,33 +286,40 @@ cdef inline uint8_t* put_binary_head(uint8_t* to, Py_ssize_t size) noexcept:
 
 
 cdef class PackedRow:
-    """See packed.PlainRow."""
+    """See packed.PlainRow. It lies among others in `owner`: a row that is not kept is never copied."""
 
-    cdef readonly bytes raw, ids
+    cdef bytes owner
+    cdef const uint8_t* at
+    cdef const uint8_t* ids_at
+    cdef const uint8_t* data
+    cdef Py_ssize_t size, ids_size
     cdef readonly str root, type
     cdef readonly int64_t offset, occurred_at, received_at
     cdef readonly uint64_t fingerprint
     cdef readonly bint several
     cdef int code
-    cdef Py_ssize_t data
 
     def __init__(self, raw):
-        self.raw = raw if type(raw) is bytes else bytes(raw)
         cdef Cursor c
-        cdef Text found
-        cdef const uint8_t* began
-        cdef int code
-        c.at = <const uint8_t*> PyBytes_AS_STRING(self.raw)
-        c.end = c.at + PyBytes_GET_SIZE(self.raw)
+        cdef bytes owner = raw if type(raw) is bytes else bytes(raw)
+        c.at = <const uint8_t*> PyBytes_AS_STRING(owner)
+        c.end = c.at + PyBytes_GET_SIZE(owner)
         c.bad = False
-        began = c.at
-        if array(&c) < 9:
+        self.read(owner, &c)
+
+    cdef int read(self, bytes owner, Cursor* c) except -1:
+        """What comes next in `owner`."""
+        cdef Text found
+        cdef int code
+        self.owner = owner
+        self.at = c.at
+        if array(c) < 9:
             c.bad = True
-        self.offset = integer(&c)
-        found = text(&c)
+        self.offset = integer(c)
+        found = text(c)
         if not c.bad:
             self.root = PyUnicode_DecodeUTF8(<char*> found.at, found.size, NULL)
-        found = text(&c)
+        found = text(c)
         self.code = -1
         if not c.bad:
             for code in range(len(type_names)):
@@ -313,25 +329,57 @@ cdef class PackedRow:
                     break
             else:
                 self.type = PyUnicode_DecodeUTF8(<char*> found.at, found.size, NULL)
-        self.occurred_at = integer(&c)
-        self.received_at = integer(&c)
-        text(&c)  # event id
+        self.occurred_at = integer(c)
+        self.received_at = integer(c)
+        text(c)  # event id
         if c.at < c.end and c.at[0] == 0xCF:
             c.at += 1
-            self.fingerprint = sized(&c, 8)
+            self.fingerprint = sized(c, 8)
         else:
-            self.fingerprint = <uint64_t> integer(&c)
-        cdef const uint8_t* ids = c.at
-        self.several = array(&c) > 2
-        c.at = ids
-        skip(&c)
-        if c.bad:
-            raise ValueError(f"not a row: {self.raw[:200]!r}")
-        self.ids = PyBytes_FromStringAndSize(<char*> ids, c.at - ids)
-        self.data = c.at - began
+            self.fingerprint = <uint64_t> integer(c)
+        self.ids_at = c.at
+        self.several = array(c) > 2
+        c.at = self.ids_at
+        skip(c)
+        self.ids_size = c.at - self.ids_at
+        self.data = c.at
+        c.at = self.at
+        skip(c)
+        self.size = c.at - self.at
+        if c.bad or self.data > c.at:
+            raise ValueError(f"not a row: {owner[:200]!r}")
+        return 0
+
+    @property
+    def raw(self):
+        return PyBytes_FromStringAndSize(<char*> self.at, self.size)
+
+    @property
+    def ids(self):
+        return PyBytes_FromStringAndSize(<char*> self.ids_at, self.ids_size)
 
     def __reduce__(self):
         return PackedRow, (self.raw,)
+
+
+def rows_of(bytes packed):
+    """See packed.rows_of."""
+    cdef Cursor c
+    cdef PackedRow row
+    cdef Py_ssize_t n
+    cdef list rows = []
+    c.at = <const uint8_t*> PyBytes_AS_STRING(packed)
+    c.end = c.at + PyBytes_GET_SIZE(packed)
+    c.bad = False
+    n = array(&c)
+    while n > 0 and not c.bad:
+        n -= 1
+        row = PackedRow.__new__(PackedRow)
+        row.read(packed, &c)
+        rows.append(row)
+    if c.bad or c.at != c.end:
+        raise ValueError(f"no rows: {packed[:200]!r}")
+    return rows
 
 
 cdef bint holds(Text old, int size, const uint8_t* mark) noexcept:
@@ -575,6 +623,10 @@ cdef bint timeline(Cursor* c, uint8_t** out, const uint8_t* entry, Text label) n
 
 def count(bytes packed, PackedRow row):
     """`about.count`, byte for byte; None: it's for Python."""
+    return counted(packed, row)
+
+
+cdef object counted(bytes packed, PackedRow row):
     global scratch, scratch_size
     cdef Cursor c, data, value, look
     cdef Text label, recent, older
@@ -587,13 +639,13 @@ def count(bytes packed, PackedRow row):
     cdef bint bad = False, fits
     if code < 0 or kinds[code].special == BY_PYTHON or row.occurred_at < 0:
         return None
-    data.at = <const uint8_t*> PyBytes_AS_STRING(row.raw) + row.data
-    data.end = <const uint8_t*> PyBytes_AS_STRING(row.raw) + PyBytes_GET_SIZE(row.raw)
+    data.at = row.data
+    data.end = row.at + row.size
     data.bad = False
     c.at = <const uint8_t*> PyBytes_AS_STRING(packed)
     c.end = c.at + PyBytes_GET_SIZE(packed)
     c.bad = False
-    size = PyBytes_GET_SIZE(packed) + PyBytes_GET_SIZE(row.raw) + 512  # no number grows by more than its 9 bytes
+    size = PyBytes_GET_SIZE(packed) + row.size + 512  # no number grows by more than its 9 bytes
     if size > scratch_size:
         grown = <uint8_t*> PyMem_Realloc(scratch, 2 * size)
         if grown == NULL:
@@ -666,3 +718,128 @@ def count(bytes packed, PackedRow row):
     if not fits:
         return None
     return PyBytes_FromStringAndSize(<char*> scratch, out - scratch)
+
+
+# Profiles. Their fields are slots, which CPython keeps at a fixed place in the object: `bind` looks these places up.
+
+cdef enum:
+    UNKNOWN = -1  # profile.UNKNOWN
+
+cdef object PROFILE = None
+cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER
+
+
+def bind(profile):
+    """Tell what class profiles are of. Raises TypeError where its fields are no slots."""
+    global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER
+    names = ("packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "one", "fresh", "timer")
+    places = []
+    for name in names:
+        slot = profile.__dict__.get(name)
+        if type(slot) is not MemberDescriptorType:
+            raise TypeError(f"{profile.__qualname__}.{name} is no slot but {slot!r}")
+        places.append((<PyMemberDescrObject*> slot).d_member.offset)
+    ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER = places
+    PROFILE = profile
+
+
+cdef inline object get(object profile, Py_ssize_t place):
+    cdef PyObject* found = (<PyObject**> (<char*> <PyObject*> profile + place))[0]
+    return <object> found if found != NULL else None
+
+
+cdef inline void put_into(object profile, Py_ssize_t place, object value) noexcept:
+    cdef PyObject** at = <PyObject**> (<char*> <PyObject*> profile + place)
+    cdef PyObject* old = at[0]
+    Py_INCREF(value)
+    at[0] = <PyObject*> value
+    Py_XDECREF(old)
+
+
+def receive(list rows, dict profiles, dict changed, concerned, by_python, took, again, elsewhere):
+    """See profile.receive_all. `by_python`, `took` and `again` do what isn't the good case."""
+    cdef PackedRow row
+    cdef PyObject* found
+    cdef object state, before, after, one
+    cdef Py_ssize_t duplicates = 0
+    for each in rows:
+        row = each
+        found = PyDict_GetItemWithError(profiles, row.root)
+        if found == NULL or type(<object> found) is not PROFILE:
+            elsewhere(row)
+            continue
+        state = <object> found
+        before = get(state, ABOUT)
+        after = counted(before, row)
+        if after is None:
+            after = by_python(before, row)
+        if after is before:
+            again(state, row)
+            duplicates += 1
+        else:
+            one = get(state, ONE)
+            if (
+                one is None
+                or row.ids_size != PyBytes_GET_SIZE(one)
+                or memcmp(row.ids_at, PyBytes_AS_STRING(one), row.ids_size) != 0
+                or row.type in concerned
+            ):
+                took(state, row, after)
+            else:
+                put_into(state, ABOUT, after)
+        PyDict_SetItem(changed, row.root, state)
+    return duplicates
+
+
+cdef bytes encoded(object profile):
+    cdef bytes about = get(profile, ABOUT), persons = get(profile, PERSONS), rows = get(profile, ROWS), made
+    cdef list fresh = get(profile, FRESH)
+    cdef Py_ssize_t waiting = get(profile, WAITING), size
+    cdef uint8_t* to
+    cdef uint8_t head[5]
+    cdef uint8_t* head_end = put_array(head, waiting) if waiting < 1 << 16 else put_big(head, 0xDD, waiting, 4)
+    size = 1 + PyBytes_GET_SIZE(about) + PyBytes_GET_SIZE(persons) + (head_end - head) + PyBytes_GET_SIZE(rows)
+    if fresh is not None:
+        for row in fresh:
+            size += PyBytes_GET_SIZE(row)
+    made = PyBytes_FromStringAndSize(NULL, size)
+    to = <uint8_t*> PyBytes_AS_STRING(made)
+    to[0] = 0x93
+    to = put(to + 1, PyBytes_AS_STRING(about), PyBytes_GET_SIZE(about))
+    to = put(to, PyBytes_AS_STRING(persons), PyBytes_GET_SIZE(persons))
+    to = put(to, head, head_end - head)
+    to = put(to, PyBytes_AS_STRING(rows), PyBytes_GET_SIZE(rows))
+    if fresh is not None:
+        for row in fresh:
+            to = put(to, PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row))
+    return made
+
+
+def encode(profile):
+    """See profile.encode_profile; of a profile, not of what has moved."""
+    if type(profile) is not PROFILE:
+        raise TypeError(f"not a profile: {profile!r}")
+    return encoded(profile)
+
+
+def settle(dict changed, int64_t clock, Py_ssize_t unfolded, wakes_at, look, encode_other, dict states, dict timers):
+    """See profile.settle."""
+    cdef object at, due, wakes
+    for root, state in changed.items():
+        if type(state) is not PROFILE:
+            PyDict_SetItem(states, root, encode_other(state))
+            continue
+        wakes, due = get(state, WAKES), get(state, DUE)
+        if wakes is not None and <int64_t> wakes == UNKNOWN:
+            at = wakes_at(state)
+        else:
+            at = due if wakes is None or (due is not None and <int64_t> due < <int64_t> wakes) else wakes
+        if (at is not None and <int64_t> at < clock) or (
+            <Py_ssize_t> get(state, WAITING) > unfolded and <int64_t> get(state, FIRST) < clock
+        ):
+            look(root, state)
+            at = wakes_at(state)
+        if at != get(state, TIMER):
+            put_into(state, TIMER, at)
+            PyDict_SetItem(timers, root, at)
+        PyDict_SetItem(states, root, encoded(state))

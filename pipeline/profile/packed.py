@@ -16,6 +16,7 @@ from pipeline.triggers.fold import Row
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(Row).decode
+_decode_raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
 
 
@@ -54,25 +55,36 @@ def plain_count(packed: bytes, row: PlainRow | PackedRow) -> bytes:
 
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pipeline.profile import _packed
     from pipeline.profile._packed import PackedRow as PackedRow
-    from pipeline.profile._packed import count as _count
+
+    COMPILED: ModuleType | None = _packed
 else:
     try:
+        from pipeline.profile import _packed as COMPILED
         from pipeline.profile._packed import PackedRow
-        from pipeline.profile._packed import count as _count
     except ImportError:
-        PackedRow, _count = PlainRow, None
+        COMPILED, PackedRow = None, PlainRow
 
 
 def count(packed: bytes, row: PackedRow) -> bytes:
     """Take one event into a packed `About`; the same bytes come back if it is known already."""
-    counted = None if _count is None else _count(packed, row)
+    counted = None if COMPILED is None else COMPILED.count(packed, row)
     return plain_count(packed, row) if counted is None else counted
 
 
 def pack_row(row: Row) -> PackedRow:
     """A row that is made here."""
     return PackedRow(_encode(row))
+
+
+def rows_of(packed: bytes) -> list[PackedRow]:
+    """Of a packed list of rows each. Raises ValueError, msgspec.DecodeError for what is none."""
+    if COMPILED is not None:
+        return COMPILED.rows_of(packed)  # type: ignore[no-any-return]
+    return [PackedRow(raw) for raw in _decode_raws(packed)]
 
 
 def unpack_row(row: PackedRow) -> Row:

@@ -7,11 +7,23 @@ in order of receipt.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import msgspec
 
 from pipeline.profile import about as profile_about
 from pipeline.profile.about import About
-from pipeline.profile.packed import PackedRow, array_head, count, pack_row, unpack_ids, unpack_row
+from pipeline.profile.packed import (
+    COMPILED,
+    PackedRow,
+    array_head,
+    count,
+    pack_row,
+    plain_count,
+    unpack_ids,
+    unpack_row,
+)
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
 from pipeline.triggers.rules import RuleBook
@@ -71,6 +83,10 @@ class Profile(msgspec.Struct, gc=False, eq=False):
         return (self.about, self.persons, self.buffer) == (other.about, other.persons, other.buffer)
 
 
+if COMPILED is not None:
+    COMPILED.bind(Profile)
+
+
 class Moved(msgspec.Struct, array_like=True, gc=False, tag="moved"):
     """What is left of a profile that merged into another. `at`: when, by the watermark (UTC ms)."""
 
@@ -115,6 +131,8 @@ def encode_profile(state: Profile | Moved) -> bytes:
     """What is stored."""
     if isinstance(state, Moved):
         return _encode(state)
+    if COMPILED is not None:
+        return COMPILED.encode(state)  # type: ignore[no-any-return]
     rows = state.packed_rows if state.fresh is None else _rows(state)
     return b"".join((_THREE, state.packed_about, state.packed_persons, array_head(state.waiting), rows))
 
@@ -162,6 +180,66 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
     if counted is packed:
         _earlier_counts(profile, row)
         return False
+    _took(book, profile, row, counted)
+    return True
+
+
+def receive_all(
+    book: RuleBook,
+    rows: list[PackedRow],
+    profiles: Mapping[str, Profile | Moved | None],
+    changed: dict[str, Profile | Moved],
+    elsewhere: Callable[[PackedRow], None],
+) -> int:
+    """`receive_packed` for each row and the profile of its root, which is then among the `changed`. `elsewhere` is
+    called for rows without. Returns how many were duplicates.
+    """
+    if COMPILED is not None:
+        return COMPILED.receive(  # type: ignore[no-any-return]
+            rows, profiles, changed, book.concerned, plain_count, partial(_took, book), _earlier_counts, elsewhere
+        )
+    duplicates = 0
+    for row in rows:
+        state = profiles.get(row.root)
+        if isinstance(state, Profile):
+            duplicates += not receive_packed(book, state, row)
+            changed[row.root] = state
+        else:
+            elsewhere(row)
+    return duplicates
+
+
+def settle(
+    book: RuleBook,
+    changed: dict[str, Profile | Moved],
+    clock: int,
+    unfolded: int,
+    look: Callable[[str, Profile], None],
+) -> tuple[dict[str, bytes | None], dict[str, int | None]]:
+    """What is to be written of profiles that changed, encoded; and when they wake, of those where that is news.
+
+    `look` is called for those that wake before `clock`, and where more events wait than `unfolded`: it advances them.
+    In one pass: each of them is cold in the CPU's caches when its turn comes, and is touched once.
+    """
+    states: dict[str, bytes | None] = {}
+    timers: dict[str, int | None] = {}
+    if COMPILED is not None:
+        COMPILED.settle(changed, clock, unfolded, partial(wakes_at, book), look, encode_profile, states, timers)
+        return states, timers
+    for profile_id, state in changed.items():
+        if isinstance(state, Profile):
+            at = wakes_at(book, state)
+            if (at is not None and at < clock) or (state.waiting > unfolded and state.first < clock):
+                look(profile_id, state)
+                at = wakes_at(book, state)
+            if at != state.timer:
+                timers[profile_id] = state.timer = at
+        states[profile_id] = encode_profile(state)
+    return states, timers
+
+
+def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> None:
+    """What is left to do of an event that was counted."""
     profile.packed_about = counted
     ids, several = row.ids, row.several
     ties = several and ids != profile.one and not _one(profile.packed_persons, ids)
@@ -185,7 +263,6 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
             namespace, value = unpack_ids(ids)
             profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
         profile.one = ids
-    return True
 
 
 def _earlier_counts(profile: Profile, row: PackedRow) -> None:

@@ -21,14 +21,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from secrets import token_hex
 from typing import Any
 
 import msgspec
 
 from pipeline.errors import StateLost
-from pipeline.flow import Forward, Move, Resolved, decode_packed, encode, partition_of, source_names
-from pipeline.profile.packed import PackedRow, pack_row, unpack_row
+from pipeline.flow import Forward, Move, Packed, Resolved, decode_packed, encode, partition_of, source_names
+from pipeline.profile.packed import PackedRow, pack_row, rows_of, unpack_row
 from pipeline.profile.profile import (
     Moved,
     Profile,
@@ -37,7 +38,9 @@ from pipeline.profile.profile import (
     encode_profile,
     merge,
     new_profile,
+    receive_all,
     receive_packed,
+    settle,
     silent_since,
     wakes_at,
 )
@@ -76,6 +79,7 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     taken: dict[str, int] = {}
 
 
+root_of = attrgetter("root")
 encode_meta = msgspec.msgpack.Encoder().encode
 decode_meta = msgspec.msgpack.Decoder(Meta).decode
 encode_out = msgspec.msgpack.Encoder().encode
@@ -186,9 +190,10 @@ class ProfilePartition:
             if record.offset < self.meta.offset or record.value is None:
                 continue
             message = decode_packed(record.value)
-            if isinstance(message, Resolved):
-                rows += len(message.rows)
-                batch.append(msgspec.structs.replace(message, rows=[PackedRow(raw) for raw in message.rows]))
+            if isinstance(message, Packed):
+                m, of = message, rows_of(bytes(message.rows))
+                rows += len(of)
+                batch.append(Resolved(m.source, m.first, m.next, m.before, m.after, of, m.merges))
             else:
                 rows += 1
                 batch.append(message)
@@ -268,7 +273,7 @@ class ProfilePartition:
         ids: set[str] = set()
         for message in batch:
             if isinstance(message, Resolved):
-                ids.update(row.root for row in message.rows)
+                ids.update(map(root_of, message.rows))
                 ids.update(message.merges)
             else:
                 ids.add(message.winner if isinstance(message, Move) else message.row.root)
@@ -330,22 +335,14 @@ class ProfilePartition:
         at = min(meta.marks.get(name, 0) for name in self._sources)
         if message.after > meta.marks.get(source, 0):
             meta.marks[source] = message.after
-        work = self.work
-        work.rows += len(rows)
-        cache, dirty, book = self._cache, self._dirty, self._book
-        for row in rows:
-            root = row.root
-            state = cache.get(root)
-            if state.__class__ is not Profile:
-                self._receive(row, root)
-                continue
-            if not receive_packed(book, state, row):
-                work.duplicates += 1
-            dirty[root] = state
+        self.work.rows += len(rows)
+        self.work.duplicates += receive_all(self._book, rows, self._cache, self._dirty, self._receive)
         for i in range(0, len(message.merges), 2):
             self._merge(message.merges[i], message.merges[i + 1], at, message.after)
 
-    def _receive(self, row: PackedRow, profile_id: str) -> None:
+    def _receive(self, row: PackedRow) -> None:
+        """Take in a row, wherever its profile is."""
+        profile_id = row.root
         state = self._cache.get(profile_id)
         if isinstance(state, Moved) or (state is None and not self._here(profile_id)):
             profile_id = self._home(profile_id)
@@ -409,7 +406,7 @@ class ProfilePartition:
 
     def _take_forward(self, message: Forward) -> None:
         if not self._taken(message):
-            self._receive(pack_row(message.row), message.row.root)
+            self._receive(pack_row(message.row))
 
     def _prune(self) -> None:
         """What everybody has passed need not be named any more."""
@@ -420,24 +417,14 @@ class ProfilePartition:
             meta.sent = {i: (at, to) for i, (at, to) in meta.sent.items() if at >= meta.clock}
 
     def _decide(self, clock: int) -> tuple[States, Timers]:
-        """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them.
+        """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them."""
 
-        In one pass: each of them is cold in the CPU's caches when its turn comes, and is touched once.
-        """
-        book = self._book
-        states: States = {}
-        timers: Timers = dict.fromkeys(self._stopped)
-        for profile_id, state in self._dirty.items():
-            if isinstance(state, Profile):
-                at = wakes_at(book, state)
-                if (at is not None and at < clock) or (state.waiting > UNFOLDED and state.first < clock):
-                    for decision in advance(book, state, clock):
-                        self._keep(profile_id, decision)
-                    at = wakes_at(book, state)
-                if at != state.timer:
-                    timers[profile_id] = state.timer = at
-            states[profile_id] = encode_profile(state)
-        return states, timers
+        def look(profile_id: str, profile: Profile) -> None:
+            for decision in advance(self._book, profile, clock):
+                self._keep(profile_id, decision)
+
+        states, timers = settle(self._book, self._dirty, clock, UNFOLDED, look)
+        return states, {**dict.fromkeys(self._stopped), **timers}
 
     def _keep(self, profile_id: str, decision: Decision) -> None:
         """Into the outbox."""

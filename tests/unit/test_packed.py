@@ -132,7 +132,7 @@ def test_broken_bytes_are_refused_or_left_to_python() -> None:
 def test_without_what_is_compiled_python_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     one = pack_row(row("page_viewed", T0, 5, 1, ["a", "b"], {"path": "/a"}))
     with_it = packed.count(about.EMPTY, one)
-    monkeypatch.setattr(packed, "_count", None)
+    monkeypatch.setattr(packed, "COMPILED", None)
     assert packed.count(about.EMPTY, one) == with_it
 
 
