@@ -50,7 +50,8 @@ from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 
-STATES_A_COMMIT = 5_000
+STATES_A_COMMIT = 5_000  # Redis does nothing else while it takes them in, some kilobyte each
+ROWS_A_COMMIT = 20_000  # behind one another in a backlog: what each changes of a profile is written once
 CACHED = 400_000  # profiles in memory, by a worker that owns every partition: some kilobyte each
 SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
@@ -180,11 +181,12 @@ class ProfilePartition:
         return self.meta.offset >= self.catch_up_to
 
     async def process(self, records: Sequence[In]) -> None:
-        """One batch, in commits of about 5,000 rows. Raises CommitRejected, Fenced, StateLost, or what the store or
+        """One batch, in commits of about 5,000 profiles. Raises CommitRejected, Fenced, StateLost, or what the store or
         the broker raises: claim again.
         """
         self.work = Work()
         batch: list[Message] = []
+        named: set[str] = set()
         rows = 0
         for record in records:
             if record.offset < self.meta.offset or record.value is None:
@@ -193,16 +195,18 @@ class ProfilePartition:
             if isinstance(message, Packed):
                 m, of = message, rows_of(bytes(message.rows))
                 rows += len(of)
+                named.update(map(root_of, of))
+                named.update(m.merges)
                 batch.append(Resolved(m.source, m.first, m.next, m.before, m.after, of, m.merges))
             else:
-                rows += 1
+                named.add(message.winner if isinstance(message, Move) else message.row.root)
                 batch.append(message)
             self.meta.offset = record.offset + 1
-            if rows >= STATES_A_COMMIT:
-                await self._run(batch)
-                batch, rows = [], 0
+            if len(named) >= STATES_A_COMMIT or rows >= ROWS_A_COMMIT:
+                await self._run(batch, named)
+                batch, named, rows = [], set(), 0
         if batch:
-            await self._run(batch)
+            await self._run(batch, named)
 
     async def advance(self, clock: int) -> None:
         """Decide everything before `clock`, which watermark.py has shown to be certain."""
@@ -210,7 +214,7 @@ class ProfilePartition:
             self.target = clock
         if self.target > self.meta.clock:
             self.work = Work()
-            await self._run([])
+            await self._run([], set())
 
     async def sweep(self) -> int:
         """Look at some profiles, and forget those that were silent for as long as the topology says. Returns how many.
@@ -237,8 +241,9 @@ class ProfilePartition:
             await self._commit({}, {})
         return forgotten
 
-    async def _run(self, batch: list[Message]) -> None:
-        await self._load(self._named(batch))
+    async def _run(self, batch: list[Message], named: set[str]) -> None:
+        """`named`: every profile that the batch names."""
+        await self._load(named)
         for message in batch:
             if isinstance(message, Resolved):
                 self._resolved(message)
@@ -267,17 +272,6 @@ class ProfilePartition:
             await self.publish()
             if not more:
                 return
-
-    def _named(self, batch: list[Message]) -> set[str]:
-        """Every profile of this partition that a batch names."""
-        ids: set[str] = set()
-        for message in batch:
-            if isinstance(message, Resolved):
-                ids.update(map(root_of, message.rows))
-                ids.update(message.merges)
-            else:
-                ids.add(message.winner if isinstance(message, Move) else message.row.root)
-        return ids
 
     async def _load(self, ids: set[str]) -> None:
         """Into the cache, with whatever profile of this partition they have moved to."""
