@@ -444,3 +444,4 @@ cdef object key(Bytes* at, Py_ssize_t longest):
 
 
 include "_rows.pxi"
+include "_writer.pxi"

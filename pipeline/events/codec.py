@@ -6,6 +6,7 @@ import io
 import json
 import struct
 from collections.abc import Callable, Collection, Mapping
+from operator import attrgetter
 from typing import Any, Protocol
 
 import fastavro
@@ -16,10 +17,9 @@ from fastavro.schema import to_parsing_canonical_form
 from pipeline.errors import InvalidEvent, RegistryUnavailable
 from pipeline.events import schemas
 from pipeline.events.checks import validate
+from pipeline.events.compiled import WRITER, compile_reader
 from pipeline.events.compiled import Reader as CompiledReader
-from pipeline.events.compiled import compile_reader
 from pipeline.events.model import Event
-from pipeline.events.written import compile_writer
 
 HEADER = struct.Struct(">BI")
 
@@ -39,6 +39,9 @@ class Registry(Protocol):
         """A schema's id. May block. Raises RegistryUnavailable."""
 
 
+encode_json = msgspec.json.Encoder(order="sorted").encode
+
+
 class MissingSchema(RegistryUnavailable):
     """A schema has to be fetched first: `decoder.learn(error.schema_id)`, outside of the event loop; then try again."""
 
@@ -53,7 +56,10 @@ class Encoder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._headers: dict[tuple[str, str], bytes] = {}
-        self._write_decision = compile_writer(schemas.plain("decision"))
+        self._names = [field["name"] for field in schemas.plain("decision")["fields"]]
+        self._values = attrgetter(*self._names)
+        self._payload = self._names.index("payload")
+        self._writer = None if WRITER is None else WRITER(schemas.plain("decision"))
 
     def encode(self, topic: str, event: Event) -> bytes:
         """One event as a record's value. The first of a type and topic asks the registry (and may block).
@@ -64,13 +70,16 @@ class Encoder:
             raise InvalidEvent("wrong_schema", f"{event.type!r} is not one of our event types")
         return self._write(topic, event.type, to_record(event))
 
-    def encode_decision(self, topic: str, decision: Mapping[str, Any]) -> bytes:
-        """A decision (`msgspec.structs.asdict(decision)`: times in ms, payload a dict) for the decisions topic."""
-        record = {**decision, "payload": msgspec.json.encode(decision["payload"], order="sorted").decode()}
-        try:
-            return self._header(topic, "decision") + self._write_decision(record)
-        except (KeyError, ValueError, TypeError, AttributeError, OverflowError):  # fastavro tells what is wrong
-            return self._write(topic, "decision", record)
+    def encode_decision(self, topic: str, decision: Any) -> bytes:
+        """A `triggers.decisions.Decision` for the decisions topic. Raises InvalidEvent(`unencodable`)."""
+        values = list(self._values(decision))
+        values[self._payload] = encode_json(values[self._payload]).decode()
+        if self._writer is not None:
+            try:
+                return self._writer.write(self._header(topic, "decision"), values)
+            except Exception:  # of many kinds: fastavro tells what is wrong
+                pass
+        return self._write(topic, "decision", dict(zip(self._names, values, strict=True)))
 
     def as_trigger(self, topic: str, encoded: bytes) -> bytes:
         """The trigger of an encoded decision: both schemas have the same fields, so only the schema id differs."""

@@ -1,6 +1,6 @@
-"""The compiled decoder (`_reader.pyx`), where it was built: a small part of fastavro's time. Where not, there is none.
+"""What reads and writes Avro compiled (`_reader.pyx`), where it was built: in a small part of fastavro's time.
 
-It only knows the good case; see there. All that it reads, and all that it doesn't, fastavro reads too.
+It only knows the good case; see there. All that it reads or writes, and all that it doesn't, fastavro does too.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.events._reader import Open as Open
     from pipeline.events._reader import Reader as Reader
+    from pipeline.events._reader import Writer as Writer
     from pipeline.events._reader import take as _take
 
     READER: type[Reader] | None = Reader
+    WRITER: type[Writer] | None = Writer
     TAKE: Callable[..., int] | None = _take
 else:
     try:
-        from pipeline.events._reader import Open, Reader
+        from pipeline.events._reader import Open, Reader, Writer
         from pipeline.events._reader import take as TAKE
 
-        READER = Reader
+        READER, WRITER = Reader, Writer
     except ImportError:  # no compiler when this was installed: hatch_build.py said so then
-        READER = Reader = TAKE = None
+        READER = Reader = WRITER = Writer = TAKE = None
 
         class Open:
             """Nobody makes one."""

@@ -13,9 +13,9 @@ from functools import partial
 import msgspec
 
 from pipeline.profile import about as profile_about
+from pipeline.profile import packed
 from pipeline.profile.about import About
 from pipeline.profile.packed import (
-    COMPILED,
     PackedRow,
     array_head,
     count,
@@ -83,8 +83,8 @@ class Profile(msgspec.Struct, gc=False, eq=False):
         return (self.about, self.persons, self.buffer) == (other.about, other.persons, other.buffer)
 
 
-if COMPILED is not None:
-    COMPILED.bind(Profile)
+if packed.COMPILED is not None:
+    packed.COMPILED.bind(Profile)
 
 
 class Moved(msgspec.Struct, array_like=True, gc=False, tag="moved"):
@@ -131,8 +131,8 @@ def encode_profile(state: Profile | Moved) -> bytes:
     """What is stored."""
     if isinstance(state, Moved):
         return _encode(state)
-    if COMPILED is not None:
-        return COMPILED.encode(state)  # type: ignore[no-any-return]
+    if packed.COMPILED is not None:
+        return packed.COMPILED.encode(state)  # type: ignore[no-any-return]
     rows = state.packed_rows if state.fresh is None else _rows(state)
     return b"".join((_THREE, state.packed_about, state.packed_persons, array_head(state.waiting), rows))
 
@@ -175,9 +175,8 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
 
     Of two copies the one received first counts for the rules, whichever was read first.
     """
-    packed = profile.packed_about
-    counted = count(packed, row)
-    if counted is packed:
+    counted = count(profile.packed_about, row)
+    if counted is profile.packed_about:
         _earlier_counts(profile, row)
         return False
     _took(book, profile, row, counted)
@@ -194,8 +193,8 @@ def receive_all(
     """`receive_packed` for each row and the profile of its root, which is then among the `changed`. `elsewhere` is
     called for rows without. Returns how many were duplicates.
     """
-    if COMPILED is not None:
-        return COMPILED.receive(  # type: ignore[no-any-return]
+    if packed.COMPILED is not None:
+        return packed.COMPILED.receive(  # type: ignore[no-any-return]
             rows, profiles, changed, book.concerned, plain_count, partial(_took, book), _earlier_counts, elsewhere
         )
     duplicates = 0
@@ -223,8 +222,8 @@ def settle(
     """
     states: dict[str, bytes | None] = {}
     timers: dict[str, int | None] = {}
-    if COMPILED is not None:
-        COMPILED.settle(changed, clock, unfolded, partial(wakes_at, book), look, encode_profile, states, timers)
+    if packed.COMPILED is not None:
+        packed.COMPILED.settle(changed, clock, unfolded, partial(wakes_at, book), look, encode_profile, states, timers)
         return states, timers
     for profile_id, state in changed.items():
         if isinstance(state, Profile):
@@ -277,7 +276,7 @@ def _earlier_counts(profile: Profile, row: PackedRow) -> None:
 
 
 def _order(row: Row) -> tuple[int, int, str, int]:
-    return row.order
+    return (row.received_at, row.occurred_at, row.event_id, row.fingerprint)  # row.order, a call less
 
 
 def _one(packed_persons: bytes, packed_ids: bytes) -> bool:

@@ -5,7 +5,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 
 from __future__ import annotations
 
-import msgspec
+from functools import cache
 
 from pipeline.events.codec import Encoder
 from pipeline.runtime.ports import Out
@@ -34,7 +34,7 @@ class Delivery:
 
     def encode(self, decision: Decision) -> list[Out]:
         """Its records, keyed by profile id: one on `decisions`, one on `triggers` for what is acted on."""
-        value = self._encoder.encode_decision(self._decisions, msgspec.structs.asdict(decision))
+        value = self._encoder.encode_decision(self._decisions, decision)
         key = decision.profile_id.encode()
         content = [CONTENT, ("traceparent", decision.trace.encode())] if decision.trace else [CONTENT]
         out = [Out(self._decisions, None, key, value, content)]
@@ -43,10 +43,15 @@ class Delivery:
                 SPECVERSION,
                 ("ce_id", decision.id.encode()),
                 self._source,
-                ("ce_type", f"behavioural.trigger.{decision.rule}.{decision.outcome}".encode()),
+                _type_of(decision.rule, decision.outcome),
                 ("ce_subject", key),
                 ("ce_time", rfc3339(decision.decided_at).encode()),
                 *content,
             ]
             out.append(Out(self._triggers, None, key, self._encoder.as_trigger(self._triggers, value), headers))
         return out
+
+
+@cache
+def _type_of(rule: str, outcome: str) -> tuple[str, bytes]:
+    return "ce_type", f"behavioural.trigger.{rule}.{outcome}".encode()

@@ -160,6 +160,15 @@ def _order(end: End) -> waits.Order:
     return end.order
 
 
+def _wait(person: Person, key: Key, due: int | None) -> bool:
+    """Note when a key is decided. True if that may make the person's `due` later: then `_refresh` has to find it."""
+    old, key.due = key.due, due
+    if due is not None and (person.due is None or due < person.due):
+        person.due = due
+        return False
+    return old is not None and old == person.due and due != old
+
+
 def _refresh(person: Person) -> None:
     first = None
     for state in person.rules.values():
@@ -180,16 +189,14 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
         film = films.watch(person.films, person.sessions, row.type, row.occurred_at, row.data)
         if len(person.films) > FILMS_KEPT:
             del person.films[min(person.films, key=lambda f: (person.films[f].last, f))]
-    touched = False
+    later = False
     for end in book.ends.get(row.type, ()):
         if end.where is None or end.where(row.data):
-            out += _end(book, person, row, end)
-            touched = True
+            later |= _end(book, person, row, end, out)
     for move in book.moves.get(row.type, ()):
         if move.where is None or move.where(row.data):
-            _move(book, person, row, move, film)
-            touched = True
-    if touched:
+            later |= _move(book, person, row, move, film)
+    if later:
         _refresh(person)
     return out
 
@@ -206,17 +213,18 @@ def _key(row: Row, field: str | None) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | None) -> None:
+def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | None) -> bool:
+    """See `_wait` for what it returns."""
     rule = move.rule
     name = _key(row, rule.per)
     if name is None:
         if not rule.shared:
-            return
+            return False
         name = SHARED
     if rule.share is not None:
         total = row.data.get("total_length")
         if film is None or not total or films.seconds(film) < rule.share * total:
-            return
+            return False
     state = _state(person, rule)
     key = state.keys.get(name)
     if key is None:
@@ -225,9 +233,10 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | Non
     change, told = _change(rule, row), _told(rule, row)
     fact = Fact(row.occurred_at, row.received_at, row.event_id, move.role, row.fingerprint, change, row.trace, told)
     waits.add_fact(rule, key, fact)
-    key.due = waits.next_due(rule, key, state.everyone)
+    later = _wait(person, key, waits.next_due(rule, key, state.everyone))
     if len(state.keys) > IDLE_KEYS_KEPT:
         _tidy(book, state, row.received_at)
+    return later
 
 
 def _change(rule: Compiled, row: Row) -> list[Any] | None:
@@ -249,12 +258,13 @@ def _told(rule: Compiled, row: Row) -> list[Any] | None:
     return None
 
 
-def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule) -> list[Decision]:
+def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule, out: list[Decision]) -> bool:
+    """Retractions go to `out`. See `_wait` for what it returns."""
     rule = rule_end.rule
     end = End(row.occurred_at, row.received_at, row.event_id, rule_end.reason, rule_end.before_start)
     name = _key(row, rule_end.match)
     if rule_end.match is not None and name is None and not rule_end.without_key_all:
-        return []
+        return False
     state = _state(person, rule)
     horizon = row.received_at - book.max_age
     if name is not None:
@@ -270,13 +280,14 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule) -> list[De
         state.everyone.append(end)
         state.everyone.sort(key=_order)
         keys = list(state.keys.items())
-    out = []
+    later = False
     for name, key in keys:
         if rule.cart:
             waits.clear_late(key, end)
-        out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
-        key.due = waits.next_due(rule, key, state.everyone)
-    return out
+        if key.fired:
+            out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
+        later |= _wait(person, key, waits.next_due(rule, key, state.everyone))
+    return later
 
 
 def _forget_everyone(state: RuleState, horizon: int) -> None:
@@ -309,12 +320,13 @@ def _tidy(book: RuleBook, state: RuleState, now: int) -> None:
 def _first(person: Person) -> tuple[str, str]:
     """The rule and key that are decided next; of several at one moment the first by name."""
     due = person.due
-    return min(
-        (name, key_name)
-        for name, state in person.rules.items()
-        for key_name, key in state.keys.items()
-        if key.due == due
-    )
+    found: tuple[str, str] | None = None
+    for name, state in person.rules.items():
+        for key_name, key in state.keys.items():
+            if key.due == due and (found is None or (name, key_name) < found):
+                found = (name, key_name)
+    assert found is not None
+    return found
 
 
 def decide(book: RuleBook, person: Person, clock: int) -> Iterator[Decision]:

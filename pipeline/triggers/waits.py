@@ -8,8 +8,8 @@ there and comes later is late.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -18,6 +18,7 @@ from pipeline.triggers.rules import RESTART, START, Compiled
 Order = tuple[int, int, str]
 NEVER: Order = (-1, -1, "")
 LAST = "\U0010ffff"
+_first = itemgetter(0)
 # No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka takes.
 FACTS_KEPT = 500
 LINES_KEPT = 500
@@ -109,14 +110,6 @@ class Wait(msgspec.Struct, gc=False):
     left: dict[str, Line] = {}
 
 
-class Step(NamedTuple):
-    """Something on the way of `walk`, in event-time order."""
-
-    order: Order
-    fact: Fact | None
-    end: End | None
-
-
 def change_lines(lines: dict[str, Line], change: list[Any], at: int) -> bool:
     """Apply one addition or removal in place; True if a removal really took something out (semantics 13)."""
     sign, product, quantity, price, currency = change
@@ -144,12 +137,14 @@ def change_lines(lines: dict[str, Line], change: list[Any], at: int) -> bool:
     return True
 
 
-def _steps(key: Key, everyone: Iterable[End]) -> list[Step]:
-    steps = [Step(f.order, f, None) for f in key.facts]
-    steps += [Step(e.order, None, e) for e in key.ends]
-    steps += [Step(e.order, None, e) for e in everyone]
-    if len(steps) > 1:
-        steps.sort(key=lambda s: s.order)
+def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
+    """What is on the way of `walk`, in event-time order: a fact or an end each."""
+    steps: list[tuple[Order, Fact | None, End | None]] = [
+        ((f.occurred_at, f.received_at, f.event_id), f, None) for f in key.facts
+    ]
+    if key.ends or everyone:
+        steps += [((e.occurred_at, e.received_at, e.event_id), None, e) for e in (*key.ends, *everyone)]
+        steps.sort(key=_first)
     return steps
 
 
@@ -225,11 +220,21 @@ def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
     """The event-time moment at which the key's first undecided wait is decided."""
     if not key.facts:
         return None
-    if len(key.facts) == 1 and not key.ends and not everyone:  # nearly always
-        fact = key.facts[0]
-        return fact.occurred_at + rule.after + rule.lateness if fact.role == START else None
+    facts = key.facts
+    if not key.ends and not everyone and (len(facts) == 1 or not rule.emptied or not any(map(_removes, facts))):
+        due = None
+        for fact in facts:  # as `walk`, where nothing ends
+            if due is not None and fact.occurred_at > due:
+                break
+            if fact.role == START or (fact.role == RESTART and due is not None):
+                due = fact.occurred_at + rule.after
+        return None if due is None else due + rule.lateness
     waits, _ = walk(rule, key, everyone)
     return waits[0].due + rule.lateness if waits else None
+
+
+def _removes(fact: Fact) -> bool:
+    return fact.change is not None and fact.change[0] < 0
 
 
 def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:

@@ -96,7 +96,7 @@ def test_source_offsets_guard_where_the_ring_of_event_ids_has_forgotten(monkeypa
     """Two guards against the same batch told twice: take the ring away, and offsets must do it alone."""
     monkeypatch.setattr(about, "TIMELINE_KEPT", 1)
     monkeypatch.setattr(about, "OLDER_KEPT", 0)
-    monkeypatch.setattr(packed, "_count", None)  # what is compiled has these numbers built in
+    monkeypatch.setattr(packed, "COMPILED", None)  # what is compiled has these numbers built in
     assert not first_fault(Off(), 40, ("",), duplicates=False)
     assert first_fault(Off(seen=True), 40, ("profile", "lost", "false", "different"), duplicates=False)
 

@@ -1,0 +1,106 @@
+# Outbound records: Avro's binary encoding (Avro 1.11, "Binary Encoding"). Included by _reader.pyx.
+
+from cpython.mem cimport PyMem_Realloc
+
+cdef uint8_t* OUT = NULL
+cdef Py_ssize_t OUT_SIZE = 0, OUT_USED = 0
+
+
+cdef class Writer:
+    """Writes records of `schema`, one of ours without logical types. Raises ValueError for one that it doesn't know."""
+
+    cdef Node record
+    cdef list kept
+
+    def __init__(self, dict schema not None):
+        if self.kept is not None:
+            raise ValueError("A writer is made once")
+        self.kept = []
+        build(&self.record, schema, self.kept)
+        if self.record.kind != RECORD:
+            raise ValueError(f"no record: {schema}")
+
+    def __dealloc__(self):
+        release(&self.record)
+
+    def write(self, bytes head not None, list values not None):
+        """A record with these `values`, in the order of its fields, behind `head`. Raises anything for what is unusual:
+        a value of another kind, say.
+        """
+        global OUT_USED
+        cdef Py_ssize_t i
+        if len(values) != self.record.count:
+            raise Unusual
+        OUT_USED = 0
+        emit(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+        for i in range(self.record.count):
+            write_value(&self.record.inner[i], values[i])
+        return PyBytes_FromStringAndSize(<char*>OUT, OUT_USED)
+
+
+cdef int emit(const void* at, Py_ssize_t size) except -1:
+    global OUT, OUT_SIZE, OUT_USED
+    cdef uint8_t* grown
+    if OUT_SIZE - OUT_USED < size:
+        grown = <uint8_t*>PyMem_Realloc(OUT, 2 * (OUT_USED + size) + 4096)
+        if grown == NULL:
+            raise MemoryError
+        OUT, OUT_SIZE = grown, 2 * (OUT_USED + size) + 4096
+    memcpy(OUT + OUT_USED, at, size)
+    OUT_USED += size
+    return 0
+
+
+cdef int emit_number(int64_t value) except -1:
+    """A long: zigzag, seven bits a byte, the lowest first."""
+    cdef uint8_t made[10]
+    cdef int size = 0
+    cdef uint64_t n = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+    while n > 127:
+        made[size] = <uint8_t>(n & 127 | 128)
+        size += 1
+        n >>= 7
+    made[size] = <uint8_t>n
+    return emit(made, size + 1)
+
+
+cdef int emit_text(str value) except -1:
+    cdef Py_ssize_t size
+    cdef const char* at = PyUnicode_AsUTF8AndSize(value, &size)
+    emit_number(size)
+    return emit(at, size)
+
+
+cdef int write_value(Node* node, object value) except -1:
+    if node.nullable:
+        emit_number(value is not None)
+        if value is None:
+            return 0
+    if node.kind == TEXT:
+        if type(value) is not str:
+            raise Unusual
+        return emit_text(value)
+    if node.kind == NUMBER:
+        return emit_number(value)
+    if node.kind == ENUM:
+        return emit_number((<tuple>node.symbols).index(value))
+    if node.kind == ARRAY:
+        if type(value) is not list:
+            raise Unusual
+        if value:
+            emit_number(len(<list>value))
+            for item in <list>value:
+                write_value(node.inner, item)
+        return emit_number(0)
+    if node.kind == MAP:
+        if type(value) is not dict:
+            raise Unusual
+        if value:
+            emit_number(len(<dict>value))
+            for name, item in (<dict>value).items():
+                if type(name) is not str:
+                    raise Unusual
+                emit_text(name)
+                write_value(node.inner, item)
+        return emit_number(0)
+    raise Unusual
