@@ -77,6 +77,7 @@ def profile(workload: Workload) -> None:
     if not Path(sys.executable).with_name("py-spy").exists():
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
     raw = OUT / "profile.raw"
+    raw.unlink(missing_ok=True)
     with servers() as on:
         fill(on, TOPIC, workload)
         ours = Watched(on, TOPIC, workload.total)
