@@ -22,7 +22,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 # Of the machine that runs it nothing is assumed (-march=native), and nobody debugs it: the last word wins.
-OPTIONS = [] if sys.platform == "win32" else ["-O2", "-g0"]
+OPTIONS = [] if sys.platform == "win32" else ["-O3", "-g0"]
 
 
 class CompiledModules(BuildHookInterface):

@@ -32,8 +32,7 @@ Client = Redis | RedisCluster
 _Word = str | bytes | int
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_answers = msgspec.msgpack.Decoder(tuple[list[Answer], int, int]).decode
-
+_decode_answers = msgspec.msgpack.Decoder(tuple[list[Answer | bool], int, int]).decode
 
 _decode_position = msgspec.msgpack.Decoder(SourcePosition).decode
 
@@ -105,7 +104,12 @@ class RedisGraphStore:
         """See `ports.GraphStore.resolve`."""
         args = [source, expected, token, _encode(done), done.high, self._namespaces, _encode(asks)]
         (packed,) = await _script("resolve")(self._redis, self._keys, args)
-        return _decode_answers(packed)
+        told, shared, high = _decode_answers(packed)
+        answers = [
+            Answer(ask.ids[2], ask.ids[:2], 0, True, [], []) if isinstance(answer, bool) else answer
+            for ask, answer in zip(asks, told, strict=True)
+        ]
+        return answers, shared, high
 
     async def root(self, leaf: str) -> str:
         """See `ports.GraphStore.root`. A read a link: links only ever grow, so a path that grows meanwhile is right."""

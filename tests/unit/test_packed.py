@@ -17,15 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.profile import about, packed
+from pipeline.profile import about, packed, profile
 from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids, unpack_row
 from pipeline.triggers.fold import Row
+from pipeline.triggers.rules import RuleBook
+from tests.replayed import shipped
 
 # In CI it must be there.
 load = importlib.import_module if os.environ.get("PIPELINE_TESTS_STRICT") else pytest.importorskip
 compiled: Any = load("pipeline.profile._packed")
 
 T0 = 1_764_000_000_000
+BOOK = RuleBook(shipped())
 names = st.sampled_from(["p", "q", "a name", "ü" * 70, "x" * 300, *(f"n{n}" for n in range(30)), ""])
 numbers = st.integers(-(1 << 40), 1 << 40)
 
@@ -127,6 +130,93 @@ def test_broken_bytes_are_refused_or_left_to_python() -> None:
             compiled.count(state, compiled.PackedRow(bytes(cut)))
         except (ValueError, UnicodeDecodeError):
             pass
+
+
+def taken_in(told: list[list[Row]], clock: int) -> tuple[Any, ...]:
+    """What becomes of batches of rows of two profiles, batch by batch: all that is written, told and decided."""
+    profiles: dict[str, Any] = {"abcdefgh23456722": profile.new_profile(), "abcdefgh23456723": profile.new_profile()}
+    out: list[Any] = []
+    for n, batch in enumerate(told):
+        changed: dict[str, Any] = {}
+        absent: list[str] = []
+        packed_rows = packed.rows_of(msgspec.msgpack.encode(batch))
+        doubled = profile.receive_all(BOOK, packed_rows, profiles, changed, lambda row, to=absent: to.append(row.root))  # type: ignore[misc]
+        decided: list[Any] = []
+
+        def look(name: str, each: profile.Profile, decided: list[Any] = decided) -> None:
+            decided.append((name, profile.advance(BOOK, each, clock)))
+
+        if n == 1:
+            changed["gone"] = profile.Moved("abcdefgh23456722", 5)
+        states, timers = profile.settle(BOOK, changed, clock, 2, look)
+        # Not the bytes: a count of 0 may be written as one of two kinds of number.
+        written = {name: profile.decode(raw) for name, raw in states.items() if raw is not None}
+        out.append((doubled, absent, written, timers, decided, list(changed)))
+    return (*out, [(p.about, p.persons, p.buffer, p.waiting, profile.wakes_at(BOOK, p)) for p in profiles.values()])
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(rows, st.sampled_from(["abcdefgh23456722", "abcdefgh23456723", "nobody's"]), st.booleans()),
+            max_size=12,
+        ),
+        max_size=4,
+    ),
+    st.integers(T0 - 40 * about.DAY, T0 + 5 * about.DAY),
+)
+def test_taking_in_compiled_equals_taking_in_by_python(told: list[list[tuple[Row, str, bool]]], clock: int) -> None:
+    batches = [
+        [
+            msgspec.structs.replace(
+                each,
+                root=root,
+                fingerprint=each.fingerprint,
+                ids=["anonymous_id", "a"] if one else ["user_id", "u", *each.ids],
+            )
+            for each, root, one in batch
+        ]
+        for batch in told
+    ]
+    for batch in batches:
+        for each in batch:
+            del each.ids[4:]
+    fast = taken_in(batches, clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "COMPILED", None)
+        assert taken_in(batches, clock) == fast
+
+
+def test_rows_that_are_none_are_refused() -> None:
+    whole = msgspec.msgpack.encode([row("searched", T0, 5, n, ["a", "b"], {}) for n in range(3)])
+    assert [each.fingerprint for each in packed.rows_of(whole)] == [0, 1, 2]
+    assert packed.rows_of(b"\x90") == []
+    for broken in (b"", b"\x91", whole[:-1], whole + b"\x00", b"\x93" + whole[1:40]):
+        with pytest.raises(ValueError):
+            packed.rows_of(broken)
+    random = Random(2)
+    for _ in range(20_000):
+        bent = bytearray(whole)
+        for _ in range(random.randrange(1, 4)):
+            bent[random.randrange(len(bent))] = random.randrange(256)
+        try:
+            for each in compiled.rows_of(bytes(bent)):
+                compiled.count(about.EMPTY, each)
+        except (ValueError, UnicodeDecodeError):
+            pass
+
+
+def test_profiles_are_of_one_class_with_slots() -> None:
+    class Loose:
+        packed_about = b""
+
+    with pytest.raises(TypeError, match="packed_about is no slot"):
+        compiled.bind(Loose)
+    with pytest.raises(TypeError, match="not a profile"):
+        compiled.encode(Loose())
+    one = profile.new_profile()
+    assert compiled.encode(one) == profile.encode_profile(one)
 
 
 def test_without_what_is_compiled_python_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,9 @@
 -- ARGV: source, expected token, new token, position's bytes, its high, namespaces (msgpack: name -> [unique, device,
 --   limit or -1]), asks (msgpack: [[offset, occurred_at, received_at, [namespace, value, leaf, ...]], ...]).
 --
--- Returns {"ok", msgpack of [answers, shared, high]}, {"rejected", token} or {"broken", what}. Types are looked at
--- first: a script that fails half-way keeps what it wrote.
+-- Returns {"ok", msgpack of [answers, shared, high]}, {"rejected", token} or {"broken", what}. An answer is false where
+-- one identifier alone was asked for, and no tie is known: it leads to itself. Types are looked at first, and nearly all
+-- is written at the end: a script that fails half-way keeps what it wrote.
 
 local call, pack, unpack_bytes, sub = redis.call, struct.pack, struct.unpack, string.sub
 local links, members, logins, positions, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -48,8 +49,6 @@ local flags = cmsgpack.unpack(ARGV[6])
 local was = call('HMGET', positions, '#high', '#shared')
 local high = math.max(tonumber(was[1] or 0), tonumber(ARGV[5]))
 local shared = tonumber(was[2] or 0)
-call('HSET', positions, source, ARGV[4], source .. '#token', ARGV[3], '#high', string.format('%d', high))
-
 -- Names and numbers.
 
 local number_of, name_of, named = {}, {}, 0
@@ -89,25 +88,36 @@ local function tell(loser, winner)
   end
 end
 
--- Links as they are: those of all leaves of the batch are read in a few calls. False: there is none.
-local known = {}
+-- Links and members as they are by now; what changed is written at the end. False: there is none. Those of the leaves of
+-- the batch are read in a few calls.
+local AT_ONCE = 4000
+local known, sets, changed_links, changed_sets = {}, {}, {}, {}
 do
-  local leaves = {}
-  for _, ask in ipairs(asks) do
-    local ids = ask[4]
-    for i = 3, #ids, 3 do
-      if known[ids[i]] == nil then
-        known[ids[i]] = false
-        leaves[#leaves + 1] = ids[i]
+  local function fill(table, key, fields)
+    for start = 1, #fields, AT_ONCE do
+      local last = math.min(start + AT_ONCE - 1, #fields)
+      for i, found in ipairs(call('HMGET', key, unpack(fields, start, last))) do
+        table[fields[start + i - 1]] = found
       end
     end
   end
-  for start = 1, #leaves, 4000 do
-    local last = math.min(start + 3999, #leaves)
-    for i, link in ipairs(call('HMGET', links, unpack(leaves, start, last))) do
-      known[leaves[start + i - 1]] = link
+  local leaves, tied = {}, {}
+  for _, ask in ipairs(asks) do
+    local ids = ask[4]
+    for i = 3, #ids, 3 do
+      local leaf = ids[i]
+      if known[leaf] == nil then
+        known[leaf] = false
+        leaves[#leaves + 1] = leaf
+      end
+      if #ids > 3 and sets[leaf] == nil then
+        sets[leaf] = false
+        tied[#tied + 1] = leaf
+      end
     end
   end
+  fill(known, links, leaves)
+  fill(sets, members, tied)
 end
 
 local function link_of(leaf)
@@ -117,6 +127,39 @@ local function link_of(leaf)
     known[leaf] = link
   end
   return link
+end
+
+local function set_of(root)
+  local set = sets[root]
+  if set == nil then
+    set = call('HGET', members, root)
+    sets[root] = set
+  end
+  return set
+end
+
+-- False: there is none any more.
+local function put_set(root, set)
+  sets[root] = set
+  changed_sets[root] = true
+end
+
+local function write(key, table, changed)
+  local fields, gone = {}, {}
+  for field in pairs(changed) do
+    if table[field] then
+      fields[#fields + 1] = field
+      fields[#fields + 1] = table[field]
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  for start = 1, #fields, AT_ONCE do
+    call('HSET', key, unpack(fields, start, math.min(start + AT_ONCE - 1, #fields)))
+  end
+  for start = 1, #gone, AT_ONCE do
+    call('HDEL', key, unpack(gone, start, math.min(start + AT_ONCE - 1, #gone)))
+  end
 end
 
 -- Root, nodes whose links were taken (from the leaf up).
@@ -141,9 +184,8 @@ local function walk(leaf)
 end
 
 local function set_link(loser, winner)
-  local link = winner .. pack('>I6I6I2', received_at, offset, source_number)
-  known[loser] = link
-  call('HSET', links, loser, link)
+  known[loser] = winner .. pack('>I6I6I2', received_at, offset, source_number)
+  changed_links[loser] = true
 end
 
 -- Whether leaf id a sorts before b. Lua's own `<` asks the server's locale, which may sort "aa" or "ch" elsewhere.
@@ -183,7 +225,7 @@ local function member(namespace, value, leaf)
 end
 
 local function members_of(root, namespace, value, leaf)
-  local stored_members = call('HGET', members, root)
+  local stored_members = set_of(root)
   return stored_members or member(namespace, value, leaf), stored_members
 end
 
@@ -328,15 +370,18 @@ local function resolve(ids)
       if youngest > received_at then
         tied_earlier(path, way)
       end
-      local changed = login and with_login(call('HGET', members, root), its_leaf)
+      local changed = login and with_login(set_of(root), its_leaf)
       if changed then
-        call('HSET', members, root, changed)
+        put_set(root, changed)
       end
       accept = true
     elseif not logged_in then
       local ours, ours_stored = members_of(root, namespace, value, leaf)
       local theirs, theirs_stored = members_of(other, its_namespace, its_value, its_leaf)
-      local why, owned = clash(ours, theirs)
+      local why, owned
+      if ours_stored or theirs_stored or namespace == its_namespace then
+        why, owned = clash(ours, theirs)
+      end
       if why == 'unique' and device and user then
         cacheable = false
         call('ZADD', logins, 0, its_leaf .. string.format('%013d', login_of(theirs, its_leaf)) .. owned)
@@ -353,9 +398,9 @@ local function resolve(ids)
           ours, theirs = theirs, ours
           path[#path + 1] = root
         end
-        call('HSET', members, winner, ours .. theirs)
+        put_set(winner, ours .. theirs)
         if loser_stored then
-          call('HDEL', members, loser)
+          put_set(loser, false)
         end
         set_link(loser, winner)
         tell(loser, winner)
@@ -377,9 +422,17 @@ end
 
 local answers = {}
 for i, ask in ipairs(asks) do
-  offset, received_at = ask[1], ask[3]
-  at = math.min(math.max(ask[2], 0), LAST_MS)
-  youngest, merges, told = 0, {}, {}
-  answers[i] = resolve(ask[4])
+  local ids = ask[4]
+  if #ids == 3 and not link_of(ids[3]) and not (flags_of(ids[1])[2] and first_login(ids[3])) then
+    answers[i] = false
+  else
+    offset, received_at = ask[1], ask[3]
+    at = math.min(math.max(ask[2], 0), LAST_MS)
+    youngest, merges, told = 0, {}, {}
+    answers[i] = resolve(ids)
+  end
 end
+write(links, known, changed_links)
+write(members, sets, changed_sets)
+call('HSET', positions, source, ARGV[4], source .. '#token', ARGV[3], '#high', string.format('%d', high))
 return {'ok', cmsgpack.pack({answers, shared, high})}
