@@ -130,7 +130,8 @@ class Intake:
         self.partitions = topology.topics.resolved.partitions
         self._normaliser = Normaliser(topology.identifiers)
         self._devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
-        self.known: dict[tuple[str, str], Known | None] = {}  # by namespace and value
+        # By namespace, by value as it was told or normalised; None: it identifies nobody.
+        self.known: dict[str, dict[str, Known | None]] = {n.name: {} for n in topology.identifiers.namespaces}
         self._names = {n.name: n.name for n in topology.identifiers.namespaces}
         self._fields = fields_read(book)
         self._collected = _collected(self._fields)
@@ -157,8 +158,8 @@ class Intake:
         identifiers = event.identifiers
         one = None
         if len(identifiers) == 1:
-            (pair,) = identifiers.items()
-            one = self.known.get(pair)
+            ((namespace, told),) = identifiers.items()
+            one = self.known.get(namespace, {}).get(told)
         asked = None
         if one is not None and one.root is not None and received_at > one.youngest:  # nine of ten
             root, ids = one.root, [one.namespace, one.value]
@@ -195,24 +196,24 @@ class Intake:
 
     def identify(self, raw: dict[str, str]) -> list[Known]:
         """What is known of an event's identifiers, the strongest first. Raises InvalidEvent(`no_identifier`)."""
-        cache = self.known
         out = []
-        for pair in raw.items():
-            known = cache.get(pair)
+        for namespace, told in raw.items():
+            cache = self.known.get(namespace)
+            if cache is None:
+                continue
+            known = cache.get(told)
             if known is None:
-                if pair in cache:
+                if told in cache:
                     continue
-                value = self._normaliser.value(*pair)
-                if value is None:
-                    cache[pair] = None
-                    continue
-                normal = (self._names[pair[0]], value)
-                known = cache.get(normal)
-                if known is None:
+                value = self._normaliser.value(namespace, told)
+                known = None if value is None else cache.get(value)
+                if value is not None and known is None:
                     if len(cache) > ROUTES_KEPT:
                         cache.clear()
-                    known = cache[normal] = Known(*normal)
-                cache[pair] = known
+                    known = cache[value] = Known(self._names[namespace], value)
+                cache[told] = known
+                if known is None:
+                    continue
             out.append(known)
         if len(out) != 1:
             if not out:
@@ -241,7 +242,8 @@ class Intake:
 
     def drop_routes(self) -> None:
         """Forget where identifiers led: somebody else changed whose a device is, or the store fell back."""
-        self.known.clear()
+        for cache in self.known.values():
+            cache.clear()
 
 
 def fields_read(book: RuleBook) -> dict[str, tuple[str, ...]]:

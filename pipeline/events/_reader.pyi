@@ -37,7 +37,7 @@ class Writer:
 def take(
     records: Sequence[Any],
     readers: dict[int, Reader],
-    known: dict[tuple[str, str], Any],
+    known: dict[str, dict[str, Any]],
     identify: Callable[[dict[str, str]], list[Any]],
     trace_of: Callable[[Any], str | None],
     slow: Callable[[Any, int], int],

@@ -121,7 +121,8 @@ cdef list whose(Bytes* at, dict known, identify):
         namespace = key(at, LONGEST_IDENTIFIER)
         value = text(at, LONGEST_IDENTIFIER)
         if i == 0 and n == 1:
-            one = known.get((namespace, value))
+            by_value = known.get(namespace)
+            one = None if by_value is None else (<dict?>by_value).get(value)
             if one is not None:
                 if block(at) != 0:
                     raise Unusual
@@ -250,7 +251,7 @@ def take(
     """Rows of a batch's plain records, in order; `slow(record, high)`, which returns `high` anew, is called for the
     others in their turn.
 
-    `readers`: schema id -> Reader. `known`: (namespace, value) -> `flow.Known` or None; `identify`: identifiers -> list
+    `readers`: schema id -> Reader. `known`: namespace -> value -> `flow.Known` or None; `identify`: identifiers -> list
     of `flow.Known`. `trace_of`: headers -> traceparent or None; it raises for headers that are not an event's. `high`:
     the largest time of receipt so far; returned as it is then. A record is received `disorder` before it at the least,
     and `ahead` after its own time of producing at the most.
