@@ -107,7 +107,7 @@ class Known(msgspec.Struct, gc=False):
 
     `root` may be stale (then the owner forwards), and counts only for events received after `youngest`, the
     youngest link on its path: an earlier one has to tell that link again. `partition`: the root's. There may be
-    400,000 of them, each met when no cache of the processor holds it any more: no more objects than it takes.
+    400,000 of a namespace, each met when no cache of the processor holds it any more: no more objects than needed.
     """
 
     namespace: str

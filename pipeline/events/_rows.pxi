@@ -6,7 +6,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from xxhash import xxh3_64_intdigest
 
-include "../msgpack.pxi"
+include "../_msgpack.pxi"
 
 cdef enum:
     ROOM = 1 << 16  # bytes that a row may need: more than any has whose record is as short as `row` takes it
