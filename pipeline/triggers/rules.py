@@ -86,8 +86,9 @@ class RuleBook:
             for event, moves in self.moves.items()
             if any(move.role == START for move in moves)
         }
-        removing = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
-        self.closing = removing | self.ends.keys()
+        # A removal may empty a cart and so end its wait, whatever else it is to the rule.
+        contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
+        self.closing = contents | self.ends.keys() | ({"product_removed"} & self.moves.keys())
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of a `choosy` type meets the condition of any rule."""

@@ -381,3 +381,9 @@ def test_what_is_under_way_holds_time_until_it_is_taken() -> None:
     assert decide_before([sender, passed], [sender, passed], ["s-0"])[0] == 100
     # Sent between the two readings: it came from records that nobody had read, and matters later.
     assert decide_before([meta(), meta()], [meta(sent={"m": (100, 1)}), meta()], ["s-0"])[0] == 100
+
+
+def test_a_removal_may_end_a_wait_whatever_else_it_is_to_a_rule() -> None:
+    """Where it moves a wait too, it still has to be looked at when it comes late: it may empty the cart."""
+    assert "product_removed" in BOOK.moves
+    assert "product_removed" in BOOK.closing
