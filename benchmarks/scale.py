@@ -13,14 +13,17 @@ from redis.asyncio import Redis
 from benchmarks.contestants import Ours, Servers
 from benchmarks.generate import Workload
 from benchmarks.meter import cpu_seconds
-from pipeline.store.keys import partition_keys
-from pipeline.store.ports import Commit
+from pipeline.profile.timers import Timers, sheets_of
+from pipeline.store.ports import Claimed, Commit
 from pipeline.store.redis_store import RedisProfileStore
 
 IDENTITIES = (10_000, 200_000)
 EACH = 10  # events an identity: profiles are as full in both
 FLAT = 1.3
 TIMERS = (10_000, 1_000_000)
+SET = 1_000  # timers a commit
+COMMITS = 60
+HOURS = 3 * 3_600_000
 PREFIX, PARTITIONS = "bench-timers", 4
 
 
@@ -55,36 +58,62 @@ def scale() -> dict[str, Any]:
 
 
 async def timers(on: Servers) -> dict[str, Any]:
-    """Redis µs to move a timer, and to find what is due, with few and with many waiting."""
+    """Redis µs to set a timer and have one ring, and µs to find that nothing is due, with few and with many waiting."""
     out: dict[str, Any] = {}
     async with Redis.from_url(on.redis.url) as client:
         store = RedisProfileStore(client, PREFIX, PARTITIONS)
-        key = partition_keys(PREFIX, 0, PARTITIONS)[2]
         for waiting in TIMERS:
             await client.flushall()
-            for start in range(0, waiting, 10_000):
-                await client.zadd(key, {f"{i:016d}": 10**12 + i for i in range(start, start + 10_000)})
-            claimed = await store.claim(0)
-            token, moved, commits = claimed.token, 1_000, 60
-            began = cpu_seconds(on.redis.pid)
-            for number in range(commits):
-                new = token_hex(8)
-                ids = range(number, waiting, waiting // moved)
-                changes: dict[str, int | None] = {f"{i:016d}": 10**12 + (i * 7_919) % waiting for i in ids}
-                await store.commit(
-                    0,
-                    Commit(fence=claimed.fence, expected=token, token=new, meta=b"", states={}, timers=changes,
-                           outbox=[], tail=claimed.head, trim=claimed.head),
-                )  # fmt: skip
-                token = new
-            moving = (cpu_seconds(on.redis.pid) - began) / (commits * moved) * 1e6
+            shelf = _Shelf(store, await store.claim(0))
+            # They ring within the next hours: the closer together, the more there are.
+            for start in range(0, waiting, SET):
+                await shelf.commit({f"{i:016d}": i * 7_919 % HOURS for i in range(start, start + SET)})
+            began, rang = cpu_seconds(on.redis.pid), 0
+            for turn in range(COMMITS):  # a thousand are set, and the clock goes on by as much as lets a thousand ring
+                before = (
+                    (turn + 1) * HOURS * SET // waiting if waiting > COMMITS * SET else (turn + 1) * HOURS // COMMITS
+                )
+                rang += await shelf.ring(before)
+                first = waiting + turn * SET
+                await shelf.commit({f"{i:016d}": before + i * 7_919 % HOURS for i in range(first, first + SET)})
+            spent = cpu_seconds(on.redis.pid) - began
             wall = time.perf_counter()
             for _ in range(300):
-                await store.due(0, token, 10**12, 1_000)  # nothing is due
+                await store.due(0, shelf.token, 0, 1, 1_000)  # nothing is due
             asking = (time.perf_counter() - wall) / 300 * 1e6
             out[f"waiting_{waiting}"] = {
-                "redis_us_a_moved_timer": round(moving, 2),
+                "redis_us_a_timer_set": round(spent / (COMMITS * SET) * 1e6, 2),
+                "rang": rang,
                 "us_to_ask_what_is_due": round(asking),
             }
         await client.flushall()
     return out
+
+
+class _Shelf:
+    """An owner that does nothing but set timers and have them ring."""
+
+    def __init__(self, store: RedisProfileStore, claimed: Claimed) -> None:
+        self.token = claimed.token
+        self._store, self._claimed = store, claimed
+        self._timers = Timers()
+        self._number = 0
+        self._over: dict[bytes, int] = {}
+
+    async def commit(self, timers: dict[str, int]) -> None:
+        sheets = sheets_of(timers, self._number)
+        self._number += len(sheets)
+        self._timers.hold([sheet for sheet, at in sheets.items() if at < self._timers.upto], self._timers.upto)
+        new, head = token_hex(8), self._claimed.head
+        await self._store.commit(
+            0,
+            Commit(fence=self._claimed.fence, expected=self.token, token=new, meta=b"", states={}, outbox=[], tail=head,
+                   timers={**dict.fromkeys(self._over), **sheets}, trim=head),
+        )  # fmt: skip
+        self.token, self._over = new, {}
+
+    async def ring(self, before: int) -> int:
+        asked = await self._store.due(0, self.token, self._timers.upto, before, 1_000_000)
+        self._timers.found(asked, before, 1_000_000)
+        rung, self._over = self._timers.ring(before, 1_000_000)
+        return len(rung)

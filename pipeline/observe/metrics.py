@@ -87,8 +87,8 @@ CLOCK_DELAY = Declared(
 TIMERS_PENDING = Declared(
     "pipeline_timers_pending",
     "gauge",
-    "profiles",
-    "Profiles in which something waits to be decided, by partition.",
+    "timers",
+    "Timers that are set, by partition: at least one for each profile in which something waits to be decided.",
     ("partition",),
 )
 TIMERS_OVERDUE = Declared(

@@ -151,7 +151,7 @@ def encode(profile):
 
 def settle(dict changed, int64_t clock, Py_ssize_t unfolded, wakes_at, look, encode_other, dict states, dict timers):
     """See profile.settle."""
-    cdef object at, due, wakes
+    cdef object at, due, wakes, timer
     cdef list each = list(changed.values())
     cdef Py_ssize_t i = -1, n = len(each)
     for root, state in changed.items():
@@ -174,7 +174,8 @@ def settle(dict changed, int64_t clock, Py_ssize_t unfolded, wakes_at, look, enc
         ):
             look(root, state)
             at = wakes_at(state)
-        if at != get(state, TIMER):
+        timer = get(state, TIMER)
+        if at is not None and (timer is None or <int64_t> at < <int64_t> timer):
             put_into(state, TIMER, at)
             PyDict_SetItem(timers, root, at)
         PyDict_SetItem(states, root, encoded(state))

@@ -39,8 +39,8 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     earliest moment at which a wait of one of the persons is decided, or None. `wakes`: what the buffer adds to that
     (`wakes_at`), or UNKNOWN; only where it is known, `first` is when the first of the buffer was received. `soonest`:
     what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
-    `one`: packed identifiers that were found to be one person's before, and so still are. `timer`: what the store was
-    last told of `wakes_at`; its owner's business.
+    `one`: packed identifiers that were found to be one person's before, and so still are. `timer`: at that moment or
+    before it a timer is set (timers.py), or None; its owner's business.
     """
 
     packed_about: bytes
@@ -214,14 +214,14 @@ def settle(
     clock: int,
     unfolded: int,
     look: Callable[[str, Profile], None],
-) -> tuple[dict[str, bytes | None], dict[str, int | None]]:
-    """What is to be written of profiles that changed, encoded; and when they wake, of those where that is news.
+) -> tuple[dict[str, bytes | None], dict[str, int]]:
+    """What is to be written of profiles that changed, encoded; and when they wake, of those that have no timer by then.
 
     `look` is called for those that wake before `clock`, and where more events wait than `unfolded`: it advances them.
     In one pass: each of them is cold in the CPU's caches when its turn comes, and is touched once.
     """
     states: dict[str, bytes | None] = {}
-    timers: dict[str, int | None] = {}
+    timers: dict[str, int] = {}
     if packed.COMPILED is not None:
         packed.COMPILED.settle(changed, clock, unfolded, partial(wakes_at, book), look, encode_profile, states, timers)
         return states, timers
@@ -231,7 +231,7 @@ def settle(
             if (at is not None and at < clock) or (state.waiting > unfolded and state.first < clock):
                 look(profile_id, state)
                 at = wakes_at(book, state)
-            if at != state.timer:
+            if at is not None and (state.timer is None or at < state.timer):
                 timers[profile_id] = state.timer = at
         states[profile_id] = encode_profile(state)
     return states, timers

@@ -363,9 +363,10 @@ class Hops:
             metrics.watermark_delay(tp.topic, str(tp.partition)).since(source.watermark or None)
         for tp, hop in self._partitions.items():
             name = str(tp.partition)
-            waiting, earliest = await self._profiles.pending(tp.partition)
+            first, upto = hop.timers.first, hop.timers.upto
+            earliest = await self._profiles.earliest(tp.partition, upto) if first is None else first
             metrics.clock_delay(name).since(hop.meta.clock or None)
-            metrics.timers_pending(name).set(waiting)
+            metrics.timers_pending(name).set(hop.meta.timers)
             metrics.timers_overdue(name).since(earliest)
             metrics.moves_under_way(name).set(len(hop.meta.sent))
             metrics.outbox(name).set(hop.waiting)

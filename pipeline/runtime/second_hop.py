@@ -44,6 +44,7 @@ from pipeline.profile.profile import (
     silent_since,
     wakes_at,
 )
+from pipeline.profile.timers import Timers, sheets_of
 from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import Commit, ProfileStore
 from pipeline.topology.model import Topology
@@ -56,11 +57,11 @@ CACHED = 400_000  # profiles in memory, by a worker that owns every partition: s
 SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 UNSEEN: Any = object()
-RANG = -1  # a timer that is over: whatever comes next is written
+SHEETS = 100  # of timers, to ask for at once
+FORMAT = 2  # of what is stored
 
 Message = Resolved[PackedRow] | Move | Forward
 States = dict[str, bytes | None]
-Timers = dict[str, int | None]
 EncodeDecision = Callable[[Decision], list[Out]]
 
 
@@ -68,16 +69,19 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     """A partition's own books, committed with its state.
 
     `offset`: next to read. `seen`: source -> next source offset. `marks`: source -> watermark. `clock`: everything
-    before it is decided. `sent`: message id -> [at, destination partition]; `taken`: message id -> at.
+    before it is decided. `sent`: message id -> [at, destination partition]; `taken`: message id -> at. `timers`: how
+    many are set; `sheets`: number of the next sheet of them.
     """
 
-    format: int = 1
+    format: int = FORMAT
     offset: int = 0
     seen: dict[str, int] = {}
     marks: dict[str, int] = {}
     clock: int = 0
     sent: dict[str, tuple[int, int]] = {}
     taken: dict[str, int] = {}
+    timers: int = 0
+    sheets: int = 0
 
 
 root_of = attrgetter("root")
@@ -116,6 +120,7 @@ class ProfilePartition:
         self.meta = Meta()
         self.target = 0  # the clock up to which this partition may decide now
         self.catch_up_to = 0  # no advance before this offset is read: see claim()
+        self.timers = Timers()
         self.work = Work()
         self._topic = topology.topics.resolved.name
         self._sources = source_names(topology)
@@ -133,7 +138,7 @@ class ProfilePartition:
         self._published = 0
         self._cache: dict[str, Profile | Moved | None] = {}
         self._dirty: dict[str, Profile | Moved] = {}
-        self._stopped: set[str] = set()
+        self._over: dict[bytes, int] = {}
         self._outbox: list[Out] = []
         self._forgotten: list[str] = []
         self._cursor = 0
@@ -147,7 +152,7 @@ class ProfilePartition:
         claimed = await self._store.claim(self.partition)
         self._cache.clear()
         self._dirty.clear()
-        self._stopped.clear()
+        self.timers, self._over = Timers(), {}
         self._outbox, self._forgotten = [], []
         self._fence, self._token = claimed.fence, claimed.token
         self._pending = [decode_out(entry) for entry in claimed.outbox]
@@ -158,6 +163,12 @@ class ProfilePartition:
             self.meta = Meta()
             return None
         self.meta = decode_meta(claimed.meta)
+        if self.meta.format != FORMAT:
+            raise StateLost(
+                f"partition {self.partition}: what Redis holds was written in format {self.meta.format}, and this"
+                f" version reads format {FORMAT} only. Go on with the version that wrote it,"
+                " or start over with a new group."
+            )
         return self.meta.offset
 
     def start_at(self, offset: int) -> None:
@@ -253,25 +264,44 @@ class ProfilePartition:
                 self._take_forward(message)
         while True:
             more = False
+            again: dict[str, int] = {}
             if self.target > self.meta.clock:
-                due = await self._store.due(self.partition, self._token, self.target, STATES_A_COMMIT // 2)
-                await self._load(set(due))
-                for profile_id in due:
-                    state = self._cache.get(profile_id)
-                    if state is not None:
-                        self._dirty[profile_id] = state
-                        if isinstance(state, Profile):
-                            state.timer = RANG
-                        else:
-                            self._stopped.add(profile_id)
-                more = len(due) >= STATES_A_COMMIT // 2
+                more = await self._ring(again)
                 if not more:
                     self.meta.clock = self.target
                     self._prune()
-            await self._commit(*self._decide(max(self.target, self.meta.clock)))
+            states, timers = self._decide(max(self.target, self.meta.clock))
+            await self._commit(states, again | timers)
             await self.publish()
             if not more:
                 return
+
+    async def _ring(self, again: dict[str, int]) -> bool:
+        """Wake profiles whose timers ring before `target`; whether there are more of them. Those in which nothing is
+        due yet only get another timer, noted in `again`.
+        """
+        timers, limit = self.timers, SHEETS
+        if timers.upto < self.target:
+            asked = await self._store.due(self.partition, self._token, timers.upto, self.target, limit)
+            while not timers.found(asked, self.target, limit):
+                limit *= 2
+                asked = await self._store.due(self.partition, self._token, timers.upto, self.target, limit)
+        rung, over = timers.ring(min(timers.upto, self.target), STATES_A_COMMIT // 2)
+        self._over |= over
+        await self._load(set(rung))
+        for profile_id in rung:
+            state = self._cache.get(profile_id)
+            if not isinstance(state, Profile):
+                continue
+            state.timer = None
+            if profile_id not in self._dirty:
+                at = wakes_at(self._book, state)
+                if at is not None and at >= self.target:
+                    again[profile_id] = state.timer = at
+                elif at is not None:
+                    self._dirty[profile_id] = state
+        first = timers.first
+        return timers.upto < self.target or (first is not None and first < self.target)
 
     async def _load(self, ids: set[str]) -> None:
         """Into the cache, with whatever profile of this partition they have moved to."""
@@ -360,8 +390,6 @@ class ProfilePartition:
         self._cache[loser] = self._dirty[loser] = Moved(winner, now)
         self.work.moves += 1
         if state is not None:
-            if state.timer is not None:
-                self._stopped.add(loser)
             self._bring(loser, state, winner, at)
 
     def _bring(self, loser: str, profile: Profile, winner: str, at: int) -> None:
@@ -410,15 +438,16 @@ class ProfilePartition:
         if meta.sent:
             meta.sent = {i: (at, to) for i, (at, to) in meta.sent.items() if at >= meta.clock}
 
-    def _decide(self, clock: int) -> tuple[States, Timers]:
-        """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them."""
+    def _decide(self, clock: int) -> tuple[States, dict[str, int]]:
+        """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them, and
+        when to look at them again.
+        """
 
         def look(profile_id: str, profile: Profile) -> None:
             for decision in advance(self._book, profile, clock):
                 self._keep(profile_id, decision)
 
-        states, timers = settle(self._book, self._dirty, clock, UNFOLDED, look)
-        return states, {**dict.fromkeys(self._stopped), **timers}
+        return settle(self._book, self._dirty, clock, UNFOLDED, look)
 
     def _keep(self, profile_id: str, decision: Decision) -> None:
         """Into the outbox."""
@@ -428,10 +457,14 @@ class ProfilePartition:
         counted = (decision.rule, decision.outcome)
         self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
 
-    async def _commit(self, states: States, timers: Timers) -> None:
+    async def _commit(self, states: States, timers: dict[str, int]) -> None:
         for profile_id in self._forgotten:
-            states[profile_id] = timers[profile_id] = None
+            states[profile_id] = None
             self._cache.pop(profile_id, None)
+        sheets = sheets_of(timers, self.meta.sheets)
+        self.meta.sheets += len(sheets)
+        self.meta.timers += len(timers) - sum(self._over.values())
+        self.timers.hold([sheet for sheet, first in sheets.items() if first < self.timers.upto], self.timers.upto)
         token = token_hex(8)
         began = time.perf_counter()
         await self._store.commit(
@@ -442,7 +475,7 @@ class ProfilePartition:
                 token=token,
                 meta=encode_meta(self.meta),
                 states=states,
-                timers=timers,
+                timers={**dict.fromkeys(self._over), **sheets},
                 outbox=[encode_out(out) for out in self._outbox],
                 tail=self._tail,
                 trim=self._published,
@@ -454,5 +487,5 @@ class ProfilePartition:
         self._pending += self._outbox
         self._outbox = []
         self._forgotten = []
+        self._over = {}
         self._dirty.clear()
-        self._stopped.clear()

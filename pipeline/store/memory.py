@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left, insort
 
 import msgspec
 
@@ -84,35 +84,27 @@ class _Partition:
         self.head = 0
         self.outbox: list[bytes] = []
         self.states: dict[str, bytes] = {}
-        self.timers: dict[str, int] = {}
-        self.heap: list[tuple[int, str]] = []  # every timer, and entries that no longer hold
+        self.timers: dict[bytes, int] = {}
+        self.by_time: list[tuple[int, bytes]] = []  # the same, sorted
 
     def copy(self) -> _Partition:
         other = _Partition()
         other.fence, other.token, other.meta, other.head = self.fence, self.token, self.meta, self.head
         other.outbox, other.states, other.timers = self.outbox.copy(), self.states.copy(), self.timers.copy()
-        other.heap = self.heap.copy()
+        other.by_time = self.by_time.copy()
         return other
 
-    def due(self, before: int, limit: int) -> list[str]:
-        found: list[tuple[int, str]] = []
-        while len(found) < limit and self.heap and self.heap[0][0] < before:
-            entry = heapq.heappop(self.heap)
-            if self.timers.get(entry[1]) == entry[0] and (not found or found[-1] != entry):
-                found.append(entry)
-        for entry in found:
-            heapq.heappush(self.heap, entry)
-        return [profile for _, profile in found]
+    def due(self, since: int, before: int, limit: int) -> list[bytes]:
+        first, end = (bisect_left(self.by_time, (at, b"")) for at in (since, before))
+        return [sheet for _, sheet in self.by_time[first : min(end, first + limit)]]
 
-    def set_timer(self, profile: str, due: int | None) -> None:
-        if due is None:
-            self.timers.pop(profile, None)
-        elif self.timers.get(profile) != due:
-            self.timers[profile] = due
-            heapq.heappush(self.heap, (due, profile))
-            if len(self.heap) > 2 * len(self.timers) + 64:
-                self.heap = [(at, each) for each, at in self.timers.items()]
-                heapq.heapify(self.heap)
+    def set_timer(self, sheet: bytes, due: int | None) -> None:
+        old = self.timers.pop(sheet, None)
+        if old is not None:
+            del self.by_time[bisect_left(self.by_time, (old, sheet))]
+        if due is not None:
+            self.timers[sheet] = due
+            insort(self.by_time, (due, sheet))
 
 
 class MemoryProfileStore:
@@ -141,9 +133,9 @@ class MemoryProfileStore:
         states = self._owned(partition, token).states
         return [states.get(profile) for profile in ids]
 
-    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
+    async def due(self, partition: int, token: str, since: int, before: int, limit: int) -> list[bytes]:
         """See `ports.ProfileStore.due`."""
-        return self._owned(partition, token).due(before, limit)
+        return self._owned(partition, token).due(since, before, limit)
 
     async def peek(self, partition: int, ids: list[str]) -> list[bytes | None]:
         """See `ports.ProfileStore.peek`."""
@@ -175,8 +167,8 @@ class MemoryProfileStore:
                 keys.states.pop(profile, None)
             else:
                 keys.states[profile] = state
-        for profile, due in commit.timers.items():
-            keys.set_timer(profile, due)
+        for sheet, due in commit.timers.items():
+            keys.set_timer(sheet, due)
         keys.outbox += commit.outbox
         if commit.trim > keys.head:
             del keys.outbox[: commit.trim - keys.head]
@@ -186,11 +178,11 @@ class MemoryProfileStore:
         """See `ports.ProfileStore.metas`."""
         return [self._partition(partition).meta for partition in range(partitions)]
 
-    async def pending(self, partition: int) -> tuple[int, int | None]:
-        """See `ports.ProfileStore.pending`."""
+    async def earliest(self, partition: int, since: int) -> int | None:
+        """See `ports.ProfileStore.earliest`."""
         keys = self._partition(partition)
-        first = keys.due(1 << 62, 1)
-        return len(keys.timers), keys.timers[first[0]] if first else None
+        found = keys.due(since, 1 << 62, 1)
+        return keys.timers[found[0]] if found else None
 
     def snapshot(self, partition: int | None = None) -> dict[int, _Partition]:
         """A copy of everything, or of one partition."""

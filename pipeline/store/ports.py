@@ -44,7 +44,8 @@ class GraphStore(Protocol):
 class Commit(msgspec.Struct, kw_only=True):
     """One atomic change of a second-hop partition. Absolute values only.
 
-    `states`: profile id -> bytes, or None to delete. `timers`: profile id -> due ms, or None to remove.
+    `states`: profile id -> bytes, or None to delete. `timers`: sheet (profile/timers.py) -> when the first on it rings
+    (ms), or None to remove.
     `outbox`: entries to append; `tail` is the number of the first of them (entries are numbered from 0 for ever).
     `trim`: entries below this number are published and go. `meta`: the owner's own bytes.
     """
@@ -54,7 +55,7 @@ class Commit(msgspec.Struct, kw_only=True):
     token: str
     meta: bytes
     states: dict[str, bytes | None]
-    timers: dict[str, int | None]
+    timers: dict[bytes, int | None]
     outbox: list[bytes]
     tail: int
     trim: int
@@ -84,8 +85,9 @@ class ProfileStore(Protocol):
         what was made of them would be committed.
         """
 
-    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
-        """Up to `limit` profile ids whose timer is < `before`, earliest first, as the commit `token` left them.
+    async def due(self, partition: int, token: str, since: int, before: int, limit: int) -> list[bytes]:
+        """Up to `limit` sheets of timers whose first is >= `since` and < `before`, earliest first, as the commit
+        `token` left them.
 
         Raises CommitRejected if the store stands at another token: for the reason see `load`. (Another owner's commit
         may have decided what is due, so that it no longer shows.)
@@ -106,5 +108,5 @@ class ProfileStore(Protocol):
     async def metas(self, partitions: int) -> list[bytes | None]:
         """The `meta` of every partition 0..partitions-1."""
 
-    async def pending(self, partition: int) -> tuple[int, int | None]:
-        """(number of timers, earliest due or None): for metrics."""
+    async def earliest(self, partition: int, since: int) -> int | None:
+        """When the first sheet of timers rings of those that begin at `since` or later: for metrics."""

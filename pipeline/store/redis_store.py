@@ -137,10 +137,10 @@ class RedisProfileStore:
         (states,) = await _script("load")(self._redis, self._keys[partition], [token, _encode(ids)])
         return cast(list[bytes | None], states)
 
-    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
+    async def due(self, partition: int, token: str, since: int, before: int, limit: int) -> list[bytes]:
         """See `ports.ProfileStore.due`."""
-        (found,) = await _script("due")(self._redis, self._keys[partition], [token, before, limit])
-        return [profile.decode() for profile in found]
+        (found,) = await _script("due")(self._redis, self._keys[partition], [token, since, before, limit])
+        return cast(list[bytes], found)
 
     async def peek(self, partition: int, ids: list[str]) -> list[bytes | None]:
         """See `ports.ProfileStore.peek`."""
@@ -170,13 +170,12 @@ class RedisProfileStore:
             pipe.hget(keys[0], "meta")
         return cast(list[bytes | None], await pipe.execute())
 
-    async def pending(self, partition: int) -> tuple[int, int | None]:
-        """See `ports.ProfileStore.pending`."""
+    async def earliest(self, partition: int, since: int) -> int | None:
+        """See `ports.ProfileStore.earliest`."""
         timers = self._keys[partition][2]
-        count = await self._call("ZCARD", timers)
-        first = await self._call("ZRANGE", timers, 0, 0)
-        due = await self._call("ZSCORE", timers, first[0]) if first else None
-        return count, None if due is None else int(float(due))
+        found = await self._call("ZRANGE", timers, since, "+inf", "BYSCORE", "LIMIT", 0, 1)
+        score = await self._call("ZSCORE", timers, found[0]) if found else None
+        return None if score is None else int(float(score))
 
 
 @asynccontextmanager
@@ -236,13 +235,13 @@ def _writes(keys: list[str], commit: Commit, head: int, tail: int, trimmed: int)
             field = profile.encode()
             set_states += (b"$%d\r\n%b\r\n$%d" % (len(field), field, len(state)), state)
     set_timers: list[bytes] = []
-    stopped: list[str] = []
-    for profile, due in commit.timers.items():
+    over: list[bytes] = []
+    for sheet, due in commit.timers.items():
         if due is None:
-            stopped.append(profile)
+            over.append(sheet)
         else:
-            score, member = b"%d" % due, profile.encode()
-            set_timers.append(b"$%d\r\n%b\r\n$%d\r\n%b" % (len(score), score, len(member), member))
+            score = b"%d" % due
+            set_timers.append(b"$%d\r\n%b\r\n$%d\r\n%b" % (len(score), score, len(sheet), sheet))
     place: list[_Word] = ["fence", commit.fence, "token", commit.token, "head", head, "tail", tail]
     writes = [_command("HSET", meta, *place, "meta", commit.meta)]
     if set_states:
@@ -251,8 +250,8 @@ def _writes(keys: list[str], commit: Commit, head: int, tail: int, trimmed: int)
         writes.append(_command("HDEL", states, *deleted))
     if set_timers:
         writes.append(_command("ZADD", timers, packed=set_timers, count=2 * len(set_timers)))
-    if stopped:
-        writes.append(_command("ZREM", timers, *stopped))
+    if over:
+        writes.append(_command("ZREM", timers, *over))
     if commit.outbox:
         writes.append(_command("RPUSH", outbox, *commit.outbox))
     if trimmed:

@@ -27,7 +27,7 @@ PROFILE = "aaaaaaaaaaaaaaaa"
 def changes(owner: Claimed, token: str, expected: str = "") -> Commit:
     return Commit(
         fence=owner.fence, expected=expected, token=token, meta=b"m", states={PROFILE: token.encode()},
-        timers={PROFILE: 5}, outbox=[token.encode()], tail=owner.head + len(owner.outbox), trim=0,
+        timers={PROFILE.encode(): 5}, outbox=[token.encode()], tail=owner.head + len(owner.outbox), trim=0,
     )  # fmt: skip
 
 

@@ -138,6 +138,10 @@ def profile(number: int) -> str:
     return leaf_id("test", str(number))
 
 
+def sheet(number: int) -> bytes:
+    return profile(number).encode()
+
+
 class Owner:
     """A partition's owner that keeps count as the second hop does."""
 
@@ -178,7 +182,7 @@ def test_a_commit_is_read_back_whole(world: World) -> None:
     async def scenario(store: ProfileStore) -> None:
         owner = Owner(store, await store.claim(1))
         states = {profile(1): b"one", profile(2): bytes(range(256)), profile(3): b""}
-        await owner.apply("a", states=states, timers={profile(1): 50, profile(2): 40}, outbox=[b"x", b"y"])
+        await owner.apply("a", states=states, timers={sheet(1): 50, sheet(2): 40}, outbox=[b"x", b"y"])
         assert await store.load(1, owner.token, [profile(2), profile(9), profile(1), profile(3)]) == [
             bytes(range(256)), None, b"one", b"",
         ]  # fmt: skip
@@ -195,12 +199,12 @@ def test_a_commit_is_read_back_whole(world: World) -> None:
 def test_states_and_timers_are_overwritten_and_deleted(world: World) -> None:
     async def scenario(store: ProfileStore) -> None:
         owner = Owner(store, await store.claim(1))
-        await owner.apply("a", states={profile(i): b"old" for i in range(3)}, timers={profile(i): i for i in range(3)})
+        await owner.apply("a", states={profile(i): b"old" for i in range(3)}, timers={sheet(i): i for i in range(3)})
         await owner.apply("b", states={profile(0): b"new", profile(1): None, profile(7): None},
-                          timers={profile(0): 9, profile(1): None, profile(7): None})  # fmt: skip
+                          timers={sheet(0): 9, sheet(1): None, sheet(7): None})  # fmt: skip
         assert await store.load(1, owner.token, [profile(i) for i in range(3)]) == [b"new", None, b"old"]
-        assert await store.due(1, owner.token, 100, 10) == [profile(2), profile(0)]
-        assert await store.pending(1) == (2, 2)
+        assert await store.due(1, owner.token, 0, 100, 10) == [sheet(2), sheet(0)]
+        assert await store.earliest(1, 0) == 2
 
     world.profiles(scenario)
 
@@ -208,30 +212,37 @@ def test_states_and_timers_are_overwritten_and_deleted(world: World) -> None:
 def test_timers_come_earliest_first_strictly_before_and_no_more_than_asked_for(world: World) -> None:
     async def scenario(store: ProfileStore) -> None:
         owner = Owner(store, await store.claim(1))
-        assert await store.pending(1) == (0, None)
+        assert await store.earliest(1, 0) is None
         base = 1_760_000_000_000
         times = random.Random(5).sample(range(base, base + 1000), 200)
-        await owner.apply("a", timers={profile(i): at for i, at in enumerate(times)})
-        ordered = [profile(i) for _, i in sorted((at, i) for i, at in enumerate(times))]
-        assert await store.due(1, owner.token, base + 1000, 500) == ordered
-        assert await store.due(1, owner.token, base + 1000, 7) == ordered[:7]
-        assert await store.due(1, owner.token, sorted(times)[50], 500) == ordered[:50]
-        assert await store.due(1, owner.token, base, 500) == []
-        assert await store.pending(1) == (200, min(times))
+        await owner.apply("a", timers={sheet(i): at for i, at in enumerate(times)})
+        ordered = [sheet(i) for _, i in sorted((at, i) for i, at in enumerate(times))]
+        assert await store.due(1, owner.token, 0, base + 1000, 500) == ordered
+        assert await store.due(1, owner.token, 0, base + 1000, 7) == ordered[:7]
+        assert await store.due(1, owner.token, 0, sorted(times)[50], 500) == ordered[:50]
+        assert await store.due(1, owner.token, 0, base, 500) == []
+        middle = sorted(times)[50]
+        assert await store.due(1, owner.token, middle, base + 1000, 500) == ordered[50:]
+        assert await store.due(1, owner.token, middle, base + 1000, 7) == ordered[50:57]
+        assert await store.due(1, owner.token, middle + 1, sorted(times)[60], 500) == ordered[51:60]
+        assert await store.earliest(1, middle) == middle
+        assert await store.earliest(1, middle + 1) == sorted(times)[51]
+        assert await store.earliest(1, base + 1000) is None
+        assert await store.earliest(1, 0) == min(times)
         # Moved back and forth, each stands once, at its last time.
         for token, shift in (("b", 5000), ("c", 0), ("d", 5000), ("e", 0)):
-            await owner.apply(token, timers={profile(i): at + shift for i, at in enumerate(times)})
-        assert await store.due(1, owner.token, base + 1000, 500) == ordered
-        assert await store.due(1, owner.token, base + 1000, 3) == ordered[:3]
+            await owner.apply(token, timers={sheet(i): at + shift for i, at in enumerate(times)})
+        assert await store.due(1, owner.token, 0, base + 1000, 500) == ordered
+        assert await store.due(1, owner.token, 0, base + 1000, 3) == ordered[:3]
 
     world.profiles(scenario)
 
 
-def test_equal_times_come_in_order_of_profile(world: World) -> None:
+def test_equal_times_come_in_order_of_what_is_on_them(world: World) -> None:
     async def scenario(store: ProfileStore) -> None:
         owner = Owner(store, await store.claim(1))
-        await owner.apply("a", timers={profile(i): 10 for i in range(20)})
-        assert await store.due(1, owner.token, 11, 20) == sorted(profile(i) for i in range(20))
+        await owner.apply("a", timers={sheet(i): 10 for i in range(20)})
+        assert await store.due(1, owner.token, 0, 11, 20) == sorted(sheet(i) for i in range(20))
 
     world.profiles(scenario)
 
@@ -250,13 +261,13 @@ def test_a_commit_whose_reply_was_lost_is_repeated_without_effect(world: World) 
 def test_an_unexpected_token_is_rejected_and_nothing_is_written(world: World) -> None:
     async def scenario(store: ProfileStore) -> None:
         owner = Owner(store, await store.claim(1))
-        await owner.apply("a", states={profile(1): b"one"}, timers={profile(1): 5}, outbox=[b"x"])
+        await owner.apply("a", states={profile(1): b"one"}, timers={sheet(1): 5}, outbox=[b"x"])
         for wrong in ("", "b", "A", "a "):
             with pytest.raises(CommitRejected):
                 await store.commit(1, owner.commit("c", expected=wrong, states={profile(1): None}, outbox=[b"y"],
-                                                   timers={profile(1): None}, trim=1))  # fmt: skip
+                                                   timers={sheet(1): None}, trim=1))  # fmt: skip
         assert await store.load(1, owner.token, [profile(1)]) == [b"one"]
-        assert await store.pending(1) == (1, 5)
+        assert await store.earliest(1, 0) == 5
         found = await store.claim(1)
         assert (found.token, found.meta, found.head, found.outbox) == ("a", b"meta a", 0, [b"x"])
 
@@ -337,17 +348,17 @@ def test_an_outbox_that_does_not_join_on_is_rejected(world: World, wrong: dict[s
 def test_a_commit_of_thousands_is_one_commit(world: World) -> None:
     async def scenario(store: ProfileStore) -> None:
         owner = Owner(store, await store.claim(1))
-        ids = [profile(i) for i in range(9001)]
-        await owner.apply("a", states={each: each.encode() for each in ids}, timers=dict.fromkeys(ids, 5),
+        ids, sheets = [profile(i) for i in range(9001)], [sheet(i) for i in range(9001)]
+        await owner.apply("a", states={each: each.encode() for each in ids}, timers=dict.fromkeys(sheets, 5),
                           outbox=[each.encode() for each in ids])  # fmt: skip
         assert await store.load(1, owner.token, ids) == [each.encode() for each in ids]
-        assert await store.pending(1) == (9001, 5)
+        assert await store.earliest(1, 0) == 5
         found = await store.claim(1)
         assert found.outbox == [each.encode() for each in ids]
         owner = Owner(store, found)
-        await owner.apply("b", states=dict.fromkeys(ids), timers=dict.fromkeys(ids), trim=9001)
+        await owner.apply("b", states=dict.fromkeys(ids), timers=dict.fromkeys(sheets), trim=9001)
         assert await store.load(1, owner.token, ids) == [None] * 9001
-        assert await store.pending(1) == (0, None)
+        assert await store.earliest(1, 0) is None
 
     world.profiles(scenario)
 
@@ -357,14 +368,14 @@ def test_a_key_of_another_type_stops_a_commit_before_anything_is_written(remote:
     async def scenario(client: Client) -> None:
         store = RedisProfileStore(client, remote.prefix, PARTITIONS)
         owner = Owner(store, await store.claim(1))
-        await owner.apply("a", states={profile(1): b"one"}, timers={profile(1): 5}, outbox=[b"x"])
+        await owner.apply("a", states={profile(1): b"one"}, timers={sheet(1): 5}, outbox=[b"x"])
         keys = partition_keys(remote.prefix, 1, PARTITIONS)
         other = [key for number, key in enumerate(keys) if number != broken]
         await client.delete(keys[broken])
         await client.set(keys[broken], "somebody else's")
         before = [await client.dump(key) for key in other]
         with pytest.raises(StateLost, match="string"):
-            await owner.apply("b", states={profile(1): None, profile(2): b"two"}, timers={profile(1): 6}, outbox=[b"y"])
+            await owner.apply("b", states={profile(1): None, profile(2): b"two"}, timers={sheet(1): 6}, outbox=[b"y"])
         assert [await client.dump(key) for key in other] == before
         if broken in (0, 3):
             with pytest.raises(StateLost):
@@ -403,14 +414,14 @@ def test_a_commit_without_memory_changes_nothing(remote: World) -> None:
     async def scenario(client: Client) -> None:
         store = RedisProfileStore(client, remote.prefix, PARTITIONS)
         owner = Owner(store, await store.claim(1))
-        await owner.apply("a", states={profile(1): b"one"}, timers={profile(1): 5}, outbox=[b"x"])
+        await owner.apply("a", states={profile(1): b"one"}, timers={sheet(1): 5}, outbox=[b"x"])
         before = [await client.dump(key) for key in partition_keys(remote.prefix, 1, PARTITIONS)]
         assert remote.server is not None
         with sync_redis.Redis(port=remote.server.port) as control:
             control.config_set("maxmemory", 1)
             try:
                 with pytest.raises(OutOfMemoryError):
-                    await owner.apply("b", states={profile(1): None}, timers={profile(1): None}, outbox=[b"y"], trim=1)
+                    await owner.apply("b", states={profile(1): None}, timers={sheet(1): None}, outbox=[b"y"], trim=1)
             finally:
                 control.config_set("maxmemory", 0)
         assert [await client.dump(key) for key in partition_keys(remote.prefix, 1, PARTITIONS)] == before
@@ -441,20 +452,20 @@ def test_an_owner_reads_what_its_own_last_commit_left_or_nothing(world: World) -
     async def scenario(store: ProfileStore) -> None:
         zombie = Owner(store, await store.claim(1))
         assert await store.load(1, zombie.token, [profile(1)]) == [None]
-        assert await store.due(1, zombie.token, 100, 10) == []
-        await zombie.apply("a", states={profile(1): b"one"}, timers={profile(1): 5})
+        assert await store.due(1, zombie.token, 0, 100, 10) == []
+        await zombie.apply("a", states={profile(1): b"one"}, timers={sheet(1): 5})
         owner = Owner(store, await store.claim(1))
         assert await store.load(1, zombie.token, [profile(1)]) == [b"one"], "a claim changes nothing"
-        await owner.apply("b", states={profile(1): b"two"}, timers={profile(1): None})
+        await owner.apply("b", states={profile(1): b"two"}, timers={sheet(1): None})
         for wrong in (zombie.token, "", "B", "b "):
             with pytest.raises(CommitRejected):
                 await store.load(1, wrong, [profile(1)])
             with pytest.raises(CommitRejected):
                 await store.load(1, wrong, [])
             with pytest.raises(CommitRejected):
-                await store.due(1, wrong, 100, 10)
+                await store.due(1, wrong, 0, 100, 10)
         assert await store.load(1, "b", [profile(1)]) == [b"two"]
-        assert await store.due(1, "b", 100, 10) == []
+        assert await store.due(1, "b", 0, 100, 10) == []
         with pytest.raises(CommitRejected):
             await store.load(0, "b", [profile(1)])
 

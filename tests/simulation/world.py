@@ -142,9 +142,9 @@ class Unfenced(MemoryProfileStore):
     async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
         return await super().load(partition, self._partition(partition).token if self.off.token else token, ids)
 
-    async def due(self, partition: int, token: str, before: int, limit: int) -> list[str]:
+    async def due(self, partition: int, token: str, since: int, before: int, limit: int) -> list[bytes]:
         return await super().due(
-            partition, self._partition(partition).token if self.off.token else token, before, limit
+            partition, self._partition(partition).token if self.off.token else token, since, before, limit
         )
 
     async def commit(self, partition: int, commit: Any) -> None:

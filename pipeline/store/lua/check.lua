@@ -5,7 +5,7 @@
 --
 -- KEYS[2] states: hash, profile id -> the profile's bytes.
 --
--- KEYS[3] timers: sorted set, profile id by the earliest time (ms) at which something is due in it.
+-- KEYS[3] timers: sorted set, sheets (profile/timers.py) by the time (ms) at which the first on each rings.
 --
 -- KEYS[4] outbox: list of entries that are committed, but perhaps not yet published. Numbered head to tail - 1.
 --
