@@ -301,7 +301,7 @@ class Hops:
         lanes = self.control.states()
         for tp, hop in self._partitions.items():
             if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
-                hop.target = max(hop.target, clock)  # the next batch takes it along
+                hop.aim(clock)  # the next batch takes it along
                 if tp in lanes and not lanes[tp].queued:
                     self._submit(tp, partial(hop.advance, hop.target), partial(self._count_profiles, hop))
 

@@ -219,10 +219,16 @@ class ProfilePartition:
         if batch:
             await self._run(batch, named)
 
-    async def advance(self, clock: int) -> None:
-        """Decide everything before `clock`, which watermark.py has shown to be certain."""
+    def aim(self, clock: int) -> None:
+        """What is before `clock` is certain, as watermark.py has shown: the next batch decides it. At any time, also
+        while one is in hand.
+        """
         if clock > self.target and self.may_advance():
             self.target = clock
+
+    async def advance(self, clock: int) -> None:
+        """Decide everything before `clock` now."""
+        self.aim(clock)
         if self.target > self.meta.clock:
             self.work = Work()
             await self._run([], set())
@@ -254,6 +260,7 @@ class ProfilePartition:
 
     async def _run(self, batch: list[Message], named: set[str]) -> None:
         """`named`: every profile that the batch names."""
+        target = self.target  # it may be aimed further while this runs: the next batch's business
         await self._load(named)
         for message in batch:
             if isinstance(message, Resolved):
@@ -265,28 +272,28 @@ class ProfilePartition:
         while True:
             more = False
             again: dict[str, int] = {}
-            if self.target > self.meta.clock:
-                more = await self._ring(again)
+            if target > self.meta.clock:
+                more = await self._ring(target, again)
                 if not more:
-                    self.meta.clock = self.target
+                    self.meta.clock = target
                     self._prune()
-            states, timers = self._decide(max(self.target, self.meta.clock))
+            states, timers = self._decide(max(target, self.meta.clock))
             await self._commit(states, again | timers)
             await self.publish()
             if not more:
                 return
 
-    async def _ring(self, again: dict[str, int]) -> bool:
+    async def _ring(self, target: int, again: dict[str, int]) -> bool:
         """Wake profiles whose timers ring before `target`; whether there are more of them. Those in which nothing is
         due yet only get another timer, noted in `again`.
         """
         timers, limit = self.timers, SHEETS
-        if timers.upto < self.target:
-            asked = await self._store.due(self.partition, self._token, timers.upto, self.target, limit)
-            while not timers.found(asked, self.target, limit):
+        if timers.upto < target:
+            asked = await self._store.due(self.partition, self._token, timers.upto, target, limit)
+            while not timers.found(asked, target, limit):
                 limit *= 2
-                asked = await self._store.due(self.partition, self._token, timers.upto, self.target, limit)
-        rung, over = timers.ring(min(timers.upto, self.target), STATES_A_COMMIT // 2)
+                asked = await self._store.due(self.partition, self._token, timers.upto, target, limit)
+        rung, over = timers.ring(min(timers.upto, target), STATES_A_COMMIT // 2)
         self._over |= over
         await self._load(set(rung))
         for profile_id in rung:
@@ -296,12 +303,12 @@ class ProfilePartition:
             state.timer = None
             if profile_id not in self._dirty:
                 at = wakes_at(self._book, state)
-                if at is not None and at >= self.target:
+                if at is not None and at >= target:
                     again[profile_id] = state.timer = at
                 elif at is not None:
                     self._dirty[profile_id] = state
         first = timers.first
-        return timers.upto < self.target or (first is not None and first < self.target)
+        return timers.upto < target or (first is not None and first < target)
 
     async def _load(self, ids: set[str]) -> None:
         """Into the cache, with whatever profile of this partition they have moved to."""

@@ -27,6 +27,7 @@ from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.topology.model import Topic, Topology
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
+from tests.property.hops import now
 
 RESOLVED = 3
 SOURCES = 3
@@ -166,6 +167,7 @@ class Worker:
         self.alive = True
         self.stopped_until = 0
         self.tasks: dict[tuple[str, int], Generator[Any, Any, Any] | Coroutine[Any, Any, Any]] = {}
+        self.owners: dict[int, ProfilePartition] = {}
 
     async def point(self, after: bool = False) -> None:
         world = self.world
@@ -219,6 +221,7 @@ class Worker:
                     await hop.publish()
                 else:
                     hop._pending = []
+                self.owners[partition] = hop
                 while True:
                     await self.point()
                     limit = world.random.randint(1, 5)
@@ -233,9 +236,15 @@ class Worker:
                     if clock > hop.meta.clock:
                         await hop.advance(clock)
             except CommitRejected:
-                continue
+                self.owners.pop(partition, None)
 
-    async def clock(self, store: Store, hop: ProfilePartition) -> int:
+    def tick(self, partition: int) -> None:
+        """Time goes on while a batch is in hand."""
+        hop = self.owners.get(partition)
+        if hop is not None:
+            hop.aim(now(self.clock(self.world.profiles, hop)))
+
+    async def clock(self, store: Any, hop: ProfilePartition) -> int:
         """Up to when this partition may decide."""
         off, sources = self.world.off, self.world.sources
         if off.all_partitions:
@@ -361,6 +370,8 @@ class World:
         worker = r.choice(running)
         key = r.choice(list(worker.tasks))
         task = worker.tasks[key]
+        if key[0] == "profiles" and r.random() < 0.1:
+            worker.tick(key[1])
         try:
             task.send(None)
         except Crash:
