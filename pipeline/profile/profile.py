@@ -241,7 +241,7 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     """What is left to do of an event that was counted."""
     profile.packed_about = counted
     ids, several = row.ids, row.several
-    ties = several and ids != profile.one and not _one(profile.packed_persons, ids)
+    ties = several and ids != profile.one and not _one(profile.packed_persons, unpack_ids(ids))
     kind = row.type
     if ties or (kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))):
         if profile.fresh is None:
@@ -258,7 +258,7 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
                 profile.wakes = at
         profile.waiting += 1
     elif ids != profile.one:
-        if not _one(profile.packed_persons, ids):
+        if not _one(profile.packed_persons, unpack_ids(ids)):
             namespace, value = unpack_ids(ids)
             profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
         profile.one = ids
@@ -279,9 +279,8 @@ def _order(row: Row) -> tuple[int, int, str, int]:
     return (row.received_at, row.occurred_at, row.event_id, row.fingerprint)  # row.order, a call less
 
 
-def _one(packed_persons: bytes, packed_ids: bytes) -> bool:
+def _one(packed_persons: bytes, ids: list[str]) -> bool:
     """Whether all identifiers are known to be one person's already."""
-    ids = unpack_ids(packed_ids)
     for person in _decode_names(packed_persons):
         names = person.ids
         if ids[1] in names.get(ids[0], ()):
@@ -301,7 +300,9 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     if wakes == UNKNOWN:
         rows = profile.buffer
         profile.first = rows[0].received_at
-        moments = [_wakes(book, profile, r.type, r.occurred_at, r.received_at, len(r.ids) > 2) for r in rows]
+        # As it was when they came, or later: for this moment a timer is taken to be set (second_hop.py).
+        tie = [len(r.ids) > 2 and not _one(profile.packed_persons, r.ids) for r in rows]
+        moments = [_wakes(book, profile, r.type, r.occurred_at, r.received_at, t) for r, t in zip(rows, tie, strict=True)]
         wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
     if due is None or wakes is None:
         return wakes if due is None else due

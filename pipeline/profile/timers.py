@@ -79,6 +79,10 @@ class Timers:
         self.hold([sheet for sheet in sheets if begins(sheet) < last], last)  # at `last` there may be more
         return True
 
+    def pending(self) -> list[tuple[int, str]]:
+        """What has yet to ring of all that is known, in no order."""
+        return [(at, profile_id) for at, profile_id, _ in self._near]
+
     def ring(self, before: int, limit: int) -> tuple[list[str], dict[bytes, int]]:
         """Whose timers ring before that moment, earliest first and each profile once, of no more than `limit` timers;
         and the sheets that are over, with how many timers each held.
@@ -98,6 +102,11 @@ class Timers:
         return list(rung), over
 
 
+def entries(sheet: bytes) -> list[tuple[int, str]]:
+    """What is on a sheet, earliest first."""
+    return _decode(sheet).entries
+
+
 def begins(sheet: bytes) -> int:
     """The first moment on a sheet."""
-    return _decode(sheet).entries[0][0]
+    return entries(sheet)[0][0]

@@ -11,7 +11,8 @@ import msgspec
 
 from pipeline.events.model import Event
 from pipeline.flow import Intake, source_names
-from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.profile.profile import Moved, Profile, decode, wakes_at
+from pipeline.profile.timers import entries
 from pipeline.runtime import watermark
 from pipeline.runtime.first_hop import MARK, SourcePartition
 from pipeline.runtime.ports import In, Out
@@ -135,6 +136,7 @@ class Hops:
                 act(partition, rng.randint(1, largest))
                 if rng.random() < 0.3:
                     self.advance(rng.randrange(len(self.owners)))
+            assert not self.forgotten()
             if rng.random() < 0.2:
                 weights = [rng.choice([1, 1, 5, 20]) for _ in acts]
             moved = [act(partition, largest) for act, partition in acts if rng.random() < 0.1 or idle]
@@ -148,6 +150,22 @@ class Hops:
         return any(self.log.read("s", p, hop.position.offset, 1) for p, hop in enumerate(self.sources)) or any(
             self.log.read(name, p, hop.meta.offset, 1) for p, hop in enumerate(self.owners)
         )
+
+    def forgotten(self) -> list[str]:
+        """Profiles that no timer wakes by the time that something in them is due, as they are or as they are stored."""
+        found = []
+        for partition, hop in enumerate(self.owners):
+            rings: dict[str, int] = {}
+            asleep = now(self.profiles.due(partition, hop._token, hop.timers.upto, FAR, FAR))
+            for at, profile_id in [*hop.timers.pending(), *(entry for sheet in asleep for entry in entries(sheet))]:
+                rings[profile_id] = min(at, rings.get(profile_id, FAR))
+            stored = {i: decode(raw) for i, raw in self.profiles._partition(partition).states.items()}
+            for profile_id, state in (*stored.items(), *hop._cache.items()):
+                if isinstance(state, Profile):
+                    at = wakes_at(self.book, state)
+                    if at is not None and at < rings.get(profile_id, FAR):
+                        found.append(profile_id)
+        return found
 
     def decisions(self) -> list[Decision]:
         """All that was published, in order."""

@@ -280,6 +280,28 @@ def test_a_timer_of_one_who_fell_out_of_the_cache_still_rings() -> None:
     assert part.fired() == [who.encode() for who in HERE[:8]]
 
 
+def test_what_waits_in_a_profile_that_was_read_back_is_woken_in_time() -> None:
+    """A timer may be taken for set only where it was set when the profile was written."""
+    part, minute = Part(), 60_000
+    who = HERE[0]
+
+    def mine(kind: str, minutes: int, cart: str) -> Row:
+        each = row(who, kind, T0 + minutes * minute, cart_id=cart)
+        each.ids = ["user_id", "u", "anonymous_id", who]
+        return each
+
+    part.give(told(0, 6, [mine("cart_viewed", n, "a") for n in range(6)], T0 + 6 * minute))
+    run(part.hop.advance(T0 + 6 * minute))
+    part.give(told(6, 7, [mine("cart_viewed", 5, "a")], T0 + 6 * minute))  # now they are folded
+    part.give(told(7, 8, [mine("order_completed", 7, "b")], T0 + 7 * minute))  # of one who is known: nothing to wake for
+
+    part = Part(part.store)
+    part.give(told(8, 9, [mine("product_added", 8, "c")], T0 + 8 * minute))
+    assert part.profile(who).due is None
+    run(part.hop.advance(T0 + 2 * HOUR))
+    assert part.fired() == [who.encode()]
+
+
 def test_a_batch_is_worked_off_in_several_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_hop, "STATES_A_COMMIT", 4)
     part = Part()
