@@ -33,6 +33,11 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     void* PyUnicode_DATA(object text)
 
+cdef extern from *:
+    const long long MADE_FROM
+
+made_from = MADE_FROM  # see hatch_build.py
+
 cdef Py_ssize_t LONGEST_ID = MAX_EVENT_ID
 cdef Py_ssize_t LONGEST_IDENTIFIER = MAX_IDENTIFIER
 cdef Py_ssize_t LONGEST_TEXT = MAX_STRING

@@ -5,8 +5,25 @@ It only knows the good case; see there. All that it reads or writes, and all tha
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+
+def fitting(module: ModuleType) -> None:
+    """Raises ImportError, and warns, if what lies beside a compiled module isn't what it was made from: the one may
+    count on what the other no longer does. (Where nothing lies beside it, both came together.)
+    """
+    sources = sorted(path for path in Path(module.__file__ or "").parent.glob("_*") if path.suffix in (".pyx", ".pxi"))
+    digest = int.from_bytes(sha256(b"".join(path.read_bytes() for path in sources)).digest()[:7], "big")
+    if sources and getattr(module, "made_from", None) != digest:
+        why = f"{module.__file__} was compiled from other sources than are here, and is left out: install again (make)"
+        warnings.warn(why, RuntimeWarning, stacklevel=2)
+        raise ImportError(why)
+
 
 if TYPE_CHECKING:
     from pipeline.events._reader import Open as Open
@@ -19,9 +36,11 @@ if TYPE_CHECKING:
     TAKE: Callable[..., int] | None = _take
 else:
     try:
+        from pipeline.events import _reader
         from pipeline.events._reader import Open, Reader, Writer
         from pipeline.events._reader import take as TAKE
 
+        fitting(_reader)
         READER, WRITER = Reader, Writer
     except ImportError:  # no compiler when this was installed: hatch_build.py said so then
         READER = Reader = WRITER = Writer = TAKE = None

@@ -17,6 +17,11 @@ from types import MemberDescriptorType
 
 from pipeline.profile import about as plain
 
+cdef extern from *:
+    const long long MADE_FROM
+
+made_from = MADE_FROM  # see hatch_build.py
+
 cdef enum:
     KINDS = 64
     NAMES = 3

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.events.compiled import fitting
 from pipeline.profile import about as plain
 from pipeline.triggers.fold import Row
 
@@ -65,6 +66,8 @@ else:
     try:
         from pipeline.profile import _packed as COMPILED
         from pipeline.profile._packed import PackedRow
+
+        fitting(COMPILED)
     except ImportError:
         COMPILED, PackedRow = None, PlainRow
 

@@ -332,7 +332,9 @@ class ProfilePartition:
                 for profile_id, raw in zip(missing, found, strict=True):
                     state = cache[profile_id] = None if raw is None else decode(raw)
                     if isinstance(state, Profile):
-                        state.timer = wakes_at(self._book, state)
+                        # One by then was set when this was written. What else may wake it may have been seen otherwise
+                        # then, with other rules say: if it is still to be woken for that, it gets one more.
+                        state.timer = state.due
                     elif state is not None:
                         moved.append(state.winner)
             wanted = set(moved)

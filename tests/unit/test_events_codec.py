@@ -7,7 +7,9 @@ import json
 import os
 import struct
 from collections.abc import Collection
+from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import fastavro
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import hatch_build
 from pipeline.errors import InvalidEvent, PipelineError, RegistryUnavailable
 from pipeline.events import compiled, schemas
 from pipeline.events.checks import MAX_STRING, MAX_TIME
@@ -601,3 +604,17 @@ def test_a_decision_that_cannot_be_written_is_refused_with_the_reason(field: str
     with pytest.raises(InvalidEvent) as refused:
         ENCODER.encode_decision("decisions", Decision(**{**DECISION, field: value}))
     assert refused.value.reason == "unencodable"
+
+
+def test_a_compiled_module_of_other_sources_is_left_out(tmp_path: Path) -> None:
+    """Of a checkout that went on, say: what it would do is anybody's guess."""
+    (tmp_path / "_it.pyx").write_text("pass")
+    made = ModuleType("_it")
+    made.__file__ = str(tmp_path / "_it.so")
+    with pytest.warns(RuntimeWarning, match="install again"), pytest.raises(ImportError, match="other sources"):
+        compiled.fitting(made)
+    made.__dict__["made_from"] = hatch_build.digest(tmp_path)
+    compiled.fitting(made)
+    (tmp_path / "_it.pxi").write_text("more")
+    with pytest.warns(RuntimeWarning, match="install again"), pytest.raises(ImportError, match="other sources"):
+        compiled.fitting(made)
