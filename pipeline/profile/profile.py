@@ -300,9 +300,10 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
     if wakes == UNKNOWN:
         rows = profile.buffer
         profile.first = rows[0].received_at
-        # As it was when they came, or later: for this moment a timer is taken to be set (second_hop.py).
-        tie = [len(r.ids) > 2 and not _one(profile.packed_persons, r.ids) for r in rows]
-        moments = [_wakes(book, profile, r.type, r.occurred_at, r.received_at, t) for r, t in zip(rows, tie, strict=True)]
+        moments = []
+        for row in rows:  # as when it came: for what a profile tells now, a timer was set then
+            ties = len(row.ids) > 2 and not _one(profile.packed_persons, row.ids)
+            moments.append(_wakes(book, profile, row.type, row.occurred_at, row.received_at, ties))
         wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
     if due is None or wakes is None:
         return wakes if due is None else due
