@@ -33,6 +33,7 @@ from pipeline.triggers.rules import RuleBook
 
 log = logging.getLogger(__name__)
 
+Hop = SourcePartition | ProfilePartition
 FATAL = (StateLost, TooManyDeadLetters)
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 CLAIM_S = 45.0  # the transport allows 60
@@ -288,7 +289,7 @@ class Hops:
                 self._next_sweep = now + SWEEP_S
                 for tp, hop in self._partitions.items():
                     if tp not in self._busy and hop.may_advance():
-                        self._submit(tp, hop.sweep)
+                        self._submit(tp, hop, hop.sweep)
             if now >= self._next_metrics:
                 self._next_metrics = now + METRICS_S
                 await self._watch()
@@ -303,7 +304,7 @@ class Hops:
             if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
                 hop.aim(clock)  # the next batch takes it along
                 if tp in lanes and not lanes[tp].queued:
-                    self._submit(tp, partial(hop.advance, hop.target), partial(self._count_profiles, hop))
+                    self._submit(tp, hop, partial(hop.advance, hop.target), partial(self._count_profiles, hop))
 
     async def _idle(self, now: float) -> None:
         quiet_s = self._topology.time.idle.after_ms / 1000
@@ -314,12 +315,17 @@ class Hops:
         for tp in await self.control.read_to_end(quiet):
             hop = self._sources.get(tp)
             if hop is not None:
-                self._submit(tp, partial(hop.idle, clock))
+                self._submit(tp, hop, partial(hop.idle, clock))
 
-    def _submit(self, tp: TP, work: Callable[[], Awaitable[object]], after: Callable[[], None] | None = None) -> None:
+    def _submit(
+        self, tp: TP, hop: Hop, work: Callable[[], Awaitable[object]], after: Callable[[], None] | None = None
+    ) -> None:
+        """After the batches in hand. Where one of them had to claim the partition again, `hop` has no say any more."""
+
         async def job() -> None:
             try:
-                if await self._guarded(tp, work) and after is not None:
+                current = hop is self._sources.get(tp) or hop is self._partitions.get(tp)
+                if current and await self._guarded(tp, work) and after is not None:
                     after()
             finally:
                 self._busy.discard(tp)

@@ -72,8 +72,7 @@ def source_watermark() -> None:
         for tp, hop in self._partitions.items():
             clock = min(hop.meta.marks.get(name, 0) for name in self._sources_waited_for)
             if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
-                hop.target = max(hop.target, clock)
-                self._submit(tp, hops.partial(hop.advance, hop.target))
+                self._submit(tp, hop, hops.partial(hop.advance, clock))
 
     hops.Hops._advance = advance  # type: ignore[method-assign]
 

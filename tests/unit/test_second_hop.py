@@ -407,7 +407,20 @@ def test_what_is_under_way_holds_time_until_it_is_taken() -> None:
     assert decide_before([meta(), meta()], [meta(sent={"m": (100, 1)}), meta()], ["s-0"])[0] == 100
 
 
-def test_a_removal_may_end_a_wait_whatever_else_it_is_to_a_rule() -> None:
-    """Where it moves a wait too, it still has to be looked at when it comes late: it may empty the cart."""
-    assert "product_removed" in BOOK.moves
-    assert "product_removed" in BOOK.closing
+def test_a_removal_that_comes_late_and_empties_a_cart_is_looked_at_in_time() -> None:
+    """Without what it takes back there was no cart when the wait was moved: it ends where it would have at first."""
+    assert "product_removed" in BOOK.moves  # it is something else to the rule, too
+    part, minute = Part(), 60_000
+    who = HERE[0]
+    viewed = [row(who, "cart_viewed", T0 + n * minute, cart_id="a") for n in range(26, 32)]
+    part.give(told(0, 6, [row(who, at=T0, cart_id="a"), *viewed[:5]], T0 + 31 * minute))
+    run(part.hop.advance(T0 + 31 * minute))
+    part.give(told(6, 7, viewed[5:], T0 + 32 * minute))
+    assert part.profile(who).due == T0 + 95 * minute  # folded
+    late = row(who, "product_removed", T0 + 10 * minute, cart_id="a")
+    late.received_at = T0 + 40 * minute
+    part.give(told(7, 8, [late], T0 + 41 * minute))
+    run(part.hop.advance(T0 + 65 * minute))
+    assert part.fired() == []
+    run(part.hop.advance(T0 + 65 * minute + 1))
+    assert part.fired() == [who.encode()]

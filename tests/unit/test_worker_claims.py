@@ -6,7 +6,7 @@ Stores in memory; a Kafka and a consumer of a few lines, which do what the proto
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -85,6 +85,7 @@ class Consumer:
         self.held: dict[TP, str] = {}
         self.reasons: list[str] = []
         self.told: int | None = None
+        self.jobs: list[Callable[[], Awaitable[None]]] = []
 
     def assigned(self) -> set[TP]:
         return self.ours
@@ -98,6 +99,10 @@ class Consumer:
 
     def resume(self, tp: TP) -> None:
         self.held.pop(tp, None)
+
+    def submit(self, tp: TP, job: Callable[[], Awaitable[None]]) -> bool:
+        self.jobs.append(job)
+        return True
 
     async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
         return dict.fromkeys(tps, self.told)
@@ -294,5 +299,28 @@ def test_what_is_given_up_is_closed_and_forgotten(process: Process) -> None:
         assert [sender.state for sender in process.senders.made] == ["closed"]
         with pytest.raises(KeyError):
             await process.read(0)
+
+    run(main())
+
+
+def test_a_job_of_before_the_claim_is_left_undone(process: Process) -> None:
+    """It would find itself fenced, and have the partition claimed a second time."""
+
+    async def main() -> None:
+        done: list[str] = []
+
+        async def work() -> None:
+            done.append("once")
+
+        await process.hops.claim({RESOLVED})
+        hop = process.hops._partitions[RESOLVED]
+        process.hops._submit(RESOLVED, hop, work)
+        process.hops._submit(RESOLVED, hop, work)
+        first, second = process.consumer.jobs
+        await first()
+        await process.hops.claim({RESOLVED})
+        await second()
+        assert done == ["once"]
+        assert process.hops._busy == set()
 
     run(main())
