@@ -33,14 +33,14 @@ _decode = msgspec.msgpack.Decoder(Sheet).decode
 def sheets_of(timers: dict[str, int], number: int) -> dict[bytes, int]:
     """Profile id -> moment, written on sheets: sheet -> its first moment. They are numbered from `number` on."""
     out: dict[bytes, int] = {}
-    entries: list[tuple[int, str]] = []
+    rings: list[tuple[int, str]] = []
     for at, profile_id in sorted(zip(timers.values(), timers, strict=True)):
-        if entries and (at - entries[0][0] >= SPAN or len(entries) == NAMES):
-            out[_encode(Sheet(number + len(out), entries))] = entries[0][0]
-            entries = []
-        entries.append((at, profile_id))
-    if entries:
-        out[_encode(Sheet(number + len(out), entries))] = entries[0][0]
+        if rings and (at - rings[0][0] >= SPAN or len(rings) == NAMES):
+            out[_encode(Sheet(number + len(out), rings))] = rings[0][0]
+            rings = []
+        rings.append((at, profile_id))
+    if rings:
+        out[_encode(Sheet(number + len(out), rings))] = rings[0][0]
     return out
 
 
@@ -60,9 +60,9 @@ class Timers:
     def hold(self, sheets: list[bytes], upto: int) -> None:
         """These are in the store, and with those that are known already they are all that begin before `upto`."""
         for sheet in sheets:
-            entries = _decode(sheet).entries
-            self._silent[sheet] = len(entries)
-            for at, profile_id in entries:
+            rings = entries(sheet)
+            self._silent[sheet] = len(rings)
+            for at, profile_id in rings:
                 heapq.heappush(self._near, (at, profile_id, sheet))
         self.upto = upto
 
@@ -79,10 +79,6 @@ class Timers:
         self.hold([sheet for sheet in sheets if begins(sheet) < last], last)  # at `last` there may be more
         return True
 
-    def pending(self) -> list[tuple[int, str]]:
-        """What has yet to ring of all that is known, in no order."""
-        return [(at, profile_id) for at, profile_id, _ in self._near]
-
     def ring(self, before: int, limit: int) -> tuple[list[str], dict[bytes, int]]:
         """Whose timers ring before that moment, earliest first and each profile once, of no more than `limit` timers;
         and the sheets that are over, with how many timers each held.
@@ -98,7 +94,7 @@ class Timers:
             silent[sheet] -= 1
             if not silent[sheet]:
                 del silent[sheet]
-                over[sheet] = len(_decode(sheet).entries)
+                over[sheet] = len(entries(sheet))
         return list(rung), over
 
 

@@ -157,7 +157,8 @@ class Hops:
         for partition, hop in enumerate(self.owners):
             rings: dict[str, int] = {}
             asleep = now(self.profiles.due(partition, hop._token, hop.timers.upto, FAR, FAR))
-            for moment, profile_id in [*hop.timers.pending(), *(entry for sheet in asleep for entry in entries(sheet))]:
+            known = [(moment, profile_id) for moment, profile_id, _ in hop.timers._near]
+            for moment, profile_id in [*known, *(entry for sheet in asleep for entry in entries(sheet))]:
                 rings[profile_id] = min(moment, rings.get(profile_id, FAR))
             stored = {i: decode(raw) for i, raw in self.profiles._partition(partition).states.items()}
             for profile_id, state in (*stored.items(), *hop._cache.items()):
