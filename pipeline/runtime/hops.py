@@ -367,7 +367,7 @@ class Hops:
             metrics.lag(group, tp.topic, str(tp.partition)).set(max(end - at, 0))
         for tp, source in self._sources.items():
             metrics.watermark_delay(tp.topic, str(tp.partition)).since(source.watermark or None)
-        for tp, hop in self._partitions.items():
+        for tp, hop in list(self._partitions.items()):  # they may change while Redis is asked
             name = str(tp.partition)
             first, upto = hop.timers.first, hop.timers.upto
             earliest = await self._profiles.earliest(tp.partition, upto) if first is None else first
