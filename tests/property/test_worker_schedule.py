@@ -1,8 +1,8 @@
 """The worker's own code between Kafka and the stores (hops, lanes, ticks) under any schedule: nothing changes.
 
-Time goes on while batches wait for a store, servers fail before or after they did what was asked, partitions are given
-up and taken again. Stores and the log are in memory; what awaits them gives way to the rest a random number of times.
-One seed, one run; SCHEDULE_SEEDS looks at more.
+Time goes on while batches wait for a store, servers fail before or after they did what was asked, partitions go from
+one worker to another, which may begin before the one has ended. Stores and the log are in memory; whatever awaits them
+gives way to the rest a random number of times. One seed, one run; SCHEDULE_SEEDS looks at more.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, ClassVar, cast
 import pytest
 from faust.types import TP
 
+from pipeline.errors import Fenced
 from pipeline.events.codec import Decoder
 from pipeline.events.model import Event
 from pipeline.observe.metrics import Metrics
@@ -36,6 +37,7 @@ SEEDS = int(os.environ.get("SCHEDULE_SEEDS", "60"))
 STEP = 10
 TROUBLE = 0.01  # of calls
 REBALANCE = 0.002  # of the scheduler's steps
+CHAOS = 3_000  # steps
 
 
 class Far:
@@ -48,47 +50,52 @@ class Far:
         method = getattr(self._real, name)
 
         async def call(*args: Any) -> Any:
-            await self._world.way("before", name)
+            await self._world.way(f"before {name}")
             result = await method(*args)
-            await self._world.way("after", name)
+            await self._world.way(f"after {name}")
             return result
 
         return call
 
+
+class Sender:
+    """With `name`, a transactional producer: one that is started later fences it."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world, self._name, self._epoch = world, name, 0
+
     async def start(self) -> None:
-        """As a sender: nothing to get ready."""
+        self._epoch = self._world.epochs[self._name] = self._world.epochs.get(self._name, 0) + 1
+
+    async def send(self, messages: list[Out]) -> None:
+        await self._world.way("before send")
+        if self._name and self._world.epochs[self._name] != self._epoch:
+            raise Fenced(self._name)
+        await self._world.made.log.send(messages)
+        await self._world.way("after send")
 
     async def close(self) -> None:
         """Nothing to free."""
 
 
-class Registry:
-    """The log holds numbers of events."""
+class Process:
+    """One worker; and what its hops ask of the consumer, the broker and the producers."""
 
     takers: ClassVar[dict[int, object]] = {}
 
-    def __init__(self, made: Hops) -> None:
-        self.decode = made.decode
-
-
-class World:
-    """One worker with everything around it: it is what `Hops` asks of the consumer, the broker and the producers."""
-
-    def __init__(self, rng: Random, log: list[list[Event]], resolved: int) -> None:
-        self.rng, self.calm = rng, False
-        self.made = Hops(shipped(), log, resolved)  # for its log and stores; its own hops stay unused
-        self.log, self.topic = self.made.log, self.made.topology.topics.resolved.name
-        self.tps = [TP("s", p) for p in range(len(log))] + [TP(self.topic, p) for p in range(resolved)]
+    def __init__(self, world: World) -> None:
+        self.world, self.log = world, world.made.log
+        self.decode, self.encode = world.made.decode, encode_decision
         self.lanes: dict[TP, Lane] = {}
         self.fetched: dict[TP, int] = {}
+        self.lost: set[TP] = set()  # another has them, and what is in hand here doesn't know
         self.epoch = 0
-        self.fatal: list[BaseException] = []
-        self.failures: list[str] = []
+        graph, profiles = Far(world, world.made.graph), Far(world, world.made.profiles)
         self.hops = hops.Hops(
-            self.made.topology,
-            cast(Any, Far(self, self.made.graph)),
-            cast(Any, Far(self, self.made.profiles)),
-            cast(Decoder, Registry(self.made)),
+            world.made.topology,
+            cast(Any, graph),
+            cast(Any, profiles),
+            cast(Decoder, self),
             cast(Delivery, self),
             cast(Producers, self),
             cast(Broker, self),
@@ -96,71 +103,49 @@ class World:
         )
         self.hops.control = cast(Control, self)
         self.hops._next_idle = inf  # the wall clock has no say in this
-        self.encode = encode_decision
 
-    async def way(self, when: str, what: str) -> None:
-        """To a server, or back."""
-        for _ in range(self.rng.choice([0, 1, 1, 2, 5, 20])):
-            await asyncio.sleep(0)
-        if not self.calm and self.rng.random() < TROUBLE:
-            self.failures.append(what)
-            raise ConnectionError(f"{when} {what}")
+    def source(self, topic: str, partition: int) -> Sender:
+        return Sender(self.world, f"{topic}-{partition}")
 
-    # The broker.
+    def outbox(self) -> Sender:
+        return Sender(self.world, "")
 
     async def earliest_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         return dict.fromkeys(tps, 0)
 
     async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return {tp: len(self.log.partitions.get((tp.topic, tp.partition), ())) for tp in tps}
+        return {tp: self.world.end(tp) for tp in tps}
 
-    # The producers.
-
-    def source(self, topic: str, partition: int) -> Far:
-        return Far(self, self)
-
-    def outbox(self) -> Far:
-        return Far(self, self)
-
-    async def send(self, messages: list[Out]) -> None:
-        await self.log.send(messages)
-
-    # The consumer.
+    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
+        return dict.fromkeys(tps, None)
 
     def assigned(self) -> set[TP]:
-        return set(self.lanes)
+        return self.lanes.keys() - self.lost
 
     def states(self) -> dict[TP, LaneState]:
         return {tp: lane.state() for tp, lane in self.lanes.items()}
 
     def pause(self, tp: TP, reason: str) -> None:
-        if tp in self.lanes:
-            self.lanes[tp].held = reason
+        self.lanes[tp].held = reason
 
     def resume(self, tp: TP) -> None:
-        if tp in self.lanes:
-            self.lanes[tp].held = None
+        self.lanes[tp].held = None
 
     def submit(self, tp: TP, job: Callable[[], Awaitable[None]]) -> bool:
         if tp in self.lanes:
             self.lanes[tp].submit(job)
         return tp in self.lanes
 
-    async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
-        return dict.fromkeys(tps, None)
-
     async def seek(self, tp: TP, offset: int) -> None:
         self.epoch += 1
         self.fetched[tp] = offset
         self.lanes[tp].open(self.epoch, offset)
 
-    # The schedule.
-
     async def take(self, tps: list[TP]) -> None:
-        """The group gives these partitions to this worker."""
+        """The group gives it these partitions."""
         for tp, offset in (await self.hops.claim(set(tps))).items():
-            handler = self.hops.maintain_profile if tp.topic == self.topic else self.hops.resolve_identity
-            self.lanes[tp] = Lane(tp, handler, self.fatal.append, self.rng.choice([1, 5, 50]))
+            handler = self.hops.maintain_profile if tp.topic == self.world.topic else self.hops.resolve_identity
+            self.lanes[tp] = Lane(tp, handler, self.world.fatal.append, self.world.rng.choice([1, 5, 50]))
             await self.seek(tp, offset)
 
     async def give_up(self, tps: list[TP]) -> None:
@@ -168,47 +153,87 @@ class World:
         await asyncio.gather(*(self.lanes[tp].close(60) for tp in tps))
         for tp in tps:
             del self.lanes[tp]
+            self.lost.discard(tp)
         await self.hops.revoke(set(tps))
 
     def fetch(self) -> None:
         """Some of what comes next, for some partition."""
-        tp = self.rng.choice(list(self.lanes))
-        if not self.lanes[tp].full:
-            records = self.log.read(tp.topic, tp.partition, self.fetched[tp], self.rng.randint(1, 8))
-            if records:
+        if self.lanes:
+            tp = self.world.rng.choice(list(self.lanes))
+            records = self.log.read(tp.topic, tp.partition, self.fetched[tp], self.world.rng.randint(1, 8))
+            if records and not self.lanes[tp].full:
                 self.fetched[tp] += len(records)
                 self.lanes[tp].put(Batch(tp, self.lanes[tp].epoch, records))
+
+    def done(self) -> bool:
+        """Everything read, everything decided, nothing in hand."""
+        return all(lane.idle and lane.position == self.world.end(tp) for tp, lane in self.lanes.items()) and all(
+            hop.meta.clock >= END and not hop.waiting for hop in self.hops._partitions.values()
+        )
 
     async def ticking(self) -> None:
         while True:
             await self.hops.tick()
             await asyncio.sleep(0)
 
-    def done(self) -> bool:
-        """Everything read, everything decided, nothing in hand."""
-        ends = {tp: len(self.log.partitions.get((tp.topic, tp.partition), ())) for tp in self.tps}
-        return all(lane.idle and lane.position == ends[tp] for tp, lane in self.lanes.items()) and all(
-            hop.meta.clock >= END and not hop.waiting for hop in self.hops._partitions.values()
-        )
+
+class World:
+    """Two workers, a log, stores."""
+
+    def __init__(self, rng: Random, log: list[list[Event]], resolved: int) -> None:
+        self.rng, self.calm = rng, False
+        self.made = Hops(shipped(), log, resolved)  # for its log and stores; its own hops stay unused
+        self.topic = self.made.topology.topics.resolved.name
+        self.tps = [TP("s", p) for p in range(len(log))] + [TP(self.topic, p) for p in range(resolved)]
+        self.epochs: dict[str, int] = {}
+        self.fatal: list[BaseException] = []
+        self.workers = [Process(self), Process(self)]
+
+    def end(self, tp: TP) -> int:
+        """The offset after the last record."""
+        return len(self.made.log.partitions.get((tp.topic, tp.partition), ()))
+
+    async def way(self, what: str) -> None:
+        """To a server, or back."""
+        for _ in range(self.rng.choice([0, 1, 1, 2, 5, 20])):
+            await asyncio.sleep(0)
+        if not self.calm and self.rng.random() < TROUBLE:
+            raise ConnectionError(what)
+
+    async def rebalance(self) -> None:
+        """Some partitions go from one worker to the other, which may come before the one has let go of them."""
+        old, new = self.rng.sample(self.workers, 2)
+        some = [tp for tp in old.assigned() if self.rng.random() < 0.6]
+        if self.rng.random() < 0.5:
+            await old.give_up(some)
+            await new.take(some)
+        else:
+            old.lost |= set(some)
+            await new.take(some)
+            for _ in range(self.rng.randint(0, 100)):
+                await asyncio.sleep(0)
+            await old.give_up(some)
 
     async def run(self) -> None:
-        await self.take(self.tps)
-        ticks = asyncio.create_task(self.ticking())
+        """Until everything is decided."""
+        await self.workers[0].take(self.tps)
+        ticks = [asyncio.create_task(worker.ticking()) for worker in self.workers]
         for step in range(60_000):
-            self.calm = step > 3_000
-            self.fetch()
+            self.calm = step > CHAOS
+            for worker in self.workers:
+                worker.fetch()
             await asyncio.sleep(0)
             assert not self.fatal, self.fatal
             if not self.calm and self.rng.random() < REBALANCE:
-                some = self.rng.sample(self.tps, self.rng.randint(1, len(self.tps)))
-                await self.give_up(some)
-                await self.take(some)
-            if self.calm and step % 50 == 0 and self.done():
+                await self.rebalance()
+            if self.calm and step % 50 == 0 and all(worker.done() for worker in self.workers):
                 break
         else:
-            raise AssertionError(f"stuck: {self.hops.held_by()}, {self.states()}")
-        ticks.cancel()
-        await self.give_up(self.tps)
+            raise AssertionError(f"stuck: {[(worker.hops.held_by(), worker.states()) for worker in self.workers]}")
+        for task in ticks:
+            task.cancel()
+        for worker in self.workers:
+            await worker.give_up(list(worker.lanes))
 
 
 @pytest.fixture(autouse=True)

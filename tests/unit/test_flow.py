@@ -113,7 +113,7 @@ def test_the_worker_steps_over_fields_and_makes_the_same_rows_as_replay(event: E
     value = Encoder(connect("mock://flow")).encode("t", event)
     intake = Intake(shipped(), RuleBook(shipped()))
     seen, full = TRIMMING.decode(value), FULL.decode(value)
-    assert seen.trimmed or len(event.event_id.encode()) > 256
+    assert seen.trimmed or compiled.READER is None or len(event.event_id.encode()) > 256
     now = event.received_at
     assert intake.prepare(seen, 0, 0, now, len(value))[0] == intake.prepare(full, 0, 0, now)[0]
 
