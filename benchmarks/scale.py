@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from benchmarks.contestants import Ours, Servers
 from benchmarks.generate import Workload
-from pipeline.profile.timers import Timers, sheets_of
+from pipeline.profile.timers import Timers
 from pipeline.store.ports import Claimed, Commit
 from pipeline.store.redis_store import RedisProfileStore
 
@@ -122,9 +122,8 @@ class _Shelf:
         self._over: dict[bytes, int] = {}
 
     async def commit(self, timers: dict[str, int]) -> None:
-        sheets = sheets_of(timers, self._number)
+        sheets = self._timers.set(timers, self._number)
         self._number += len(sheets)
-        self._timers.hold([sheet for sheet, at in sheets.items() if at < self._timers.upto], self._timers.upto)
         new, head = token_hex(8), self._claimed.head
         await self._store.commit(
             0,

@@ -17,6 +17,7 @@ def fitting(module: ModuleType) -> None:
     """Raises ImportError, and warns, if what lies beside a compiled module isn't what it was made from: the one may
     count on what the other no longer does. (Where nothing lies beside it, both came together.)
     """
+    # As hatch_build.py does, which can't be asked: it is no part of an installation.
     sources = sorted(path for path in Path(module.__file__ or "").parent.glob("_*") if path.suffix in (".pyx", ".pxi"))
     digest = int.from_bytes(sha256(b"".join(path.read_bytes() for path in sources)).digest()[:7], "big")
     if sources and getattr(module, "made_from", None) != digest:
@@ -42,7 +43,7 @@ else:
 
         fitting(_reader)
         READER, WRITER = Reader, Writer
-    except ImportError:  # no compiler when this was installed: hatch_build.py said so then
+    except ImportError:  # no compiler when this was installed, or changed since: hatch_build.py or `fitting` said so
         READER = Reader = WRITER = Writer = TAKE = None
 
         class Open:

@@ -258,8 +258,9 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
                 profile.wakes = at
         profile.waiting += 1
     elif ids != profile.one:
-        if not _one(profile.packed_persons, unpack_ids(ids)):
-            namespace, value = unpack_ids(ids)
+        names = unpack_ids(ids)
+        if not _one(profile.packed_persons, names):
+            namespace, value = names
             profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
         profile.one = ids
 

@@ -57,6 +57,12 @@ class Timers:
         """When the first of those that are known here rings."""
         return self._near[0][0] if self._near else None
 
+    def set(self, timers: dict[str, int], number: int) -> dict[bytes, int]:
+        """`sheets_of` them, for the store; those that have begun are known here from now on."""
+        sheets = sheets_of(timers, number)
+        self.hold([sheet for sheet, first in sheets.items() if first < self.upto], self.upto)
+        return sheets
+
     def hold(self, sheets: list[bytes], upto: int) -> None:
         """These are in the store, and with those that are known already they are all that begin before `upto`."""
         for sheet in sheets:

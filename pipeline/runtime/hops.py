@@ -304,7 +304,7 @@ class Hops:
             if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
                 hop.aim(clock)  # the next batch takes it along
                 if tp in lanes and not lanes[tp].queued:
-                    self._submit(tp, hop, partial(hop.advance, hop.target), partial(self._count_profiles, hop))
+                    self._submit(tp, hop, partial(hop.advance, clock), partial(self._count_profiles, hop))
 
     async def _idle(self, now: float) -> None:
         quiet_s = self._topology.time.idle.after_ms / 1000

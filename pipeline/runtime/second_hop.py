@@ -44,7 +44,7 @@ from pipeline.profile.profile import (
     silent_since,
     wakes_at,
 )
-from pipeline.profile.timers import Timers, sheets_of
+from pipeline.profile.timers import Timers
 from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import Commit, ProfileStore
 from pipeline.topology.model import Topology
@@ -273,7 +273,7 @@ class ProfilePartition:
             more = False
             again: dict[str, int] = {}
             if target > self.meta.clock:
-                more = await self._ring(target, again)
+                more, again = await self._ring(target)
                 if not more:
                     self.meta.clock = target
                     self._prune()
@@ -283,10 +283,11 @@ class ProfilePartition:
             if not more:
                 return
 
-    async def _ring(self, target: int, again: dict[str, int]) -> bool:
-        """Wake profiles whose timers ring before `target`; whether there are more of them. Those in which nothing is
-        due yet only get another timer, noted in `again`.
+    async def _ring(self, target: int) -> tuple[bool, dict[str, int]]:
+        """Wake profiles whose timers ring before `target`. Returns whether there are more of them, and what is due when
+        in those that only get another timer: nothing is yet.
         """
+        again: dict[str, int] = {}
         timers, limit = self.timers, SHEETS
         if timers.upto < target:
             asked = await self._store.due(self.partition, self._token, timers.upto, target, limit)
@@ -308,7 +309,7 @@ class ProfilePartition:
                 elif at is not None:
                     self._dirty[profile_id] = state
         first = timers.first
-        return timers.upto < target or (first is not None and first < target)
+        return timers.upto < target or (first is not None and first < target), again
 
     async def _load(self, ids: set[str]) -> None:
         """Into the cache, with whatever profile of this partition they have moved to."""
@@ -470,10 +471,9 @@ class ProfilePartition:
         for profile_id in self._forgotten:
             states[profile_id] = None
             self._cache.pop(profile_id, None)
-        sheets = sheets_of(timers, self.meta.sheets)
+        sheets = self.timers.set(timers, self.meta.sheets)
         self.meta.sheets += len(sheets)
         self.meta.timers += len(timers) - sum(self._over.values())
-        self.timers.hold([sheet for sheet, first in sheets.items() if first < self.timers.upto], self.timers.upto)
         token = token_hex(8)
         began = time.perf_counter()
         await self._store.commit(

@@ -55,17 +55,22 @@ def shuffled(rng: Random, events: list[Event], sources: int) -> list[list[Event]
 def differences(seed: int, events: list[Event]) -> list[str]:
     """What is not as `replay` says, after one random way through both hops."""
     rng = Random(seed)
-    decisions, profiles = wanted(events)
     hops = Hops(
         shipped(), shuffled(rng, events, rng.randint(1, 4)), rng.choice([1, 2, 3, 5, 8]), rng.choice([1, 50_000])
     )
     hops.run(rng, rng.choice([1, 3, 10, 200]))
     made = hops.decisions()
-    found = [f"lost: {decisions[i]}" for i in decisions.keys() - {d.id for d in made}]
-    found += [f"not wanted: {d}\n   wanted: {decisions.get(d.id)}" for d in made if d != decisions.get(d.id)]
+    found = unlike_replay(events, made, hops.final_profiles())
     if len(made) != len({d.id for d in made}):
         found.append("a decision was made twice")
-    mine = hops.final_profiles()
+    return found
+
+
+def unlike_replay(events: list[Event], made: list[Decision], mine: dict[str, Profile]) -> list[str]:
+    """What is not as `replay` says of the events, in decisions and final profiles."""
+    decisions, profiles = wanted(events)
+    found = [f"lost: {decisions[i]}" for i in decisions.keys() - {d.id for d in made}]
+    found += [f"not wanted: {d}\n   wanted: {decisions.get(d.id)}" for d in made if d != decisions.get(d.id)]
     found += [f"profile only {'here' if i in mine else 'in replay'}: {i}" for i in mine.keys() ^ profiles.keys()]
     for i in mine.keys() & profiles.keys():
         a, b = folded(mine[i]), folded(profiles[i])

@@ -30,8 +30,8 @@ from pipeline.runtime.ports import Out
 from pipeline.runtime.producers import Producers
 from pipeline.runtime.transport import Batch
 from tests.property.hops import END, Hops, encode_decision
-from tests.property.test_any_order import apart, oracle_history, shop_history, shuffled, wanted
-from tests.replayed import folded, shipped
+from tests.property.test_any_order import oracle_history, shop_history, shuffled, unlike_replay
+from tests.replayed import shipped
 
 SEEDS = int(os.environ.get("SCHEDULE_SEEDS", "60"))
 STEP = 10
@@ -247,17 +247,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def differences(seed: int, events: list[Event]) -> list[str]:
     """What is not as `replay` says, after one run."""
     rng = Random(seed)
-    decisions, profiles = wanted(events)
     world = World(rng, shuffled(rng, events, rng.randint(1, 3)), rng.choice([1, 2, 4]))
     asyncio.run(world.run())
-    made = {d.id: d for d in world.made.decisions()}
-    found = [f"lost: {decisions[i]}" for i in decisions.keys() - made.keys()]
-    found += [f"not wanted: {d}\n   wanted: {decisions.get(i)}" for i, d in made.items() if d != decisions.get(i)]
-    mine = world.made.final_profiles()
-    found += [f"profile only {'here' if i in mine else 'in replay'}: {i}" for i in mine.keys() ^ profiles.keys()]
-    for i in mine.keys() & profiles.keys():
-        found += [f"profile {i}: {line}" for line in apart(folded(mine[i]), folded(profiles[i]))]
-    return found
+    return unlike_replay(events, world.made.decisions(), world.made.final_profiles())
 
 
 @pytest.mark.parametrize("make", [oracle_history, shop_history])

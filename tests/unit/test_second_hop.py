@@ -293,9 +293,8 @@ def test_what_waits_in_a_profile_that_was_read_back_is_woken_in_time() -> None:
     part.give(told(0, 6, [mine("cart_viewed", n, "a") for n in range(6)], T0 + 6 * minute))
     run(part.hop.advance(T0 + 6 * minute))
     part.give(told(6, 7, [mine("cart_viewed", 5, "a")], T0 + 6 * minute))  # now they are folded
-    part.give(
-        told(7, 8, [mine("order_completed", 7, "b")], T0 + 7 * minute)
-    )  # of one who is known: nothing to wake for
+    # It occurred after everything, and ties nobody: nothing to wake for.
+    part.give(told(7, 8, [mine("order_completed", 7, "b")], T0 + 7 * minute))
 
     part = Part(part.store)
     part.give(told(8, 9, [mine("product_added", 8, "c")], T0 + 8 * minute))

@@ -47,10 +47,9 @@ class Shelf:
         self.number = 0
 
     def arm(self, timers: dict[str, int]) -> None:
-        made = sheets_of(timers, self.number)
+        made = self.timers.set(timers, self.number)
         self.number += len(made)
         self.sheets = sorted([*self.sheets, *((first, sheet) for sheet, first in made.items())])
-        self.timers.hold([sheet for sheet, first in made.items() if first < self.timers.upto], self.timers.upto)
 
     def due(self, before: int, limit: int) -> list[bytes]:
         first, end = (bisect_left(self.sheets, (at, b"")) for at in (self.timers.upto, before))
