@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 STANDS_IN = {"page_viewed": ("url", "path")}
 """Event type -> a body field that is read where the other is missing: a page without a path is told by its url."""
+
+
+class Remark(NamedTuple):
+    """Something odd about an event that counts all the same.
+
+    `what`: a short stable word, by which remarks are counted: `left_out` (a part that can't be used), `read_as` (a part
+    that was told in another form than it should be), `misspelt` (a property that looks like one we know).
+    `detail`: the same for every event to which it happened in the same way; it names the part, never the event.
+    """
+
+    what: str
+    detail: str
 
 
 class Event(msgspec.Struct, gc=False):
@@ -16,7 +28,8 @@ class Event(msgspec.Struct, gc=False):
     Times are UTC milliseconds. `occurred_at` is never later than `received_at`. `identifiers` is namespace -> raw
     value, not yet normalised. `body` holds the fields of the type's Avro body (absent or None: unknown).
     `trace` is a W3C traceparent or None. `trimmed`: the decoder was told what is read of a body, and the body holds
-    that and nothing else, no None either; there is no context then.
+    that and nothing else, no None either; there is no context then. `remarks`: what the sender ought to know, though the
+    event counts.
     """
 
     type: str
@@ -28,3 +41,4 @@ class Event(msgspec.Struct, gc=False):
     context: dict[str, Any] | None = None
     trace: str | None = None
     trimmed: bool = False
+    remarks: tuple[Remark, ...] = ()

@@ -69,6 +69,7 @@ TYPES = (
     "offline_purchased",
     "call_logged",
     "store_visited",
+    "cart_updated",
 )
 CODE = {name: code for code, name in enumerate(TYPES)}
 PAGE = CODE["page_viewed"]
@@ -85,6 +86,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "product_removed": ("product_id", "sku", "name"),
     "cart_viewed": ("cart_id",),
     "cart_cleared": ("cart_id",),
+    "cart_updated": ("cart_id",),
     "checkout_started": ("cart_id", "order_id"),
     "order_completed": ("order_id", "cart_id"),
     "order_refunded": ("order_id",),

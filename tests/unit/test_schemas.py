@@ -26,7 +26,8 @@ BASELINE = Path(__file__).parents[1] / "data" / "schemas-baseline"
 
 TYPES = {
     "clickstream": """page_viewed element_clicked form_submitted searched product_viewed product_added product_removed
-        cart_viewed cart_cleared checkout_started order_completed order_refunded asset_downloaded identified custom""",
+        cart_viewed cart_updated cart_cleared checkout_started order_completed order_refunded asset_downloaded identified
+        custom""",
     "email": """email_sent email_delivered email_opened email_clicked email_bounced email_complained
         email_unsubscribed""",
     "video": "video_started video_progressed video_paused video_resumed video_sought video_completed",
@@ -155,8 +156,10 @@ def test_old_bytes_are_read_with_the_defaults_of_what_they_lack(name: str) -> No
     lacking = set(event.body) - known
     expected = {key: value for key, value in event.body.items() if key in known}
     expected |= {key: value for key, value in defaults.items() if key in lacking}
-    for product in expected.get("products", ()):
-        product.pop("sku")
+    items = {field.split(".")[1] for field in fields(baseline(name)) if field.startswith("Product.")}
+    expected |= {"products": [{k: v for k, v in p.items() if k in items} for p in expected.get("products", ())]}
+    if not expected["products"]:
+        del expected["products"]
     assert decoded.body == expected
     assert (decoded.event_id, decoded.occurred_at, decoded.received_at) == (
         event.event_id,
