@@ -18,7 +18,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
 
     `outcome`: fired, cancelled, suppressed or retracted. `occurred_at` is the cause's. `correlation_key` None: the
     instance of events without a key. `trace`: the cause's W3C traceparent. `left_out`: source partitions that were not
-    waited for.
+    waited for. `contact`: what is needed to write to them: email, name, locale, timezone, each if it was told.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     late_event_id: str | None = None
     trace: str | None = None
     left_out: list[str] = []
+    contact: dict[str, str] = {}
 
 
 def _name(*parts: object) -> str:
@@ -85,6 +86,8 @@ def public(decision: Decision) -> dict[str, Any]:
         "decided_at": rfc3339(decision.decided_at),
         "payload": decision.payload,
     }
+    if decision.contact:
+        line["contact"] = dict(sorted(decision.contact.items()))
     for name in ("ended_by", "retracts", "late_event_id"):
         if (value := getattr(decision, name)) is not None:
             line[name] = value

@@ -508,7 +508,7 @@ DECISION: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", ["decision", "trigger"])
 def test_decisions_and_triggers(name: str) -> None:
-    extra = {"outcome": "retracted", "retracts": "d-0", "late_event_id": "e-9"}
+    extra = {"outcome": "retracted", "retracts": "d-0", "late_event_id": "e-9", "contact": {"locale": "de-AT"}}
     for decision in (DECISION, {**DECISION, **extra}, {**DECISION, "ended_by": "e-2", "correlation_key": "cart-1"}):
         value = (
             ENCODER.encode_decision("decisions", Decision(**decision))
@@ -520,6 +520,7 @@ def test_decisions_and_triggers(name: str) -> None:
         assert struct.unpack(">BI", value[:5]) == (0, schema_id)
         read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas.plain(name), None)
         nullable: dict[str, Any] = {"ended_by": None, "retracts": None, "late_event_id": None, "left_out": []}
+        nullable["contact"] = {}
         expected = {**nullable, **decision, "payload": json.loads(read["payload"])}
         del expected["trace"]
         assert {**read, "payload": json.loads(read["payload"])} == expected
