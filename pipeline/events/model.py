@@ -28,8 +28,8 @@ class Event(msgspec.Struct, gc=False):
     Times are UTC milliseconds. `occurred_at` is never later than `received_at`. `identifiers` is namespace -> raw
     value, not yet normalised. `body` holds the fields of the type's Avro body (absent or None: unknown).
     `trace` is a W3C traceparent or None. `trimmed`: the decoder was told what is read of a body, and the body holds
-    that and nothing else, no None either; there is no context then. `remarks`: what the sender ought to know, though the
-    event counts.
+    that and nothing else, no None either; there is no context then. `remarks`: what the sender ought to know, though
+    the event counts.
     """
 
     type: str

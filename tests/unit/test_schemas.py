@@ -26,8 +26,8 @@ BASELINE = Path(__file__).parents[1] / "data" / "schemas-baseline"
 
 TYPES = {
     "clickstream": """page_viewed element_clicked form_submitted searched product_viewed product_added product_removed
-        cart_viewed cart_updated cart_cleared checkout_started order_completed order_refunded asset_downloaded identified
-        custom""",
+        cart_viewed cart_updated cart_cleared checkout_started order_completed order_refunded asset_downloaded
+        identified custom""",
     "email": """email_sent email_delivered email_opened email_clicked email_bounced email_complained
         email_unsubscribed""",
     "video": "video_started video_progressed video_paused video_resumed video_sought video_completed",

@@ -1,0 +1,43 @@
+"""Text as people and broken clients write it: blanks, quotes, and words that stand for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+# What str.strip() takes for white space, and characters without a width: https://www.unicode.org/charts/PDF/U2000.pdf
+INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
+_EDGES = "".join(chr(c) for c in range(0x3001) if chr(c).isspace()) + INVISIBLE + "\0"
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
+_PERCENT_QUOTE = "%22"
+
+# semantics.md 18: what trackers, templates and languages write where they mean nobody. The topology may say more.
+PLACEHOLDERS = frozenset(
+    (
+        "", "-1", "0", "null", "none", "undefined", "anonymous", "unknown", "nan", "n/a", "false", "true", "guest",
+        "nil", "[object object]", "00000000-0000-0000-0000-000000000000",
+    )
+)  # fmt: skip
+
+
+def trimmed(value: str) -> str:
+    """Without blanks around it."""
+    return value.strip(_EDGES)
+
+
+def unquoted(value: str) -> str:
+    """Without blanks and quotes around it, percent-encoded ones too: cookies are told with them."""
+    while True:
+        inner = value.strip(_EDGES)
+        if inner[:3] == _PERCENT_QUOTE:
+            inner = inner[3:]
+        if inner[-3:] == _PERCENT_QUOTE:
+            inner = inner[:-3]
+        inner = inner.strip(_EDGES).strip(_QUOTES)
+        if inner == value:
+            return value
+        value = inner
+
+
+def stands_for_nothing(value: str, blocked: Collection[str] = PLACEHOLDERS) -> bool:
+    """Whether a key or identifier is one of the words that mean none, in any case of letters, in quotes or not."""
+    return unquoted(value).lower() in blocked
