@@ -18,8 +18,9 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from pipeline.errors import InvalidEvent
+from pipeline.events import tidy
 from pipeline.events.compiled import Open
-from pipeline.events.model import STANDS_IN, Event
+from pipeline.events.model import CONTEXT, STANDS_IN, Event
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
@@ -106,8 +107,9 @@ class Known(msgspec.Struct, gc=False):
     """An identifier that this process has met: normalised, and where it led when it was last looked up.
 
     `root` may be stale (then the owner forwards), and counts only for events received after `youngest`, the
-    youngest link on its path: an earlier one has to tell that link again. `partition`: the root's. There may be
-    400,000 of a namespace, each met when no cache of the processor holds it any more: no more objects than needed.
+    youngest link on its path: an earlier one has to tell that link again. `partition`: the root's. `implied`: an
+    identifier that this one names too: the address of a user id that is one. There may be 400,000 of a namespace, each
+    met when no cache of the processor holds it any more: no more objects than needed.
     """
 
     namespace: str
@@ -115,6 +117,7 @@ class Known(msgspec.Struct, gc=False):
     root: str | None = None
     youngest: int = 0
     partition: int = 0
+    implied: Known | None = None
 
 
 Asked = list[Known]
@@ -135,6 +138,10 @@ class Intake:
         self._names = {n.name: n.name for n in topology.identifiers.namespaces}
         self._fields = fields_read(book)
         self._collected = _collected(self._fields)
+        self._contexts = {
+            kind: [(field, field.removeprefix(CONTEXT)) for field in fields if field.startswith(CONTEXT)]
+            for kind, fields in self._fields.items()
+        }
         self._reads_url = "url" in self._fields["page_viewed"]
 
     def prepare(
@@ -161,29 +168,42 @@ class Intake:
             ((namespace, told),) = identifiers.items()
             one = self.known.get(namespace, {}).get(told)
         asked = None
-        if one is not None and one.root is not None and received_at > one.youngest:  # nine of ten
-            root, ids = one.root, [one.namespace, one.value]
+        if one is not None and one.root is not None and received_at > one.youngest and one.implied is None:
+            root, ids = one.root, [one.namespace, one.value]  # nine of ten
+            carried = ids
         else:
             known = self.identify(identifiers)
-            ids = [part for each in known for part in (each.namespace, each.value)]
+            carried = ids = [part for each in known for part in (each.namespace, each.value)]
+            if any(each.implied is not None for each in known):
+                known = self.with_implied(known)
+                ids = [part for each in known for part in (each.namespace, each.value)]
             first = known[0].root
             if first is not None and all(each.root == first and received_at > each.youngest for each in known):
                 root = first
             else:
                 root, asked = "", known
-        kind, data = event.type, event.body
-        if not event.trimmed:
-            data = {field: value for field in self._fields.get(kind, ()) if (value := data.get(field)) is not None}
+        kind, data = event.type, self._picked(event)
         if kind == "page_viewed" and "url" in event.body:
             data = self._of_page(event.body["url"], data)
+        kind, data = tidy.tidy(kind, data)
         # In so few bytes no text, or no item of several, is longer than what is kept of it.
         if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
             data = {field: _bounded(value) for field, value in data.items()}
-        fingerprint = xxh3_64_intdigest("\0".join([event.event_id, *ids]).encode())
+        fingerprint = xxh3_64_intdigest("\0".join([event.event_id, *carried]).encode())
         row = Row(
             offset, root, kind, event.occurred_at, received_at, event.event_id, fingerprint, ids, data, event.trace
         )
         return row, asked
+
+    def _picked(self, event: Event) -> dict[str, Any]:
+        """What is read of an event's body and context."""
+        body, context = event.body, event.context or {}
+        found = {field: context.get(name) for field, name in self._contexts.get(event.type, ())}
+        if event.trimmed:
+            found |= body
+        else:
+            found |= {field: body.get(field) for field in self._fields.get(event.type, ()) if field not in found}
+        return {field: value for field, value in found.items() if value is not None}
 
     def _of_page(self, url: str | None, data: dict[str, Any]) -> dict[str, Any]:
         """A page without a path has its url's."""
@@ -206,11 +226,7 @@ class Intake:
                 if told in cache:
                     continue
                 value = self._normaliser.value(namespace, told)
-                known = None if value is None else cache.get(value)
-                if value is not None and known is None:
-                    if len(cache) > ROUTES_KEPT:
-                        cache.clear()
-                    known = cache[value] = Known(self._names[namespace], value)
+                known = None if value is None else self._known(namespace, value)
                 cache[told] = known
                 if known is None:
                     continue
@@ -221,6 +237,26 @@ class Intake:
             rank = self._normaliser.rank
             out.sort(key=lambda k: rank[k.namespace])
         return out
+
+    def _known(self, namespace: str, value: str) -> Known:
+        """The identifier of that normalised value."""
+        cache = self.known[namespace]
+        known = cache.get(value)
+        if known is None:
+            if len(cache) > ROUTES_KEPT:
+                cache.clear()
+            known = cache[value] = Known(self._names[namespace], value)
+            implied = self._normaliser.implied(namespace, value)
+            if implied is not None and implied[0] in self.known:
+                known.implied = self._known(*implied)
+        return known
+
+    def with_implied(self, known: list[Known]) -> list[Known]:
+        """With what they name besides, the strongest first; of one namespace what was told before what is implied."""
+        rank = self._normaliser.rank
+        more = [each.implied for each in known if each.implied is not None]
+        more = [each for each in more if not any(each is other for other in known)]
+        return sorted([*known, *more], key=lambda each: rank[each.namespace])
 
     def ask(self, row: Row | Open, asked: Asked) -> Ask:
         """What to ask the graph, so that it says whose a row is."""
@@ -284,6 +320,8 @@ def _bounded(value: Any) -> Any:
 
 
 def _cut(item: Any) -> Any:
+    if isinstance(item, dict):
+        return {name: _cut(value) for name, value in item.items()}
     return item[:ITEM_KEPT] if isinstance(item, str) else item
 
 

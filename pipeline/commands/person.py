@@ -6,13 +6,14 @@ profile is up to the last event.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from pipeline.profile.about import STATUSES, TYPES, About, read_timeline
 from pipeline.profile.profile import Profile, advance
-from pipeline.triggers import films, waits
+from pipeline.triggers import carts, films, waits
 from pipeline.triggers.decisions import rfc3339
-from pipeline.triggers.fold import Person, RuleState, cart_payload
+from pipeline.triggers.fold import Person, RuleState
 from pipeline.triggers.rules import Compiled, RuleBook
 
 Facts = dict[str, Any]
@@ -39,6 +40,7 @@ def facts(book: RuleBook, profile_id: str, profile: Profile, clock: int) -> Fact
             {"currency": currency or None, "orders": int(number), "revenue": round(revenue, 2)}
             for currency, (number, revenue) in sorted(about.kept.orders.items())
         ],
+        "contact": _contact(profile),
         "attributes": {name: value for name, (value, *_) in sorted(about.kept.attributes.items())},
         "products": _products(about),
         "messages": _messages(about),
@@ -54,11 +56,11 @@ def facts(book: RuleBook, profile_id: str, profile: Profile, clock: int) -> Fact
             for name, film in sorted(person.films.items())
         ],
         "carts": [
-            cart_payload(name, lines)
+            carts.payload(name, lines)
             for _, rule, state in found
             if rule.cart
             for name, key in sorted(state.keys.items())
-            if (lines := contents(key, state.everyone))
+            if (lines := contents(key, state.ends(name)))
         ],
         "waiting": sorted(
             (fact for name, rule, state in found for fact in _waiting(name, rule, state)), key=lambda f: f["due_at"]
@@ -77,16 +79,16 @@ def facts(book: RuleBook, profile_id: str, profile: Profile, clock: int) -> Fact
     }
 
 
-def contents(key: waits.Key, everyone: list[waits.End]) -> dict[str, waits.Line]:
+def contents(key: waits.Key, everyone: list[waits.End]) -> list[carts.Line]:
     """What lies in a cart now: its lines at the last decision, and what was done to it since."""
-    lines = dict(key.lines)
+    lines = list(key.lines)
     steps: list[tuple[waits.Order, waits.Fact | waits.End]] = [(step.order, step) for step in key.facts]
     steps += [(end.order, end) for end in (*key.ends, *everyone) if end.order > tuple(key.closed)]
     for (at, *_), step in sorted(steps, key=lambda s: s[0]):
         if isinstance(step, waits.End):
-            lines = {product: line for product, line in lines.items() if line.added > at}
+            lines = step.leaves(lines)
         elif step.change is not None:
-            waits.change_lines(lines, step.change, at)
+            carts.apply(lines, step.change, at)
     return lines
 
 
@@ -103,6 +105,12 @@ def _identifiers(profile: Profile) -> dict[str, list[str]]:
         for i in range(0, len(row.ids), 2):
             found.setdefault(row.ids[i], set()).add(row.ids[i + 1])
     return {namespace: sorted(values) for namespace, values in sorted(found.items())}
+
+
+def _contact(profile: Profile) -> Facts:
+    """How to write to whoever told last; as far as event time has come."""
+    told = [person.contact for person in profile.persons if person.contact is not None]
+    return reduce(lambda a, b: a.merge(b), told).told() if told else {}
 
 
 def _products(about: About) -> list[Facts]:
@@ -124,7 +132,7 @@ def _waiting(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
     for key_name, key in state.keys.items():
         if key.due is None:
             continue
-        for wait in waits.walk(rule, key, state.everyone)[0]:
+        for wait in waits.walk(rule, key, state.ends(key_name))[0]:
             out.append(
                 {
                     "rule": name,
@@ -134,7 +142,7 @@ def _waiting(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
                     "due_at": _ms(wait.due),
                     "decided_at": _ms(wait.due + rule.lateness),
                     "will": ["fire", "due"] if wait.end is None else ["be cancelled", wait.reason],
-                    "ended_by": wait.end[2] if wait.end else None,
+                    "ended_by": wait.end[3] if wait.end else None,
                 }
             )
     return out

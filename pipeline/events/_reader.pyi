@@ -39,6 +39,7 @@ def take(
     readers: dict[int, Reader],
     known: dict[str, dict[str, Any]],
     identify: Callable[[dict[str, str]], list[Any]],
+    with_implied: Callable[[list[Any]], list[Any]],
     trace_of: Callable[[Any], str | None],
     slow: Callable[[Any, int], int],
     high: int,

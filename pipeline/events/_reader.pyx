@@ -24,8 +24,10 @@ from libc.string cimport memcmp
 
 from sys import intern
 
-from pipeline.events.checks import MAX_EVENT_ID, MAX_IDENTIFIER, MAX_STRING, MAX_TIME
-from pipeline.events.model import STANDS_IN, Event
+from pipeline.events import tidy
+from pipeline.events.checks import MAX_EVENT_ID, MAX_IDENTIFIER, MAX_STRING, MAX_TIME, MIN_TIME
+from pipeline.events.model import CONTEXT, STANDS_IN, Event
+from pipeline.events.text import PLACEHOLDERS
 
 cdef extern from "Python.h":
     double PyFloat_Unpack8(const char* p, int le) except? -1.0
@@ -41,7 +43,7 @@ made_from = MADE_FROM  # see hatch_build.py
 cdef Py_ssize_t LONGEST_ID = MAX_EVENT_ID
 cdef Py_ssize_t LONGEST_IDENTIFIER = MAX_IDENTIFIER
 cdef Py_ssize_t LONGEST_TEXT = MAX_STRING
-cdef int64_t LATEST = MAX_TIME
+cdef int64_t EARLIEST = MIN_TIME, LATEST = MAX_TIME
 
 ENVELOPE = ["event_id", "occurred_at", "received_at", "identifiers", "context", "consent", "body"]
 
@@ -62,9 +64,11 @@ cdef struct Node:
     Kind kind
     bint nullable      # a union of null and this
     bint skipped       # nobody reads it
+    int care           # of a body's or context's field: in which form it has to be, see tidy.py
     Py_ssize_t count   # fields of a record, symbols of an enum
     Node* inner        # fields of a record; what a map or an array holds
     PyObject* name     # of a field; the Reader keeps it alive
+    PyObject* handed   # the same as a row calls it
     PyObject* symbols  # of an enum, a tuple; as above
 
 cdef struct Bytes:
@@ -75,8 +79,9 @@ cdef struct Bytes:
 cdef class Reader:
     """Reads records of `schema`, which start `skip` bytes into the value.
 
-    `wanted`: the body's fields that are read. Others, and the context, are stepped over: lengths count there, and
-    what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical types.
+    `wanted`: the body's fields that are read, and the context's, as `context.locale`. Others are stepped over: lengths
+    count there, and what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical
+    types.
 
     For `take`: the body's fields that are `handed` on, of records up to `longest` bytes.
     """
@@ -84,7 +89,7 @@ cdef class Reader:
     cdef Node context, consent, body
     cdef Py_ssize_t skip, longest
     cdef Py_ssize_t instead, of  # fields of the body: one that is read where the other is missing, or -1
-    cdef bint trimmed, handed_too
+    cdef bint trimmed, handed_too, contexts
     cdef object event  # the class: an attribute here is nearer than a global
     cdef str name
     cdef list kept
@@ -109,7 +114,17 @@ cdef class Reader:
         cdef Py_ssize_t i
         schema_of_body = fields["body"]
         for i in range(self.body.count):
-            self.body.inner[i].skipped = wanted is not None and <object>self.body.inner[i].name not in wanted
+            field = <object>self.body.inner[i].name
+            self.body.inner[i].skipped = wanted is not None and field not in wanted
+            self.body.inner[i].care = tidy.care(name, field)
+        for i in range(self.context.count):
+            field = intern(CONTEXT + <object>self.context.inner[i].name)
+            self.kept.append(field)
+            self.context.inner[i].handed = <PyObject*>field
+            self.context.inner[i].care = tidy.care(name, field)
+            if wanted is not None:
+                self.context.inner[i].skipped = field not in wanted
+                self.contexts |= field in wanted
         names = [field["name"] for field in schema_of_body["fields"]]
         instead, of = STANDS_IN.get(name, (None, None))
         self.instead = names.index(instead) if instead in names else -1
@@ -140,7 +155,7 @@ cdef class Reader:
             raise Unusual
         number(&at, &occurred_at)
         number(&at, &received_at)
-        if not (0 <= occurred_at <= LATEST and 0 <= received_at <= LATEST):
+        if not (EARLIEST <= occurred_at <= LATEST and EARLIEST <= received_at <= LATEST):
             raise Unusual
         if occurred_at > received_at:
             occurred_at = received_at
@@ -148,7 +163,11 @@ cdef class Reader:
         body = {}
         if self.trimmed:
             if present(&at, &self.context):
-                step_over(&at, &self.context)
+                if self.contexts:
+                    context = {}
+                    read_fields(&at, &self.context, context)
+                else:
+                    step_over(&at, &self.context)
             if present(&at, &self.consent):
                 step_over(&at, &self.consent)
         else:
@@ -162,7 +181,7 @@ cdef class Reader:
         if at.p != at.end:
             raise Unusual
         if self.trimmed:
-            return self.event(self.name, event_id, occurred_at, received_at, identifiers, body, None, trace, True)
+            return self.event(self.name, event_id, occurred_at, received_at, identifiers, body, context, trace, True)
         return self.event(self.name, event_id, occurred_at, received_at, identifiers, body, context, trace)
 
 

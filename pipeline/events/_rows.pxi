@@ -11,6 +11,17 @@ include "../_msgpack.pxi"
 cdef enum:
     ROOM = 1 << 16  # bytes that a row may need: more than any has whose record is as short as `row` takes it
 
+cdef enum:
+    AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER  # as in tidy.py
+
+if (AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER) != (
+    tidy.AS_IT_IS, tidy.TRIMMED, tidy.KEY, tidy.LOWER, tidy.UPPER, tidy.POSITIVE, tidy.NEVER
+):
+    raise ImportError("the compiled reader takes other care of fields than tidy.py")
+
+cdef frozenset NOTHING = frozenset([word.encode() for word in PLACEHOLDERS])
+cdef Py_ssize_t LONGEST_PLACEHOLDER = max(map(len, NOTHING))
+
 cdef unsigned char ROW[ROOM]
 cdef unsigned char DATA[ROOM]
 
@@ -35,20 +46,68 @@ cdef const uint8_t* checked(Bytes* at, Py_ssize_t longest, Py_ssize_t* size) exc
     return s
 
 
+cdef inline bint is_blank(const uint8_t* s, Py_ssize_t size) noexcept:
+    """Whether a character that text.trimmed takes off may begin here."""
+    if s[0] < 0xC2:
+        return s[0] <= 0x20
+    if s[0] == 0xC2:
+        return size > 1 and s[1] in (0x85, 0xA0, 0xAB, 0xAD, 0xBB)  # quotes, too
+    if size < 3:
+        return False
+    return (s[0] == 0xE1 and s[1] == 0x9A) or (s[0] == 0xE2 and s[1] in (0x80, 0x81)) or (
+        s[0] == 0xE3 and s[1] == 0x80
+    ) or (s[0] == 0xEF and s[1] == 0xBB)
+
+
+cdef int in_order(const uint8_t* s, Py_ssize_t size, int care) except -1:
+    """Raises for a text that `tidy` may change."""
+    cdef Py_ssize_t i
+    cdef bytes folded
+    if size == 0 or care == NEVER or is_blank(s, size):
+        raise Unusual
+    i = size - 1
+    while i > 0 and size - i < 4 and s[i] & 0xC0 == 0x80:
+        i -= 1
+    if is_blank(s + i, size - i):
+        raise Unusual
+    if care == LOWER:
+        for i in range(size):
+            if s[i] > 127 or 65 <= s[i] <= 90:
+                raise Unusual
+    elif care == UPPER:
+        for i in range(size):
+            if not 65 <= s[i] <= 90:
+                raise Unusual
+    elif care == KEY:
+        if s[0] in b"<\"'`%" or s[size - 1] in b">\"'`" or (size > 2 and memcmp(s + size - 3, b"%22", 3) == 0):
+            raise Unusual
+        if size <= LONGEST_PLACEHOLDER:
+            folded = s[:size]
+            if folded.lower() in NOTHING:
+                raise Unusual
+    return 0
+
+
 cdef uint8_t* put_value(uint8_t* to, Bytes* at, Node* node) except NULL:
-    """A body field's value, as msgpack. What isn't plain is for Python."""
+    """A field's value, as msgpack. What isn't plain, or not in order yet, is for Python."""
     cdef int64_t value
     cdef Py_ssize_t size, n, i
     cdef const uint8_t* s
     cdef uint64_t bits
     if node.kind == TEXT:
         s = checked(at, LONGEST_TEXT, &size)
+        if node.care != AS_IT_IS:
+            in_order(s, size, node.care)
         return put_text(to, s, size)
     if node.kind == NUMBER:
         number(at, &value)
+        if node.care == POSITIVE and value <= 0:
+            raise Unusual
         return put_integer(to, value)
     if node.kind == DOUBLE:
         if at.end - at.p < 8 or not isfinite(PyFloat_Unpack8(<const char*>at.p, 1)):
+            raise Unusual
+        if node.care == POSITIVE and not PyFloat_Unpack8(<const char*>at.p, 1) > 0:
             raise Unusual
         bits = 0
         for i in range(8):
@@ -65,6 +124,8 @@ cdef uint8_t* put_value(uint8_t* to, Bytes* at, Node* node) except NULL:
         to = put_array(to, n)
         for i in range(n):
             s = checked(at, LONGEST_TEXT, &size)
+            if node.care != AS_IT_IS:
+                in_order(s, size, node.care)
             to = put_text(to, s, size)
         if n and block(at) != 0:
             raise Unusual
@@ -139,8 +200,8 @@ cdef struct Told:
 
 
 cdef object route(
-    Reader reader, bytes value, trace, int64_t offset, int64_t floor, int64_t latest, dict known, identify, list asked,
-    Told* told,
+    Reader reader, bytes value, trace, int64_t offset, int64_t floor, int64_t latest, dict known, identify,
+    with_implied, list asked, Told* told,
 ):
     """A record's row, as bytes; or `Open`, and what to ask the graph about goes to `asked` with it."""
     cdef Bytes at
@@ -152,7 +213,7 @@ cdef object route(
     cdef uint8_t* to
     cdef uint8_t* data_end
     cdef uint64_t fingerprint
-    cdef bint spare = False, lacking = True
+    cdef bint spare = False, lacking = True, implies = False
     cdef str root = None
     cdef list ids
     cdef Open row
@@ -166,7 +227,7 @@ cdef object route(
         raise Unusual
     number(&at, &occurred_at)
     number(&at, &told.told_at)
-    if not (0 <= occurred_at <= LATEST and 0 <= told.told_at <= LATEST) or told.told_at > latest:
+    if not (EARLIEST <= occurred_at <= LATEST and EARLIEST <= told.told_at <= LATEST) or told.told_at > latest:
         raise Unusual
     occurred_at = min(occurred_at, told.told_at)
     received_at = told.received_at = max(told.told_at, floor)
@@ -174,6 +235,20 @@ cdef object route(
     ids = whose(&at, known, identify)
     if len(ids) > 4:
         raise Unusual
+    to = put(DATA, event_id, id_size)
+    for each in ids:
+        for part in (each.namespace, each.value):
+            to[0] = 0
+            s = PyUnicode_AsUTF8AndSize(part, &size)
+            to = put(to + 1, s, size)
+        implies |= each.implied is not None
+    name = PyBytes_FromStringAndSize(<char*>DATA, to - DATA)
+    fingerprint = <uint64_t>xxh3_64_intdigest(name)
+
+    if implies:
+        ids = with_implied(ids)
+        if len(ids) > 4:
+            raise Unusual
     one = ids[0]
     root = one.root
     if root is not None:
@@ -183,19 +258,22 @@ cdef object route(
                 break
     told.partition = -1 if root is None else one.partition
 
-    to = put(DATA, event_id, id_size)
-    for each in ids:
-        for part in (each.namespace, each.value):
-            to[0] = 0
-            s = PyUnicode_AsUTF8AndSize(part, &size)
-            to = put(to + 1, s, size)
-    name = PyBytes_FromStringAndSize(<char*>DATA, to - DATA)
-    fingerprint = <uint64_t>xxh3_64_intdigest(name)
-
     # From here on no other thread gets a turn: ROW and DATA are everybody's.
     to = DATA
     if present(&at, &reader.context):
-        step_over(&at, &reader.context)
+        if not reader.contexts:
+            step_over(&at, &reader.context)
+        else:
+            for i in range(reader.context.count):
+                node = &reader.context.inner[i]
+                if not present(&at, node):
+                    continue
+                if node.skipped:
+                    step_over(&at, node)
+                    continue
+                fields += 1
+                to = put_str(to, <str>node.handed)
+                to = put_value(to, &at, node)
     if present(&at, &reader.consent):
         step_over(&at, &reader.consent)
     for i in range(reader.body.count):
@@ -245,14 +323,14 @@ cdef object route(
 
 
 def take(
-    records, dict readers, dict known, identify, trace_of, slow, int64_t high, int64_t disorder, int64_t ahead,
-    list rows, list partitions, list kinds, list late, list asked,
+    records, dict readers, dict known, identify, with_implied, trace_of, slow, int64_t high, int64_t disorder,
+    int64_t ahead, list rows, list partitions, list kinds, list late, list asked,
 ):
     """Rows of a batch's plain records, in order; `slow(record, high)`, which returns `high` anew, is called for the
     others in their turn.
 
     `readers`: schema id -> Reader. `known`: namespace -> value -> `flow.Known` or None; `identify`: identifiers -> list
-    of `flow.Known`. `trace_of`: headers -> traceparent or None; it raises for headers that are not an event's. `high`:
+    of `flow.Known`; `with_implied`: such a list -> the same with what they name besides. `trace_of`: headers -> traceparent or None; it raises for headers that are not an event's. `high`:
     the largest time of receipt so far; returned as it is then. A record is received `disorder` before it at the least,
     and `ahead` after its own time of producing at the most.
 
@@ -276,7 +354,7 @@ def take(
             latest = record.timestamp
             latest = latest + ahead if latest > 0 else INT64_MAX
             row = route(
-                reader, value, trace, record.offset, high - disorder, latest, known, identify, asked, &told
+                reader, value, trace, record.offset, high - disorder, latest, known, identify, with_implied, asked, &told
             )
         except Exception:  # of many kinds; whatever it is, `slow` tells it
             high = slow(record, high)

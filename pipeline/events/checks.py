@@ -11,6 +11,7 @@ from pipeline.events.model import Event
 MAX_EVENT_ID = 256
 MAX_IDENTIFIER = 512
 MAX_STRING = 64 * 1024
+MIN_TIME = 788_918_400_000
 MAX_TIME = 253_402_300_799_999
 """The last millisecond of the year 9999: later cannot be written as RFC 3339."""
 

@@ -10,6 +10,10 @@ STANDS_IN = {"page_viewed": ("url", "path")}
 """Event type -> a body field that is read where the other is missing: a page without a path is told by its url."""
 
 
+CONTEXT = "context."
+"""Before the name of a field of an event's context, where rules and rows speak of it beside fields of the body."""
+
+
 class Remark(NamedTuple):
     """Something odd about an event that counts all the same.
 
@@ -28,7 +32,7 @@ class Event(msgspec.Struct, gc=False):
     Times are UTC milliseconds. `occurred_at` is never later than `received_at`. `identifiers` is namespace -> raw
     value, not yet normalised. `body` holds the fields of the type's Avro body (absent or None: unknown).
     `trace` is a W3C traceparent or None. `trimmed`: the decoder was told what is read of a body, and the body holds
-    that and nothing else, no None either; there is no context then. `remarks`: what the sender ought to know, though
+    that and nothing else, no None either, and so does the context. `remarks`: what the sender ought to know, though
     the event counts.
     """
 

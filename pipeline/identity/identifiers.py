@@ -18,6 +18,10 @@ class Normaliser:
         self._lower = {n.name for n in ordered if n.lowercase}
         self._blocked = identifiers.blocked
 
+    def implied(self, namespace: str, value: str) -> tuple[str, str] | None:
+        """Filled in elsewhere."""
+        return None
+
     def value(self, namespace: str, raw: str) -> str | None:
         """The value as it identifies, or None when it doesn't."""
         if namespace not in self.rank:

@@ -6,6 +6,15 @@ cdef inline uint8_t* put_binary_head(uint8_t* to, Py_ssize_t size) noexcept:
     return put_big(to, 0xC5, size, 2)
 
 
+cdef inline int64_t bounded(int64_t sum, int64_t more) noexcept:
+    """`about._bounded` of the sum."""
+    if more > 0 and sum > LONGEST - more:
+        return LONGEST
+    if more < 0 and sum < -LONGEST - more:
+        return -LONGEST
+    return sum + more
+
+
 cdef bint holds(Text old, int size, const uint8_t* mark) noexcept:
     """Whether one of these entries has this mark."""
     cdef const uint8_t* at = old.at
@@ -70,7 +79,7 @@ cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexc
     if name.size == 0:
         out[0] = put(out[0], start, kept.end - start)
         return True
-    if array(&kept) != 4:
+    if array(&kept) != 5:
         return False
     skip(&kept)
     skip(&kept)
@@ -151,7 +160,7 @@ cdef bint message(Cursor kept, uint8_t** out, Cursor data, int status, int64_t s
     if name.size == 0:
         out[0] = put(out[0], start, kept.end - start)
         return True
-    if array(&kept) != 4:
+    if array(&kept) != 5:
         return False
     skip(&kept)
     skip(&kept)
@@ -318,11 +327,11 @@ cdef object counted(bytes packed, PackedRow row):
     last = max(last, row.occurred_at)
     if code == PAGE:
         if find(data, ENGAGED, &value):
-            engaged += integer(&value)
+            engaged = bounded(engaged, integer(&value))
         if value.bad:
             return None
         if find(data, ABSOLUTE, &value):
-            absolute += integer(&value)
+            absolute = bounded(absolute, integer(&value))
         if value.bad:
             return None
     out[0] = 0x9A

@@ -32,7 +32,7 @@ cdef enum:
     MESSAGE = 2
     BY_PYTHON = 3
 
-cdef int64_t DAY = plain.DAY, LAG = plain.LAG
+cdef int64_t DAY = plain.DAY, LAG = plain.LAG, LONGEST = plain.LONGEST
 cdef int TIMELINE = plain.TIMELINE_KEPT, OLDER = plain.OLDER_KEPT, DAYS = plain.DAYS_KEPT
 cdef int PRODUCTS = plain.PRODUCTS_KEPT, MESSAGES = plain.MESSAGES_KEPT, LABEL = plain.LABEL_LENGTH
 cdef int PAGE = plain.PAGE, FIRST_STATUS = plain.CODE["email_sent"], STATUSES = len(plain.STATUSES)

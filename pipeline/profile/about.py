@@ -17,6 +17,9 @@ from struct import Struct
 from typing import Any
 
 import msgspec
+from xxhash import xxh3_64_digest
+
+from pipeline.triggers import money
 
 DAY = 86_400_000
 DAYS_KEPT = 30
@@ -29,6 +32,10 @@ LABEL_LENGTH = 63  # characters: at most 252 bytes
 MARK = (1 << 48) - 1  # what is kept of a fingerprint
 SECONDS = (1 << 32) - 1
 LAG = (1 << 24) - 1
+LONGEST = (1 << 63) - 1
+TOLD = 10  # bytes of an entry of Kept.told
+TOLD_KEPT = 200
+TOLD_SECONDS = 30 * 86_400
 # Bytes of one entry, big-endian, so that entries sort by time. Of RECENT: UTC seconds of occurred_at (4), mark (6),
 # seconds from there to received_at (3), type (1), label's length (1). Of OLDER: UTC seconds of
 # received_at (4), mark (6).
@@ -121,12 +128,14 @@ class Kept(msgspec.Struct, array_like=True, gc=False):
 
     `orders`: currency -> [orders, revenue]. `attributes`: name -> [value, occurred_at, fingerprint].
     `products`: product -> [views, last second]. `messages`: message id -> earliest UTC second a status, 0 unknown.
+    `told`: orders that were summed, entries of the UTC second of the last receipt (4 bytes) and a hash of the id (6).
     """
 
     orders: dict[str, list[float]] = {}
     attributes: dict[str, list[Any]] = {}
     products: dict[str, list[int]] = {}
     messages: dict[str, list[int]] = {}
+    told: bytes | None = None
 
 
 class About(msgspec.Struct, array_like=True, gc=False):
@@ -221,11 +230,16 @@ def count(
         if len(days) > DAYS_KEPT:
             about.days = _newest_days(days)
     if code == PAGE:
-        about.engaged_ms += data.get("engaged_ms") or 0
-        about.absolute_ms += data.get("absolute_ms") or 0
+        about.engaged_ms = _bounded(about.engaged_ms + (data.get("engaged_ms") or 0))
+        about.absolute_ms = _bounded(about.absolute_ms + (data.get("absolute_ms") or 0))
     elif special is not None:
-        special(about, code, occurred_at, fingerprint, data)
+        special(about, code, occurred_at, received_at, fingerprint, data)
     return pack(about)
+
+
+def _bounded(milliseconds: int) -> int:
+    """A sum that a broken client made too large stays at what can be written."""
+    return max(-LONGEST, min(milliseconds, LONGEST))
 
 
 def _holds(entries: bytes, mark: bytes, size: int) -> bool:
@@ -292,7 +306,7 @@ def _newest_days(days: dict[int, int]) -> dict[int, int]:
     return {day: days[day] for day in sorted(days)[-DAYS_KEPT:]}
 
 
-def _product(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _product(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
     name = data.get("product_id") or data.get("sku") or data.get("name")
     if not name:
         return
@@ -310,15 +324,47 @@ def _product(about: _About, code: int, at: int, fingerprint: int, data: dict[str
     about.kept = msgspec.Raw(pack(kept))
 
 
-def _order(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _order(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
     kept = _decode_kept(about.kept)
-    sums = kept.orders.setdefault(data.get("currency") or "", [0, 0.0])
-    sums[0] += 1
-    sums[1] += data.get("total") or 0
+    order = data.get("order_id")
+    fresh = True
+    if order:
+        fresh, kept.told = _told_first(kept.told or b"", order, received_at // 1000)
+    if fresh:
+        sums = kept.orders.setdefault(data.get("currency") or "", [0, 0.0])
+        sums[0] += 1
+        sums[1] = money.plus(sums[1], data.get("total") or 0)
     about.kept = msgspec.Raw(pack(kept))
 
 
-def _traits(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _told_first(told: bytes, order: str, second: int) -> tuple[bool, bytes]:
+    """Whether an order wasn't told before: an id is remembered 30 days from its last receipt, the newest 200."""
+    name = xxh3_64_digest(order.encode())[:6]
+    entries = {told[i + 4 : i + TOLD]: int.from_bytes(told[i : i + 4], "big") for i in range(0, len(told), TOLD)}
+    had = entries.get(name)
+    entries[name] = second if had is None else max(had, second)
+    return had is None or abs(second - had) > TOLD_SECONDS, _told(entries)
+
+
+def _told(entries: dict[bytes, int]) -> bytes:
+    newest = max(entries.values())
+    kept = sorted((last, name) for name, last in entries.items() if newest - last <= TOLD_SECONDS)[-TOLD_KEPT:]
+    return b"".join([(last & SECONDS).to_bytes(4, "big") + name for last, name in kept])
+
+
+def _merge_told(a: bytes | None, b: bytes | None) -> bytes | None:
+    """Both sides' orders; what each has summed stays."""
+    if not a or not b:
+        return a or b
+    entries: dict[bytes, int] = {}
+    for told in (a, b):
+        for i in range(0, len(told), TOLD):
+            name, last = told[i + 4 : i + TOLD], int.from_bytes(told[i : i + 4], "big")
+            entries[name] = max(last, entries.get(name, 0))
+    return _told(entries)
+
+
+def _traits(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
     kept = _decode_kept(about.kept)
     attributes = kept.attributes
     for name, value in (data.get("traits") or {}).items():
@@ -330,7 +376,7 @@ def _traits(about: _About, code: int, at: int, fingerprint: int, data: dict[str,
     about.kept = msgspec.Raw(pack(kept))
 
 
-def _message(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _message(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
     message = data.get("message_id")
     if not message or data.get("confidence") == "machine":
         return  # a scanner is nobody: the furthest status is the person's
@@ -344,7 +390,7 @@ def _message(about: _About, code: int, at: int, fingerprint: int, data: dict[str
     about.kept = msgspec.Raw(pack(kept))
 
 
-_Special = Callable[[_About, int, int, int, dict[str, Any]], None]
+_Special = Callable[[_About, int, int, int, int, dict[str, Any]], None]
 _SPECIAL: dict[str, _Special] = {
     "product_viewed": _product,
     "order_completed": _order,
@@ -383,13 +429,13 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
     day = occurred_at // DAY
     if day in about.days:
         about.days[day] -= 1
-    about.engaged_ms -= data.get("engaged_ms") or 0
-    about.absolute_ms -= data.get("absolute_ms") or 0
+    about.engaged_ms = _bounded(about.engaged_ms - (data.get("engaged_ms") or 0))
+    about.absolute_ms = _bounded(about.absolute_ms - (data.get("absolute_ms") or 0))
     if kind in ("order_completed", "offline_purchased"):
         sums = about.kept.orders.get(data.get("currency") or "")
         if sums is not None:  # what a timeline tells of an order is not its currency
             sums[0] -= 1
-            sums[1] -= data.get("total") or 0
+            sums[1] = money.minus(sums[1], data.get("total") or 0)
     elif kind == "product_viewed":
         views = about.kept.products.get(data.get("product_id") or data.get("sku") or data.get("name") or "")
         if views is not None:
@@ -412,8 +458,8 @@ def merge(a: About, b: About) -> About:
     return About(
         first_seen=min(a.first_seen, b.first_seen) if a.first_seen and b.first_seen else a.first_seen or b.first_seen,
         last_seen=max(a.last_seen, b.last_seen),
-        engaged_ms=a.engaged_ms + b.engaged_ms,
-        absolute_ms=a.absolute_ms + b.absolute_ms,
+        engaged_ms=_bounded(a.engaged_ms + b.engaged_ms),
+        absolute_ms=_bounded(a.absolute_ms + b.absolute_ms),
         totals=_summed(a.totals, b.totals),
         days=_newest_days(days),
         recent=recent,
@@ -439,12 +485,13 @@ def _merge_kept(a: Kept, b: Kept) -> Kept:
     orders = {c: list(v) for c, v in a.orders.items()}
     for currency, (number, revenue) in b.orders.items():
         had_order = orders.get(currency, [0, 0.0])
-        orders[currency] = [had_order[0] + number, had_order[1] + revenue]
+        orders[currency] = [had_order[0] + number, money.plus(had_order[1], revenue)]
     return Kept(
         orders=orders,
         attributes=_capped(attributes, ATTRIBUTES_KEPT, lambda v: (v[1], v[2])),
         products=_capped(products, PRODUCTS_KEPT, lambda v: v[1]),
         messages=_capped(messages, MESSAGES_KEPT, max),
+        told=_merge_told(a.told, b.told),
     )
 
 

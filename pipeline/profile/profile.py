@@ -253,7 +253,8 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
             received_at = row.received_at
             if not profile.waiting or received_at < profile.first:
                 profile.first = received_at
-            at = _wakes(book, profile, kind, row.occurred_at, received_at, ties)
+            removes = kind in book.listing and b"products" in row.raw
+            at = _wakes(book, profile, kind, row.occurred_at, received_at, ties, removes)
             if at is not None and (wakes is None or at < wakes):
                 profile.wakes = at
         profile.waiting += 1
@@ -304,21 +305,29 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
         moments = []
         for row in rows:  # as when it came: for what a profile tells now, a timer was set then
             ties = len(row.ids) > 2 and not _one(profile.packed_persons, row.ids)
-            moments.append(_wakes(book, profile, row.type, row.occurred_at, row.received_at, ties))
+            removes = row.type in book.listing and "products" in row.data
+            moments.append(_wakes(book, profile, row.type, row.occurred_at, row.received_at, ties, removes))
         wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
     if due is None or wakes is None:
         return wakes if due is None else due
     return due if due < wakes else wakes
 
 
-def _wakes(book: RuleBook, profile: Profile, kind: str, occurred_at: int, received_at: int, ties: bool) -> int | None:
-    """Before this, no decision comes of an event that waits. `ties`: it may tie persons."""
+def _wakes(
+    book: RuleBook, profile: Profile, kind: str, occurred_at: int, received_at: int, ties: bool, removes: bool
+) -> int | None:
+    """Before this, no decision comes of an event that waits. `ties`: it may tie persons. `removes`: it may take
+    something out of a cart, though others of its type don't.
+    """
     wait = book.opening.get(kind)
     at = None if wait is None else occurred_at + wait
-    if ties or kind in book.closing:
+    closes = removes or kind in book.closing
+    if ties or closes:
+        if kind in book.repeated:
+            occurred_at = 0  # it may have been told before, and counts from then
         if profile.soonest == UNKNOWN:
             profile.soonest, profile.moved, profile.fired = _outlook(book, profile.persons)
-        if kind in book.closing and occurred_at <= profile.fired:
+        if closes and occurred_at <= profile.fired:
             return received_at
         soonest = profile.soonest
         if soonest is not None and (at is None or soonest < at) and (ties or occurred_at <= profile.moved):

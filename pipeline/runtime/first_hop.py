@@ -164,8 +164,9 @@ class SourcePartition:
         one = partial(self._read_one, read, position, tally)
         if TAKE is not None and self._takers:  # nearly all
             position.high = TAKE(
-                records, self._takers, intake.known, intake.identify, _trace_of, one, position.high, intake.disorder,
-                intake.max_ahead, read.rows, read.places, read.kinds, read.late, read.asked,
+                records, self._takers, intake.known, intake.identify, intake.with_implied, _trace_of, one,
+                position.high, intake.disorder, intake.max_ahead, read.rows, read.places, read.kinds, read.late,
+                read.asked,
             )  # fmt: skip
         else:
             for record in records:

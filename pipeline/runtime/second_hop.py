@@ -58,7 +58,7 @@ SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 UNSEEN: Any = object()
 SHEETS = 100  # of timers, to ask for at once
-FORMAT = 2  # of what is stored
+FORMAT = 3  # of what is stored
 
 Message = Resolved[PackedRow] | Move | Forward
 States = dict[str, bytes | None]

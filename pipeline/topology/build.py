@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.topology import model
+from pipeline.topology.addresses import origin
 from pipeline.topology.vocabulary import STREAMS, playback_types
 
 ROLES = {
@@ -33,6 +34,7 @@ def topology(values: dict[str, Any]) -> model.Topology:
         dead_letter_limit=model.DeadLetterLimit(**limit),
         http_port=values.get("http", {}).get("port", 8080),
         left_out=tuple(values.get("left_out", ())),
+        origins=frozenset(filter(None, map(origin, values.get("urls", {}).get("origins", ())))),
     )
 
 
@@ -119,4 +121,5 @@ def _cancel(value: dict[str, Any]) -> model.Cancel:
         match=value.get("match"),
         without_key=value.get("without_key", "none"),
         before_start=value.get("before_start", False),
+        takes=value.get("takes") == "products",
     )

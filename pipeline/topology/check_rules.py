@@ -66,10 +66,22 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
                 "without_key says what happens without the `match` field, but there is none",
                 reader,
             )
+        if cancel.get("takes"):
+            _takes((*at, "takes"), rule, cancel, reader)
         both = sorted(set(start_events) & set(cancel.get("event", [])))
         if both and not cancel.get("where") and not rule.get("start", {}).get("where"):
             message = f"{both[0]} opens a wait and ends it too"
             reader.report((*at, "event"), "start-and-cancel", message, "tell them apart with where", severity="warning")
+
+
+def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reader) -> None:
+    """Products are taken out of carts, by events that tell products."""
+    if not rule.get("until", {}).get("cart") and "cart" not in rule.get("payload", []):
+        message = "products are taken out of carts, but the rule looks at none"
+        reader.report(at, "no-effect", message, "write until: {cart: empty, ...} or payload: [cart]", key=True)
+    for event in cancel.get("event", []):
+        if "products" not in bodies()[event]:
+            reader.report(at, "unknown-field", f"{event} has no products to take", "remove takes", key=True)
 
 
 def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:

@@ -28,6 +28,7 @@ REGISTRY = Text("http://host:port, https://..., or mock:// for the in-process re
 GROUP = Text("letters, digits, '.', '_', '-'", r"[A-Za-z0-9._\-]{1,200}")
 PORT = Whole(1, 65_535)
 TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 249)", r"[A-Za-z0-9._\-]{1,249}")
+ORIGIN = Text("https://host or https://host:port, without a path", r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -132,6 +133,10 @@ def _rule() -> Record:
                 "An event without the `match` field ends `all` waits of the person, or `none` (default).",
             ),
             "before_start": Key(Flag(), "Counts also when it happened before the start."),
+            "takes": Key(
+                Choice(("products",), "what an event takes out of other carts"),
+                "`products`: what an order holds is taken, whole lines, out of the person's other carts.",
+            ),
         }
     )
     until = Record(
@@ -168,6 +173,15 @@ def document() -> Record:
     """The whole of topology.yaml."""
     http = Record({"port": Key(PORT, "Port of /healthz, /readyz and /metrics. Default 8080.")})
     profile = Record({"retention": Key(Duration(), "Silence after which a profile is forgotten. Default 90d.")})
+    urls = Record(
+        {
+            "origins": Key(
+                Many(ORIGIN),
+                "Triggers hand on addresses of products and pictures that begin with one of these. Default: none.",
+                required=True,
+            )
+        }
+    )
     limit = Record(
         {
             "share": Key(Number(0, 1), "Share of bad records that is too much. Default 0.5."),
@@ -193,6 +207,7 @@ def document() -> Record:
                 Many(Text("topic-partition, such as events.email-2", r"[A-Za-z0-9._\-]+-[0-9]{1,5}")),
                 "Source partitions that time doesn't wait for; every decision made so says it.",
             ),
+            "urls": Key(urls, "Which addresses triggers may hand on."),
             "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
         }
     )

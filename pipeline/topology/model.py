@@ -90,7 +90,8 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
 
     `match`: the body field that must equal the wait's key; None: any wait of the person.
     `without_key`: an event that lacks that field ends `all` waits, or `none`.
-    `before_start`: counts also when it happened before the start.
+    `before_start`: counts also when it happened before the start. `takes`: the products that the event holds are taken
+    out of the person's other carts.
     """
 
     select: Selector
@@ -98,6 +99,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     match: str | None = None
     without_key: Literal["all", "none"] = "none"
     before_start: bool = False
+    takes: bool = False
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +136,9 @@ class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic-partition`."""
+    """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic-partition`.
+    `origins`: of the addresses that triggers may hand on, such as `https://shop.example`.
+    """
 
     group: str
     kafka: str
@@ -148,3 +152,4 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_limit: DeadLetterLimit = DeadLetterLimit()
     http_port: int = 8080
     left_out: tuple[str, ...] = ()
+    origins: frozenset[str] = frozenset()

@@ -11,10 +11,13 @@ from typing import Any
 
 import msgspec
 
-from pipeline.triggers import films, waits
+from pipeline.topology.addresses import origin
+from pipeline.triggers import carts, films, orders, waits
+from pipeline.triggers.carts import PUT, SET, TAKE, Change, Item
+from pipeline.triggers.contact import Contact, told_by
 from pipeline.triggers.decisions import Decision, decision_id, retraction_id
 from pipeline.triggers.films import Film, Session
-from pipeline.triggers.rules import Compiled, Move, RuleBook
+from pipeline.triggers.rules import CART_TYPES, CONTENTS, START, Compiled, Move, RuleBook, rank
 from pipeline.triggers.rules import End as EndRule
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
 
@@ -48,20 +51,29 @@ class Row(msgspec.Struct, array_like=True, gc=False):
 
 
 class RuleState(msgspec.Struct, array_like=True, gc=False):
-    """One rule of one person. `everyone`: ends that apply to every key."""
+    """One rule of one person. `everyone`: ends that concern every key, or every one but their `own`."""
 
     keys: dict[str, Key] = {}
     everyone: list[End] = []
 
+    def ends(self, name: str) -> list[End]:
+        """Those of everyone's that concern this key."""
+        everyone = self.everyone
+        return [end for end in everyone if end.own != name] if everyone else everyone
+
 
 class Person(msgspec.Struct, array_like=True, gc=False):
-    """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None."""
+    """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None. `orders`:
+    those that were told (orders.py).
+    """
 
     ids: dict[str, list[str]]
     rules: dict[str, RuleState] = {}
     films: dict[str, Film] = {}
     sessions: dict[str, Session] = {}
     due: int | None = None
+    orders: orders.Told = {}
+    contact: Contact | None = None
 
     def has(self, namespace: str, value: str) -> bool:
         values = self.ids.get(namespace)
@@ -139,7 +151,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             continue
         for name_of_key in {**mine.keys, **theirs.keys}:
             a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
-            everyone = (mine.everyone, theirs.everyone)
+            everyone = (mine.ends(name_of_key), theirs.ends(name_of_key))
             mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
         mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: (e.order, e.reason))
     for name, film in other.films.items():
@@ -149,10 +161,13 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
         had_session = person.sessions.get(sid)
         if had_session is None or (had_session.at, had_session.film) < (session.at, session.film):
             person.sessions[sid] = session
+    person.orders = orders.merge(person.orders, other.orders)
+    if other.contact is not None:
+        person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
     for name, state in person.rules.items():
         if (rule := book.rules.get(name)) is not None:
-            for key in state.keys.values():
-                key.due = waits.next_due(rule, key, state.everyone)
+            for name_of_key, key in state.keys.items():
+                key.due = waits.next_due(rule, key, state.ends(name_of_key))
     _refresh(person)
 
 
@@ -181,8 +196,17 @@ def _refresh(person: Person) -> None:
 
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
+    if (contact := told_by(row.ids, row.data, row.received_at)) is not None:
+        person.contact = contact if person.contact is None else person.contact.then(contact)
+    if row.type in book.repeated and (order := row.data.get("order_id")):
+        occurred_at = orders.tell(person.orders, order, row.occurred_at, row.received_at)
+        if occurred_at != row.occurred_at:
+            row = msgspec.structs.replace(row, occurred_at=occurred_at)
     if row.received_at - row.occurred_at > book.max_age:
         return []  # too old to start, move or end anything: it only informs (semantics 6)
+    change = _change(book, row) if row.type in CART_TYPES else None
+    if change is not None and not change.items and change.how == PUT:
+        return []  # none of something was added: nothing at all (semantics 13)
     out: list[Decision] = []
     film = None
     if book.films and row.type.startswith("video_"):
@@ -195,7 +219,7 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
             later |= _end(book, person, row, end, out)
     for move in book.moves.get(row.type, ()):
         if move.where is None or move.where(row.data):
-            later |= _move(book, person, row, move, film)
+            later |= _move(book, person, row, move, change, film)
     if later:
         _refresh(person)
     return out
@@ -213,9 +237,9 @@ def _key(row: Row, field: str | None) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | None) -> bool:
+def _move(book: RuleBook, person: Person, row: Row, move: Move, change: Change | None, film: Film | None) -> bool:
     """See `_wait` for what it returns."""
-    rule = move.rule
+    rule, role = move.rule, move.role
     name = _key(row, rule.per)
     if name is None:
         if not rule.shared:
@@ -230,23 +254,41 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, film: Film | Non
     if key is None:
         key = state.keys[name] = Key()
     waits.forget(key, row.received_at - book.max_age)
-    change, told = _change(rule, row), _told(rule, row)
-    fact = Fact(row.occurred_at, row.received_at, row.event_id, move.role, row.fingerprint, change, row.trace, told)
+    place = rank(rule.cart, role, row.type)
+    if not rule.cart:
+        change = None
+    elif role == START and change is not None and change.how == SET and not change.items:
+        role = CONTENTS  # an emptied cart begins nothing
+    told = _told(rule, row)
+    fact = Fact(row.occurred_at, row.received_at, row.event_id, role, row.fingerprint, place, change, row.trace, told)
     waits.add_fact(rule, key, fact)
-    later = _wait(person, key, waits.next_due(rule, key, state.everyone))
+    later = _wait(person, key, waits.next_due(rule, key, state.ends(name)))
     if len(state.keys) > IDLE_KEYS_KEPT:
         _tidy(book, state, row.received_at)
     return later
 
 
-def _change(rule: Compiled, row: Row) -> list[Any] | None:
-    """What a cart event does to the lines: a line is a product id, else sku, else name, else the nameless one."""
-    if not rule.cart or row.type not in ("product_added", "product_removed"):
-        return None
+def _change(book: RuleBook, row: Row) -> Change:
+    """What a cart event does to the lines. A list of products on it speaks alone."""
     data = row.data
-    product = data.get("product_id") or data.get("sku") or data.get("name") or ""
-    sign = 1 if row.type == "product_added" else -1
-    return [sign, product, data.get("quantity"), data.get("price"), data.get("currency")]
+    how = {"product_added": PUT, "product_removed": TAKE}.get(row.type, SET)
+    currency = data.get("currency")
+    told = data.get("products") or ([data] if how != SET else [])
+    items = []
+    for each in told:
+        item = Item(
+            carts.names_of(each), each.get("price"), each.get("currency") or currency, each.get("quantity"),
+            _allowed(book, each.get("url")), _allowed(book, each.get("image_url")),
+        )  # fmt: skip
+        if how == TAKE or item.quantity is None or item.quantity > 0 or (how == PUT and item.quantity < 0):
+            items.append(item)
+    if how == PUT and items and all(item.quantity is not None and item.quantity < 0 for item in items):
+        how = TAKE
+    return Change(how, items)
+
+
+def _allowed(book: RuleBook, url: str | None) -> str | None:
+    return url if url and book.origins and origin(url) in book.origins else None
 
 
 def _told(rule: Compiled, row: Row) -> list[Any] | None:
@@ -267,27 +309,48 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule, out: list[
         return False
     state = _state(person, rule)
     horizon = row.received_at - book.max_age
-    if name is not None:
-        key = state.keys.get(name)
-        if key is None:
-            key = state.keys[name] = Key()
-        waits.forget(key, horizon)
-        key.ends.append(end)
-        key.ends.sort(key=_order)
-        keys = [(name, key)]
-    else:
-        _forget_everyone(state, horizon)
-        state.everyone.append(end)
-        state.everyone.sort(key=_order)
-        keys = list(state.keys.items())
-    later = False
-    for name, key in keys:
-        if rule.cart:
-            waits.clear_late(key, end)
-        if key.fired:
-            out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
-        later |= _wait(person, key, waits.next_due(rule, key, state.everyone))
+    if name is None:
+        return _end_others(rule, person, state, end, horizon, out)
+    key = state.keys.get(name)
+    if key is None:
+        key = state.keys[name] = Key()
+    waits.forget(key, horizon)
+    key.ends.append(end)
+    key.ends.sort(key=_order)
+    later = _ended(rule, person, state, name, key, end, out)
+    if rule_end.takes and (takes := _ordered(row)):
+        end = msgspec.structs.replace(end, takes=takes, own=name)
+        later |= _end_others(rule, person, state, end, horizon, out)
     return later
+
+
+def _ordered(row: Row) -> list[carts.Names]:
+    """What an order holds, as far as it has a name."""
+    found = [carts.names_of(each) for each in row.data.get("products") or ()]
+    return [names for names in found if carts.product(names)]
+
+
+def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, horizon: int, out: list[Decision]) -> bool:
+    """An end that concerns every key, or every one but its own."""
+    _forget_everyone(state, horizon)
+    state.everyone.append(end)
+    state.everyone.sort(key=_order)
+    later = False
+    for name, key in state.keys.items():
+        if name != end.own:
+            later |= _ended(rule, person, state, name, key, end, out)
+    return later
+
+
+def _ended(
+    rule: Compiled, person: Person, state: RuleState, name: str, key: Key, end: End, out: list[Decision]
+) -> bool:
+    """What an end that has just become known does to one key."""
+    if rule.cart:
+        waits.clear_late(key, end)
+    if key.fired:
+        out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
+    return _wait(person, key, waits.next_due(rule, key, state.ends(name)))
 
 
 def _forget_everyone(state: RuleState, horizon: int) -> None:
@@ -300,10 +363,10 @@ def _forget_everyone(state: RuleState, horizon: int) -> None:
     earliest = next((e for e in state.everyone if e.before_start), None)
     if earliest is not None and earliest not in kept:
         kept.insert(0, earliest)
-    for key in state.keys.values():
+    for name, key in state.keys.items():
         for end in old:
-            if key.lines and end.order > key.closed:
-                key.lines = {p: line for p, line in key.lines.items() if line.added > end.occurred_at}
+            if key.lines and end.order > key.closed and end.own != name:
+                key.lines = end.leaves(key.lines)
     state.everyone = kept
 
 
@@ -339,17 +402,21 @@ def decide(book: RuleBook, person: Person, clock: int) -> Iterator[Decision]:
         if rule is None:  # the rule is no longer in the topology: its waits end silently
             del person.rules[name]
         else:
-            found, emptyings = waits.walk(rule, key, state.everyone)
+            everyone = state.ends(key_name)
+            found, emptyings = waits.walk(rule, key, everyone)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
-            if wait.end is None and waits.overtaken(rule, key, state.everyone, wait, emptyings):
+            if wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
                 outcome, reason = "suppressed", "overtaken"
             decision = _decision(book, rule, person, key_name, wait, outcome, reason, clock)
             waits.close(rule, key, wait)
             if outcome == "fired":
                 cause = wait.cause
-                key.fired.append(Fired(decision.id, cause.event_id, cause.occurred_at, wait.due, wait.last_start))
-            key.due = waits.next_due(rule, key, state.everyone)
+                lines = [line.names for line in wait.lines] if rule.takes else []
+                key.fired.append(
+                    Fired(decision.id, cause.event_id, cause.occurred_at, wait.due, wait.last_start, lines)
+                )
+            key.due = waits.next_due(rule, key, everyone)
             yield decision
         _refresh(person)
 
@@ -372,8 +439,9 @@ def _decision(
         due_at=wait.due,
         decided_at=max(clock, wait.due + rule.lateness),
         payload=_payload(rule, person, key, wait),
-        ended_by=wait.end[2] if wait.end is not None else None,
+        ended_by=wait.end[3] if wait.end is not None else None,
         trace=cause.trace,
+        contact={} if person.contact is None else person.contact.told(),
     )
 
 
@@ -381,7 +449,7 @@ def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, 
     payload: dict[str, Any] = {}
     told = wait.cause.told or [None, None]
     if "cart" in rule.payload:
-        payload.update(cart_payload(key, wait.lines))
+        payload.update(carts.payload(key, wait.lines))
     if "message" in rule.payload:
         payload.update(message_id=key, campaign=told[0])
     if "film" in rule.payload:
@@ -389,35 +457,6 @@ def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, 
         payload.update(film=key, title=told[0] or film.title, seconds_watched=films.seconds(film))
         payload.update(total_length=told[1] or film.length)
     return payload
-
-
-def cart_payload(key: str, lines: dict[str, waits.Line]) -> dict[str, Any]:
-    """A cart as consumers read it. Totals are None where a price is unknown or currencies differ."""
-    out = []
-    for product, line in sorted(lines.items()):
-        total = None if line.price is None else round(line.price * line.quantity, 2)
-        out.append(
-            {
-                "product": product or None,
-                "quantity": _plain(line.quantity),
-                "price": line.price,
-                "currency": line.currency,
-                "total": total,
-            }
-        )
-    currencies = {line.currency for line in lines.values()}
-    totals = [round(line.price * line.quantity, 2) for line in lines.values() if line.price is not None]
-    known = bool(out) and len(currencies) == 1 and len(totals) == len(lines)
-    return {
-        "cart_id": key or None,
-        "lines": out,
-        "currency": next(iter(currencies)) if len(currencies) == 1 else None,
-        "total": round(sum(totals), 2) if known else None,
-    }
-
-
-def _plain(number: float) -> float:
-    return int(number) if number == int(number) else number
 
 
 def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
@@ -437,4 +476,5 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         payload={},
         retracts=fired.id,
         late_event_id=end.event_id,
+        contact={} if person.contact is None else person.contact.told(),
     )

@@ -5,16 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pipeline.events import tidy
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.conditions import Condition, compile_where
 
 START, RESTART, CONTENTS = 1, 2, 0
-CART_TYPES = ("product_added", "product_removed")
-# What rules and the profile read of a body beside the fields that a topology names itself.
-BUILT_IN_FIELDS = {
-    "product_added": ("cart_id", "product_id", "sku", "name", "quantity", "price", "currency"),
-    "product_removed": ("cart_id", "product_id", "sku", "name", "quantity"),
+CART_TYPES = ("product_added", "product_removed", "cart_updated")
+ORDERS = ("order_completed", "offline_purchased")
+_NAMES = ("product_id", "sku", "name", "variant")
+# What rules read of a body beside the fields that a topology names itself.
+BUILT_IN_FIELDS: dict[str, tuple[str, ...]] = {
+    "product_added": ("cart_id", *_NAMES, "quantity", "price", "currency", "products"),
+    "product_removed": ("cart_id", *_NAMES, "quantity", "products"),
+    "cart_updated": ("cart_id", "currency", "products"),
 }
+ADDRESSES = ("url", "image_url")
+# What a person's contact is made of beside their e-mail address: fields of an event's context and of what it tells of
+# a person. It is read of every event that rules look at, and of whoever says who they are.
+CONTACT = ("context.locale", "context.timezone")
+TELLS_WHO = "identified"
+
+ENDS = 4
+_CART_RANKS = {"product_removed": 0, "product_added": 1, "cart_updated": 2}
+_ROLE_RANKS = {START: 1, RESTART: 2, CONTENTS: 3}
+
+
+def rank(cart: bool, role: int, event: str) -> int:
+    """Where an event stands among those of one millisecond (semantics 2). Of a cart: what is removed, what is put in or
+    begins, what the cart is said to hold, looks. Elsewhere a start before what moves it. What ends comes last (ENDS).
+    """
+    if not cart:
+        return _ROLE_RANKS[role]
+    return _CART_RANKS.get(event, 1 if role == START else 3)
 
 
 class Move(NamedTuple):
@@ -26,7 +48,9 @@ class Move(NamedTuple):
 
 
 class End(NamedTuple):
-    """This event may end waits of `rule`: those whose key is the body's `match`, or all of the person."""
+    """This event may end waits of `rule`: those whose key is the body's `match`, or all of the person. `takes`: what it
+    holds is taken out of the person's other carts.
+    """
 
     rule: Compiled
     reason: str
@@ -34,6 +58,7 @@ class End(NamedTuple):
     match: str | None
     without_key_all: bool
     before_start: bool
+    takes: bool
 
 
 class Compiled:
@@ -52,12 +77,15 @@ class Compiled:
         self.emptied = rule.until_cart_empty
         self.cart = rule.until_cart_empty is not None or "cart" in rule.payload
         self.payload = rule.payload
+        self.takes = any(cancel.takes for cancel in rule.cancel)
 
 
 class RuleBook:
     """All rules of a topology. `moves`/`ends`: event type -> what it may do. `fields`: event type -> body fields read.
 
     `concerned`: the event types that the fold must see; `choosy`: those of which it needs only what is `chosen`.
+    `repeated`: those that may tell an order again; `listing`: those that may end a wait where they list products.
+    `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
     """
@@ -70,17 +98,27 @@ class RuleBook:
         self.moves: dict[str, list[Move]] = {}
         self.ends: dict[str, list[End]] = {}
         self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}
+        self.origins = topology.origins
+        if self.origins:
+            for event in ("product_added", "cart_updated"):
+                self.fields[event].update(ADDRESSES)
         self.rules = {rule.name: Compiled(rule, self.lateness) for rule in topology.rules}
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
         self.films = any(rule.share is not None for rule in self.rules.values())
-        self.concerned = frozenset(self.moves) | frozenset(self.ends)
+        looked_at = frozenset(self.moves) | frozenset(self.ends)
+        self.concerned = looked_at | {TELLS_WHO}
+        for event in self.concerned:
+            self.fields.setdefault(event, set()).update(CONTACT)
         self.choosy = frozenset(
             event
             for event in self.concerned
             if all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
             and not (self.films and event.startswith("video_"))
         )
+        self.repeated = looked_at & {*ORDERS}
+        for event in self.repeated:
+            self.fields[event].add("order_id")
         self.opening = {
             event: min(move.rule.after for move in moves if move.role == START) + self.lateness
             for event, moves in self.moves.items()
@@ -88,10 +126,15 @@ class RuleBook:
         }
         # A removal may empty a cart and so end its wait, whatever else it is to the rule.
         contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
-        self.closing = contents | self.ends.keys() | ({"product_removed"} & self.moves.keys())
+        removing = {"product_removed", "cart_updated"}
+        # An addition of several products may hold what is one less.
+        self.listing = frozenset({"product_added"} & self.moves.keys())
+        self.closing = contents | self.ends.keys() | (removing & self.moves.keys())
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
-        """Whether an event of a `choosy` type meets the condition of any rule."""
+        """Whether an event of a `choosy` type meets the condition of any rule, or tells how to write to the person."""
+        if any(field in data for field in CONTACT) or (kind == TELLS_WHO and data.get("traits")):
+            return True
         of_kind: tuple[Move | End, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         return any(each.where is None or each.where(data) for each in of_kind)
 
@@ -99,8 +142,8 @@ class RuleBook:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):
             if selector is None:
                 continue
-            where = compile_where(selector.where)
             for event in selector.events:
+                where = compile_where(tidy.operands(event, selector.where))
                 self.moves.setdefault(event, []).append(Move(compiled, role, where))
                 self._reads(event, selector.where, rule.per)
         if compiled.cart:
@@ -110,13 +153,14 @@ class RuleBook:
                     self.moves.setdefault(event, []).append(Move(compiled, CONTENTS, None))
                     self._reads(event, {}, rule.per)
         for cancel in rule.cancel:
-            where = compile_where(cancel.select.where)
+            every = cancel.without_key == "all"
             for event in cancel.select.events:
-                end = End(
-                    compiled, cancel.reason, where, cancel.match, cancel.without_key == "all", cancel.before_start
-                )
+                where = compile_where(tidy.operands(event, cancel.select.where))
+                end = End(compiled, cancel.reason, where, cancel.match, every, cancel.before_start, cancel.takes)
                 self.ends.setdefault(event, []).append(end)
                 self._reads(event, cancel.select.where, cancel.match)
+                if cancel.takes:
+                    self.fields[event].add("products")
 
     def _reads(self, event: str, where: Mapping[str, object], key: str | None) -> None:
         self.fields.setdefault(event, set()).update(where, (key,) if key else ())

@@ -13,31 +13,24 @@ from typing import Any
 
 import msgspec
 
-from pipeline.triggers.rules import RESTART, START, Compiled
+from pipeline.triggers import carts
+from pipeline.triggers.carts import Change, Line, Names
+from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
 
-Order = tuple[int, int, str]
-NEVER: Order = (-1, -1, "")
+# In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
+Order = tuple[int, int, int, str]
+NEVER: Order = (-1, -1, -1, "")
 LAST = "\U0010ffff"
 _first = itemgetter(0)
 # No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka takes.
 FACTS_KEPT = 500
-LINES_KEPT = 500
-
-
-class Line(msgspec.Struct, array_like=True, gc=False):
-    """One product in a cart. `added`: when it was last added (UTC ms)."""
-
-    quantity: float
-    price: float | None
-    currency: str | None
-    added: int
 
 
 class Fact(msgspec.Struct, array_like=True, gc=False):
-    """What one event means to one key. `role`: START, RESTART or CONTENTS.
+    """What one event means to one key. `role`: START, RESTART or CONTENTS; `rank`: see `rules.rank`.
 
-    `change` on a cart's lines: [+1 or -1, product, quantity or None, price, currency], or None. `told`: what the
-    payload wants of it, an e-mail's [campaign] or a film's [title, total_length].
+    `change` on a cart's lines, or None. `told`: what the payload wants of it, an e-mail's [campaign] or a film's
+    [title, total_length].
     """
 
     occurred_at: int
@@ -45,37 +38,53 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     event_id: str
     role: int
     fingerprint: int
-    change: list[Any] | None = None
+    rank: int
+    change: Change | None = None
     trace: str | None = None
     told: list[Any] | None = None
 
     @property
     def order(self) -> Order:
-        return (self.occurred_at, self.received_at, self.event_id)
+        return (self.occurred_at, self.rank, self.received_at, self.event_id)
 
 
 class End(msgspec.Struct, array_like=True, gc=False):
-    """An event that ends waits."""
+    """An event that ends waits.
+
+    `takes`: it doesn't end a cart, it takes what was ordered out of every one but `own`, the key of the cart whose
+    order it was; None: it ends.
+    """
 
     occurred_at: int
     received_at: int
     event_id: str
     reason: str
     before_start: bool = False
+    takes: list[Names] | None = None
+    own: str | None = None
 
     @property
     def order(self) -> Order:
-        return (self.occurred_at, self.received_at, self.event_id)
+        return (self.occurred_at, ENDS, self.received_at, self.event_id)
+
+    def leaves(self, lines: list[Line]) -> list[Line]:
+        """What it leaves in a cart that it concerns."""
+        if self.takes is None:
+            return carts.without(lines, self.occurred_at)
+        return carts.bought(lines, self.takes, self.occurred_at)
 
 
 class Fired(msgspec.Struct, array_like=True, gc=False):
-    """A trigger that may still be retracted. `last_start`: occurred_at, received_at, event id of its last start."""
+    """A trigger that may still be retracted. `last_start`: of its wait. `lines`: what it told of a cart, where an order
+    of another cart may show that it is theirs already.
+    """
 
     id: str
     cause_event_id: str
     occurred_at: int
     due: int
     last_start: Order
+    lines: list[Names] = []
 
 
 class Key(msgspec.Struct, array_like=True, gc=False):
@@ -89,7 +98,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     closed: Order = NEVER
     facts: list[Fact] = []
     ends: list[End] = []
-    lines: dict[str, Line] = {}
+    lines: list[Line] = []
     fired: list[Fired] = []
     due: int | None = None
     decided: int | None = None
@@ -106,75 +115,52 @@ class Wait(msgspec.Struct, gc=False):
     due: int
     end: Order | None = None
     reason: str = "due"
-    lines: dict[str, Line] = {}
-    left: dict[str, Line] = {}
-
-
-def change_lines(lines: dict[str, Line], change: list[Any], at: int) -> bool:
-    """Apply one addition or removal in place; True if a removal really took something out (semantics 13)."""
-    sign, product, quantity, price, currency = change
-    line = lines.get(product)
-    if sign > 0:
-        quantity = 1 if quantity is None else quantity
-        if quantity <= 0 or (line is None and len(lines) >= LINES_KEPT):
-            return False
-        if line is None:
-            lines[product] = Line(quantity, price, currency, at)
-        else:
-            lines[product] = Line(
-                line.quantity + quantity,
-                line.price if price is None else price,
-                line.currency if currency is None else currency,
-                max(at, line.added),
-            )
-        return False
-    if line is None or (quantity is not None and quantity <= 0):
-        return False
-    if quantity is None or quantity >= line.quantity:
-        del lines[product]
-    else:
-        lines[product] = Line(line.quantity - quantity, line.price, line.currency, line.added)
-    return True
+    lines: list[Line] = []
+    left: list[Line] = []
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
     """What is on the way of `walk`, in event-time order: a fact or an end each."""
     steps: list[tuple[Order, Fact | None, End | None]] = [
-        ((f.occurred_at, f.received_at, f.event_id), f, None) for f in key.facts
+        ((f.occurred_at, f.rank, f.received_at, f.event_id), f, None) for f in key.facts
     ]
     if key.ends or everyone:
-        steps += [((e.occurred_at, e.received_at, e.event_id), None, e) for e in (*key.ends, *everyone)]
+        steps += [(e.order, None, e) for e in (*key.ends, *everyone)]
         steps.sort(key=_first)
     return steps
 
 
 def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], list[Order]]:
-    """The undecided waits of a key, and where a removal emptied its cart, in event-time order.
+    """The undecided waits of a key, and where its cart was left empty, though nothing ended it, in event-time order.
 
-    `everyone`: ends that apply to every key of the person.
+    `everyone`: ends that concern this key among others of the person.
     """
     if rule.once:
         return _walk_once(rule, key, everyone), []
-    lines = dict(key.lines)
+    lines = key.lines
     waits: list[Wait] = []
     emptyings: list[Order] = []
     wait: Wait | None = None
     for order, fact, end in _steps(key, everyone):
         at = order[0]
         if wait is not None and at > wait.due:  # it ran out: nothing later touches it
-            wait.lines = wait.left = dict(lines)
+            wait.lines = wait.left = lines
             wait = None
         before = lines
         ended = None
         if end is not None:
-            ended = end.reason
             if wait is not None or order > key.closed:
-                lines = {p: line for p, line in lines.items() if line.added > at}
+                lines = end.leaves(lines)
+            if end.takes is None:
+                ended = end.reason
+            elif before and not lines:
+                ended = end.reason
+                emptyings.append(order)
         else:
             assert fact is not None
             if fact.change is not None:
-                lines = dict(lines)
-                if change_lines(lines, fact.change, at) and not lines and rule.emptied:
+                lines = lines.copy()
+                if carts.apply(lines, fact.change, at) and not lines and rule.emptied:
                     ended = rule.emptied
                     emptyings.append(order)
         if ended is not None:
@@ -208,12 +194,15 @@ def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
 
 
 def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyings: list[Order]) -> bool:
-    """Nobody is reminded of what they have just done: a start or end after the due time, received up to D + L."""
+    """Nobody is reminded of what they have just done: a start or end after the due time, received up to D + L, or up
+    to when the start was received, where that was later.
+    """
     later: list[Order] = [f.order for f in key.facts if f.role == START]
     later += [e.order for e in key.ends]
-    later += [e.order for e in everyone]
+    later += [e.order for e in everyone if e.takes is None]
     later += emptyings
-    return any(o[0] > wait.due and o[1] <= wait.due + rule.lateness for o in later)
+    known = max(wait.due + rule.lateness, wait.last_start[2])
+    return any(o[0] > wait.due and o[2] <= known for o in later)
 
 
 def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
@@ -234,7 +223,7 @@ def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
 
 
 def _removes(fact: Fact) -> bool:
-    return fact.change is not None and fact.change[0] < 0
+    return fact.change is not None and fact.change.removes
 
 
 def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
@@ -248,7 +237,7 @@ def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
         return
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
-            change_lines(key.lines, fact.change, fact.occurred_at)
+            carts.apply(key.lines, fact.change, fact.occurred_at)
         return
     if not key.facts or fact.order >= key.facts[-1].order:
         key.facts.append(fact)
@@ -257,7 +246,7 @@ def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
     if len(key.facts) > FACTS_KEPT:  # a robot: what it did second goes, but for the lines
         gone = key.facts.pop(1)
         if gone.change is not None:
-            change_lines(key.lines, gone.change, gone.occurred_at)
+            carts.apply(key.lines, gone.change, gone.occurred_at)
 
 
 def retracts(key: Key, end: End) -> list[Fired]:
@@ -266,25 +255,23 @@ def retracts(key: Key, end: End) -> list[Fired]:
     More than one only where persons that had each fired became one.
     """
     hit = [f for f in key.fired if end.occurred_at <= f.due and (end.before_start or end.order > f.last_start)]
+    if end.takes is not None:
+        takes = end.takes
+        hit = [f for f in hit if f.lines and all(carts.holds(takes, names) for names in f.lines)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
     return hit
 
 
 def clear_late(key: Key, end: End) -> None:
-    """A late order or clear: what was added up to it is gone from the contents from then on."""
+    """A late order or clear: what it took is gone from the contents from then on."""
     if key.lines and end.occurred_at <= key.closed[0]:
-        key.lines = _without(key.lines, end)
-
-
-def _without(lines: dict[str, Line], end: End) -> dict[str, Line]:
-    """An order or clear takes what was added up to it."""
-    return {product: line for product, line in lines.items() if line.added > end.occurred_at}
+        key.lines = end.leaves(key.lines)
 
 
 def close(rule: Compiled, key: Key, wait: Wait) -> None:
     """The wait is decided: forget what it was made of."""
-    end = wait.end if wait.end is not None else (wait.due, LAST_RECEIVED, LAST)
+    end = wait.end if wait.end is not None else (wait.due, ENDS, LAST_RECEIVED, LAST)
     if rule.once:
         key.facts = []
         key.decided = wait.due
@@ -301,8 +288,8 @@ LAST_RECEIVED = 1 << 62
 def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]], now: int, horizon: int) -> Key:
     """Two persons turn out to be one: from now on their open waits of this key are one (semantics 21).
 
-    `everyone`: the ends of each side that apply to every key. `now`: received_at of the tie (0: it is no tie, the same
-    person was in two places). What ended before `horizon` says nothing any more.
+    `everyone`: the ends of each side that concern this key among others. `now`: received_at of the tie (0: it is no
+    tie, the same person was in two places). What ended before `horizon` says nothing any more.
     """
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
@@ -312,19 +299,21 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         # The decided one absorbs the open one; of two open ones the first received stays.
         first = sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
         facts = [] if decided is not None else first
-    lines: dict[str, Line] = {}
+    lines: list[Line] = []
     if rule.cart and (a.lines or b.lines):
         starts = [f.order for f in facts if f.role == START]
         until = min([closed, *starts])  # from the first open start on, `walk` sees to it
         ends = ([*a.ends, *everyone[0]], [*b.ends, *everyone[1]])
+        sides: list[list[Line]] = []
         for side, other in ((0, 1), (1, 0)):
             key = (a, b)[side]
-            takes = [e for e in ends[side] if key.closed < e.order <= until]
-            takes += [e for e in ends[other] if e.order <= until and e.occurred_at >= horizon]
-            last = max((e.occurred_at for e in takes), default=-1)
-            for product, line in key.lines.items():
-                if line.added > last:
-                    lines[product] = _sum(lines.get(product), line)
+            told = [e for e in ends[side] if key.closed < e.order <= until]
+            told += [e for e in ends[other] if e.order <= until and e.occurred_at >= horizon]
+            left = key.lines
+            for end in told:
+                left = end.leaves(left)
+            sides.append(left)
+        lines = carts.merged(*sides)
     return Key(
         closed=closed,
         facts=facts,
@@ -333,13 +322,6 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         fired=union(a.fired, b.fired, lambda f: (f.due, f.id)),
         decided=decided,
     )
-
-
-def _sum(a: Line | None, b: Line) -> Line:
-    if a is None:
-        return b
-    priced = max((a, b), key=lambda v: (v.price is not None, v.added, v.price or 0, v.currency or ""))
-    return Line(a.quantity + b.quantity, priced.price, priced.currency, max(a.added, b.added))
 
 
 def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
@@ -356,8 +338,8 @@ def forget(key: Key, horizon: int) -> bool:
     if key.ends:
         for end in key.ends:
             if key.lines and end.occurred_at < keep_from and end.order > key.closed:
-                key.lines = _without(key.lines, end)  # what it did to the lines stays
-        key.ends = [e for e in key.ends if e.occurred_at >= keep_from or e.before_start]
+                key.lines = end.leaves(key.lines)  # what it did to the lines stays
+        key.ends = [e for e in key.ends if e.occurred_at >= keep_from]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
     return not (key.facts or key.ends or key.fired or key.lines or key.decided is not None or key.closed[0] >= horizon)

@@ -1,0 +1,115 @@
+"""What a body says, in one form, whatever format and whoever it came from (semantics 12 to 18).
+
+The first hop calls it, of what rules and profiles read. The compiled reader knows which forms are in order already
+(`care`), and leaves the others to this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.events.text import stands_for_nothing, trimmed
+
+KEYS = frozenset({"cart_id", "film", "message_id", "order_id"})
+NAMES = frozenset(
+    {"asset", "campaign", "name", "product_id", "session_id", "sku", "variant", "context.locale", "context.timezone"}
+)
+LINKS = frozenset({"link_id", "link_ids"})
+ITEM_FIELDS = (
+    "product_id", "sku", "name", "variant", "price", "currency", "quantity", "url", "image_url",
+)  # fmt: skip
+_SOFT = frozenset({"soft", "transient", "softbounce", "transientbounce", "softbounced"})
+
+# How the compiled reader looks at a field: what it finds to be in another form is for `tidy`.
+AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER = range(7)
+
+
+def care(kind: str, field: str) -> int:
+    """Which of these a body field is."""
+    if field in KEYS:
+        return KEY
+    if field in LINKS:
+        return LOWER if kind.startswith("email_") else TRIMMED
+    if field == "currency":
+        return UPPER
+    if field == "total_length" or (field == "quantity" and kind in ("product_added", "product_removed")):
+        return POSITIVE
+    if field == "kind" and kind == "email_bounced":
+        return NEVER
+    return TRIMMED if field in NAMES else AS_IT_IS
+
+
+def tidy(kind: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(event type, its fields): the type is another where a quantity below zero makes an add a removal."""
+    out: dict[str, Any] = {}
+    for field, value in data.items():
+        how = care(kind, field)
+        if how != AS_IT_IS or field == "products":
+            value = _tidied(kind, field, how, value)
+        if value is not None:
+            out[field] = value
+    if kind in ("product_added", "product_removed") and "quantity" in out:
+        quantity = out["quantity"]
+        if quantity < 0:
+            kind, out["quantity"] = "product_removed", -quantity
+        elif quantity == 0 and kind == "product_removed":
+            del out["quantity"]  # the whole line
+    return kind, out
+
+
+def operands(kind: str, where: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a rule compares a field with, in the same form as the field."""
+    return {
+        field: {op: _operand(kind, field, operand) for op, operand in tests.items()} for field, tests in where.items()
+    }
+
+
+def _operand(kind: str, field: str, operand: Any) -> Any:
+    if isinstance(operand, list):
+        return [_operand(kind, field, each) for each in operand]
+    how = care(kind, field)
+    if not isinstance(operand, str) or how in (AS_IT_IS, TRIMMED, KEY):
+        return operand
+    return _tidied(kind, field, how, operand)
+
+
+def _tidied(kind: str, field: str, how: int, value: Any) -> Any:
+    """The value in its one form; None: it says nothing."""
+    if field == "products":
+        return [item for each in value if (item := _item(each))] if isinstance(value, list) else None
+    if how == POSITIVE:
+        return None if field == "total_length" and not value > 0 else value
+    if isinstance(value, list):
+        return [text for each in value if isinstance(each, str) and (text := trimmed(each).lower())]
+    if not isinstance(value, str):
+        return value
+    text = trimmed(value)
+    if how == KEY:
+        if field == "message_id":
+            text = trimmed(text.removeprefix("<").removesuffix(">"))
+        return None if stands_for_nothing(text) else text
+    if how == LOWER:
+        text = text.lower()
+    elif how == UPPER:
+        text = text.upper()
+    elif how == NEVER:
+        text = text.lower()
+        if "".join(filter(str.isalnum, text)) in _SOFT:
+            return "soft"
+    return text or None
+
+
+def _item(told: Any) -> dict[str, Any]:
+    """One of several products; empty where it says nothing."""
+    if not isinstance(told, dict):
+        return {}
+    out: dict[str, Any] = {}
+    for field in ITEM_FIELDS:
+        value = told.get(field)
+        if isinstance(value, str):
+            value = trimmed(value)
+            value = value.upper() if field == "currency" else value
+        if value is not None and value != "":
+            out[field] = value
+    return out

@@ -1,0 +1,251 @@
+"""What is in a cart: lines, and what events do to them (semantics 12, 13)."""
+
+from __future__ import annotations
+
+from math import isinf
+from typing import Any
+
+import msgspec
+
+from pipeline.triggers import money
+
+# No person has as much; a robot that fills a cart for ever must not grow a profile past what Kafka takes.
+LINES_KEPT = 500
+PUT, TAKE, SET = 1, 0, 2
+Names = list[str | None]
+"""[product id, sku, name, variant], without the None at its end."""
+
+
+class Item(msgspec.Struct, array_like=True, gc=False):
+    """A product as one event tells it. `quantity` None: it isn't told."""
+
+    names: Names = []
+    price: float | None = None
+    currency: str | None = None
+    quantity: float | None = None
+    url: str | None = None
+    image_url: str | None = None
+
+
+class Line(msgspec.Struct, array_like=True, gc=False):
+    """One product in a cart. `added`: when it was last added (UTC ms). An infinite `quantity` is past all counting."""
+
+    names: Names
+    quantity: float
+    price: float | None
+    currency: str | None
+    added: int
+    url: str | None = None
+    image_url: str | None = None
+
+
+class Change(msgspec.Struct, array_like=True, gc=False):
+    """What an event does to a cart: PUT in, TAKE out, or SET: this is all that it holds."""
+
+    how: int
+    items: list[Item]
+
+    @property
+    def removes(self) -> bool:
+        """Whether it may leave the cart empty."""
+        return self.how != PUT or any(item.quantity is not None and item.quantity < 0 for item in self.items)
+
+
+def names_of(told: dict[str, Any]) -> Names:
+    """Of a product's fields those by which it is known."""
+    names: Names = [told.get("product_id"), told.get("sku"), told.get("name"), told.get("variant")]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _name(names: Names, which: int) -> str | None:
+    return names[which] if which < len(names) else None
+
+
+def product(names: Names) -> str:
+    """What a line is called: its product id, else sku, else name; the nameless one: nothing."""
+    return _name(names, 0) or _name(names, 1) or _name(names, 2) or ""
+
+
+def variant(names: Names) -> str:
+    """Its variant, if it has one."""
+    return _name(names, 3) or ""
+
+
+def matches(mine: Names, told: Names) -> int:
+    """How surely two are the same product: 3 by id, 2 by sku, 1 by name, which is the strongest that both tell; 0: they
+    are not. Variants must not differ. What has no name is the same as what has none either (1).
+    """
+    ours, theirs = _name(mine, 3), _name(told, 3)
+    if ours and theirs and ours != theirs:
+        return 0
+    for which in range(3):
+        a, b = _name(mine, which), _name(told, which)
+        if a and b:
+            return 3 - which if a == b else 0
+    return 0 if product(mine) or product(told) else 1
+
+
+def _matching(lines: list[Line], names: Names) -> int:
+    """The line of that product: by the strongest name, then of the same variant, then added last; -1: there is none."""
+    best, found = None, -1
+    for i, line in enumerate(lines):
+        if how := matches(line.names, names):
+            order = (-how, variant(line.names) != variant(names), -line.added, product(line.names), variant(line.names))
+            if best is None or order < best:
+                best, found = order, i
+    return found
+
+
+def _known_by(mine: Names, told: Names) -> Names:
+    """The names of both: a line learns those that it lacks, and is called as it was told last."""
+    if mine == told:
+        return mine
+    out: Names = [_name(mine, which) or _name(told, which) for which in range(4)]
+    out[2] = _name(told, 2) or _name(mine, 2)
+    while out and not out[-1]:
+        out.pop()
+    return out
+
+
+def _put(lines: list[Line], item: Item, quantity: float, at: int) -> None:
+    found = _matching(lines, item.names)
+    if found < 0:
+        if len(lines) < LINES_KEPT:
+            lines.append(Line(item.names, quantity, item.price, item.currency, at, item.url, item.image_url))
+        return
+    line = lines[found]
+    lines[found] = Line(
+        _known_by(line.names, item.names),
+        money.plus(line.quantity, quantity),
+        line.price if item.price is None else item.price,
+        line.currency if item.currency is None else item.currency,
+        max(at, line.added),
+        item.url or line.url,
+        item.image_url or line.image_url,
+    )
+
+
+def _take(lines: list[Line], item: Item, quantity: float | None) -> bool:
+    """True if something was really taken. `quantity` None: the whole line."""
+    found = _matching(lines, item.names)
+    if found < 0:
+        return False
+    line = lines[found]
+    if quantity is None or quantity >= line.quantity:
+        del lines[found]
+    else:
+        lines[found] = msgspec.structs.replace(line, quantity=money.minus(line.quantity, quantity))
+    return True
+
+
+def apply(lines: list[Line], change: Change, at: int) -> bool:
+    """Change the lines, in place; True if something was really taken out, or all of it (semantics 13)."""
+    took = False
+    if change.how == SET:
+        later = [line for line in lines if line.added > at]
+        told: list[Line] = []
+        for item in change.items:
+            quantity = 1.0 if item.quantity is None else item.quantity
+            if quantity > 0 and _matching(later, item.names) < 0:
+                _put(told, item, quantity, at)
+        took = not told and not later
+        lines[:] = [*later, *told][:LINES_KEPT]
+        return took
+    for item in change.items:
+        quantity = item.quantity
+        if change.how == TAKE:
+            took |= _take(lines, item, abs(quantity) if quantity else None)
+        elif quantity is None or quantity > 0:
+            _put(lines, item, 1.0 if quantity is None else quantity, at)
+        elif quantity < 0:
+            took |= _take(lines, item, -quantity)
+    return took
+
+
+def without(lines: list[Line], at: int) -> list[Line]:
+    """An order or clear takes what was added up to it."""
+    return [line for line in lines if line.added > at]
+
+
+def bought(lines: list[Line], ordered: list[Names], at: int) -> list[Line]:
+    """What an order leaves of another cart: it takes the lines, whole, that hold what was ordered (semantics 12)."""
+    return [line for line in lines if line.added > at or not holds(ordered, line.names)]
+
+
+def holds(ordered: list[Names], names: Names) -> bool:
+    """Whether an order holds that product. What has no name is in none."""
+    return bool(product(names)) and any(matches(names, each) for each in ordered)
+
+
+def merged(a: list[Line], b: list[Line]) -> list[Line]:
+    """The lines of two persons who are one: of one product and variant the sum, at the price told last."""
+    lines: dict[tuple[int, str, str], Line] = {}
+    for line in (*a, *b):
+        name = _identity(line.names)
+        had = lines.get(name)
+        lines[name] = line if had is None else _sum(had, line)
+    return [lines[name] for name in sorted(lines)]
+
+
+def _identity(names: Names) -> tuple[int, str, str]:
+    which = next((which for which in range(3) if _name(names, which)), 3)
+    return which, product(names), variant(names)
+
+
+def _sum(a: Line, b: Line) -> Line:
+    priced = max((a, b), key=lambda v: (v.price is not None, v.added, v.price or 0, v.currency or ""))
+    names: Names = [max(_name(a.names, which) or "", _name(b.names, which) or "") or None for which in range(4)]
+    while names and not names[-1]:
+        names.pop()
+    return Line(
+        names,
+        money.plus(a.quantity, b.quantity),
+        priced.price,
+        priced.currency,
+        max(a.added, b.added),
+        max(a.url or "", b.url or "") or None,
+        max(a.image_url or "", b.image_url or "") or None,
+    )
+
+
+def payload(key: str, lines: list[Line]) -> dict[str, Any]:
+    """A cart as consumers read it. Totals are None where a price is unknown, currencies differ, or a number leaves the
+    range of what can be written. What a line is called, its variant and its addresses are there where they were told.
+    """
+    out = []
+    amounts = []
+    for line in sorted(lines, key=lambda line: (product(line.names), variant(line.names), line.added)):
+        amount = None if line.price is None else money.times(line.price, line.quantity)
+        if amount is not None:
+            amounts.append(amount)
+        told: dict[str, Any] = {
+            "product": product(line.names) or None,
+            "quantity": _plain(line.quantity),
+            "price": line.price,
+            "currency": line.currency,
+            "total": None if amount is None else money.total([amount], line.currency),
+        }
+        more = {
+            "name": _name(line.names, 2),
+            "variant": variant(line.names),
+            "url": line.url,
+            "image_url": line.image_url,
+        }
+        out.append(told | {name: value for name, value in more.items() if value})
+    currencies = {line.currency for line in lines}
+    currency = next(iter(currencies)) if len(currencies) == 1 else None
+    known = bool(out) and len(currencies) == 1 and len(amounts) == len(lines)
+    return {
+        "cart_id": key or None,
+        "lines": out,
+        "currency": currency,
+        "total": money.total(amounts, currency) if known else None,
+    }
+
+
+def _plain(number: float) -> float | None:
+    if isinf(number):
+        return None
+    return int(number) if number == int(number) else number

@@ -1,0 +1,86 @@
+"""What is needed to write to a person: of each thing what was told last, on the fold's clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Value = list[Any] | None
+"""[what was told, when that was received (UTC ms)], or None: nothing was."""
+
+LENGTH = 256
+# Traits, without regard to case, blanks and underscores.
+_FULL = ("name", "fullname", "displayname")
+_FIRST = ("firstname", "givenname")
+_LAST = ("lastname", "familyname", "surname")
+
+
+class Contact(msgspec.Struct, array_like=True, gc=False):
+    """E-mail address, name, locale and time zone."""
+
+    email: Value = None
+    name: Value = None
+    locale: Value = None
+    timezone: Value = None
+
+    def then(self, later: Contact) -> Contact:
+        """After another event told something."""
+        return Contact(
+            later.email or self.email,
+            later.name or self.name,
+            later.locale or self.locale,
+            later.timezone or self.timezone,
+        )
+
+    def merge(self, other: Contact) -> Contact:
+        """Two persons turn out to be one: the newer of each."""
+        return Contact(
+            _newer(self.email, other.email),
+            _newer(self.name, other.name),
+            _newer(self.locale, other.locale),
+            _newer(self.timezone, other.timezone),
+        )
+
+    def told(self) -> dict[str, str]:
+        """What is known of it."""
+        values = {"email": self.email, "name": self.name, "locale": self.locale, "timezone": self.timezone}
+        return {name: value[0] for name, value in values.items() if value}
+
+
+def _newer(a: Value, b: Value) -> Value:
+    if not a or not b:
+        return a or b
+    return max(a, b, key=lambda value: (value[1], value[0]))
+
+
+def told_by(ids: list[str], data: dict[str, Any], received_at: int) -> Contact | None:
+    """What one event tells; None: nothing."""
+    email = next((ids[i + 1] for i in range(0, len(ids), 2) if ids[i] == "email"), None)
+    locale, timezone = data.get("context.locale"), data.get("context.timezone")
+    traits = data.get("traits")
+    if not traits and not email and not locale and not timezone:
+        return None
+    name = None
+    if traits:
+        known = {"".join(filter(str.isalnum, trait)).lower(): value for trait, value in sorted(traits.items()) if value}
+        name = _name(known)
+        locale = locale or known.get("locale")
+        timezone = timezone or known.get("timezone")
+    return Contact(
+        _at(email, received_at), _at(name, received_at), _at(locale, received_at), _at(timezone, received_at)
+    )
+
+
+def _name(traits: dict[str, str]) -> str | None:
+    """The whole name, else what there is of first and last."""
+    whole = _first_of(traits, _FULL)
+    return whole or " ".join(filter(None, (_first_of(traits, _FIRST), _first_of(traits, _LAST)))) or None
+
+
+def _first_of(traits: dict[str, str], names: tuple[str, ...]) -> str:
+    return next((value for name in names if (value := traits.get(name, "").strip())), "")
+
+
+def _at(value: str | None, received_at: int) -> Value:
+    return [value[:LENGTH], received_at] if value else None

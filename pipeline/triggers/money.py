@@ -1,0 +1,63 @@
+"""Quantities and money, counted as people count them: in decimals, as exact as they were told.
+
+They are told and kept as doubles, which hold 15 digits; the shortest text of a double is what was told.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Context, Decimal
+from math import inf, isinf
+
+# Wide enough for any sum and product of doubles: the largest has 309 digits, the smallest 324 behind the point.
+_EXACT = Context(prec=1400)
+_WHOLE = 2.0**53
+
+# Digits behind the point of a currency, where they aren't two: ISO 4217, list one (https://www.iso.org/iso-4217.html).
+_DIGITS = {
+    currency: digits
+    for digits, currencies in (
+        (0, ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV")),
+        (0, ("XAF", "XOF", "XPF")),
+        (3, ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")),
+        (4, ("CLF", "UYW")),
+    )
+    for currency in currencies
+}
+_CENT = Decimal("0.01")
+
+
+def exact(value: float) -> Decimal:
+    """What was told."""
+    return Decimal(repr(float(value)))
+
+
+def plus(a: float, b: float) -> float:
+    """The sum; infinite where it leaves the range of a double."""
+    if float(a).is_integer() and float(b).is_integer() and abs(a) < _WHOLE and abs(b) < _WHOLE:
+        return a + b
+    if isinf(a) or isinf(b):
+        return inf
+    return float(_EXACT.add(exact(a), exact(b)))
+
+
+def minus(a: float, b: float) -> float:
+    """The difference; `a` infinite: nobody knows how much is left."""
+    return a if isinf(a) else plus(a, -b)
+
+
+def times(price: float, quantity: float) -> Decimal | None:
+    """Exactly; None where the quantity is not known."""
+    return None if isinf(quantity) else _EXACT.multiply(exact(price), exact(quantity))
+
+
+def total(amounts: list[Decimal], currency: str | None) -> float | None:
+    """The exact sum, rounded once, half up, to the digits of its currency (two where that isn't known); None where it
+    leaves the range of what can be written.
+    """
+    exactly = Decimal(0)
+    for amount in amounts:
+        exactly = _EXACT.add(exactly, amount)
+    digits = _DIGITS.get(currency or "", 2)
+    unit = _CENT if digits == 2 else Decimal(1).scaleb(-digits)
+    rounded = float(exactly.quantize(unit, ROUND_HALF_UP, _EXACT))
+    return None if isinf(rounded) else rounded
