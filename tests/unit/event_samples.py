@@ -32,7 +32,7 @@ def events() -> st.SearchStrategy[Event]:
 
 def events_of(name: str) -> st.SearchStrategy[Event]:
     """Any valid event of a type."""
-    times = st.integers(0, 253_402_300_799_999)
+    times = st.integers(788_918_400_000, 253_402_300_799_999)
     context = st.tuples(_values(context_schema()), st.none() | st.dictionaries(_TEXT, st.booleans()))
     return st.builds(
         lambda event_id, at, identifiers, body, context: Event(

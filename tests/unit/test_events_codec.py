@@ -74,10 +74,10 @@ def raw(name: str, **changes: Any) -> bytes:
 def test_every_type_comes_back(name: str) -> None:
     event = sample(name)
     assert DECODER.decode(encoded(event)) == event
-    bare = Event(name, "1", 5, 6, {}, {})
+    bare = Event(name, "1", NOW, NOW + 6, {}, {})
     told = {"email_opened": {"confidence": "unknown"}, "email_clicked": {"confidence": "unknown"}}
     told["video_paused"] = {"cause": "paused"}
-    assert DECODER.decode(encoded(bare)) == Event(name, "1", 5, 6, {}, told.get(name, {}))
+    assert DECODER.decode(encoded(bare)) == Event(name, "1", NOW, NOW + 6, {}, told.get(name, {}))
 
 
 def test_the_trace_is_the_headers() -> None:
@@ -175,7 +175,7 @@ def test_hostile_bytes(name: str) -> None:
 def test_blocks_and_texts_at_their_limits() -> None:
     one = b"\x02\x06one\x00"
     entry = b"\x06one\x02x"
-    good = encoded(Event("custom", "1", 5, 6, {}, {"properties": {"one": "x"}}))
+    good = encoded(Event("custom", "1", NOW, NOW, {}, {"properties": {"one": "x"}}))
     assert good.count(b"\x02" + entry + b"\0") == 1
     at = good.index(one[:5])
     for blocks, taken in (
@@ -285,8 +285,10 @@ def test_an_older_schema_is_read_in_full() -> None:
     header = HEADER.pack(0, REGISTRY.register("older", json.dumps(older)))
     out = io.BytesIO()
     writer = fastavro.parse_schema(schemas.stripped(older))
-    fastavro.schemaless_writer(out, writer, to_record(Event("searched", "1", 5, 6, {}, {"query": "x"})))
-    assert trimming("searched", ()).decode(header + out.getvalue()) == Event("searched", "1", 5, 6, {}, {"query": "x"})
+    fastavro.schemaless_writer(out, writer, to_record(Event("searched", "1", NOW, NOW, {}, {"query": "x"})))
+    assert trimming("searched", ()).decode(header + out.getvalue()) == Event(
+        "searched", "1", NOW, NOW, {}, {"query": "x"}
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -351,7 +353,7 @@ def test_times_outside_of_1970_to_9999(changes: dict[str, int]) -> None:
     assert reason(raw("searched", **changes)) == "invalid_time"
 
 
-@pytest.mark.parametrize("at", [0, 1, 63, 64, 2**20, 2**40, 2**41 - 1, 2**41, NOW, NOW + 1, MAX_TIME])
+@pytest.mark.parametrize("at", [2**40, 2**41 - 1, 2**41, NOW, NOW + 1, MAX_TIME])
 def test_times_of_every_length(at: int) -> None:
     event = DECODER.decode(raw("searched", occurred_at=at, received_at=at))
     assert (event.occurred_at, event.received_at) == (at, at)
@@ -484,7 +486,7 @@ def test_what_cannot_be_encoded() -> None:
 
 
 def test_fields_the_schema_lacks_and_nulls_are_left_out() -> None:
-    event = Event("searched", "1", 5, 6, {}, {"query": "x", "results": None, "colour": "red"})
+    event = Event("searched", "1", NOW, NOW, {}, {"query": "x", "results": None, "colour": "red"})
     assert DECODER.decode(encoded(event)).body == {"query": "x"}
 
 

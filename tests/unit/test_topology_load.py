@@ -51,7 +51,8 @@ def test_the_shipped_identifiers_are_those_of_the_semantics() -> None:
         Namespace(name="anonymous_id", priority=5, limit=100, device=True),
     )
     zero = "00000000-0000-0000-0000-000000000000"
-    words = {"null", "none", "undefined", "anonymous", "unknown", "nan", "n/a"}
+    words = {"null", "none", "undefined", "anonymous", "unknown", "nan", "n/a", "false", "true", "guest", "nil"}
+    words.add("[object object]")
     assert identifiers.blocked == {"", "-1", "0", zero, *words}
 
 
@@ -60,7 +61,8 @@ def test_the_shipped_rules() -> None:
     orders = Selector(events=("order_completed", "offline_purchased"))
 
     assert (cart.name, cart.version, cart.per, cart.without_key) == ("abandoned_cart", 1, "cart_id", "shared")
-    assert cart.start == Selector(events=("product_added",))
+    assert cart.start == Selector(events=("product_added", "cart_updated"))
+    assert [each.takes for each in cart.cancel] == [True, False]
     assert cart.restart == Selector(events=("product_removed", "cart_viewed"))
     assert (cart.after_ms, cart.once, cart.until_cart_empty, cart.payload) == (HOUR, False, "emptied", ("cart",))
     assert [(each.select, each.match, each.without_key, each.reason) for each in cart.cancel] == [
@@ -70,11 +72,15 @@ def test_the_shipped_rules() -> None:
 
     assert (ebook.per, ebook.once, ebook.forget_ms, ebook.after_ms) == ("message_id", True, 72 * HOUR, 3 * DAY)
     assert ebook.start == Selector(events=("email_sent",), where={"link_ids": {"contains": "ebook"}})
-    clicked, downloaded = ebook.cancel
+    clicked, downloaded, bounced, unsubscribed, complained = ebook.cancel
     assert clicked.select.where == {"link_id": {"is": "ebook"}, "confidence": {"not": "machine"}}
-    assert (clicked.match, clicked.before_start) == ("message_id", False)
+    assert (clicked.match, clicked.before_start) == ("message_id", True)
     assert downloaded.select == Selector(events=("asset_downloaded",), where={"asset": {"is": "ebook"}})
     assert (downloaded.match, downloaded.before_start, downloaded.reason) == (None, True, "downloaded")
+    assert bounced.select == Selector(events=("email_bounced",), where={"kind": {"not": "soft"}})
+    assert (bounced.match, bounced.before_start, bounced.reason) == ("message_id", True, "unreachable")
+    for each, reason in ((unsubscribed, "unsubscribed"), (complained, "complained")):
+        assert (each.match, each.before_start, each.reason) == (None, False, reason)
 
     assert (film.per, film.once, film.forget_ms, film.watched_share) == ("film", True, None, 0.5)
     assert set(film.start.events) == {

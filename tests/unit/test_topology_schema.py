@@ -66,6 +66,9 @@ BROKEN: list[tuple[tuple[Any, ...], Any]] = [
     (("dead_letter_limit", "share"), 0),
     (("dead_letter_limit", "share"), 1.5),
     (("left_out",), ["events.email"]),
+    (("urls", "origins"), ["shop.example"]),
+    (("urls", "origins"), ["https://shop.example/path"]),
+    (("triggers", "abandoned_cart", "cancel", 0, "takes"), "everything"),
     (("triggers", "abandoned_cart"), None),
     (("triggers", "abandoned_cart", "version"), 0),
     (("triggers", "abandoned_cart", "per"), "basket"),
@@ -99,7 +102,11 @@ FINE: list[tuple[tuple[Any, ...], Any]] = [
     (("time", "lateness"), "0s"),
     (("triggers",), None),
     (("triggers", "abandoned_cart", "start", "event"), ["product_added"]),
-    (("triggers", "abandoned_cart", "start", "where"), {"price": {"gte": 10, "lt": 20.5}, "sku": {"in": ["a"]}}),
+    (
+        ("triggers", "abandoned_cart", "start"),
+        {"event": "product_added", "where": {"price": {"gte": 10, "lt": 20.5}, "sku": {"in": ["a"]}}},
+    ),
+    (("urls", "origins"), ["https://shop.example", "http://localhost:8000"]),
     (("triggers", "film_half_watched", "cancel"), []),
 ]
 
