@@ -7,11 +7,13 @@ profile is up to the last event.
 from __future__ import annotations
 
 from functools import reduce
+from math import isfinite
 from typing import Any
 
 from pipeline.profile.about import STATUSES, TYPES, About, read_timeline
 from pipeline.profile.profile import Profile, advance
-from pipeline.triggers import carts, films, waits
+from pipeline.triggers import carts, films, money, orders, waits
+from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.decisions import rfc3339
 from pipeline.triggers.fold import Person, RuleState
 from pipeline.triggers.rules import Compiled, RuleBook
@@ -36,10 +38,7 @@ def facts(book: RuleBook, profile_id: str, profile: Profile, clock: int) -> Fact
         "days": {rfc3339(day * 86_400_000)[:10]: number for day, number in sorted(about.days.items())},
         "engaged_ms": about.engaged_ms,
         "absolute_ms": about.absolute_ms,
-        "orders": [
-            {"currency": currency or None, "orders": int(number), "revenue": round(revenue, 2)}
-            for currency, (number, revenue) in sorted(about.kept.orders.items())
-        ],
+        "orders": _orders(profile),
         "contact": _contact(profile),
         "attributes": {name: value for name, (value, *_) in sorted(about.kept.attributes.items())},
         "products": _products(about),
@@ -110,7 +109,23 @@ def _identifiers(profile: Profile) -> dict[str, list[str]]:
 def _contact(profile: Profile) -> Facts:
     """How to write to whoever told last; as far as event time has come."""
     told = [person.contact for person in profile.persons if person.contact is not None]
-    return reduce(lambda a, b: a.merge(b), told).told() if told else {}
+    return contact_of(reduce(Contact.merge, told) if told else None, _identifiers(profile))
+
+
+def _orders(profile: Profile) -> list[Facts]:
+    """What they bought, as far as event time has come: an order that is told twice is one."""
+    sums: orders.Sums = {}
+    for person in profile.persons:
+        for currency, (number, revenue) in person.bought.items():
+            orders.add(sums, currency, revenue, number)
+    return [
+        {
+            "currency": currency or None,
+            "orders": int(number),
+            "revenue": money.total([money.exact(revenue)], currency) if isfinite(revenue) else None,
+        }
+        for currency, (number, revenue) in sorted(sums.items())
+    ]
 
 
 def _products(about: About) -> list[Facts]:

@@ -105,6 +105,13 @@ DEAD_LETTERS = Declared(
     "Records written to the dead-letter topic, by reason and stage.",
     ("reason", "stage"),
 )
+REMARKS = Declared(
+    "pipeline_remarks_total",
+    "counter",
+    "remarks",
+    "Oddities of events that count all the same, by topic: parts left out, times in seconds where milliseconds belong.",
+    ("topic", "remark"),
+)
 TRIGGERS = Declared(
     "pipeline_triggers_total",
     "counter",
@@ -143,6 +150,7 @@ DECLARED = (
     TIMERS_PENDING,
     TIMERS_OVERDUE,
     DEAD_LETTERS,
+    REMARKS,
     TRIGGERS,
     MERGES,
     REFUSALS,
@@ -212,6 +220,7 @@ class Metrics:
         self.timers_pending = self._gauge(TIMERS_PENDING)
         self.timers_overdue = self._delay(TIMERS_OVERDUE)
         self.dead_letters = self._counter(DEAD_LETTERS)
+        self.remarks = self._counter(REMARKS)
         self.triggers = self._counter(TRIGGERS)
         self.merges = self._counter(MERGES)
         self.refusals = self._counter(REFUSALS)

@@ -79,9 +79,8 @@ cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexc
     if name.size == 0:
         out[0] = put(out[0], start, kept.end - start)
         return True
-    if array(&kept) != 5:
+    if array(&kept) != 3:
         return False
-    skip(&kept)
     skip(&kept)
     at = kept.at
     n = entries(&kept)
@@ -160,9 +159,8 @@ cdef bint message(Cursor kept, uint8_t** out, Cursor data, int status, int64_t s
     if name.size == 0:
         out[0] = put(out[0], start, kept.end - start)
         return True
-    if array(&kept) != 5:
+    if array(&kept) != 3:
         return False
-    skip(&kept)
     skip(&kept)
     skip(&kept)
     at = kept.at

@@ -5,7 +5,7 @@ profiles most have left the processor's cache when their next event comes, and t
 read and build anew than a hundred objects, strewn over memory, cost to find.
 
 Every part merges by a law that doesn't depend on order: first and last times by min and max, attributes by newest wins,
-capped lists by keeping the newest, e-mail by earliest time a status. Only the sums (`totals`, `days`, `orders`,
+capped lists by keeping the newest, e-mail by earliest time a status. Only the sums (`totals`, `days`,
 `products`) add up; a merge adds them once, since each move is taken once (runtime/second_hop.py). One exception: a
 product or message that fell out of its cap and is met again starts anew, so that beyond 20 of them order may tell.
 """
@@ -17,9 +17,6 @@ from struct import Struct
 from typing import Any
 
 import msgspec
-from xxhash import xxh3_64_digest
-
-from pipeline.triggers import money
 
 DAY = 86_400_000
 DAYS_KEPT = 30
@@ -33,9 +30,6 @@ MARK = (1 << 48) - 1  # what is kept of a fingerprint
 SECONDS = (1 << 32) - 1
 LAG = (1 << 24) - 1
 LONGEST = (1 << 63) - 1
-TOLD = 10  # bytes of an entry of Kept.told
-TOLD_KEPT = 200
-TOLD_SECONDS = 30 * 86_400
 # Bytes of one entry, big-endian, so that entries sort by time. Of RECENT: UTC seconds of occurred_at (4), mark (6),
 # seconds from there to received_at (3), type (1), label's length (1). Of OLDER: UTC seconds of
 # received_at (4), mark (6).
@@ -108,8 +102,6 @@ LABELS: dict[str, tuple[str, ...]] = {
 FIELDS: dict[str, tuple[str, ...]] = {
     **LABELS,
     "page_viewed": ("path", "title", "engaged_ms", "absolute_ms"),
-    "order_completed": ("order_id", "cart_id", "total", "currency"),
-    "offline_purchased": ("order_id", "cart_id", "total", "currency", "location"),
     "identified": ("traits",),
     "email_sent": ("message_id", "campaign", "link_ids"),
     "email_opened": ("message_id", "confidence"),
@@ -126,16 +118,13 @@ FIELDS: dict[str, tuple[str, ...]] = {
 class Kept(msgspec.Struct, array_like=True, gc=False):
     """What few events touch.
 
-    `orders`: currency -> [orders, revenue]. `attributes`: name -> [value, occurred_at, fingerprint].
+    `attributes`: name -> [value, occurred_at, fingerprint].
     `products`: product -> [views, last second]. `messages`: message id -> earliest UTC second a status, 0 unknown.
-    `told`: orders that were summed, entries of the UTC second of the last receipt (4 bytes) and a hash of the id (6).
     """
 
-    orders: dict[str, list[float]] = {}
     attributes: dict[str, list[Any]] = {}
     products: dict[str, list[int]] = {}
     messages: dict[str, list[int]] = {}
-    told: bytes | None = None
 
 
 class About(msgspec.Struct, array_like=True, gc=False):
@@ -233,7 +222,7 @@ def count(
         about.engaged_ms = _bounded(about.engaged_ms + (data.get("engaged_ms") or 0))
         about.absolute_ms = _bounded(about.absolute_ms + (data.get("absolute_ms") or 0))
     elif special is not None:
-        special(about, code, occurred_at, received_at, fingerprint, data)
+        special(about, code, occurred_at, fingerprint, data)
     return pack(about)
 
 
@@ -306,7 +295,7 @@ def _newest_days(days: dict[int, int]) -> dict[int, int]:
     return {day: days[day] for day in sorted(days)[-DAYS_KEPT:]}
 
 
-def _product(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _product(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
     name = data.get("product_id") or data.get("sku") or data.get("name")
     if not name:
         return
@@ -324,47 +313,7 @@ def _product(about: _About, code: int, at: int, received_at: int, fingerprint: i
     about.kept = msgspec.Raw(pack(kept))
 
 
-def _order(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
-    kept = _decode_kept(about.kept)
-    order = data.get("order_id")
-    fresh = True
-    if order:
-        fresh, kept.told = _told_first(kept.told or b"", order, received_at // 1000)
-    if fresh:
-        sums = kept.orders.setdefault(data.get("currency") or "", [0, 0.0])
-        sums[0] += 1
-        sums[1] = money.plus(sums[1], data.get("total") or 0)
-    about.kept = msgspec.Raw(pack(kept))
-
-
-def _told_first(told: bytes, order: str, second: int) -> tuple[bool, bytes]:
-    """Whether an order wasn't told before: an id is remembered 30 days from its last receipt, the newest 200."""
-    name = xxh3_64_digest(order.encode())[:6]
-    entries = {told[i + 4 : i + TOLD]: int.from_bytes(told[i : i + 4], "big") for i in range(0, len(told), TOLD)}
-    had = entries.get(name)
-    entries[name] = second if had is None else max(had, second)
-    return had is None or abs(second - had) > TOLD_SECONDS, _told(entries)
-
-
-def _told(entries: dict[bytes, int]) -> bytes:
-    newest = max(entries.values())
-    kept = sorted((last, name) for name, last in entries.items() if newest - last <= TOLD_SECONDS)[-TOLD_KEPT:]
-    return b"".join([(last & SECONDS).to_bytes(4, "big") + name for last, name in kept])
-
-
-def _merge_told(a: bytes | None, b: bytes | None) -> bytes | None:
-    """Both sides' orders; what each has summed stays."""
-    if not a or not b:
-        return a or b
-    entries: dict[bytes, int] = {}
-    for told in (a, b):
-        for i in range(0, len(told), TOLD):
-            name, last = told[i + 4 : i + TOLD], int.from_bytes(told[i : i + 4], "big")
-            entries[name] = max(last, entries.get(name, 0))
-    return _told(entries)
-
-
-def _traits(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _traits(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
     kept = _decode_kept(about.kept)
     attributes = kept.attributes
     for name, value in (data.get("traits") or {}).items():
@@ -376,7 +325,7 @@ def _traits(about: _About, code: int, at: int, received_at: int, fingerprint: in
     about.kept = msgspec.Raw(pack(kept))
 
 
-def _message(about: _About, code: int, at: int, received_at: int, fingerprint: int, data: dict[str, Any]) -> None:
+def _message(about: _About, code: int, at: int, fingerprint: int, data: dict[str, Any]) -> None:
     message = data.get("message_id")
     if not message or data.get("confidence") == "machine":
         return  # a scanner is nobody: the furthest status is the person's
@@ -390,11 +339,9 @@ def _message(about: _About, code: int, at: int, received_at: int, fingerprint: i
     about.kept = msgspec.Raw(pack(kept))
 
 
-_Special = Callable[[_About, int, int, int, int, dict[str, Any]], None]
+_Special = Callable[[_About, int, int, int, dict[str, Any]], None]
 _SPECIAL: dict[str, _Special] = {
     "product_viewed": _product,
-    "order_completed": _order,
-    "offline_purchased": _order,
     "identified": _traits,
     **{f"email_{status}": _message for status in STATUSES},
 }
@@ -404,7 +351,7 @@ _READ = {kind: (code, LABELS.get(kind, ()), _SPECIAL.get(kind)) for kind, code i
 
 
 def special_of(kind: str) -> str | None:
-    """What else an event of this type changes: "product", "message", "order", "traits", or nothing."""
+    """What else an event of this type changes: "product", "message", "traits", or nothing."""
     special = _SPECIAL.get(kind)
     return None if special is None else special.__name__.lstrip("_")
 
@@ -431,12 +378,7 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
         about.days[day] -= 1
     about.engaged_ms = _bounded(about.engaged_ms - (data.get("engaged_ms") or 0))
     about.absolute_ms = _bounded(about.absolute_ms - (data.get("absolute_ms") or 0))
-    if kind in ("order_completed", "offline_purchased"):
-        sums = about.kept.orders.get(data.get("currency") or "")
-        if sums is not None:  # what a timeline tells of an order is not its currency
-            sums[0] -= 1
-            sums[1] = money.minus(sums[1], data.get("total") or 0)
-    elif kind == "product_viewed":
+    if kind == "product_viewed":
         views = about.kept.products.get(data.get("product_id") or data.get("sku") or data.get("name") or "")
         if views is not None:
             views[0] -= 1
@@ -482,16 +424,10 @@ def _merge_kept(a: Kept, b: Kept) -> Kept:
     for name, value in b.attributes.items():
         if name not in attributes or attributes[name][1:] < value[1:]:
             attributes[name] = value
-    orders = {c: list(v) for c, v in a.orders.items()}
-    for currency, (number, revenue) in b.orders.items():
-        had_order = orders.get(currency, [0, 0.0])
-        orders[currency] = [had_order[0] + number, money.plus(had_order[1], revenue)]
     return Kept(
-        orders=orders,
         attributes=_capped(attributes, ATTRIBUTES_KEPT, lambda v: (v[1], v[2])),
         products=_capped(products, PRODUCTS_KEPT, lambda v: v[1]),
         messages=_capped(messages, MESSAGES_KEPT, max),
-        told=_merge_told(a.told, b.told),
     )
 
 

@@ -26,7 +26,7 @@ from pipeline.profile.packed import (
 )
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
-from pipeline.triggers.rules import RuleBook
+from pipeline.triggers.rules import ORDERS, RuleBook
 
 UNKNOWN = -1
 
@@ -243,7 +243,7 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     ids, several = row.ids, row.several
     ties = several and ids != profile.one and not _one(profile.packed_persons, unpack_ids(ids))
     kind = row.type
-    if ties or (kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))):
+    if ties or (kind in book.concerned and (kind not in book.choosy or book.sees(kind, unpack_row(row).data))):
         if profile.fresh is None:
             profile.fresh = [row.raw]
         else:
@@ -323,7 +323,7 @@ def _wakes(
     at = None if wait is None else occurred_at + wait
     closes = removes or kind in book.closing
     if ties or closes:
-        if kind in book.repeated:
+        if kind in ORDERS:
             occurred_at = 0  # it may have been told before, and counts from then
         if profile.soonest == UNKNOWN:
             profile.soonest, profile.moved, profile.fired = _outlook(book, profile.persons)

@@ -26,7 +26,7 @@ from typing import Any
 from pipeline.errors import InvalidEvent, TooManyDeadLetters
 from pipeline.events.checks import MAX_TIME
 from pipeline.events.compiled import TAKE, Open
-from pipeline.events.model import Event
+from pipeline.events.model import Event, Remark
 from pipeline.flow import Asked, Intake, dead_letter_headers, resolved_records
 from pipeline.runtime.ports import In, Out, Sender
 from pipeline.store.ports import GraphStore, SourcePosition
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 MARK = "pipeline.mark"
 TRACE = "traceparent"
 TRACE_BYTES = 128  # W3C's has 55
+REMARKS_SAID = 100  # different ones, of a partition; all are counted
 Decode = Callable[[bytes | None, str | None], Event]
 
 
@@ -51,6 +52,7 @@ class Tally:
         self.events: dict[tuple[str, str], int] = {}
         self.commit_s: float | None = None
         self.dead: dict[str, int] = {}
+        self.remarks: Counter[str] = Counter()
         self.refused: dict[tuple[str, str], int] = {}
         self.merges = 0
 
@@ -108,7 +110,8 @@ class SourcePartition:
         self._sender = sender
         self._decode = decode
         self._takers = takers
-        self._topic = topic
+        self.topic = topic
+        self._said: set[Remark] = set()
         self._partition = partition
         self._token = ""
         self._shared = -1
@@ -190,6 +193,8 @@ class SourcePartition:
             if produced_at <= 0:  # the embedded broker keeps no timestamps
                 produced_at = received_at
             row, asked = self._intake.prepare(event, record.offset, high, produced_at, len(value or b""))
+            if event.remarks:
+                self._remark(event, record.offset, tally)
         except InvalidEvent as error:
             read.bad.append(len(read.rows) + len(read.dead))
             read.dead.append(self._dead_letter(record, error))
@@ -203,6 +208,14 @@ class SourcePartition:
         if received_at <= high and row.received_at != received_at:
             read.late.append(row.type)
         return max(high, received_at)
+
+    def _remark(self, event: Event, offset: int, tally: Tally) -> None:
+        """Count what is odd about an event, and say it once."""
+        for remark in event.remarks:
+            tally.remarks[remark.what] += 1
+            if remark not in self._said and len(self._said) < REMARKS_SAID:
+                self._said.add(remark)
+                log.warning("%s offset %d: %s: %s: %s", self.name, offset, event.type, *remark)
 
     def _marked(self, mark: bytes, position: SourcePosition, high: int) -> int:
         """`begin`: a recording is coming, don't advance by the clock. `through <ms>`: it was written up to then.
@@ -233,7 +246,7 @@ class SourcePartition:
     def _dead_letter(self, record: In, error: InvalidEvent) -> Out:
         value = record.value
         schema_id = int.from_bytes(value[1:5], "big") if value and len(value) >= 5 and value[0] == 0 else None
-        headers = dead_letter_headers(self._topic, self._partition, record.offset, "resolve_identity", error, schema_id)
+        headers = dead_letter_headers(self.topic, self._partition, record.offset, "resolve_identity", error, schema_id)
         headers.append(("pipeline.timestamp", str(record.timestamp).encode()))
         log.debug("dead letter: %s offset %d: %s", self.name, record.offset, error)
         dead_letters = self._topology.topics.dead_letters.name

@@ -342,6 +342,8 @@ class Hops:
             metrics.events(kind, outcome).inc(n)
         for reason, n in tally.dead.items():
             metrics.dead_letters(reason, "resolve_identity").inc(n)
+        for remark, n in tally.remarks.items():
+            metrics.remarks(hop.topic, remark).inc(n)
         for (namespace, why), n in tally.refused.items():
             metrics.refusals(namespace, why).inc(n)
         if tally.commit_s is not None:

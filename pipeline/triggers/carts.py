@@ -147,9 +147,9 @@ def apply(lines: list[Line], change: Change, at: int) -> bool:
         later = [line for line in lines if line.added > at]
         told: list[Line] = []
         for item in change.items:
-            quantity = 1.0 if item.quantity is None else item.quantity
-            if quantity > 0 and _matching(later, item.names) < 0:
-                _put(told, item, quantity, at)
+            number = 1.0 if item.quantity is None else item.quantity
+            if number > 0 and _matching(later, item.names) < 0:
+                _put(told, item, number, at)
         took = not told and not later
         lines[:] = [*later, *told][:LINES_KEPT]
         return took

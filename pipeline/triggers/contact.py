@@ -42,10 +42,15 @@ class Contact(msgspec.Struct, array_like=True, gc=False):
             _newer(self.timezone, other.timezone),
         )
 
-    def told(self) -> dict[str, str]:
-        """What is known of it."""
-        values = {"email": self.email, "name": self.name, "locale": self.locale, "timezone": self.timezone}
-        return {name: value[0] for name, value in values.items() if value}
+
+def contact_of(contact: Contact | None, ids: dict[str, list[str]]) -> dict[str, str]:
+    """What is known of it. An address that was never told by what the fold sees is one by which they are known."""
+    known = Contact() if contact is None else contact
+    values = {"email": known.email, "name": known.name, "locale": known.locale, "timezone": known.timezone}
+    told = {name: value[0] for name, value in values.items() if value}
+    if "email" not in told and (emails := ids.get("email")):
+        told = {"email": emails[0], **told}
+    return told
 
 
 def _newer(a: Value, b: Value) -> Value:

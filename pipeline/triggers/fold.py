@@ -14,10 +14,10 @@ import msgspec
 from pipeline.topology.addresses import origin
 from pipeline.triggers import carts, films, orders, waits
 from pipeline.triggers.carts import PUT, SET, TAKE, Change, Item
-from pipeline.triggers.contact import Contact, told_by
+from pipeline.triggers.contact import Contact, contact_of, told_by
 from pipeline.triggers.decisions import Decision, decision_id, retraction_id
 from pipeline.triggers.films import Film, Session
-from pipeline.triggers.rules import CART_TYPES, CONTENTS, START, Compiled, Move, RuleBook, rank
+from pipeline.triggers.rules import CART_TYPES, CONTENTS, ORDERS, START, Compiled, Move, RuleBook, rank
 from pipeline.triggers.rules import End as EndRule
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
 
@@ -63,8 +63,8 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
 
 
 class Person(msgspec.Struct, array_like=True, gc=False):
-    """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None. `orders`:
-    those that were told (orders.py).
+    """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None. `told`: the
+    orders that were told, `bought`: what they add up to (orders.py).
     """
 
     ids: dict[str, list[str]]
@@ -72,7 +72,8 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     films: dict[str, Film] = {}
     sessions: dict[str, Session] = {}
     due: int | None = None
-    orders: orders.Told = {}
+    told: orders.Told = {}
+    bought: orders.Sums = {}
     contact: Contact | None = None
 
     def has(self, namespace: str, value: str) -> bool:
@@ -161,7 +162,9 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
         had_session = person.sessions.get(sid)
         if had_session is None or (had_session.at, had_session.film) < (session.at, session.film):
             person.sessions[sid] = session
-    person.orders = orders.merge(person.orders, other.orders)
+    person.told = orders.merge(person.told, other.told)
+    for currency, (number, revenue) in other.bought.items():
+        orders.add(person.bought, currency, revenue, number)
     if other.contact is not None:
         person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
     for name, state in person.rules.items():
@@ -196,11 +199,15 @@ def _refresh(person: Person) -> None:
 
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
-    if (contact := told_by(row.ids, row.data, row.received_at)) is not None:
+    if book.sees(row.type, row.data) and (contact := told_by(row.ids, row.data, row.received_at)) is not None:
         person.contact = contact if person.contact is None else person.contact.then(contact)
-    if row.type in book.repeated and (order := row.data.get("order_id")):
-        occurred_at = orders.tell(person.orders, order, row.occurred_at, row.received_at)
-        if occurred_at != row.occurred_at:
+    if row.type in ORDERS:
+        first, occurred_at = True, row.occurred_at
+        if order := row.data.get("order_id"):
+            first, occurred_at = orders.tell(person.told, order, occurred_at, row.received_at)
+        if first:
+            orders.add(person.bought, row.data.get("currency"), row.data.get("total"))
+        elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     if row.received_at - row.occurred_at > book.max_age:
         return []  # too old to start, move or end anything: it only informs (semantics 6)
@@ -441,7 +448,7 @@ def _decision(
         payload=_payload(rule, person, key, wait),
         ended_by=wait.end[3] if wait.end is not None else None,
         trace=cause.trace,
-        contact={} if person.contact is None else person.contact.told(),
+        contact=contact_of(person.contact, person.ids),
     )
 
 
@@ -476,5 +483,5 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         payload={},
         retracts=fired.id,
         late_event_id=end.event_id,
-        contact={} if person.contact is None else person.contact.told(),
+        contact=contact_of(person.contact, person.ids),
     )

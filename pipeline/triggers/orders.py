@@ -1,8 +1,15 @@
-"""Orders that are told more than once: the thank-you page reopened, client and server both (semantics 12)."""
+"""What a person ordered, and orders that are told more than once: the thank-you page reopened, client and server both
+(semantics 12).
+
+Which telling was first depends on the order of receipt, and on when two persons turned out to be one; so all of it is
+counted on the fold's clock, not on arrival as the rest of what people read.
+"""
 
 from __future__ import annotations
 
 from xxhash import xxh3_64_intdigest
+
+from pipeline.triggers import money
 
 DAY = 86_400_000
 REMEMBERED = 30 * DAY
@@ -12,17 +19,30 @@ Told = dict[int, list[int]]
 """Order id, hashed -> [the earliest time told, the last receipt], UTC ms."""
 
 
-def tell(told: Told, order_id: str, occurred_at: int, received_at: int) -> int:
-    """Take a telling in, in order of knowledge; returns when it counts as having occurred: the earliest time told."""
+Sums = dict[str, list[float]]
+"""Currency, or nothing -> [orders, revenue]."""
+
+
+def tell(told: Told, order_id: str, occurred_at: int, received_at: int) -> tuple[bool, int]:
+    """Take a telling in, in order of knowledge: whether it is the first, and when it counts as having occurred, at the
+    earliest time told.
+    """
     name = xxh3_64_intdigest(order_id.encode())
     had = told.get(name)
     if had is None or received_at - had[1] > REMEMBERED:
         told[name] = [occurred_at, received_at]
         if len(told) > KEPT:
             _bound(told)
-        return occurred_at
+        return True, occurred_at
     told[name] = [min(had[0], occurred_at), received_at]
-    return told[name][0]
+    return False, told[name][0]
+
+
+def add(sums: Sums, currency: str | None, total: float | None, orders: float = 1) -> None:
+    """One more order."""
+    had = sums.setdefault(currency or "", [0, 0.0])
+    had[0] += orders
+    had[1] = money.plus(had[1], total or 0)
 
 
 def merge(a: Told, b: Told) -> Told:

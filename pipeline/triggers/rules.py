@@ -18,6 +18,7 @@ BUILT_IN_FIELDS: dict[str, tuple[str, ...]] = {
     "product_added": ("cart_id", *_NAMES, "quantity", "price", "currency", "products"),
     "product_removed": ("cart_id", *_NAMES, "quantity", "products"),
     "cart_updated": ("cart_id", "currency", "products"),
+    **dict.fromkeys(ORDERS, ("order_id", "total", "currency")),
 }
 ADDRESSES = ("url", "image_url")
 # What a person's contact is made of beside their e-mail address: fields of an event's context and of what it tells of
@@ -84,7 +85,7 @@ class RuleBook:
     """All rules of a topology. `moves`/`ends`: event type -> what it may do. `fields`: event type -> body fields read.
 
     `concerned`: the event types that the fold must see; `choosy`: those of which it needs only what is `chosen`.
-    `repeated`: those that may tell an order again; `listing`: those that may end a wait where they list products.
+    `listing`: those that may end a wait where they list products.
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
@@ -107,18 +108,15 @@ class RuleBook:
             self._index(rule, self.rules[rule.name])
         self.films = any(rule.share is not None for rule in self.rules.values())
         looked_at = frozenset(self.moves) | frozenset(self.ends)
-        self.concerned = looked_at | {TELLS_WHO}
+        self.concerned = looked_at | {TELLS_WHO, *ORDERS}
         for event in self.concerned:
             self.fields.setdefault(event, set()).update(CONTACT)
         self.choosy = frozenset(
             event
-            for event in self.concerned
+            for event in looked_at - {TELLS_WHO, *ORDERS}
             if all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
             and not (self.films and event.startswith("video_"))
         )
-        self.repeated = looked_at & {*ORDERS}
-        for event in self.repeated:
-            self.fields[event].add("order_id")
         self.opening = {
             event: min(move.rule.after for move in moves if move.role == START) + self.lateness
             for event, moves in self.moves.items()
@@ -133,10 +131,14 @@ class RuleBook:
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of a `choosy` type meets the condition of any rule, or tells how to write to the person."""
-        if any(field in data for field in CONTACT) or (kind == TELLS_WHO and data.get("traits")):
+        if any(field in data for field in CONTACT):
             return True
         of_kind: tuple[Move | End, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         return any(each.where is None or each.where(data) for each in of_kind)
+
+    def sees(self, kind: str, data: Mapping[str, Any]) -> bool:
+        """Whether the fold sees such an event in any case, not just because it ties identifiers."""
+        return kind in self.concerned and (kind not in self.choosy or self.chosen(kind, data))
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):

@@ -28,7 +28,7 @@ from tests.replayed import shipped
 BOOK = RuleBook(shipped())
 CART, EBOOK, FILM = (BOOK.rules[name] for name in ("abandoned_cart", "ebook_not_clicked", "film_half_watched"))
 DAY = 86_400_000
-SUMS = ("totals", "days", "engaged_ms", "absolute_ms", "orders", "products")  # `told` goes with the orders
+SUMS = ("totals", "days", "engaged_ms", "absolute_ms", "products")
 
 
 def parts_of(whole: About) -> dict[str, Any]:

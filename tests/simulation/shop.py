@@ -39,7 +39,7 @@ def history(seed: int, sources: int, duplicates: bool = True) -> list[tuple[int,
             tell("product_added", {"anonymous_id": device}, at, {"cart_id": f"c{person}", "product_id": "tied"})
             if r.random() < 0.6:
                 who = user if r.random() < 0.5 else {"anonymous_id": r.choice(devices)}
-                tell("order_completed", who, at + r.randint(1, 58) * MINUTE, {"order_id": "o"})
+                tell("order_completed", who, at + r.randint(1, 58) * MINUTE, {"order_id": f"o{len(events) // 3}"})
         for _ in range(r.randint(3, 10)):
             ids = {"anonymous_id": r.choice(devices)} if r.random() < 0.7 else dict(user)
             act(r, tell, ids, T0 + r.randrange(SPAN), person)
@@ -72,7 +72,13 @@ def act(r: random.Random, tell, ids: dict[str, str], at: int, person: int) -> No
     elif kind == "look":
         tell("cart_viewed", ids, at, dict(cart), late)
     elif kind == "order":
-        tell("order_completed", ids, at, {**cart, "order_id": "o", "total": 5.0, "currency": "EUR"}, late)
+        tell(
+            "order_completed",
+            ids,
+            at,
+            {**cart, "order_id": f"o{at // (3 * HOUR)}", "total": 5.0, "currency": "EUR"},
+            late,
+        )
     elif kind == "clear":
         tell("cart_cleared", ids, at, dict(cart), late)
     elif kind == "mail":
