@@ -138,6 +138,7 @@ class Intake:
         self._names = {n.name: n.name for n in topology.identifiers.namespaces}
         self._fields = fields_read(book)
         self._collected = _collected(self._fields)
+        self._addresses = bool(book.origins)
         self._contexts = {
             kind: [(field, field.removeprefix(CONTEXT)) for field in fields if field.startswith(CONTEXT)]
             for kind, fields in self._fields.items()
@@ -185,7 +186,7 @@ class Intake:
         kind, data = event.type, self._picked(event)
         if kind == "page_viewed" and "url" in event.body:
             data = self._of_page(event.body["url"], data)
-        kind, data = tidy.tidy(kind, data)
+        kind, data = tidy.tidy(kind, data, self._addresses)
         # In so few bytes no text, or no item of several, is longer than what is kept of it.
         if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
             data = {field: _bounded(value) for field, value in data.items()}
@@ -299,9 +300,7 @@ def wanted_fields(book: RuleBook) -> dict[str, tuple[str, ...]]:
 
 def handed_fields(book: RuleBook) -> dict[str, tuple[tuple[str, ...], int]]:
     """The same for `compiled.TAKE`, and how long a record may be of which everything is kept as it stands."""
-    fields = fields_read(book)
-    several = _collected(fields)
-    return {kind: (each, ITEM_KEPT if kind in several else TEXT_KEPT) for kind, each in fields.items()}
+    return {kind: (each, TEXT_KEPT) for kind, each in fields_read(book).items()}
 
 
 def _collected(fields: dict[str, tuple[str, ...]]) -> frozenset[str]:

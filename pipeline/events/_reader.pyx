@@ -117,6 +117,8 @@ cdef class Reader:
             field = <object>self.body.inner[i].name
             self.body.inner[i].skipped = wanted is not None and field not in wanted
             self.body.inner[i].care = tidy.care(name, field)
+            if field == "products":
+                self.read_items(self.body.inner[i].inner, tidy.item_fields(name, "image_url" in handed))
         for i in range(self.context.count):
             field = intern(CONTEXT + <object>self.context.inner[i].name)
             self.kept.append(field)
@@ -133,6 +135,16 @@ cdef class Reader:
         # Names and symbols of a row, and ids of two bytes and more a character, in a room that is never outgrown.
         said = len(str(schema_of_body)) + 10 * longest + 8 * MAX_IDENTIFIER + 1024
         self.longest = longest if self.trimmed and said < ROOM else 0
+
+    cdef int read_items(self, Node* item, kept) except -1:
+        """Of each of several products these are kept."""
+        cdef Py_ssize_t i
+        if item.kind != RECORD or item.count > 15:
+            raise ValueError(f"{self.name} has other products than the compiled reader knows")
+        for i in range(item.count):
+            field = <object>item.inner[i].name
+            item.inner[i].care = NEVER if field not in kept else tidy.item_care(field)
+        return 0
 
     def __dealloc__(self):
         release(&self.context)

@@ -19,6 +19,11 @@ if (AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER) != (
 ):
     raise ImportError("the compiled reader takes other care of fields than tidy.py")
 
+# What is longer is cut, by Python (flow.ITEMS_KEPT, ITEM_KEPT).
+cdef enum:
+    LONGEST_LIST = 400
+    LONGEST_ITEM = 256
+
 cdef frozenset NOTHING = frozenset([word.encode() for word in PLACEHOLDERS])
 cdef Py_ssize_t LONGEST_PLACEHOLDER = max(map(len, NOTHING))
 
@@ -121,16 +126,53 @@ cdef uint8_t* put_value(uint8_t* to, Bytes* at, Node* node) except NULL:
         return put_str(to, (<tuple>node.symbols)[symbol(at, node)])
     if node.kind == ARRAY and node.inner.kind == TEXT and not node.inner.nullable:
         n = block(at)
+        if n > LONGEST_LIST:
+            raise Unusual
         to = put_array(to, n)
         for i in range(n):
-            s = checked(at, LONGEST_TEXT, &size)
+            s = checked(at, LONGEST_ITEM, &size)
             if node.care != AS_IT_IS:
                 in_order(s, size, node.care)
             to = put_text(to, s, size)
         if n and block(at) != 0:
             raise Unusual
         return to
+    if node.kind == ARRAY and node.inner.kind == RECORD and not node.inner.nullable:
+        return put_items(to, at, node.inner)
     raise Unusual
+
+
+cdef uint8_t* put_items(uint8_t* to, Bytes* at, Node* item) except NULL:
+    """Several products, each as a map of what is kept of it."""
+    cdef Py_ssize_t n = block(at), i, f
+    cdef uint8_t* head
+    cdef Node* node
+    cdef Bytes before
+    if n > LONGEST_LIST:
+        raise Unusual
+    to = put_array(to, n)
+    for i in range(n):
+        head = to
+        head[0] = 0x80
+        to += 1
+        for f in range(item.count):
+            node = &item.inner[f]
+            if not present(at, node):
+                continue
+            if node.care == NEVER:
+                step_over(at, node)
+                continue
+            head[0] += 1
+            to = put_str(to, <str>node.name)
+            before = at[0]
+            to = put_value(to, at, node)
+            if node.kind == TEXT and at.p - before.p > LONGEST_ITEM:
+                raise Unusual
+        if head[0] == 0x80:
+            raise Unusual
+    if n and block(at) != 0:
+        raise Unusual
+    return to
 
 
 cdef class Open:

@@ -16,9 +16,9 @@ NAMES = frozenset(
     {"asset", "campaign", "name", "product_id", "session_id", "sku", "variant", "context.locale", "context.timezone"}
 )
 LINKS = frozenset({"link_id", "link_ids"})
-ITEM_FIELDS = (
-    "product_id", "sku", "name", "variant", "price", "currency", "quantity", "url", "image_url",
-)  # fmt: skip
+_ITEM_NAMES = ("product_id", "sku", "name", "variant")
+_ITEM_VALUES = ("price", "currency", "quantity")
+_ITEM_ADDRESSES = ("url", "image_url")
 _SOFT = frozenset({"soft", "transient", "softbounce", "transientbounce", "softbounced"})
 
 # How the compiled reader looks at a field: what it finds to be in another form is for `tidy`.
@@ -40,12 +40,28 @@ def care(kind: str, field: str) -> int:
     return TRIMMED if field in NAMES else AS_IT_IS
 
 
-def tidy(kind: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """(event type, its fields): the type is another where a quantity below zero makes an add a removal."""
+def item_fields(kind: str, addresses: bool) -> tuple[str, ...]:
+    """What is kept of each of an event's `products`: of those of an order what they are called, of a cart's more."""
+    if not kind.startswith(("product_", "cart_")):
+        return _ITEM_NAMES
+    return (*_ITEM_NAMES, *_ITEM_VALUES, *(_ITEM_ADDRESSES if addresses else ()))
+
+
+def item_care(field: str) -> int:
+    """As `care`, of a field of one of several products."""
+    return AS_IT_IS if field in ("price", "quantity") else UPPER if field == "currency" else TRIMMED
+
+
+def tidy(kind: str, data: dict[str, Any], addresses: bool) -> tuple[str, dict[str, Any]]:
+    """(event type, its fields): the type is another where a quantity below zero makes an add a removal. `addresses`:
+    whether anybody asks where products and pictures are.
+    """
     out: dict[str, Any] = {}
     for field, value in data.items():
         how = care(kind, field)
-        if how != AS_IT_IS or field == "products":
+        if field == "products":
+            value = _items(kind, addresses, value)
+        elif how != AS_IT_IS:
             value = _tidied(kind, field, how, value)
         if value is not None:
             out[field] = value
@@ -76,8 +92,6 @@ def _operand(kind: str, field: str, operand: Any) -> Any:
 
 def _tidied(kind: str, field: str, how: int, value: Any) -> Any:
     """The value in its one form; None: it says nothing."""
-    if field == "products":
-        return [item for each in value if (item := _item(each))] if isinstance(value, list) else None
     if how == POSITIVE:
         return None if field == "total_length" and not value > 0 else value
     if isinstance(value, list):
@@ -100,13 +114,19 @@ def _tidied(kind: str, field: str, how: int, value: Any) -> Any:
     return text or None
 
 
-def _item(told: Any) -> dict[str, Any]:
-    """One of several products; empty where it says nothing."""
-    if not isinstance(told, dict):
-        return {}
+def _items(kind: str, addresses: bool, told: Any) -> list[dict[str, Any]] | None:
+    """Several products, without those that say nothing; None: it is no list."""
+    if not isinstance(told, list):
+        return None
+    fields = item_fields(kind, addresses)
+    return [item for each in told if isinstance(each, dict) and (item := _item(fields, each))]
+
+
+def _item(fields: tuple[str, ...], told: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for field in ITEM_FIELDS:
-        value = told.get(field)
+    for field, value in told.items():
+        if field not in fields:
+            continue
         if isinstance(value, str):
             value = trimmed(value)
             value = value.upper() if field == "currency" else value

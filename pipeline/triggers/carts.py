@@ -214,35 +214,42 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
     """A cart as consumers read it. Totals are None where a price is unknown, currencies differ, or a number leaves the
     range of what can be written. What a line is called, its variant and its addresses are there where they were told.
     """
+    if len(lines) > 1:
+        lines = sorted(lines, key=lambda line: (product(line.names), variant(line.names), line.added))
+    currencies = {line.currency for line in lines}
+    currency = next(iter(currencies)) if len(currencies) == 1 else None
+    totals, total = _totals(lines, currency if len(currencies) == 1 else "")
     out = []
-    amounts = []
-    for line in sorted(lines, key=lambda line: (product(line.names), variant(line.names), line.added)):
-        amount = None if line.price is None else money.times(line.price, line.quantity)
-        if amount is not None:
-            amounts.append(amount)
+    for line, amount in zip(lines, totals, strict=True):
         told: dict[str, Any] = {
             "product": product(line.names) or None,
             "quantity": _plain(line.quantity),
             "price": line.price,
             "currency": line.currency,
-            "total": None if amount is None else money.total([amount], line.currency),
+            "total": amount,
         }
-        more = {
-            "name": _name(line.names, 2),
-            "variant": variant(line.names),
-            "url": line.url,
-            "image_url": line.image_url,
-        }
-        out.append(told | {name: value for name, value in more.items() if value})
-    currencies = {line.currency for line in lines}
-    currency = next(iter(currencies)) if len(currencies) == 1 else None
-    known = bool(out) and len(currencies) == 1 and len(amounts) == len(lines)
-    return {
-        "cart_id": key or None,
-        "lines": out,
-        "currency": currency,
-        "total": money.total(amounts, currency) if known else None,
-    }
+        if len(line.names) > 2:
+            told |= {name: value for name, value in zip(("name", "variant"), line.names[2:], strict=False) if value}
+        if line.url:
+            told["url"] = line.url
+        if line.image_url:
+            told["image_url"] = line.image_url
+        out.append(told)
+    return {"cart_id": key or None, "lines": out, "currency": currency, "total": total}
+
+
+def _totals(lines: list[Line], currency: str | None) -> tuple[list[float | None], float | None]:
+    """Of each line, and of all in that currency (empty: they have several)."""
+    cents = [None if line.price is None else money.cents(line.price, line.quantity) for line in lines]
+    if currency != "" and lines and None not in cents and money.digits(currency) == 2:  # nearly always
+        return [each / 100 for each in cents], sum(cents) / 100  # type: ignore[operator,arg-type]
+    exactly = [None if line.price is None else money.times(line.price, line.quantity) for line in lines]
+    totals = [
+        None if amount is None else money.total([amount], line.currency)
+        for line, amount in zip(lines, exactly, strict=True)
+    ]
+    known = [amount for amount in exactly if amount is not None]
+    return totals, money.total(known, currency) if lines and currency != "" and len(known) == len(lines) else None
 
 
 def _plain(number: float) -> float | None:

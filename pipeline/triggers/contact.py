@@ -24,15 +24,6 @@ class Contact(msgspec.Struct, array_like=True, gc=False):
     locale: Value = None
     timezone: Value = None
 
-    def then(self, later: Contact) -> Contact:
-        """After another event told something."""
-        return Contact(
-            later.email or self.email,
-            later.name or self.name,
-            later.locale or self.locale,
-            later.timezone or self.timezone,
-        )
-
     def merge(self, other: Contact) -> Contact:
         """Two persons turn out to be one: the newer of each."""
         return Contact(
@@ -59,22 +50,28 @@ def _newer(a: Value, b: Value) -> Value:
     return max(a, b, key=lambda value: (value[1], value[0]))
 
 
-def told_by(ids: list[str], data: dict[str, Any], received_at: int) -> Contact | None:
-    """What one event tells; None: nothing."""
-    email = next((ids[i + 1] for i in range(0, len(ids), 2) if ids[i] == "email"), None)
+def tell(contact: Contact | None, ids: list[str], data: dict[str, Any], received_at: int) -> Contact | None:
+    """What is known after another event, in order of receipt; changed in place where there was something."""
     locale, timezone = data.get("context.locale"), data.get("context.timezone")
-    traits = data.get("traits")
-    if not traits and not email and not locale and not timezone:
-        return None
     name = None
-    if traits:
+    if traits := data.get("traits"):
         known = {"".join(filter(str.isalnum, trait)).lower(): value for trait, value in sorted(traits.items()) if value}
         name = _name(known)
         locale = locale or known.get("locale")
         timezone = timezone or known.get("timezone")
-    return Contact(
-        _at(email, received_at), _at(name, received_at), _at(locale, received_at), _at(timezone, received_at)
-    )
+    email = ids[ids.index("email", 0, -1) + 1] if "email" in ids[::2] else None
+    if locale or timezone or name or email:
+        if contact is None:
+            contact = Contact()
+        if locale:
+            contact.locale = [locale[:LENGTH], received_at]
+        if timezone:
+            contact.timezone = [timezone[:LENGTH], received_at]
+        if name:
+            contact.name = [name[:LENGTH], received_at]
+        if email:
+            contact.email = [email, received_at]
+    return contact
 
 
 def _name(traits: dict[str, str]) -> str | None:
@@ -85,7 +82,3 @@ def _name(traits: dict[str, str]) -> str | None:
 
 def _first_of(traits: dict[str, str], names: tuple[str, ...]) -> str:
     return next((value for name in names if (value := traits.get(name, "").strip())), "")
-
-
-def _at(value: str | None, received_at: int) -> Value:
-    return [value[:LENGTH], received_at] if value else None

@@ -14,10 +14,10 @@ import msgspec
 from pipeline.topology.addresses import origin
 from pipeline.triggers import carts, films, orders, waits
 from pipeline.triggers.carts import PUT, SET, TAKE, Change, Item
-from pipeline.triggers.contact import Contact, contact_of, told_by
+from pipeline.triggers.contact import Contact, contact_of, tell
 from pipeline.triggers.decisions import Decision, decision_id, retraction_id
 from pipeline.triggers.films import Film, Session
-from pipeline.triggers.rules import CART_TYPES, CONTENTS, ORDERS, START, Compiled, Move, RuleBook, rank
+from pipeline.triggers.rules import CART_TYPES, CONTENTS, ORDERS, START, Compiled, Move, RuleBook
 from pipeline.triggers.rules import End as EndRule
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
 
@@ -199,8 +199,8 @@ def _refresh(person: Person) -> None:
 
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
-    if book.sees(row.type, row.data) and (contact := told_by(row.ids, row.data, row.received_at)) is not None:
-        person.contact = contact if person.contact is None else person.contact.then(contact)
+    if book.sees(row.type, row.data):
+        person.contact = tell(person.contact, row.ids, row.data, row.received_at)
     if row.type in ORDERS:
         first, occurred_at = True, row.occurred_at
         if order := row.data.get("order_id"):
@@ -261,13 +261,14 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, change: Change |
     if key is None:
         key = state.keys[name] = Key()
     waits.forget(key, row.received_at - book.max_age)
-    place = rank(rule.cart, role, row.type)
     if not rule.cart:
         change = None
     elif role == START and change is not None and change.how == SET and not change.items:
         role = CONTENTS  # an emptied cart begins nothing
     told = _told(rule, row)
-    fact = Fact(row.occurred_at, row.received_at, row.event_id, role, row.fingerprint, place, change, row.trace, told)
+    fact = Fact(
+        row.occurred_at, row.received_at, row.event_id, role, row.fingerprint, move.rank, change, row.trace, told
+    )
     waits.add_fact(rule, key, fact)
     later = _wait(person, key, waits.next_due(rule, key, state.ends(name)))
     if len(state.keys) > IDLE_KEYS_KEPT:

@@ -11,6 +11,7 @@ from math import inf, isinf
 # Wide enough for any sum and product of doubles: the largest has 309 digits, the smallest 324 behind the point.
 _EXACT = Context(prec=1400)
 _WHOLE = 2.0**53
+_PLAIN = 1e9  # a price with two digits behind the point, and whole quantities, up to here are exact as whole cents
 
 # Digits behind the point of a currency, where they aren't two: ISO 4217, list one (https://www.iso.org/iso-4217.html).
 _DIGITS = {
@@ -50,6 +51,19 @@ def times(price: float, quantity: float) -> Decimal | None:
     return None if isinf(quantity) else _EXACT.multiply(exact(price), exact(quantity))
 
 
+def cents(price: float, quantity: float) -> int | None:
+    """What a line costs, where that is a whole number of hundredths because both are plain; None: count exactly."""
+    if not -_PLAIN < price < _PLAIN or not -_PLAIN < quantity < _PLAIN or quantity != int(quantity):
+        return None
+    hundredths = round(price * 100)
+    return hundredths * int(quantity) if hundredths / 100 == price else None
+
+
+def digits(currency: str | None) -> int:
+    """Behind the point; two where the currency isn't known."""
+    return _DIGITS.get(currency or "", 2)
+
+
 def total(amounts: list[Decimal], currency: str | None) -> float | None:
     """The exact sum, rounded once, half up, to the digits of its currency (two where that isn't known); None where it
     leaves the range of what can be written.
@@ -57,7 +71,7 @@ def total(amounts: list[Decimal], currency: str | None) -> float | None:
     exactly = Decimal(0)
     for amount in amounts:
         exactly = _EXACT.add(exactly, amount)
-    digits = _DIGITS.get(currency or "", 2)
-    unit = _CENT if digits == 2 else Decimal(1).scaleb(-digits)
+    places = digits(currency)
+    unit = _CENT if places == 2 else Decimal(1).scaleb(-places)
     rounded = float(exactly.quantize(unit, ROUND_HALF_UP, _EXACT))
     return None if isinf(rounded) else rounded

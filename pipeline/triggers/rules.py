@@ -45,6 +45,7 @@ class Move(NamedTuple):
 
     rule: Compiled
     role: int
+    rank: int
     where: Condition | None
 
 
@@ -146,13 +147,13 @@ class RuleBook:
                 continue
             for event in selector.events:
                 where = compile_where(tidy.operands(event, selector.where))
-                self.moves.setdefault(event, []).append(Move(compiled, role, where))
+                self.moves.setdefault(event, []).append(Move(compiled, role, rank(compiled.cart, role, event), where))
                 self._reads(event, selector.where, rule.per)
         if compiled.cart:
             moved = {*rule.start.events, *(rule.restart.events if rule.restart else ())}
             for event in CART_TYPES:
                 if event not in moved:
-                    self.moves.setdefault(event, []).append(Move(compiled, CONTENTS, None))
+                    self.moves.setdefault(event, []).append(Move(compiled, CONTENTS, rank(True, CONTENTS, event), None))
                     self._reads(event, {}, rule.per)
         for cancel in rule.cancel:
             every = cancel.without_key == "all"
