@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 # What str.strip() takes for white space, and characters without a width: https://www.unicode.org/charts/PDF/U2000.pdf
-INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
+INVISIBLE = "".join(
+    map(chr, (0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF))
+)
 _EDGES = "".join(chr(c) for c in range(0x3001) if chr(c).isspace()) + INVISIBLE + "\0"
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _PERCENT_QUOTE = "%22"
+_LONGEST = 128  # characters: no placeholder is longer, with whatever quotes around it
 
 # semantics.md 18: what trackers, templates and languages write where they mean nobody. The topology may say more.
 PLACEHOLDERS = frozenset(
@@ -40,4 +43,4 @@ def unquoted(value: str) -> str:
 
 def stands_for_nothing(value: str, blocked: Collection[str] = PLACEHOLDERS) -> bool:
     """Whether a key or identifier is one of the words that mean none, in any case of letters, in quotes or not."""
-    return unquoted(value).lower() in blocked
+    return (len(value) <= _LONGEST and unquoted(value).lower() in blocked) or not trimmed(value)
