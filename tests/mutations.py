@@ -80,7 +80,7 @@ def mutated_call(rng: Random) -> Any:
         if not keys:
             continue
         key = rng.choice(keys)
-        if isinstance(parent, dict) and rng.random() < 0.3:
+        if isinstance(key, str) and rng.random() < 0.3:
             parent[rng.choice(_SPELLINGS)(rng, key)] = parent.pop(key)
         elif rng.random() < 0.1:
             del parent[key]

@@ -6,7 +6,6 @@ Nothing is refused that can still be understood (semantics 22): only an event wi
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from hashlib import blake2b
 from math import isfinite
@@ -22,9 +21,6 @@ MAX_STRING = 64 * 1024
 MIN_TIME = EARLIEST
 MAX_TIME = LATEST
 MAX_REMARKS = 16
-
-_HALF = re.compile("[\ud800-\udfff]")
-"""Half a character of UTF-16: an emoji that was cut in two."""
 
 Note = Callable[[str, str], None]
 """Takes a remark: what, detail."""
@@ -63,7 +59,7 @@ def validate(event: Event) -> Event:
             _mend_identifiers(event)
             break
     if not _is_sound(event.body):
-        event.body = _mended(event, event.body, "body")
+        _mend_body(event)
     if event.context is not None and not _is_sound(event.context):
         event.context = _mended(event, event.context, "context") or None
     return event
@@ -148,6 +144,22 @@ def _mend_identifiers(event: Event) -> None:
     event.remarks = notes.all()
 
 
+def _mend_body(event: Event) -> None:
+    told = event.body
+    event.body = _mended(event, told, "body")
+    if event.type == "cart_updated" and told.get("products") and "products" not in event.body:
+        event.type, event.body = unknown_cart(event.body)
+        _note(event, "read_as", UNKNOWN_CART)
+
+
+UNKNOWN_CART = "cart_viewed, not cart_updated: nothing in its products can be read"
+
+
+def unknown_cart(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(type, body) of an update that doesn't tell what the cart holds: that it is empty would be a guess."""
+    return "cart_viewed", {"cart_id": body["cart_id"]} if "cart_id" in body else {}
+
+
 def _mended(event: Event, part: dict[str, Any], path: str) -> dict[str, Any]:
     notes = Notes(*event.remarks)
     sound: dict[str, Any] = _repaired(part, path, notes.add, named=True) or {}
@@ -178,16 +190,16 @@ def _repaired(node: Any, path: str, note: Note, named: bool = False) -> Any:
     return sound
 
 
-def _items(items: list[Any], path: str, note: Note) -> list[Any]:
-    """An object that held something and now holds nothing is left out."""
+def _items(items: list[Any], path: str, note: Note) -> list[Any] | None:
+    """A list without what can't be used, or None where nothing is left of it. So it is with an object in it."""
     repaired = ((item, _repaired(item, path, note, named=True)) for item in items)
-    return [kept for item, kept in repaired if kept or kept == item]
+    return [kept for item, kept in repaired if kept or kept == item] or (None if items else [])
 
 
 def _text(value: str, path: str, note: Note) -> str | None:
     """Without half characters, unless it is too long."""
-    whole = _HALF.sub("", value)
-    if len(whole) != len(value):
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")  # two halves may make one
+    if whole != value:
         note("left_out", f"{path}: half a character")
         if not whole:
             return None

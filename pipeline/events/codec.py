@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -226,7 +226,7 @@ def resolve(text: str) -> tuple[str, Any, Any]:
 def read_record(stream: io.BytesIO, name: str, writer: Any, reader: Any, trace: str | None = None) -> Event:
     """The next event of `stream`, read by fastavro; schemas as `resolve` gives them. Raises InvalidEvent.
 
-    Text that isn't UTF-8 is read with U+FFFD for what it isn't; no id is told in such.
+    Text that isn't UTF-8 is read with U+FFFD for what it isn't; ids in such are left out.
     """
     start = stream.tell()
     try:
@@ -234,11 +234,12 @@ def read_record(stream: io.BytesIO, name: str, writer: Any, reader: Any, trace: 
     except UnicodeDecodeError:
         stream.seek(start)
         record = _read(stream, name, writer, reader, handle_unicode_errors="replace")
-        return from_record(name, _without_damaged_ids(record), trace, _NOT_UTF_8)
+        remarks = _leave_out_damaged_ids(record)
+        return from_record(name, record, trace, (NOT_UTF_8, *remarks))
     return from_record(name, record, trace)
 
 
-_NOT_UTF_8 = (Remark("read_as", "text that isn't UTF-8, with U+FFFD for what it isn't"),)
+NOT_UTF_8 = Remark("read_as", "text that isn't UTF-8, with U+FFFD for what it isn't")
 
 
 def _read(stream: io.BytesIO, name: str, writer: Any, reader: Any, **options: Any) -> dict[str, Any]:
@@ -255,13 +256,19 @@ def _read(stream: io.BytesIO, name: str, writer: Any, reader: Any, **options: An
         raise
     except Exception as error:  # fastavro raises what its C code meets
         raise InvalidEvent("undecodable", f"{name}: {type(error).__name__}: {error}") from error
-    return dict(record)
+    read: dict[str, Any] = record
+    return read
 
 
-def _without_damaged_ids(record: dict[str, Any]) -> dict[str, Any]:
-    """Half an id may be somebody else's."""
-    whole = {key: value for key, value in record["identifiers"].items() if "\ufffd" not in key + value}
-    return {**record, "identifiers": whole, "event_id": "" if "\ufffd" in record["event_id"] else record["event_id"]}
+def _leave_out_damaged_ids(record: dict[str, Any]) -> Iterator[Remark]:
+    """Half an id may be somebody else's. Changes `record`."""
+    identifiers = record["identifiers"]
+    for namespace in [key for key, value in identifiers.items() if "\ufffd" in key + value]:
+        del identifiers[namespace]
+        yield Remark("left_out", "an identifier that isn't UTF-8")
+    if "\ufffd" in record["event_id"]:
+        record["event_id"] = ""
+        yield Remark("left_out", "an event id that isn't UTF-8")
 
 
 def from_record(name: str, record: dict[str, Any], trace: str | None = None, remarks: tuple[Remark, ...] = ()) -> Event:

@@ -11,13 +11,25 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.errors import InvalidEvent
-from pipeline.events.checks import Note, Notes, content_id, validate
+from pipeline.events.checks import UNKNOWN_CART, Note, Notes, content_id, validate
 from pipeline.events.model import Event
-from pipeline.events.segment_body import squeezed
-from pipeline.events.segment_fields import flags, key_text, kind_of, maybe_object, plain_text, texts
+from pipeline.events.segment_body import Fields, squeezed
+from pipeline.events.segment_fields import TEXT, flags, key_text, kind_of, maybe_object, plain_text, texts
 from pipeline.events.segment_names import PAGE, TRACKED, named
-from pipeline.events.text import stands_for_nothing
+from pipeline.events.text import stands_for_nothing, unquoted
 from pipeline.events.times import ISO, event_times, read
+
+_CALL = Fields(
+    tuple(
+        (name, TEXT, (name,))
+        for name in (
+            "type", "event", "name", "messageId", "userId", "anonymousId", "previousId", "groupId", "timestamp",
+            "originalTimestamp", "sentAt", "receivedAt", "properties", "traits", "context",
+        )
+    )
+)  # fmt: skip
+"""What lies at the top of a call, however it is spelt: warehouses export user_id and sent_at."""
+_TRAITS = Fields((("email", TEXT, ("email",)),))
 
 DEEPEST = 24
 """Objects and lists inside of each other, of what is too deep to be walked through: what lies deeper is left out."""
@@ -42,13 +54,14 @@ def translate(obj: object) -> list[Event]:
 def _translate(obj: object, notes: Notes) -> list[Event]:
     if not isinstance(obj, dict):
         raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {kind_of(obj)}")
+    told, obj = obj, _CALL.known(obj, notes.add)
     call = _call(obj, notes.add)
     context = _part(obj, "context", notes.add)
     occurred_at, received_at = _times(obj, notes.add)
     name, body = _BUILDERS[call](obj, context, notes.add)
     event = Event(
         type=name,
-        event_id=_event_id(obj, notes.add),
+        event_id=_event_id(obj, told, notes.add),
         occurred_at=occurred_at,
         received_at=received_at,
         identifiers=_identifiers(obj, call, context, notes.add),
@@ -63,7 +76,7 @@ def _translate(obj: object, notes: Notes) -> list[Event]:
 def _call(obj: Part, note: Note) -> str:
     """Which of the calls it is; what names an event is a track."""
     told = obj.get("type")
-    call = told.strip().lower() if isinstance(told, str) else ""
+    call = unquoted(told).lower() if isinstance(told, str) else ""
     if call in _BUILDERS:
         return call
     if _event_name(obj) is None:
@@ -81,7 +94,7 @@ def _track(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
     if name is None:
         raise InvalidEvent("invalid_shape", f"`event` must name what was tracked, this is {kind_of(obj.get('event'))}")
     properties = _part(obj, "properties", note)
-    known = TRACKED.get(named(name))
+    known = TRACKED.get(named(unquoted(name)))
     if known is None:
         if (near := _RUN_TOGETHER.get(squeezed(name))) is not None:
             note("misspelt", f"an event of another name is kept as it is told; `{near}`?")
@@ -92,7 +105,7 @@ def _track(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
     if known.settle is not None:
         kind, body = known.settle(body, lambda: known.fields.tells("products", properties))
         if kind != known.type:
-            note("read_as", f"{kind}, not {known.type}: nothing in its products can be read")
+            note("read_as", UNKNOWN_CART)
         return kind, body
     return known.type, body
 
@@ -105,7 +118,7 @@ def _event_name(obj: Part) -> str | None:
     if isinstance(name, bool) or not isinstance(name, (str, int, float)):
         return None
     text = plain_text(name)
-    return text if text is not None and text.strip() else None
+    return text if text is not None and unquoted(text) else None
 
 
 def _identify(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
@@ -151,15 +164,14 @@ _BUILDERS: dict[str, Callable[[Part, Part, Note], tuple[str, Part]]] = {
 # --- the envelope
 
 
-def _event_id(obj: Part, note: Note) -> str:
-    """`messageId`; where it lacks, the same content has the same id."""
-    told = obj.get("messageId")
-    given = _identifier(told, "messageId", note)
+def _event_id(obj: Part, told: Part, note: Note) -> str:
+    """`messageId`; where it lacks, the same content has the same id: `told` is the call as it came."""
+    given = _identifier(obj.get("messageId"), "messageId", note)
     if not given:
-        return content_id(obj)
+        return content_id(told)
     if stands_for_nothing(given) and not given.lstrip("-").isdecimal():  # numbers may well begin with 0
         note("left_out", "messageId: a word that stands for nothing")
-        return content_id(obj)
+        return content_id(told)
     return given
 
 
@@ -200,11 +212,15 @@ def _identifiers(obj: Part, call: str, context: Part, note: Note) -> dict[str, s
         "device_id": _identifier(device.get("id"), "context.device.id", note),
     }
     if call != "group":  # a group's traits are the company's
-        found["email"] = _identifier((maybe_object(obj.get("traits")) or {}).get("email"), "traits.email", note)
+        found["email"] = _email(obj, "traits.email", note)
     if not found.get("email"):
-        email = (maybe_object(context.get("traits")) or {}).get("email")
-        found["email"] = _identifier(email, "context.traits.email", note)
+        found["email"] = _email(context, "context.traits.email", note)
     return {namespace: value for namespace, value in found.items() if value}
+
+
+def _email(part: Part, path: str, note: Note) -> str | None:
+    traits = maybe_object(part.get("traits"))
+    return None if traits is None else _identifier(_TRAITS.known(traits, note).get("email"), path, note)
 
 
 def _previous(obj: Part, event: Event, note: Note) -> list[Event]:

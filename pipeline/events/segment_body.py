@@ -34,7 +34,7 @@ class Fields:
 
     def read(self, properties: dict[str, Any], path: str, note: Note) -> dict[str, Any]:
         """The body: every field from the first of its names that holds something of its kind."""
-        known = self._known(properties, note)
+        known = self.known(properties, note)
         body: dict[str, Any] = {}
         for field, kind, names in self.rows:
             for name in names:
@@ -54,11 +54,11 @@ class Fields:
 
     def tells(self, field: str, properties: dict[str, Any]) -> bool:
         """Whether anything is told for a field, readable or not."""
-        known = self._known(properties, lambda what, detail: None)
+        known = self.known(properties, lambda what, detail: None)
         names = next(names for name, _, names in self.rows if name == field)
         return any(known.get(name) not in (None, "") for name in names)
 
-    def _known(self, properties: dict[str, Any], note: Note) -> dict[str, Any]:
+    def known(self, properties: dict[str, Any], note: Note) -> dict[str, Any]:
         """The properties by the names that we know."""
         if self.names.issuperset(properties):
             return properties

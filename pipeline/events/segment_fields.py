@@ -48,7 +48,7 @@ def plain_text(value: object) -> str | None:
                 return None
             return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    except ValueError:  # Python refuses to write out thousands of digits
+    except (ValueError, RecursionError):  # Python refuses to write out thousands of digits, or what is too deep
         return None
 
 
@@ -241,7 +241,11 @@ def flags(part: dict[str, Any]) -> dict[str, bool]:
 
 def kind_of(value: object) -> str:
     """What a value of JSON is, in words."""
-    return "missing or null" if value is None else _KINDS.get(type(value), type(value).__name__)
+    if value is None:
+        return "missing or null"
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and number(value) is None:
+        return "a number out of range"
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
@@ -262,7 +266,7 @@ _FLOAT = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*")
 
 TEXT = _simple("a text", plain_text)
 KEY = _simple("a text or number", key_text, key=True)
-FIRST_KEY = _simple("a text or number, nor a list of them", first_key, key=True)
+FIRST_KEY = _simple("a text, a number or a list of them", first_key, key=True)
 NUMBER = Kind("a finite number", _number)
 WHOLE = _simple("a whole number", whole)
 CONFIDENCE = _simple("human, machine or unknown", confidence)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pipeline.events.checks import Note
+from pipeline.events.checks import Note, unknown_cart
 from pipeline.events.segment_body import Fields, Rows
 from pipeline.events.segment_fields import (
     CONFIDENCE,
@@ -127,7 +127,7 @@ def _first_viewed(body: Body, told: Callable[[], bool]) -> tuple[str, Body]:
 def _snapshot(body: Body, told: Callable[[], bool]) -> tuple[str, Body]:
     """A list in which nothing can be read doesn't tell that the cart is empty, but that somebody was there."""
     if "products" not in body and told():
-        return "cart_viewed", {field: value for field, value in body.items() if field == "cart_id"}
+        return unknown_cart(body)
     return "cart_updated", body
 
 

@@ -24,6 +24,7 @@ from pipeline.events import compiled, schemas
 from pipeline.events.checks import MAX_STRING, MAX_TIME, MIN_TIME
 from pipeline.events.codec import (
     HEADER,
+    NOT_UTF_8,
     Decoder,
     Encoder,
     MissingSchema,
@@ -427,9 +428,6 @@ def test_identifiers_and_texts_have_limits() -> None:
     assert not event.remarks
 
 
-NOT_UTF_8 = Remark("read_as", "text that isn't UTF-8, with U+FFFD for what it isn't")
-
-
 def test_text_that_is_not_utf_8() -> None:
     good = raw("searched", identifiers={"user_id": "abcdefgh", "email": "ijklmnop"}, body={"query": "qrstuvwx"})
     for half in (b"\xff\xfe", b"\xc3\x28", b"\xe9l"):
@@ -439,6 +437,7 @@ def test_text_that_is_not_utf_8() -> None:
         assert (event.event_id, event.remarks) == ("searched-1", (NOT_UTF_8,))
         event = DECODER.decode(good.replace(b"cd", half))
         assert event.identifiers == {"email": "ijklmnop"}
+        assert event.remarks == (NOT_UTF_8, Remark("left_out", "an identifier that isn't UTF-8"))
         event = DECODER.decode(good.replace(b"hed-1", b"hed" + half))
         assert event.event_id.startswith("content-")
     with_the_character = raw("searched", identifiers={"user_id": "\ufffd"})
