@@ -86,7 +86,7 @@ def mutated_call(rng: Random) -> Any:
             del parent[key]
         else:
             parent[key] = rng.choice(_TOLD)(rng, parent[key])
-    return rng.choice([[obj], json.dumps(obj, default=str), None]) if rng.random() < 0.005 else obj
+    return rng.choice([[obj], _as_text(rng, obj), None]) if rng.random() < 0.005 else obj
 
 
 def _containers(node: Any) -> Iterator[Any]:

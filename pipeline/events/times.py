@@ -68,7 +68,7 @@ _IN_WORDS = tuple(
     )
 )
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d{1,2})?", re.ASCII)
-_NET = re.compile(r"\\?/Date\((-?\d+)(?:[-+]\d{4})?\)\\?/", re.ASCII)  # ASP.NET: ms since 1970; the offset is for show
+_NET = re.compile(r"/Date\((-?\d+)(?:[-+]\d{4})?\)/", re.ASCII)  # ASP.NET: ms since 1970; the offset is for show
 
 _MONTHS = {
     name: number
@@ -148,7 +148,7 @@ def _text(value: str) -> Reading | None:
             return Reading(at, ISO) if EARLIEST <= at <= LATEST else None
     if len(value) > LONGEST:
         return None
-    value = unquoted(value)
+    value = unquoted(value.replace("\\", ""))  # JSON in JSON in JSON
     if _NUMBER.fullmatch(value) and not (value.isdecimal() and len(value) in (7, 8)):  # 2025328, 20251124: dates
         return by_size(Decimal(value.replace(",", ".")))
     if (net := _NET.fullmatch(value)) is not None:
