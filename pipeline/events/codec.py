@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from pipeline.events import schemas
 from pipeline.events.checks import validate
 from pipeline.events.compiled import WRITER, compile_reader
 from pipeline.events.compiled import Reader as CompiledReader
-from pipeline.events.model import Event
+from pipeline.events.model import Event, Remark
 
 HEADER = struct.Struct(">BI")
 
@@ -114,8 +114,8 @@ class Decoder:
     raises MissingSchema, so that an event loop is never held up.
 
     `wanted`: event type -> body fields that are read. Others, and the context, may then be left out (`Event.trimmed`),
-    as Avro leaves out what a reader's schema lacks: that spares half of the time. Text that is not UTF-8, or a number
-    that is none, is not found there; sizes are checked all the same. None: all are read.
+    as Avro leaves out what a reader's schema lacks: that spares half of the time. What can't be used there is not found
+    nor told; lengths that don't fit are. None: all are read.
 
     `handed`: event type -> (the fields of those that go into a row, bytes of the longest record that `takers` take).
     `takers`: schema id -> reader for `compiled.TAKE`.
@@ -141,7 +141,7 @@ class Decoder:
         """The event in a record's value; `trace` is the record's traceparent header.
 
         Raises InvalidEvent (empty, bad_magic, truncated, trailing_bytes, unknown_schema, wrong_schema, undecodable,
-        invalid_time, invalid_number, invalid_utf8, too_large) and RegistryUnavailable (MissingSchema).
+        invalid_time) and RegistryUnavailable (MissingSchema).
         """
         try:
             return self._compiled[value[:5]](value, trace)  # type: ignore[index,arg-type]  # None is told below
@@ -224,24 +224,55 @@ def resolve(text: str) -> tuple[str, Any, Any]:
 
 
 def read_record(stream: io.BytesIO, name: str, writer: Any, reader: Any, trace: str | None = None) -> Event:
-    """The next event of `stream`, read by fastavro; schemas as `resolve` gives them. Raises InvalidEvent."""
+    """The next event of `stream`, read by fastavro; schemas as `resolve` gives them. Raises InvalidEvent.
+
+    Text that isn't UTF-8 is read with U+FFFD for what it isn't; ids in such are left out.
+    """
+    start = stream.tell()
     try:
-        record: Any = fastavro.schemaless_reader(stream, writer, reader)
+        record = _read(stream, name, writer, reader)
+    except UnicodeDecodeError:
+        stream.seek(start)
+        record = _read(stream, name, writer, reader, handle_unicode_errors="replace")
+        remarks = _leave_out_damaged_ids(record)
+        return from_record(name, record, trace, (NOT_UTF_8, *remarks))
+    return from_record(name, record, trace)
+
+
+NOT_UTF_8 = Remark("read_as", "text that isn't UTF-8, with U+FFFD for what it isn't")
+
+
+def _read(stream: io.BytesIO, name: str, writer: Any, reader: Any, **options: Any) -> dict[str, Any]:
+    """Raises UnicodeDecodeError, or InvalidEvent where nothing can be read."""
+    try:
+        record: Any = fastavro.schemaless_reader(stream, writer, reader, **options)
     except SchemaResolutionError as error:
         raise InvalidEvent("wrong_schema", f"{name}: an incompatible version of our schema: {error}") from error
     except (EOFError, IndexError, struct.error) as error:
         if "Expected -" in str(error):
             raise InvalidEvent("undecodable", f"{name}: a string of negative length") from error
         raise InvalidEvent("truncated", f"{name}: the body ends too early") from error
-    except UnicodeDecodeError as error:
-        raise InvalidEvent("invalid_utf8", f"{name}: {error}") from error
+    except UnicodeDecodeError:
+        raise
     except Exception as error:  # fastavro raises what its C code meets
         raise InvalidEvent("undecodable", f"{name}: {type(error).__name__}: {error}") from error
-    return from_record(name, record, trace)
+    read: dict[str, Any] = record
+    return read
 
 
-def from_record(name: str, record: dict[str, Any], trace: str | None = None) -> Event:
-    """The event in a decoded Avro record, checked. Raises InvalidEvent."""
+def _leave_out_damaged_ids(record: dict[str, Any]) -> Iterator[Remark]:
+    """Half an id may be somebody else's. Changes `record`."""
+    identifiers = record["identifiers"]
+    for namespace in [key for key, value in identifiers.items() if "\ufffd" in key + value]:
+        del identifiers[namespace]
+        yield Remark("left_out", "an identifier that isn't UTF-8")
+    if "\ufffd" in record["event_id"]:
+        record["event_id"] = ""
+        yield Remark("left_out", "an event id that isn't UTF-8")
+
+
+def from_record(name: str, record: dict[str, Any], trace: str | None = None, remarks: tuple[Remark, ...] = ()) -> Event:
+    """The event in a decoded Avro record, without what can't be used of it. Raises InvalidEvent(invalid_time)."""
     context = record["context"]
     if context is not None:
         context = {key: value for key, value in context.items() if value is not None}
@@ -261,6 +292,7 @@ def from_record(name: str, record: dict[str, Any], trace: str | None = None) -> 
             body=body,
             context=context,
             trace=trace,
+            remarks=remarks,
         )
     )
 

@@ -1,26 +1,38 @@
 """Segment's public JSON to our events: track, identify, page, screen, alias, group.
 
-Names follow Segment's e-commerce (v2, and v1's names for the same), video and e-mail specifications and the few that
-these lack (semantics 17); any other name becomes a `custom` event. What an event is and who did it is taken strictly;
-a detail of a wrong kind (a price of "free") is left out rather than losing an order over it.
+Names follow Segment's e-commerce (v2, and v1's names for the same), video and e-mail specifications, GA4's e-commerce
+events, and the few names that these lack (semantics 17); any other name becomes a `custom` event. What can be
+understood counts (semantics 22): a part of a wrong kind is left out, and said in the event's remarks.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from typing import Any
 
 from pipeline.errors import InvalidEvent
-from pipeline.events.checks import validate
+from pipeline.events.checks import UNKNOWN_CART, Note, Notes, content_id, validate
 from pipeline.events.model import Event
-from pipeline.events.segment_fields import flags, maybe_object, plain_text, texts
-from pipeline.events.segment_names import PAGE, TRACKED, Fields
+from pipeline.events.segment_body import Fields, squeezed
+from pipeline.events.segment_fields import TEXT, flags, key_text, kind_of, maybe_object, plain_text, texts
+from pipeline.events.segment_names import PAGE, TRACKED, named
+from pipeline.events.text import stands_for_nothing, unquoted
+from pipeline.events.times import ISO, event_times, read
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
+_CALL = Fields(
+    tuple(
+        (name, TEXT, (name,))
+        for name in (
+            "type", "event", "name", "messageId", "userId", "anonymousId", "previousId", "groupId", "timestamp",
+            "originalTimestamp", "sentAt", "receivedAt", "properties", "traits", "context",
+        )
+    )
+)  # fmt: skip
+"""What lies at the top of a call, however it is spelt: warehouses export user_id and sent_at."""
+_TRAITS = Fields((("email", TEXT, ("email",)),))
+
+DEEPEST = 24
+"""Objects and lists inside of each other, of what is too deep to be walked through: what lies deeper is left out."""
 
 Part = dict[str, Any]
 
@@ -28,87 +40,118 @@ Part = dict[str, Any]
 def translate(obj: object) -> list[Event]:
     """The events in one object of Segment's JSON: one, or two where an alias names two earlier ids.
 
-    Raises InvalidEvent: invalid_shape (not such an object; the detail names the part), invalid_time, and what
-    `checks.validate` raises.
+    Raises InvalidEvent: invalid_shape (no such object, or nothing says what happened), invalid_time (nor when).
     """
+    notes = Notes()
     try:
-        return _translate(obj)
+        return _translate(obj, notes)
     except RecursionError:
-        raise InvalidEvent("invalid_shape", "nested too deeply") from None
+        notes = Notes()
+        notes.add("left_out", f"what lies more than {DEEPEST} objects or arrays deep")
+        return _translate(_shallow(obj, DEEPEST), notes)
 
 
-def _translate(obj: object) -> list[Event]:
+def _translate(obj: object, notes: Notes) -> list[Event]:
     if not isinstance(obj, dict):
-        raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {_kind(obj)}")
-    kind = obj.get("type")
-    build = _BUILDERS.get(kind.strip().lower()) if isinstance(kind, str) else None
-    if build is None:
-        shown = repr(kind)[:60] if kind is not None else "missing"
-        raise InvalidEvent("invalid_shape", f"`type` is {shown}; one of {', '.join(_BUILDERS)} is needed")
-    context = _part(obj, "context")
-    occurred_at, received_at = _times(obj)
-    name, body = build(obj, context)
+        raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {kind_of(obj)}")
+    told, obj = obj, _CALL.known(obj, notes.add)
+    call = _call(obj, notes.add)
+    context = _part(obj, "context", notes.add)
+    occurred_at, received_at = _times(obj, notes.add)
+    name, body = _BUILDERS[call](obj, context, notes.add)
     event = Event(
         type=name,
-        event_id=_event_id(obj),
+        event_id=_event_id(obj, told, notes.add),
         occurred_at=occurred_at,
         received_at=received_at,
-        identifiers=_identifiers(obj, context),
+        identifiers=_identifiers(obj, call, context, notes.add),
         body=body,
         context=_context(context),
     )
-    events = [event]
-    if build is _alias:
-        events = _previous(obj, event)
+    events = _previous(obj, event, notes.add) if call == "alias" else [event]
+    events[0].remarks = notes.all()
     return [validate(event) for event in events]
+
+
+def _call(obj: Part, note: Note) -> str:
+    """Which of the calls it is; what names an event is a track."""
+    told = obj.get("type")
+    call = unquoted(told).lower() if isinstance(told, str) else ""
+    if call in _BUILDERS:
+        return call
+    if _event_name(obj) is None:
+        shown = repr(told)[:60] if isinstance(told, str) else kind_of(told)
+        raise InvalidEvent("invalid_shape", f"`type` is {shown}; one of {', '.join(_BUILDERS)} is needed")
+    note("read_as", "a track, though `type` says something else" if told else "a track, though `type` is missing")
+    return "track"
 
 
 # --- the calls
 
 
-def _track(obj: Part, context: Part) -> tuple[str, Part]:
-    name = obj.get("event")
-    if not isinstance(name, str) or not name.strip():
-        raise InvalidEvent("invalid_shape", f"`event` must name what was tracked, this is {_kind(name)}")
-    properties = _part(obj, "properties")
-    known = TRACKED.get(" ".join(name.split()).lower())
+def _track(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
+    name = _event_name(obj)
+    if name is None:
+        raise InvalidEvent("invalid_shape", f"`event` must name what was tracked, this is {kind_of(obj.get('event'))}")
+    properties = _part(obj, "properties", note)
+    known = TRACKED.get(named(unquoted(name)))
     if known is None:
+        if (near := _RUN_TOGETHER.get(squeezed(name))) is not None:
+            note("misspelt", f"an event of another name is kept as it is told; `{near}`?")
         return "custom", {"name": name, "properties": texts(properties)}
-    return known.type, {**dict(known.told), **_body(known.fields, properties)}
+    if known.fields is PAGE:
+        return _page({**obj, "name": None}, context, note)
+    body = {**dict(known.told), **known.fields.read(properties, "properties", note)}
+    if known.settle is not None:
+        kind, body = known.settle(body, lambda: known.fields.tells("products", properties))
+        if kind != known.type:
+            note("read_as", UNKNOWN_CART)
+        return kind, body
+    return known.type, body
 
 
-def _identify(obj: Part, context: Part) -> tuple[str, Part]:
-    return "identified", {"traits": texts(_part(obj, "traits"))}
+_RUN_TOGETHER = {squeezed(name): name for name in TRACKED}
 
 
-def _alias(obj: Part, context: Part) -> tuple[str, Part]:
+def _event_name(obj: Part) -> str | None:
+    name = obj.get("event")
+    if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+        return None
+    text = plain_text(name)
+    return text if text is not None and unquoted(text) else None
+
+
+def _identify(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
+    return "identified", {"traits": texts(_part(obj, "traits", note))}
+
+
+def _alias(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
     return "identified", {}
 
 
-def _group(obj: Part, context: Part) -> tuple[str, Part]:
-    properties = texts(_part(obj, "traits"))
+def _group(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
+    properties = texts(_part(obj, "traits", note))
     if (group := plain_text(obj.get("groupId"))) is not None:
         properties["group_id"] = group
     return "custom", {"name": "group", "properties": properties}
 
 
-def _page(obj: Part, context: Part) -> tuple[str, Part]:
-    properties = _part(obj, "properties")
-    page = {**(maybe_object(context.get("page")) or {}), **_without_nulls(properties)}
-    body = _body(PAGE, page)
-    if "title" not in body and (name := plain_text(obj.get("name"))) is not None:
+def _page(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
+    properties = PAGE.read(_part(obj, "properties", note), "properties", note)
+    body = PAGE.read(maybe_object(context.get("page")) or {}, "context.page", note) | properties
+    if "title" not in body and (name := key_text(obj.get("name"))) is not None:
         body["title"] = name
     return "page_viewed", body
 
 
-def _screen(obj: Part, context: Part) -> tuple[str, Part]:
-    body = _body(PAGE, _part(obj, "properties"))
-    if (name := plain_text(obj.get("name"))) is not None:
+def _screen(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
+    body = PAGE.read(_part(obj, "properties", note), "properties", note)
+    if (name := key_text(obj.get("name"))) is not None:
         body["title"] = name
     return "page_viewed", body
 
 
-_BUILDERS: dict[str, Callable[[Part, Part], tuple[str, Part]]] = {
+_BUILDERS: dict[str, Callable[[Part, Part, Note], tuple[str, Part]]] = {
     "track": _track,
     "identify": _identify,
     "page": _page,
@@ -121,64 +164,68 @@ _BUILDERS: dict[str, Callable[[Part, Part], tuple[str, Part]]] = {
 # --- the envelope
 
 
-def _event_id(obj: Part) -> str:
-    """`messageId`; where it lacks, the same content has the same id."""
-    given = obj.get("messageId")
-    if given is None or given == "":
-        content = json.dumps(obj, sort_keys=True, separators=(",", ":"), default=str)
-        return "content-" + blake2b(content.encode(), digest_size=16).hexdigest()
-    return _identifier(given, "messageId") or ""
+def _event_id(obj: Part, told: Part, note: Note) -> str:
+    """`messageId`; where it lacks, the same content has the same id: `told` is the call as it came."""
+    given = _identifier(obj.get("messageId"), "messageId", note)
+    if not given:
+        return content_id(told)
+    if stands_for_nothing(given) and not given.lstrip("-").isdecimal():  # numbers may well begin with 0
+        note("left_out", "messageId: a word that stands for nothing")
+        return content_id(told)
+    return given
 
 
-def _times(obj: Part) -> tuple[int, int]:
-    """(occurred_at, received_at) by semantics 1: Segment's correction of the client's clock."""
-    received, sent, original, stamp = (
-        _time(obj, name) for name in ("receivedAt", "sentAt", "originalTimestamp", "timestamp")
-    )
-    if received is not None and sent is not None and original is not None:
-        occurred: int | None = received - (sent - original)
-    else:
-        occurred = next((at for at in (stamp, original, sent, received) if at is not None), None)
-    if occurred is None:
-        raise InvalidEvent("invalid_time", "there is no `timestamp`, nor originalTimestamp, sentAt or receivedAt")
-    received = occurred if received is None else received
-    return min(occurred, received), received
+_TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
 
 
-def _time(obj: Part, name: str) -> int | None:
-    """UTC ms of an ISO 8601 text; without an offset it is UTC."""
-    value = obj.get(name)
-    if value is None:
+def _times(obj: Part, note: Note) -> tuple[int, int]:
+    times = event_times(*(_time(obj, name, note) for name in _TIMES))
+    if times is None:
+        told = [f"`{name}` ({kind_of(obj[name])})" for name in _TIMES if obj.get(name) is not None]
+        raise InvalidEvent("invalid_time", _NO_TIME.format(", ".join(told) or "none of them is there"))
+    return times
+
+
+_NO_TIME = "no readable timestamp, originalTimestamp, sentAt or receivedAt between 1995 and 9999: {}"
+
+
+def _time(obj: Part, name: str, note: Note) -> int | None:
+    told = obj.get(name)
+    if told is None:
         return None
-    if not isinstance(value, str):
-        raise InvalidEvent("invalid_time", f"`{name}` must be ISO 8601 text, this is {_kind(value)}")
-    try:
-        at = datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise InvalidEvent("invalid_time", f"`{name}` is not ISO 8601: {value[:60]!r}") from None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return (at - EPOCH) // MILLISECOND
+    reading = read(told)
+    if reading is None:
+        if told != "":
+            note("left_out", f"{name}: no time between 1995 and 9999")
+        return None
+    if reading.form != ISO:
+        note("read_as", f"{name} in {reading.form}")
+    return reading.at
 
 
-def _identifiers(obj: Part, context: Part) -> dict[str, str]:
+def _identifiers(obj: Part, call: str, context: Part, note: Note) -> dict[str, str]:
     """E-mail addresses come from traits alone (semantics 18): one in `properties` may be a friend's."""
     device = maybe_object(context.get("device")) or {}
-    email = (maybe_object(context.get("traits")) or {}).get("email")
-    if obj["type"].strip().lower() != "group":  # a group's traits are the company's
-        email = (maybe_object(obj.get("traits")) or {}).get("email") or email
     found = {
-        "anonymous_id": _identifier(obj.get("anonymousId"), "anonymousId"),
-        "user_id": _identifier(obj.get("userId"), "userId"),
-        "device_id": _identifier(device.get("id"), "context.device.id"),
-        "email": _identifier(email, "traits.email"),
+        "anonymous_id": _identifier(obj.get("anonymousId"), "anonymousId", note),
+        "user_id": _identifier(obj.get("userId"), "userId", note),
+        "device_id": _identifier(device.get("id"), "context.device.id", note),
     }
+    if call != "group":  # a group's traits are the company's
+        found["email"] = _email(obj, "traits.email", note)
+    if not found.get("email"):
+        found["email"] = _email(context, "context.traits.email", note)
     return {namespace: value for namespace, value in found.items() if value}
 
 
-def _previous(obj: Part, event: Event) -> list[Event]:
+def _email(part: Part, path: str, note: Note) -> str | None:
+    traits = maybe_object(part.get("traits"))
+    return None if traits is None else _identifier(_TRAITS.known(traits, note).get("email"), path, note)
+
+
+def _previous(obj: Part, event: Event, note: Note) -> list[Event]:
     """An alias ties `previousId`; if it also carries another anonymousId, that one gets an event of its own."""
-    previous = _identifier(obj.get("previousId"), "previousId")
+    previous = _identifier(obj.get("previousId"), "previousId", note)
     anonymous = event.identifiers.get("anonymous_id")
     if not previous or previous == anonymous:
         return [event]
@@ -194,12 +241,13 @@ def _previous(obj: Part, event: Event) -> list[Event]:
     return [first] if anonymous is None else [first, event]
 
 
-def _identifier(value: object, name: str) -> str | None:
+def _identifier(value: object, name: str, note: Note) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return plain_text(value)
-    raise InvalidEvent("invalid_shape", f"`{name}` must be text, this is {_kind(value)}")
+    text = plain_text(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if text is None:
+        note("left_out", f"{name}: {kind_of(value)}, not a text or number")
+    return text
 
 
 def _context(context: Part) -> Part | None:
@@ -208,13 +256,13 @@ def _context(context: Part) -> Part | None:
     library = maybe_object(context.get("library")) or {}
     consent = maybe_object(context.get("consent")) or {}
     told = {
-        "url": plain_text(page.get("url")),
-        "referrer": plain_text(page.get("referrer")),
-        "user_agent": plain_text(context.get("userAgent", context.get("user_agent"))),
-        "ip": plain_text(context.get("ip")),
-        "locale": plain_text(context.get("locale")),
-        "timezone": plain_text(context.get("timezone")),
-        "library": " ".join(filter(None, map(plain_text, (library.get("name"), library.get("version"))))),
+        "url": key_text(page.get("url")),
+        "referrer": key_text(page.get("referrer")),
+        "user_agent": key_text(context.get("userAgent", context.get("user_agent"))),
+        "ip": key_text(context.get("ip")),
+        "locale": key_text(context.get("locale")),
+        "timezone": key_text(context.get("timezone")),
+        "library": " ".join(filter(None, map(key_text, (library.get("name"), library.get("version"))))),
         "campaign": texts(maybe_object(context.get("campaign")) or {}),
         "consent": flags(maybe_object(consent.get("categoryPreferences")) or {}),
     }
@@ -224,36 +272,27 @@ def _context(context: Part) -> Part | None:
 # --- pieces
 
 
-def _body(fields: Fields, properties: Part) -> Part:
-    """The typed body: every field from the first of its names that holds something of its kind."""
-    body: Part = {}
-    for field, convert, names in fields:
-        for name in names:
-            value = properties.get(name)
-            if value is not None and (value := convert(value)) is not None:
-                body[field] = value
-                break
-    return body
-
-
-def _part(obj: Part, name: str) -> Part:
-    """An object that the call may carry; missing or null: an empty one."""
+def _part(obj: Part, name: str, note: Note) -> Part:
+    """An object that the call may carry; what is none is an empty one."""
     value = obj.get(name)
     if value is None:
         return {}
-    if not isinstance(value, dict):
-        raise InvalidEvent("invalid_shape", f"`{name}` must be an object, this is {_kind(value)}")
-    return value
+    if isinstance(value, dict):
+        return value
+    part = maybe_object(value)
+    if part is None:
+        note("left_out", f"{name}: {kind_of(value)}, not an object")
+        return {}
+    note("read_as", f"{name}: an object in {kind_of(value)}")
+    return part
 
 
-def _without_nulls(part: Part) -> Part:
-    return {name: value for name, value in part.items() if value is not None}
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "missing or null"
-    return _KINDS.get(type(value), type(value).__name__)
-
-
-_KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+def _shallow(node: Any, depth: int) -> Any:
+    """A copy without what lies deeper. (It doesn't go deeper itself.)"""
+    if not isinstance(node, (dict, list)):
+        return node
+    if depth == 0:
+        return None
+    if isinstance(node, list):
+        return [_shallow(item, depth - 1) for item in node]
+    return {name: _shallow(item, depth - 1) for name, item in node.items()}

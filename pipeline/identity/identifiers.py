@@ -2,31 +2,98 @@
 
 from __future__ import annotations
 
+import re
+from unicodedata import normalize
+
+import idna
+
+from pipeline.events.text import INVISIBLE, PLACEHOLDERS, unquoted
 from pipeline.topology.model import Identifiers
+
+EMAIL = "email"
+USER = "user_id"
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
+_MAILTO = re.compile(r"mailto:([^?]*)(\?.*)?", re.IGNORECASE | re.DOTALL)
+_NAMED = re.compile(r"[^<>]*<([^<>]*@[^<>]*)>", re.DOTALL)
+_COMMENTED = re.compile(r"([^()]*@[^()]*)\([^()]*\)", re.DOTALL)
+_ADDRESS = re.compile(r"[^\s@<>()|,;:/\\\"]+@[^\s@<>()|,;:/\\\".]+(\.[^\s@<>()|,;:/\\\".]+)+")
+_STEPS = 8
 
 
 class Normaliser:
     """Usable values. `rank`: namespace -> place, strongest first.
 
-    Values are trimmed, lower-cased where the topology says so, and dropped when blocked (compared in lower case).
-    Namespaces that the topology doesn't know identify nobody.
+    Values lose blanks, invisible characters and quotes around them; UUIDs are written in lower case, and so is what the
+    topology says; e-mail addresses have one form (`address`), also as a user id. Dropped is what is blocked, or stands
+    for nothing. Namespaces that the topology doesn't know identify nobody.
     """
 
     def __init__(self, identifiers: Identifiers) -> None:
         ordered = sorted(identifiers.namespaces, key=lambda n: n.priority)
         self.rank = {n.name: i for i, n in enumerate(ordered)}
         self._lower = {n.name for n in ordered if n.lowercase}
-        self._blocked = identifiers.blocked
+        self._blocked = identifiers.blocked | PLACEHOLDERS
 
     def implied(self, namespace: str, value: str) -> tuple[str, str] | None:
         """Filled in elsewhere."""
         return None
 
     def value(self, namespace: str, raw: str) -> str | None:
-        """The value as it identifies, or None when it doesn't."""
+        """The value as it identifies, or None when it doesn't. Never raises."""
         if namespace not in self.rank:
             return None
-        value = raw.strip()
-        if namespace in self._lower:
+        value = unquoted(raw)
+        if "@" in value and namespace in (EMAIL, USER):
+            told = address(value)
+            if namespace == EMAIL or is_address(told):
+                value = told
+        if namespace in self._lower or _UUID.fullmatch(value):
             value = value.lower()
-        return None if not value or value.lower() in self._blocked else value
+        return None if value.lower() in self._blocked else value
+
+    def implied(self, namespace: str, value: str) -> tuple[str, str] | None:
+        """The e-mail address (namespace, value) that a normalised user id also is; None: it is none."""
+        if namespace != USER or EMAIL not in self.rank or not is_address(value):
+            return None
+        return EMAIL, value
+
+
+def address(told: str) -> str:
+    """An e-mail address in the form in which it compares: without `mailto:`, display name, comment, quotes, blanks and
+    invisible characters, in lower case and NFC, its domain in ASCII (IDNA). Never raises.
+    """
+    for _ in range(_STEPS):  # one wrapping may lie in another
+        form = _unwrapped(told)
+        if form == told:
+            break
+        told = form
+    return told
+
+
+def is_address(value: str) -> bool:
+    """Whether it is nothing but one address, in a domain with a dot."""
+    return _ADDRESS.fullmatch(value) is not None
+
+
+def _unwrapped(told: str) -> str:
+    told = unquoted(told.translate(_INVISIBLE))
+    if (mailto := _MAILTO.fullmatch(told)) is not None:
+        told = mailto[1]
+    if (named := _NAMED.fullmatch(told) or _COMMENTED.fullmatch(told)) is not None:
+        told = named[1]
+    local, at, domain = told.rpartition("@")
+    if not at:
+        return normalize("NFC", told.lower())
+    return f"{normalize('NFC', unquoted(local).lower())}@{_domain(domain)}"
+
+
+def _domain(told: str) -> str:
+    domain = normalize("NFC", unquoted(told).lower()).rstrip(".")
+    if domain.isascii():
+        return domain
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii").rstrip(".")
+    except UnicodeError:  # no domain that a registry would take
+        return domain

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pipeline.events import schemas
+from pipeline.events.checks import MAX_TIME, MIN_TIME
 from pipeline.events.model import Event
 
 NOW = 1_764_000_000_000
@@ -32,7 +33,7 @@ def events() -> st.SearchStrategy[Event]:
 
 def events_of(name: str) -> st.SearchStrategy[Event]:
     """Any valid event of a type."""
-    times = st.integers(788_918_400_000, 253_402_300_799_999)
+    times = st.integers(MIN_TIME, MAX_TIME)
     context = st.tuples(_values(context_schema()), st.none() | st.dictionaries(_TEXT, st.booleans()))
     return st.builds(
         lambda event_id, at, identifiers, body, context: Event(

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 import hatch_build
 from pipeline.errors import InvalidEvent, PipelineError, RegistryUnavailable
 from pipeline.events import compiled, schemas
-from pipeline.events.checks import MAX_STRING, MAX_TIME
+from pipeline.events.checks import MAX_STRING, MAX_TIME, MIN_TIME
 from pipeline.events.codec import (
     HEADER,
+    NOT_UTF_8,
     Decoder,
     Encoder,
     MissingSchema,
@@ -33,7 +34,7 @@ from pipeline.events.codec import (
     resolve,
     to_record,
 )
-from pipeline.events.model import Event
+from pipeline.events.model import Event, Remark
 from pipeline.events.registry import connect
 from pipeline.triggers.decisions import Decision
 from tests.unit.event_samples import NOW, events, sample
@@ -74,10 +75,10 @@ def raw(name: str, **changes: Any) -> bytes:
 def test_every_type_comes_back(name: str) -> None:
     event = sample(name)
     assert DECODER.decode(encoded(event)) == event
-    bare = Event(name, "1", NOW, NOW + 6, {}, {})
+    bare = Event(name, "1", NOW, NOW + 1, {}, {})
     told = {"email_opened": {"confidence": "unknown"}, "email_clicked": {"confidence": "unknown"}}
     told["video_paused"] = {"cause": "paused"}
-    assert DECODER.decode(encoded(bare)) == Event(name, "1", NOW, NOW + 6, {}, told.get(name, {}))
+    assert DECODER.decode(encoded(bare)) == Event(name, "1", NOW, NOW + 1, {}, told.get(name, {}))
 
 
 def test_the_trace_is_the_headers() -> None:
@@ -143,9 +144,7 @@ def never_says_more(name: str, value: bytes, wanted: Collection[str]) -> bool:
         assert fast is None  # what is read in full can be stepped over
         return False
     slow = event_or_reason(DECODER, value)
-    if not isinstance(slow, Event):
-        assert slow in ("invalid_utf8", "invalid_number")  # where nobody looks
-        return False
+    assert isinstance(slow, Event)
     assert short == trimmed(slow, wanted)
     return True
 
@@ -175,7 +174,7 @@ def test_hostile_bytes(name: str) -> None:
 def test_blocks_and_texts_at_their_limits() -> None:
     one = b"\x02\x06one\x00"
     entry = b"\x06one\x02x"
-    good = encoded(Event("custom", "1", NOW, NOW, {}, {"properties": {"one": "x"}}))
+    good = encoded(Event("custom", "1", NOW, NOW + 1, {}, {"properties": {"one": "x"}}))
     assert good.count(b"\x02" + entry + b"\0") == 1
     at = good.index(one[:5])
     for blocks, taken in (
@@ -211,9 +210,9 @@ def test_without_the_compiled_reader_events_are_the_same(event: Event) -> None:
 
 
 def trimmed(event: Event, wanted: Collection[str]) -> Event:
-    """An event as a decoder gives it that was told what is read."""
+    """An event as a decoder gives it that was told what is read, and doesn't look at the rest."""
     body = {key: value for key, value in event.body.items() if key in wanted}
-    return msgspec.structs.replace(event, body=body, context=None, trimmed=True)
+    return msgspec.structs.replace(event, body=body, context=None, trimmed=True, remarks=())
 
 
 def trimming(name: str, wanted: Collection[str]) -> Decoder:
@@ -247,9 +246,6 @@ def test_mutated_records_are_refused_for_the_same_reason_where_something_is_step
     if isinstance(full, Event):
         assert isinstance(seen, Event)
         assert seen == (trimmed(full, wanted) if seen.trimmed else full)
-    elif isinstance(seen, Event):
-        assert seen.trimmed
-        assert full in ("invalid_utf8", "invalid_number")
     else:
         assert seen == full
 
@@ -265,7 +261,8 @@ def event_or_reason(decoder: Decoder, value: bytes) -> Event | str:
 def test_what_is_stepped_over_has_its_limits_too() -> None:
     decoder = trimming("searched", ["results"])
     assert decoder.decode(raw("searched", body={"query": "x" * MAX_STRING, "results": 3})).body == {"results": 3}
-    assert reason(raw("searched", body={"query": "x" * (MAX_STRING + 1)}), decoder) == "too_large"
+    too_long = decoder.decode(raw("searched", body={"query": "x" * (MAX_STRING + 1), "results": 3}))
+    assert (too_long.body, too_long.trimmed) == ({"results": 3}, False)
     good = raw("searched", body={"query": "abcdefgh"})
     assert decoder.decode(good.replace(b"abcdefgh", b"abc\xff\xfefgh")).body == {}
     assert reason(good.replace(b"\x10abcdefgh", b"\x0fabcdefgh"), decoder) == "undecodable"
@@ -285,9 +282,9 @@ def test_an_older_schema_is_read_in_full() -> None:
     header = HEADER.pack(0, REGISTRY.register("older", json.dumps(older)))
     out = io.BytesIO()
     writer = fastavro.parse_schema(schemas.stripped(older))
-    fastavro.schemaless_writer(out, writer, to_record(Event("searched", "1", NOW, NOW, {}, {"query": "x"})))
+    fastavro.schemaless_writer(out, writer, to_record(Event("searched", "1", NOW, NOW + 1, {}, {"query": "x"})))
     assert trimming("searched", ()).decode(header + out.getvalue()) == Event(
-        "searched", "1", NOW, NOW, {}, {"query": "x"}
+        "searched", "1", NOW, NOW + 1, {}, {"query": "x"}
     )
 
 
@@ -338,25 +335,34 @@ def test_the_body_of_another_type_under_this_types_id() -> None:
     assert taken == {"order_completed", "offline_purchased"}  # these two have the same fields
 
 
+BAD_TIMES = [0, -1, 20251124, MIN_TIME - 1, MAX_TIME + 1, -NOW, 5 * 10**11, -(2**63)]
+
+
+@pytest.mark.parametrize("at", BAD_TIMES)
+def test_a_time_outside_of_1995_to_9999_is_as_if_it_were_not_there(at: int) -> None:
+    assert reason(raw("searched", occurred_at=at, received_at=at)) == "invalid_time"
+    for name in ("occurred_at", "received_at"):
+        event = DECODER.decode(raw("searched", **{"occurred_at": NOW, "received_at": NOW, name: at}))
+        assert (event.occurred_at, event.received_at) == (NOW, NOW)
+        assert event.remarks == (Remark("left_out", f"{name}: no time between 1995 and 9999"),)
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"occurred_at": -1},
-        {"received_at": -1},
-        {"occurred_at": MAX_TIME + 1},
-        {"received_at": MAX_TIME + 1},
-        {"received_at": 2**63 - 1},
-        {"occurred_at": -(2**63)},
-    ],
+    ("told", "unit"), [(NOW // 1000, "seconds"), (NOW * 1000 + 999, "microseconds"), (NOW * 10**6 + 1, "nanoseconds")]
 )
-def test_times_outside_of_1970_to_9999(changes: dict[str, int]) -> None:
-    assert reason(raw("searched", **changes)) == "invalid_time"
+def test_the_unit_of_a_time_is_told_by_its_size(told: int, unit: str) -> None:
+    event = DECODER.decode(raw("searched", occurred_at=told, received_at=NOW + 7))
+    assert (event.occurred_at, event.received_at) == (NOW, NOW + 7)
+    assert event.remarks == (Remark("read_as", f"occurred_at in {unit}"),)
+    both = DECODER.decode(raw("searched", occurred_at=told, received_at=told))
+    assert (both.occurred_at, both.received_at, len(both.remarks)) == (NOW, NOW, 2)
 
 
-@pytest.mark.parametrize("at", [2**40, 2**41 - 1, 2**41, NOW, NOW + 1, MAX_TIME])
+@pytest.mark.parametrize("at", [MIN_TIME, MIN_TIME + 1, 2**40, 2**41 - 1, 2**41, NOW, NOW + 1, 2**47, MAX_TIME])
 def test_times_of_every_length(at: int) -> None:
     event = DECODER.decode(raw("searched", occurred_at=at, received_at=at))
     assert (event.occurred_at, event.received_at) == (at, at)
+    assert not event.remarks
 
 
 def test_more_times_than_are_remembered() -> None:
@@ -380,21 +386,38 @@ def test_what_occurred_after_it_was_received_occurred_then() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_that_are_none(value: float) -> None:
-    assert reason(raw("product_added", body={"price": value})) == "invalid_number"
-    assert reason(raw("order_completed", body={"products": [{"quantity": 1.0}, {"price": value}]})) == "invalid_number"
+def test_numbers_that_are_none_are_left_out(value: float) -> None:
+    event = DECODER.decode(raw("product_added", body={"price": value, "quantity": 2.0, "sku": "s"}))
+    assert event.body == {"quantity": 2.0, "sku": "s"}
+    assert event.remarks == (Remark("left_out", "body.price: not a finite number"),)
+    lines = [{"quantity": 1.0}, {"price": value}, {"price": value, "sku": "s"}, {}]
+    event = DECODER.decode(raw("order_completed", body={"products": lines}))
+    assert event.body == {"products": [{"quantity": 1.0}, {"sku": "s"}, {}]}
+    assert event.remarks == (Remark("left_out", "body.products[].price: not a finite number"),)
 
 
 @pytest.mark.parametrize("event_id", ["", "x" * 257])
-def test_event_ids_of_no_length_or_too_much(event_id: str) -> None:
-    assert reason(raw("searched", event_id=event_id)) == "too_large"
+def test_event_ids_of_no_length_or_too_much_are_replaced_by_the_same_one_each_time(event_id: str) -> None:
+    event = DECODER.decode(raw("searched", event_id=event_id))
+    assert event.event_id.startswith("content-")
+    assert DECODER.decode(raw("searched", event_id=event_id)) == event
+    assert [remark.what for remark in event.remarks] == ["left_out"]
+    other = DECODER.decode(raw("searched", event_id=event_id, body={"query": "other"}))
+    assert (other.event_id == event.event_id) is bool(event_id)
 
 
 def test_identifiers_and_texts_have_limits() -> None:
-    assert reason(raw("searched", identifiers={"user_id": "x" * 513})) == "too_large"
-    assert reason(raw("searched", identifiers={"x" * 513: "x"})) == "too_large"
-    assert reason(raw("searched", body={"query": "x" * (MAX_STRING + 1)})) == "too_large"
-    assert reason(raw("searched", body={"query": "é" * (MAX_STRING // 2 + 1)})) == "too_large"
+    for bad in ({"email": "x" * 513}, {"x" * 513: "x"}):
+        event = DECODER.decode(raw("searched", identifiers={"user_id": "u", **bad}))
+        assert event.identifiers == {"user_id": "u"}
+        assert event.remarks[0].detail.endswith("longer than 512 characters")
+    for text in ("x" * (MAX_STRING + 1), "é" * (MAX_STRING // 2 + 1)):
+        event = DECODER.decode(raw("searched", body={"query": text, "results": 3}))
+        assert event.body == {"results": 3}
+        assert event.remarks == (Remark("left_out", f"body.query: a text longer than {MAX_STRING} bytes"),)
+        event = DECODER.decode(raw("custom", body={"properties": {"a": text, text: "a", "b": "c"}}))
+        assert event.body == {"properties": {"b": "c"}}
+        assert event.remarks == (Remark("left_out", f"body.properties.*: a text longer than {MAX_STRING} bytes"),)
     at_the_limits = raw(
         "searched", event_id="é" * 256, identifiers={"é" * 512: "é" * 512}, body={"query": "x" * MAX_STRING}
     )
@@ -402,12 +425,25 @@ def test_identifiers_and_texts_have_limits() -> None:
     assert event.identifiers == {"é" * 512: "é" * 512}
     assert event.event_id == "é" * 256
     assert len(event.body["query"]) == MAX_STRING
+    assert not event.remarks
 
 
 def test_text_that_is_not_utf_8() -> None:
-    good = raw("searched", event_id="abcdefgh")
-    assert reason(good.replace(b"abcdefgh", b"abc\xff\xfegh")) == "invalid_utf8"
-    assert reason(good.replace(b"abcdefgh", b"abc\xed\xa0\x80h")) == "invalid_utf8"  # a lone surrogate
+    good = raw("searched", identifiers={"user_id": "abcdefgh", "email": "ijklmnop"}, body={"query": "qrstuvwx"})
+    for half in (b"\xff\xfe", b"\xc3\x28", b"\xe9l"):
+        event = DECODER.decode(good.replace(b"st", half))
+        assert event.body["query"].startswith("qr\ufffd")
+        assert event.identifiers == {"user_id": "abcdefgh", "email": "ijklmnop"}
+        assert (event.event_id, event.remarks) == ("searched-1", (NOT_UTF_8,))
+        event = DECODER.decode(good.replace(b"cd", half))
+        assert event.identifiers == {"email": "ijklmnop"}
+        assert event.remarks == (NOT_UTF_8, Remark("left_out", "an identifier that isn't UTF-8"))
+        event = DECODER.decode(good.replace(b"hed-1", b"hed" + half))
+        assert event.event_id.startswith("content-")
+    with_the_character = raw("searched", identifiers={"user_id": "\ufffd"})
+    assert DECODER.decode(with_the_character).identifiers == {"user_id": "\ufffd"}
+    assert reason(good.replace(b"st", b"\xff\xfe") + b"\0") == "trailing_bytes"
+    assert reason(good.replace(b"st", b"\xff\xfe")[:-1]) == "truncated"
 
 
 def test_a_text_of_negative_length() -> None:
@@ -417,7 +453,7 @@ def test_a_text_of_negative_length() -> None:
 
 def test_blocks_as_other_writers_make_them() -> None:
     """Several blocks, and blocks that tell their size, are as good as one."""
-    good = encoded(Event("searched", "1", 5, 6, {"a": "b", "c": "d"}, {}))
+    good = encoded(Event("searched", "1", NOW, NOW + 1, {"a": "b", "c": "d"}, {}))
     one = b"\x04\x02a\x02b\x02c\x02d\x00"
     assert good.count(one) == 1
     for blocks in (
@@ -430,7 +466,7 @@ def test_blocks_as_other_writers_make_them() -> None:
 
 def test_many_items() -> None:
     body = {"properties": {f"property {number}": "x" * number for number in range(200)}}
-    assert DECODER.decode(encoded(Event("custom", "1", 5, 6, {}, body))).body == body
+    assert DECODER.decode(encoded(Event("custom", "1", NOW, NOW + 1, {}, body))).body == body
 
 
 @given(st.sampled_from(NAMES), st.data())
@@ -449,7 +485,7 @@ def test_random_bytes_are_events_or_have_a_reason(name: str, body: bytes) -> Non
 
 REASONS = {
     "empty", "bad_magic", "truncated", "trailing_bytes", "unknown_schema", "wrong_schema", "undecodable",
-    "invalid_time", "invalid_number", "too_large", "invalid_utf8",
+    "invalid_time",
 }  # fmt: skip
 
 
@@ -460,8 +496,8 @@ def decoded_or_reason(value: bytes) -> str | None:
     except InvalidEvent as error:
         why = error
     else:
-        assert 0 <= event.occurred_at <= event.received_at <= MAX_TIME
-        assert DECODER.decode(encoded(event)) == event
+        assert MIN_TIME <= event.occurred_at <= event.received_at <= MAX_TIME
+        assert DECODER.decode(encoded(event)) == msgspec.structs.replace(event, remarks=())
         return None
     assert why.reason in REASONS
     assert why.detail
@@ -486,7 +522,7 @@ def test_what_cannot_be_encoded() -> None:
 
 
 def test_fields_the_schema_lacks_and_nulls_are_left_out() -> None:
-    event = Event("searched", "1", NOW, NOW, {}, {"query": "x", "results": None, "colour": "red"})
+    event = Event("searched", "1", NOW, NOW + 1, {}, {"query": "x", "results": None, "colour": "red"})
     assert DECODER.decode(encoded(event)).body == {"query": "x"}
 
 

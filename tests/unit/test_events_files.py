@@ -79,7 +79,6 @@ def test_bad_lines_stop_nothing(tmp_path: Path) -> None:
         segment(0).replace(b'"u"', b"NaN"): "invalid_json",
         segment(0).replace(b'"u"', b"1e999"): "invalid_json",
         segment(0, timestamp="soon"): "invalid_time",
-        segment(0, userId="u" * 600): "too_large",
         b'"' + b"x" * (3 * MAX_LINE) + b'"': "too_large",
         b'"' + b"x" * (MAX_LINE - 1) + b'"': "too_large",
     }
@@ -169,20 +168,23 @@ def test_a_container_of_something_else(tmp_path: Path) -> None:
 
 def test_invalid_records_of_a_container_stop_nothing(tmp_path: Path) -> None:
     bad: list[dict[str, Any]] = [
-        {"received_at": -1},
-        {"event_id": ""},
-        {"identifiers": {"user_id": "u" * 600}},
+        {"received_at": -1, "occurred_at": 0},
         {"body": {"results": 1}},
+        {"occurred_at": 2**39, "received_at": -5},
+        {"identifiers": {"user_id": "u" * 600}},
     ]
     records = [{**record("searched"), **changes} for changes in bad]
     lines = written(tmp_path / "events.avro", container("searched", records))
-    assert told(lines) == [(1, "invalid_time"), (2, "too_large"), (3, "too_large"), (4, "searched-1")]
+    assert told(lines) == [(1, "invalid_time"), (2, "searched-1"), (3, "invalid_time"), (4, "searched-1")]
 
 
 def test_text_that_is_not_utf_8_in_a_container(tmp_path: Path) -> None:
     records = [record("searched", event_id=f"event-{number}") for number in range(3)]
-    content = container("searched", records).replace(b"event-1", b"eve\xfft-1")
-    assert told(written(tmp_path / "events.avro", content)) == [(1, "event-0"), (2, "invalid_utf8"), (3, "event-2")]
+    content = container("searched", records).replace(b"\x10query", b"\x10qu\xffry", 1)
+    first, *others = written(tmp_path / "events.avro", content)
+    assert told([first, *others]) == [(1, "event-0"), (2, "event-1"), (3, "event-2")]
+    assert first.event is not None
+    assert first.event.body["query"] == "qu\ufffdry é"
 
 
 def test_a_damaged_block_does_not_take_the_next_one_along(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from pipeline.errors import InvalidEvent
 from pipeline.events import schemas
 from pipeline.events.codec import Decoder, Encoder
-from pipeline.events.model import Event
+from pipeline.events.model import Event, Remark
 from pipeline.events.registry import connect
 from pipeline.events.segment import translate
-from pipeline.events.segment_names import TRACKED
+from pipeline.events.segment_names import TRACKED, named
 
 AT = "2026-11-22T19:00:00.000Z"
 AT_MS = 1_795_374_000_000
@@ -51,6 +52,20 @@ PRODUCT: dict[str, Any] = {
     "variant": "v",
 }
 PRODUCT |= {"price": 18.99, "currency": "EUR", "quantity": 2.0, "url": "https://x/p"}
+ITEMS = [
+    {
+        "item_id": "p",
+        "item_name": "n",
+        "item_brand": "b",
+        "item_category": "g",
+        "item_variant": "v",
+        "price": 3,
+        "quantity": 3,
+        "index": 0,
+        "item_category2": "h",
+    }
+]
+GA4 = [{"product_id": "p", "name": "n", "variant": "v", "price": 3.0, "quantity": 3.0}]
 LINES = [{"product_id": "p", "sku": "s", "name": "n", "price": 19.0, "quantity": 1.0}, {"product_id": "q"}]
 FILM: dict[str, Any] = {"session_id": "s", "film": "f", "position": 278.0, "total_length": 392.0}
 SEEN: dict[str, Any] = {"session_id": "s", "content_asset_id": "f", "position": 278, "total_length": 392, "sound": 55}
@@ -70,6 +85,86 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     ("Product Added", {"product_id": "p", "id": "other"}, "product_added", {"product_id": "p"}),
     ("Product Added", {"price": "12.50", "quantity": " 2 "}, "product_added", {"price": 12.5, "quantity": 2.0}),
     ("Product Added", {"price": "free", "quantity": None, "name": ""}, "product_added", {}),
+    ("Product Added", {"price": "1.234,56 €", "quantity": "1,5"}, "product_added", {"price": 1234.56, "quantity": 1.5}),
+    ("Product Added", {"price": float("nan"), "quantity": 10**400}, "product_added", {}),
+    ("Product Added", {"cart_id": "null", "cartId": "c"}, "product_added", {"cart_id": "c"}),
+    ("Product Added", {"cart_id": "undefined"}, "product_added", {"cart_id": "undefined"}),
+    ("Product Added", {"product_id": "0", "id": "p", "cart_id": {}}, "product_added", {"product_id": "p"}),
+    (
+        "Product Added",
+        {"CartID": "c", "Product Id": 5, "imageUrl": "i"},
+        "product_added",
+        {"cart_id": "c", "product_id": "5", "image_url": "i"},
+    ),
+    ("Product Added", {"image": ["i", "j"], "url": "u"}, "product_added", {"image_url": "i", "url": "u"}),
+    (
+        "Product Added",
+        {"cart_id": "c", "currency": "EUR", "price": 3, "product_id": "x", "products": LINES},
+        "product_added",
+        {"cart_id": "c", "currency": "EUR", "products": LINES},
+    ),
+    ("Product Added", {"product_id": "x", "products": []}, "product_added", {"product_id": "x"}),
+    ("Product Added", {"product_id": "x", "products": [None, {}, [], True]}, "product_added", {"product_id": "x"}),
+    (
+        "Product Removed",
+        {"products": ["p", 7]},
+        "product_removed",
+        {"products": [{"product_id": "p"}, {"product_id": "7"}]},
+    ),
+    (
+        "Add to Cart",
+        {"currency": "USD", "value": 9, "items": ITEMS},
+        "product_added",
+        {"currency": "USD", "products": GA4},
+    ),
+    ("remove_from_cart", {"items": ITEMS}, "product_removed", {"products": GA4}),
+    (
+        "view_item",
+        {"currency": "USD", "value": 9, "items": ITEMS},
+        "product_viewed",
+        {"currency": "USD", "brand": "b", "category": "g", **GA4[0]},
+    ),
+    ("view_cart", {"items": ITEMS}, "cart_viewed", {}),
+    (
+        "begin_checkout",
+        {"currency": "USD", "value": 9, "items": ITEMS},
+        "checkout_started",
+        {"currency": "USD", "value": 9.0},
+    ),
+    (
+        "purchase",
+        {"transaction_id": "T", "value": 9, "currency": "USD", "tax": 1, "items": ITEMS},
+        "order_completed",
+        {"order_id": "T", "total": 9.0, "currency": "USD", "products": GA4},
+    ),
+    ("refund", {"transaction_id": "T", "value": 9}, "order_refunded", {"order_id": "T", "total": 9.0}),
+    ("search", {"search_term": "tent"}, "searched", {"query": "tent"}),
+    ("view_search_results", {"search_term": "tent"}, "searched", {"query": "tent"}),
+    (
+        "page_view",
+        {"page_location": "u", "page_title": "t", "page_referrer": "r"},
+        "page_viewed",
+        {"url": "u", "title": "t", "referrer": "r"},
+    ),
+    ("screen_view", {"screen_name": "Cart"}, "page_viewed", {"title": "Cart"}),
+    (
+        "Cart Updated",
+        {"cart_id": "c", "currency": "EUR", "products": LINES},
+        "cart_updated",
+        {"cart_id": "c", "currency": "EUR", "products": LINES},
+    ),
+    ("update_cart", {"items": ITEMS}, "cart_updated", {"products": GA4}),
+    ("Cart Updated", {"cart_id": "c"}, "cart_updated", {"cart_id": "c"}),
+    ("Cart Updated", {"cart_id": "c", "products": []}, "cart_updated", {"cart_id": "c", "products": []}),
+    ("Cart Updated", {"cart_id": "c", "products": {}}, "cart_updated", {"cart_id": "c", "products": []}),
+    ("Cart Updated", {"cart_id": "c", "products": [{}, None]}, "cart_viewed", {"cart_id": "c"}),
+    ("Cart Updated", {"cart_id": "c", "Items": "[object Object]"}, "cart_viewed", {"cart_id": "c"}),
+    (
+        "Cart Updated",
+        {"cart_id": "c", "products": [{}, {"sku": "s"}]},
+        "cart_updated",
+        {"cart_id": "c", "products": [{"sku": "s"}]},
+    ),
     ("Product Added", {"price": "1_000", "quantity": "nan"}, "product_added", {}),
     ("Product Added", {"price": True, "quantity": [1]}, "product_added", {}),
     ("Cart Viewed", {"cart_id": "c", "products": LINES}, "cart_viewed", {"cart_id": "c"}),
@@ -96,6 +191,43 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         {"order_id": "7", "products": [{"product_id": "p", "price": 3.0, "quantity": 2.0}]},
     ),
     ("Order Completed", {"products": {"product_id": "p"}}, "order_completed", {"products": [{"product_id": "p"}]}),
+    ("Order Completed", {"products": "p"}, "order_completed", {"products": [{"product_id": "p"}]}),
+    ("Order Completed", {"products": '[{"id": "p"}]'}, "order_completed", {"products": [{"product_id": "p"}]}),
+    ("Order Completed", {"products": '"[{\\"id\\": 5}]"'}, "order_completed", {"products": [{"product_id": "5"}]}),
+    ("Order Completed", {"products": '[{"id": "p"'}, "order_completed", {}),
+    ("Order Completed", {"products": 'a:1:{i:0;s:1:"p";}'}, "order_completed", {}),
+    ("Order Completed", {"products": "Array"}, "order_completed", {}),
+    (
+        "Order Completed",
+        {"products": [[[{"id": "p"}], "q"]]},
+        "order_completed",
+        {"products": [{"product_id": "p"}, {"product_id": "q"}]},
+    ),
+    (
+        "Order Completed",
+        {"products": {"10": "q", "2": {"id": "p"}}},
+        "order_completed",
+        {"products": [{"product_id": "p"}, {"product_id": "q"}]},
+    ),
+    (
+        "Order Completed",
+        {"products": {"9e10": {"id": "p"}, "ab": {"id": "q"}}},
+        "order_completed",
+        {"products": [{"product_id": "p"}, {"product_id": "q"}]},
+    ),
+    (
+        "Order Completed",
+        {"products": ['{"id": "p"}', "null", 1.5, None, False]},
+        "order_completed",
+        {"products": [{"product_id": "p"}, {"product_id": "1.5"}]},
+    ),
+    (
+        "Order Completed",
+        {"products": [{"productId": "p", "imageURL": "i", "Name": "n", "price": "1,50 EUR"}]},
+        "order_completed",
+        {"products": [{"product_id": "p", "image_url": "i", "name": "n", "price": 1.5}]},
+    ),
+    ("Order Completed", {"products": []}, "order_completed", {"products": []}),
     ("Order Completed", {}, "order_completed", {}),
     ("Order Refunded", {"order_id": "o", "total": 30}, "order_refunded", {"order_id": "o", "total": 30.0}),
     (
@@ -135,7 +267,12 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         {"film": "Seasonal Forests", "title": "Seasonal Forests"},
     ),
     ("Video Content Playing", {**SEEN, "title": "t"}, "video_progressed", {**FILM, "title": "t"}),
-    ("Video Content Playing", {"asset_id": "a", "title": "t"}, "video_progressed", {"film": "t", "title": "t"}),
+    ("Video Content Playing", {"asset_id": "a", "title": "t"}, "video_progressed", {"film": "a", "title": "t"}),
+    ("Video Content Playing", {"content_asset_id": "null", "asset_id": "a"}, "video_progressed", {"film": "a"}),
+    ("Video Content Playing", {"content_asset_ids": ["", "0", "f"]}, "video_progressed", {"film": "f"}),
+    ("Video Content Playing", {"content_asset_ids": '["f", "g"]'}, "video_progressed", {"film": "f"}),
+    ("Video Content Playing", {"content_asset_ids": {"0": "f", "1": "g"}}, "video_progressed", {"film": "f"}),
+    ("Video Content Playing", {"content_asset_ids": [{}], "asset_id": 7}, "video_progressed", {"film": "7"}),
     ("Video Content Playing", {"asset_id": "a"}, "video_progressed", {"film": "a"}),
     ("Video Content Completed", SEEN, "video_completed", FILM),
     # e-mail
@@ -152,6 +289,16 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         {"message_id": "m", "link_ids": ["ebook", "shop"]},
     ),
     ("Email Sent", {"link_ids": []}, "email_sent", {"link_ids": []}),
+    ("Email Sent", {"link_ids": '["a", "b"]'}, "email_sent", {"link_ids": ["a", "b"]}),
+    ("Email Sent", {"link_ids": {"0": "a", "1": "b"}}, "email_sent", {"link_ids": ["a", "b"]}),
+    ("Email Sent", {"link_ids": [["a"], {"id": "b"}, True, None, 7]}, "email_sent", {"link_ids": ["a", "b", "7"]}),
+    ("Email Sent", {"link_ids": {"a": 1}}, "email_sent", {}),
+    (
+        "Email Sent",
+        {"message_id": "null", "email_id": "m", "link_ids": 7},
+        "email_sent",
+        {"message_id": "m", "link_ids": ["7"]},
+    ),
     ("Email Delivered", SENT, "email_delivered", MAIL),
     ("Email Delivered", {"campaign_id": "123", "campaign_name": "New"}, "email_delivered", {"campaign": "123"}),
     ("Email Delivered", {"campaign_name": "New"}, "email_delivered", {"campaign": "New"}),
@@ -170,6 +317,8 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         "email_bounced",
         {**MAIL, "kind": "hard", "diagnostic": "550"},
     ),
+    ("Email Bounced", {"type": "HardBounce"}, "email_bounced", {"kind": "HardBounce"}),
+    ("Email Bounced", {"bounceType": "Permanent", "type": "bounce"}, "email_bounced", {"kind": "Permanent"}),
     ("Email Marked as Spam", SENT, "email_complained", MAIL),
     ("Unsubscribed", {**SENT, "list_id": 1425}, "email_unsubscribed", {**MAIL, "list_id": "1425"}),
 ]
@@ -185,18 +334,22 @@ def test_tracked_events(name: str, properties: dict[str, Any], kind: str, body: 
 
 @pytest.mark.parametrize("name", sorted(TRACKED))
 def test_names_are_compared_without_regard_to_case(name: str) -> None:
-    kinds = {track(form).type for form in (name, name.upper(), name.title(), f"  {name} ", name.replace(" ", "  "))}
+    spaced = {name.replace(" ", between) for between in ("  ", "_", "-", " \t", "\u00a0", "__", "_-")}
+    kinds = {track(form).type for form in (name, name.upper(), name.title(), f"  {name} ", *spaced)}
     assert kinds == {TRACKED[name].type}
     assert kinds <= set(schemas.names())
-    assert {row[0] for row in TRACKED[name].fields} <= schemas.body_fields(TRACKED[name].type)
+    fields = {row[0] for row in TRACKED[name].fields.rows}
+    if TRACKED[name].type == "product_viewed":
+        fields -= {"products"}  # only the first of them counts
+    assert fields <= schemas.body_fields(TRACKED[name].type)
 
 
 def test_every_name_is_in_the_table_of_cases() -> None:
-    assert {case[0].lower() for case in CASES} == set(TRACKED)
+    assert {named(case[0]) for case in CASES} == set(TRACKED)
 
 
 @pytest.mark.parametrize(
-    "name", ["Trial Started", "Video Ad Started", "Order Cancelled", "product_added", "ProductAdded"]
+    "name", ["Trial Started", "Video Ad Started", "Order Cancelled", "ProductAdded", "add_to_wishlist"]
 )
 def test_unknown_names_are_kept_as_custom_events(name: str) -> None:
     event = track(name, plan="Pro", seats=3, ratio=0.5, trial=True, tags=["a"], nothing=None, empty="")
@@ -286,7 +439,7 @@ def test_numbers_are_identifiers_too_and_nulls_are_none() -> None:
 # --- when
 
 
-def times(**parts: str) -> tuple[int, int]:
+def times(**parts: Any) -> tuple[int, int]:
     event = one({"type": "track", "event": "x", "messageId": "m", "userId": "u", **parts})
     return event.occurred_at - AT_MS, event.received_at - AT_MS
 
@@ -302,10 +455,32 @@ def test_a_clock_that_is_wrong_is_put_right() -> None:
     fast = {"originalTimestamp": "2026-11-22T21:00:00.500Z", "sentAt": "2026-11-22T21:00:02.500Z"}
     assert times(**fast, receivedAt=AT) == (-2000, 0)
     assert times(**fast, receivedAt=AT, timestamp="2026-11-22T18:00:00Z") == (-2000, 0)  # recomputed all the same
-    slow = {"originalTimestamp": "1970-01-01T00:00:10Z", "sentAt": "1970-01-01T00:00:11Z"}
+    slow = {"originalTimestamp": "1996-01-01T00:00:10Z", "sentAt": "1996-01-01T00:00:11Z"}
     assert times(**slow, receivedAt=AT) == (-1000, 0)
+    unset = {"originalTimestamp": "1970-01-01T00:00:10Z", "sentAt": "1970-01-01T00:00:11Z"}
+    assert times(**unset, receivedAt=AT) == (0, 0)
+    ages_ago = {"originalTimestamp": "1996-01-01T00:00:00Z", "sentAt": "2099-11-22T21:00:00Z"}
+    assert times(**ages_ago, receivedAt=AT, timestamp="2026-11-22T18:59:59Z") == (-1000, 0)
     sent_before = {"originalTimestamp": "2026-11-22T19:00:09Z", "sentAt": "2026-11-22T19:00:08Z"}
     assert times(**sent_before, receivedAt=AT) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"timestamp": 1795374000},
+        {"timestamp": "1795374000000"},
+        {"timestamp": AT, "receivedAt": "soon"},
+        {"timestamp": "Invalid Date", "sentAt": AT},
+        {"timestamp": "1970-01-01T00:00:00Z", "receivedAt": AT},
+        {"timestamp": "", "originalTimestamp": AT, "sentAt": "", "receivedAt": AT},
+        {"timestamp": "Sun, 22 Nov 2026 19:00:00 GMT"},
+        {"timestamp": "Sun Nov 22 2026 20:00:00 GMT+0100 (Central European Standard Time)"},
+        {"originalTimestamp": "0001-01-01T00:00:00+14:00", "sentAt": "9999-12-31T23:59:59-14:00", "receivedAt": AT},
+    ],
+)
+def test_what_can_be_read_of_the_times_counts(parts: dict[str, Any]) -> None:
+    assert times(**parts) == (0, 0)
 
 
 @pytest.mark.parametrize("missing", ["originalTimestamp", "sentAt", "receivedAt"])
@@ -350,11 +525,10 @@ def test_times_in_the_forms_of_iso_8601(text: str, ms: int) -> None:
         {"timestamp": ""},
         {"timestamp": "yesterday"},
         {"timestamp": "2026-02-30T00:00:00Z"},
-        {"timestamp": 1795374000},
         {"timestamp": {"$date": 1}},
-        {"timestamp": AT, "receivedAt": "soon"},
         {"timestamp": "1969-12-31T23:59:59.999Z"},
-        {"originalTimestamp": "0001-01-01T00:00:00+14:00", "sentAt": "9999-12-31T23:59:59-14:00", "receivedAt": AT},
+        {"timestamp": "0001-01-01T00:00:00Z", "sentAt": "0000-00-00 00:00:00", "receivedAt": 0},
+        {"timestamp": True, "receivedAt": [AT]},
         {"timestamp": "10000-01-01T00:00:00Z"},
     ],
 )
@@ -399,6 +573,10 @@ def test_an_event_without_an_id_gets_the_same_from_the_same_content() -> None:
     assert one(dict(reversed(obj.items()))).event_id == first.event_id
     assert again.event_id != "None"
     assert one(call(event="x", messageId=17)).event_id == "17"
+    assert one(call(event="x", messageId=0)).event_id == "0"
+    nothing: list[Any] = [[1], {}, False, float("nan"), "undefined"]
+    for none in nothing:
+        assert one(call(event="x", messageId=none)).event_id.startswith("content-")
 
 
 @pytest.mark.parametrize(
@@ -409,29 +587,13 @@ def test_an_event_without_an_id_gets_the_same_from_the_same_content() -> None:
         (None, "invalid_shape", "null"),
         ({}, "invalid_shape", "`type` is missing"),
         (call("tracked"), "invalid_shape", "'tracked'"),
-        ({**call(), "type": 5}, "invalid_shape", "`type` is 5"),
+        ({**call(), "type": 5}, "invalid_shape", "`type` is a number"),
         (call(), "invalid_shape", "`event`"),
         (call(event="  "), "invalid_shape", "`event`"),
         (call(event=["Product Added"]), "invalid_shape", "an array"),
-        (call(event="x", properties=[1]), "invalid_shape", "`properties` must be an object, this is an array"),
-        (call(event="x", context="web"), "invalid_shape", "`context`"),
-        (call("identify", traits="x"), "invalid_shape", "`traits`"),
-        (call(event="x", userId={"id": 1}), "invalid_shape", "`userId` must be text, this is an object"),
-        (call(event="x", anonymousId=True), "invalid_shape", "`anonymousId`"),
-        (call(event="x", messageId=[1]), "invalid_shape", "`messageId`"),
-        (call("alias", previousId=[1]), "invalid_shape", "`previousId`"),
-        (call("identify", traits={"email": ["a@x"]}), "invalid_shape", "`traits.email`"),
-        (call(event="Order Completed", properties={"products": "p"}), "invalid_shape", "`products`"),
-        (call(event="Order Completed", properties={"products": ["p"]}), "invalid_shape", "`products`"),
-        (call(event="Email Sent", properties={"link_ids": {"a": 1}}), "invalid_shape", "ids"),
-        (call(event="Product Added", properties={"price": float("nan")}), "invalid_number", "nan"),
-        (call(event="Product Added", properties={"price": 10**400}), "invalid_number", "1000"),
-        (call(event="x", properties={"n": 10**5000}), "invalid_number", "digits"),
-        (call(event="x", userId="u" * 513), "too_large", "user_id"),
-        (call(event="x", messageId="m" * 257), "too_large", "event_id"),
-        (call(event="x", properties={"a": "x" * 65537}), "too_large", "body.properties.a"),
-        (call(event="x", properties={"a": "\ud800"}), "invalid_utf8", "body.properties.a"),
-        (call(event="x", userId="\udfff"), "invalid_utf8", "user_id"),
+        (call(event=True), "invalid_shape", "true or false"),
+        ({"type": "track", "event": "x", "sentAt": "soon"}, "invalid_time", "`sentAt` (a text)"),
+        ({"type": "track", "event": "x"}, "invalid_time", "none of them is there"),
     ],
 )
 def test_what_is_refused_says_which_part_and_why(obj: object, reason: str, names: str) -> None:
@@ -440,11 +602,210 @@ def test_what_is_refused_says_which_part_and_why(obj: object, reason: str, names
     assert names in error.detail
 
 
-def test_nested_without_end() -> None:
+@pytest.mark.parametrize("parts", [{"properties": {"total": 5, "a": 1}}, {"context": {"ip": "::1"}}, {"other": 1}])
+@pytest.mark.parametrize("name", ["x", "Order Completed"])
+@pytest.mark.parametrize("message_id", ["m-1", None])
+def test_nested_without_end(parts: dict[str, Any], name: str, message_id: str | None) -> None:
     deep: Any = []
     for _ in range(100_000):
         deep = [deep]
-    assert refused(call(event="x", properties={"a": deep})).reason == "invalid_shape"
+    nested: dict[str, Any] = {key: {"deep": deep, "list": [deep]} for key in parts}
+    event = one(call(event=name, messageId=message_id, **nested))
+    assert event.identifiers == {"user_id": "u-1"}
+    event = one(call(event=name, properties={"total": 5, "products": deep}))
+    assert event.body in ({"name": "x", "properties": event.body.get("properties")}, {"total": 5.0})
+    as_text = "[" * 100_000
+    assert one(call(event="Order Completed", properties={"total": 5, "products": as_text})).body == {"total": 5.0}
+
+
+@pytest.mark.parametrize("depth", range(20, 1000, 7))
+def test_nested_in_text(depth: int) -> None:
+    text = '{"total": 5, "order_id": "o", "channel": ' + "[" * depth + "]" * depth + "}"
+    event = one(call(event="Order Completed", properties=text))
+    if event.body:  # Python's reader has a limit too
+        assert (event.body["total"], event.body["order_id"]) == (5.0, "o")
+
+
+def test_texts_of_quotes_take_no_time() -> None:
+    quotes = "%22" * 300_000
+    assert refused({**call(), "type": quotes}).reason == "invalid_shape"
+    assert one(call(event=quotes + "x", userId=quotes, messageId=quotes)).identifiers == {}
+
+
+# --- parts of wrong kinds
+
+
+@pytest.mark.parametrize(
+    ("parts", "detail"),
+    [
+        ({"properties": []}, "properties: an array, not an object"),
+        ({"properties": ""}, "properties: a text, not an object"),
+        ({"properties": "x"}, "properties: a text, not an object"),
+        ({"properties": '"x"'}, "properties: a text, not an object"),
+        ({"properties": '{"x'}, "properties: a text, not an object"),
+        ({"properties": False}, "properties: true or false, not an object"),
+        ({"context": []}, "context: an array, not an object"),
+        ({"context": 7}, "context: a number, not an object"),
+        ({"anonymousId": False}, "anonymousId: true or false, not a text or number"),
+        ({"anonymousId": {"id": "a"}}, "anonymousId: an object, not a text or number"),
+        ({"anonymousId": []}, "anonymousId: an array, not a text or number"),
+        ({"anonymousId": "a" * 513}, "identifiers.anonymous_id: longer than 512 characters"),
+        ({"anonymousId": "a\ud83d"}, "identifiers.anonymous_id: half a character in it"),
+        ({"context": {"device": {"id": False}}}, "context.device.id: true or false, not a text or number"),
+        ({"context": {"traits": {"email": ["a@x"]}}}, "context.traits.email: an array, not a text or number"),
+        ({"properties": {"channel": "\ud83d"}}, "body.channel: half a character"),
+        ({"properties": {"channel": "x" * 65537}}, "body.channel: a text longer than 65536 bytes"),
+        ({"context": {"userAgent": "\ud83d"}}, "context.user_agent: half a character"),
+        ({"properties": {"total": "free"}}, "properties.total: a text, not a finite number"),
+        ({"properties": {"total": float("inf")}}, "properties.total: a number out of range, not a finite number"),
+        ({"properties": {"total": 10**5000}}, "properties.total: a number out of range, not a finite number"),
+        ({"properties": {"products": "[1"}}, "properties.products: a text, not a list of products"),
+        ({"properties": {"products": [{}]}}, "properties.products: an item that tells no product"),
+        ({"sentAt": "soon"}, "sentAt: no time between 1995 and 9999"),
+    ],
+)
+def test_a_part_of_a_wrong_kind_is_left_out_and_the_rest_counts(parts: dict[str, Any], detail: str) -> None:
+    event = one(call(event="Order Completed", **parts))
+    assert (event.type, event.event_id, event.occurred_at) == ("order_completed", "m-1", AT_MS)
+    assert event.identifiers == {"user_id": "u-1"}
+    assert event.body == {}
+    assert event.context is None
+    assert Remark("left_out", detail) in event.remarks
+
+
+@pytest.mark.parametrize(
+    ("told", "detail"),
+    [
+        ('{"total": 5}', "a text"),
+        ('"{\\"total\\": 5}"', "a text"),
+        ([{"total": 5}], "an array"),
+        (' {"total":5}', "a text"),
+    ],
+)
+def test_properties_told_as_json_text_are_those(told: Any, detail: str) -> None:
+    event = one(call(event="Order Completed", properties=told))
+    assert event.body == {"total": 5.0}
+    assert event.remarks == (Remark("read_as", f"properties: an object in {detail}"),)
+
+
+def test_context_and_traits_told_as_json_text_are_those() -> None:
+    event = one(call("identify", traits='{"email": "a@x"}', context='{"ip": "::1", "device": "{\\"id\\": 7}"}'))
+    assert event.identifiers == {"user_id": "u-1", "email": "a@x", "device_id": "7"}
+    assert (event.body, event.context) == ({"traits": {"email": "a@x"}}, {"ip": "::1"})
+
+
+def test_half_a_character_leaves_the_rest_of_a_text() -> None:
+    event = one(call(event="x", properties={"a": "Tent \ud83d", "b\udc00": "c", "\ud83d": "d", "n": 10**5000, "e": ""}))
+    assert event.body == {"name": "x", "properties": {"a": "Tent ", "b": "c", "e": ""}}
+    assert one(call(event="x\ud83d", context={"userAgent": "App \ud83d"})).context == {"user_agent": "App "}
+
+
+def test_ids_that_cannot_be_kept_are_replaced_by_ones_that_stay_the_same() -> None:
+    for told in ("m" * 257, "m\ud83d"):
+        event = one(call(event="x", messageId=told))
+        assert event.event_id.startswith("content-")
+        assert one(call(event="y", messageId=told)).event_id == event.event_id
+        assert one(call(event="x", messageId=told + "m")).event_id != event.event_id
+    huge = call(event="x", messageId=None, properties={"n": 10**5000})
+    assert one(huge).event_id == one(huge).event_id != one({**huge, "properties": {"n": -(10**5000)}}).event_id
+
+
+def test_what_names_an_event_is_a_track() -> None:
+    for parts in ({}, {"type": None}, {"type": 5}, {"type": "event"}, {"type": " TRACK "}):
+        obj = {key: value for key, value in call(event="Cart Viewed").items() if key != "type"} | parts
+        assert one(obj).type == "cart_viewed"
+    assert one(call(event=404)).body == {"name": "404", "properties": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "detail"),
+    [
+        ("cart_id", "cartId", "`cartId` was read as `cart_id`"),
+        ("cart_id", "CartID", "`CartID` was read as `cart_id`"),
+        ("cart_id", "cart-id", "`cart-id` was read as `cart_id`"),
+        ("cart_id", "Cart Id", "`Cart Id` was read as `cart_id`"),
+        ("total", "Total", "`Total` was read as `total`"),
+        (None, "crat_id", "`crat_id` isn't read; `cart_id`?"),
+        (None, "cartIds", "`cartIds` isn't read; `cart_id`?"),
+        (None, "cart__i", "`cart__i` isn't read; `cart_id`?"),
+        (None, "totel", "`totel` isn't read; `total`?"),
+        (None, "link_id", None),
+        (None, "order_id2", None),
+        (None, "tota", None),
+        (None, "ordinal", None),
+        (None, "c" * 41, None),
+    ],
+)
+def test_names_of_properties_that_look_like_ours(name: str | None, told: str, detail: str | None) -> None:
+    event = one(call(event="Order Completed", properties={told: 7}))
+    assert event.body == ({} if name is None else {name: 7.0 if name == "total" else "7"})
+    assert event.remarks == ((Remark("misspelt", detail),) if detail else ())
+
+
+def test_a_name_as_it_should_be_counts_before_one_that_looks_like_it() -> None:
+    assert track("Cart Viewed", cartId="other", cart_id="c").body == {"cart_id": "c"}
+    assert not track("Cart Viewed", cartId=None, cart_id="c").remarks
+    assert not track("Cart Viewed", cart_id="c", colour="red").remarks
+
+
+def test_an_event_name_run_together_is_told() -> None:
+    (remark,) = track("ProductAdded").remarks
+    assert remark.what == "misspelt"
+    assert "`product added`" in remark.detail
+
+
+def test_remarks_tell_no_values_and_are_few() -> None:
+    event = track("Order Completed", products=[{"secret": "s"}] * 500, total="secret", cart_id=["secret", 2])
+    assert len(event.remarks) == 4
+    assert "secret" not in str(event.remarks)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12.50", 12.5),
+        ("12,5", 12.5),
+        ("1.234,56", 1234.56),
+        ("1,234.56", 1234.56),
+        ("1 234,56", 1234.56),
+        ("1\u00a0234,56\u00a0€", 1234.56),
+        ("1'234.50", 1234.5),
+        ("12,34,567.00", 1234567.0),
+        ("1.234.567", 1234567.0),
+        ("€ 12.50", 12.5),
+        ("12.50 EUR", 12.5),
+        ("EUR 12,50", 12.5),
+        ("$12.50", 12.5),
+        ("US$ 12.50", 12.5),
+        ("-12,50 €", -12.5),
+        ("€ -12,50", -12.5),
+        ("\u221212,50", -12.5),
+        ("12,-", 12.0),
+        ("12.\u2013 €", 12.0),
+        ("0,125", 0.125),
+        ("1234,567", 1234.567),
+        ("1.234", 1.234),  # JSON's own way of writing
+        ("99 kr", 99.0),
+        ("1,234", None),
+        ("1.234 €", None),
+        ("1,2,3", None),
+        ("1.234,567.8", None),
+        ("12 50", None),
+        ("12-50", None),
+        ("free", None),
+        ("EUR", None),
+        ("12 apples", None),
+        ("1_000", None),
+        ("nan", None),
+        ("-inf", None),
+        ("9" * 400, None),
+        ("9" * 4000, None),
+        ("", None),
+    ],
+)
+def test_numbers_as_people_write_money(text: str, value: float | None) -> None:
+    assert track("Product Added", price=text).body.get("price") == value
+    assert track("Product Added", price=f" {text} ").body.get("price") == value
 
 
 # --- any JSON
@@ -454,7 +815,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-PROPERTIES = sorted({name for known in TRACKED.values() for row in known.fields for name in row[2]})
+PROPERTIES = sorted({name for known in TRACKED.values() for row in known.fields.rows for name in row[2]})
 PARTS = {
     "type": st.sampled_from(["track", "identify", "page", "screen", "alias", "group", "Track"]) | JSON,
     "event": st.sampled_from(sorted(TRACKED)) | JSON,
@@ -480,20 +841,16 @@ ENCODER, DECODER = Encoder(REGISTRY), Decoder(REGISTRY)
 def test_anything_is_events_that_can_be_written_or_refused(obj: object) -> None:
     try:
         events = translate(obj)
-    except InvalidEvent:
-        return
+    except InvalidEvent as error:
+        why, events = error.reason, []
+    else:
+        why = "an event"
+    assert why in ("an event", "invalid_shape", "invalid_time")
     for event in events:
-        assert DECODER.decode(ENCODER.encode("t", event)) == event  # so replay and the pipeline see the same
+        read = DECODER.decode(ENCODER.encode("t", event))  # so replay and the pipeline see the same
+        assert read == msgspec.structs.replace(event, remarks=())
 
 
 @given(st.fixed_dictionaries({}, optional=PARTS))
 def test_whatever_the_details_a_well_formed_call_is_an_event(details: dict[str, Any]) -> None:
-    properties = details.get("properties")
-    well_formed = call(event="Product Added", properties=properties if isinstance(properties, dict) else {})
-    try:
-        assert one(well_formed).type == "product_added"
-    except InvalidEvent as error:
-        why = error.reason
-    else:
-        return
-    assert why in ("invalid_number", "invalid_utf8")
+    assert one(call(event="Product Added", properties=details.get("properties"))).type == "product_added"
