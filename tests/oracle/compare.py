@@ -18,8 +18,11 @@ def sort_key(decision: dict[str, Any]) -> str:
 
 
 def comparable(decision: dict[str, Any]) -> dict[str, Any]:
-    """A decision of the oracle, or one decoded line of `replay`: times in ms, numbers rounded, no ids of our making."""
+    """A decision of the oracle, or one decoded line of `replay`: times in ms, numbers rounded, no ids of our making;
+    an empty contact is none."""
     kept = {name: value for name, value in decision.items() if name not in NOT_COMPARED}
+    if not kept.get("contact"):
+        kept.pop("contact", None)
     for name in TIMES:
         if isinstance(kept.get(name), str):
             kept[name] = milliseconds(kept[name])
