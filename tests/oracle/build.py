@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 BASE = 1_772_445_600_000
@@ -13,6 +14,20 @@ RULES = {"cart": "abandoned_cart", "ebook": "ebook_not_clicked", "film": "film_h
 
 Event = dict[str, Any]
 Decision = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A history in log order, what it must lead to (in any order), and parameters other than the shipped ones.
+
+    `line`: of the semantics page. `name`: what is shown.
+    """
+
+    line: int
+    name: str
+    events: list[Event]
+    expected: list[Decision]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def ms(minutes: float) -> int:
@@ -173,11 +188,12 @@ def lines(cart: str | None, *rows: tuple[Any, ...], currency: str | None = "EUR"
         }
         for product, quantity, price, *more in rows
     ]
+    known = bool(told) and all(row["total"] is not None for row in told)
     return {
         "cart_id": cart,
         "lines": told,
         "currency": currency if rows else None,
-        "total": sum(row["total"] for row in told) if rows else None,
+        "total": sum(row["total"] for row in told) if known else None,
     }
 
 

@@ -6,12 +6,8 @@ constants: carts 60, e-books 4320, films 1440, lateness 5, disorder 1/6, age 432
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from tests.oracle.build import (
-    Decision,
-    Event,
+    Example,
     add,
     clear,
     click,
@@ -26,21 +22,7 @@ from tests.oracle.build import (
     view,
     want,
 )
-
-
-@dataclass(frozen=True)
-class Example:
-    """A history in log order, what it must lead to (in any order), and parameters other than the shipped ones.
-
-    `line`: of the semantics page. `name`: what is shown.
-    """
-
-    line: int
-    name: str
-    events: list[Event]
-    expected: list[Decision]
-    options: dict[str, Any] = field(default_factory=dict)
-
+from tests.oracle.examples_real import REAL
 
 TIME = [
     Example(
@@ -1406,4 +1388,4 @@ WHO = [
     ),
 ]
 
-EXAMPLES = [*TIME, *LATE, *WAITS, *CARTS, *EBOOKS, *FILMS, *WHO]
+EXAMPLES = [*TIME, *LATE, *WAITS, *CARTS, *EBOOKS, *FILMS, *WHO, *REAL]
