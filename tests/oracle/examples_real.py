@@ -33,7 +33,7 @@ from tests.oracle.build import (
 MS = 1 / 60000
 TENT: dict[str, Any] = {"product_id": "tent", "price": 100, "currency": "EUR", "quantity": 1}
 POT: dict[str, Any] = {"product_id": "pot", "price": 20, "currency": "EUR", "quantity": 1}
-NAMED = {"product_id": "shirt", "sku": "S-1", "name": "Shirt"}
+NAMED: dict[str, Any] = {"product_id": "shirt", "sku": "S-1", "name": "Shirt"}
 
 
 def shirt(name: str | None = "Shirt", **more: Any) -> dict[str, Any]:
