@@ -265,14 +265,19 @@ class RealStory(Story):
         sent = self.events[first]
         message, at = sent["body"]["message_id"], self.after_base(sent["occurred_at"])
         for _ in range(rng.choice([0, 1, 1, 2])):
-            happened = at + rng.choice([-3 * DAY, -DAY, -5, -MS, 0, 0, 1, DAY, 3 * DAY, 3 * DAY + MS, 3 * DAY + 2])
+            happened = at + rng.choice(
+                [-3 * DAY, -DAY, -5, -MS, 0, 0, 1, DAY, DAY, 2 * DAY, 3 * DAY, 3 * DAY + MS, 3 * DAY + 2]
+            )
             type_ = rng.choice(["email_bounced", "email_bounced", "email_complained", "email_unsubscribed", "click"])
             body: dict[str, Any] = {"message_id": rng.choice([message, message, "m1", None])}
             if type_ == "email_bounced":
                 body["kind"] = rng.choice([None, "hard", "Hard Bounce", "soft", "Soft-Bounce", "transient", "blocked"])
             if type_ == "click":
                 type_, body = "email_clicked", {"message_id": message, "link_id": "ebook"}
-            self.tell(type_, happened, person.one(), self.after_reminder(at, happened), **body)
+            got = self.after_reminder(at, happened)
+            if at < happened < at + 3 * DAY and rng.random() < 0.3:
+                got = at + 3 * DAY + rng.choice([6, 60])
+            self.tell(type_, happened, person.one(), got, **body)
         for event in self.events[first:]:
             self.misspell(event["body"])
         for event in self.events[first + 1 :]:
