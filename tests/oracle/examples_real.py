@@ -248,6 +248,45 @@ TOLD_AGAIN = [
     ),
     Example(
         12,
+        "what either side told before the tie stays at the time at which it counted",
+        [
+            add("1", 0, cart=None, **TENT),
+            order("2", 20, order_id="o"),
+            add("3", 30, cart=None, **POT),
+            order("4", 35, order_id="o", who="u:1"),
+            login("5", 40),
+        ],
+        [
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                None,
+                "1",
+                0,
+                60,
+                65,
+                lines(None, ("tent", 1, 100)),
+                who="a:phone u:1",
+                ended_by="2",
+            ),
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                None,
+                "3",
+                30,
+                90,
+                95,
+                lines(None, ("pot", 1, 20)),
+                who="a:phone u:1",
+                ended_by="4",
+            ),
+        ],
+    ),
+    Example(
+        12,
         "in every rule: half a film watched between two tellings",
         [
             order("1", 0, order_id="o"),
@@ -624,6 +663,14 @@ CONTENTS = [
             add("3", 20, products=[{**POT, "quantity": -1}, {**TENT, "quantity": 0}]),
         ],
         [want("cart", "cancelled", "emptied", "c", "1", 0, 60, 65, lines("c", ("pot", 1, 20)), ended_by="3")],
+    ),
+    Example(
+        13,
+        "a list is gone through in its order: added, then removed",
+        [
+            add("1", 0, products=[TENT, {**POT, "quantity": 3}, {**POT, "quantity": -2}, {**TENT, "quantity": -1}]),
+        ],
+        [want("cart", "fired", "due", "c", "1", 0, 60, 65, lines("c", ("pot", 1, 20)))],
     ),
     Example(
         13,

@@ -29,6 +29,7 @@ LOOKED_AT = (
     *("email_complained", "email_unsubscribed", "video_started", "video_progressed", "video_paused"),
 )
 TOLD_AGAIN = [-40, -10, -5, -1, -MS, 0, 0, MS, 1, 5, 15, 40, 60, 62, 70, DAY, 3 * DAY]
+BOUNCED = [-3 * DAY, -DAY, -5, -MS, 0, 0, 1, DAY, DAY, 2 * DAY, 3 * DAY, 3 * DAY + MS, 3 * DAY + 2]
 MUCH_LATER = [29 * DAY, 30 * DAY + 10, 31 * DAY]
 
 
