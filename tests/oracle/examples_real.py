@@ -248,6 +248,17 @@ TOLD_AGAIN = [
     ),
     Example(
         12,
+        "from its receipt, not from its time; and an id that the other side told is known from a tie on",
+        [
+            order("1", 0, 4000, order_id="o"),
+            login("2", 4001),
+            add("3", 47190),
+            order("4", 47200, order_id="o", who="u:1"),
+        ],
+        [want("cart", "fired", "due", "c", "3", 47190, 47250, 47255, who="a:phone u:1")],
+    ),
+    Example(
+        12,
         "what either side told before the tie stays at the time at which it counted",
         [
             add("1", 0, cart=None, **TENT),
@@ -403,6 +414,21 @@ TAKEN = [
             order("4", 7, cart="d"),
         ],
         [want("cart", "fired", "due", "c", "1", 0, 60, 65, lines("c", ("tent", 1, 100)))],
+    ),
+    Example(
+        12,
+        "nor does it end a cart that holds nothing anyway",
+        [add("1", 0, products=[TENT, {**TENT, "quantity": -1}]), order("2", 5, cart="d", products=[TENT])],
+        [want("cart", "fired", "due", "c", "1", 0, 60, 65, lines("c"))],
+    ),
+    Example(
+        12,
+        "an order takes what was put in within its own millisecond",
+        [add("1", 0), order("2", 0), add("3", 1, product_id="q")],
+        [
+            want("cart", "cancelled", "bought", "c", "1", 0, 60, 65, ended_by="2"),
+            want("cart", "fired", "due", "c", "3", 1, 61, 66, lines("c", ("q", 1, 10))),
+        ],
     ),
     Example(
         12,
@@ -606,6 +632,16 @@ CONTENTS = [
             ),
             want("cart", "fired", "due", "d", "5", 6, 66, 71, lines("d", ("k", 1, 1))),
         ],
+    ),
+    Example(
+        13,
+        "of lines that match equally well the one of the same variant, before the one last added",
+        [
+            add("1", 0, product_id="a", sku="k"),
+            add("2", 1, product_id="b", sku="k", variant="M"),
+            remove("3", 2, product_id=None, sku="k"),
+        ],
+        [want("cart", "fired", "due", "c", "3", 2, 62, 67, lines("c", ("b", 1, 10, {"variant": "M"})))],
     ),
     Example(
         13,
@@ -1047,6 +1083,7 @@ SPELT = [
         [
             among(login("0", 0), who={"user_id": "1", "email": "ren\u00e9@b\u00fccher.example"}),
             add("1", 1, who="u:1"),
+            add("4", 1, who="u:1", cart="d"),
             among(order("2", 2, cart="d"), who={"email": "mailto:RENE\u0301@xn--bcher-kva.example"}),
             among(clear("3", 3), who={"email": "Ren\u00e9 B. <ren\u00e9\u200b@B\u00dcCHER.example>"}),
         ],
@@ -1062,7 +1099,19 @@ SPELT = [
                 66,
                 who="u:1 e:ren\u00e9@xn--bcher-kva.example",
                 ended_by="3",
-            )
+            ),
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                "d",
+                "4",
+                1,
+                61,
+                66,
+                who="u:1 e:ren\u00e9@xn--bcher-kva.example",
+                ended_by="2",
+            ),
         ],
     ),
     Example(
@@ -1251,8 +1300,8 @@ CONTACT = [
         "of two people the newer of both sides",
         [
             add("1", 0, who="u:1 e:one@x.y"),
-            among(view("2", 10, cart="d"), context={"locale": "de"}),
-            among(view("3", 5, 20, who="u:1", cart="d"), context={"locale": "en", "timezone": "UTC"}),
+            among(view("2", 10, cart="d"), context={"locale": "de", "timezone": "UTC"}),
+            among(view("3", 5, 20, who="u:1", cart="d"), context={"locale": "en"}),
             login("4", 30),
         ],
         [
