@@ -1185,6 +1185,9 @@ SPELT = [
             )
         ],
     ),
+]
+
+WRONG_KINDS = [
     Example(
         22,
         "a part of a wrong kind is left out, and the rest counts; lists are read however they are told",
@@ -1217,6 +1220,7 @@ SPELT = [
         ],
     ),
 ]
+"""What only a translation from outside can meet: our own events have types."""
 
 CONTACT = [
     Example(

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 
 from pipeline.events.segment import translate
-from tests.oracle.build import MINUTE, add, order, want
+from tests.oracle.build import MINUTE, Example, add, order, want
 from tests.oracle.compare import comparable, difference, plain
-from tests.oracle.examples import EXAMPLES, Example
+from tests.oracle.examples import EXAMPLES
+from tests.oracle.examples_real import WRONG_KINDS
 from tests.oracle.histories import DISORDER, history, together
 from tests.oracle.oracle import decisions
 from tests.oracle.segment import expressible, segment_lines
 
 Event = dict[str, Any]
+ALL = [*EXAMPLES, *WRONG_KINDS]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=[f"{e.line}: {e.name}" for e in EXAMPLES])
+@pytest.mark.parametrize("example", ALL, ids=[f"{e.line}: {e.name}" for e in ALL])
 def test_hand_computed(example: Example) -> None:
     assert difference(example.expected, decisions(example.events, **example.options)) == ""
 
