@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 BASE = 1_772_445_600_000
@@ -13,6 +14,20 @@ RULES = {"cart": "abandoned_cart", "ebook": "ebook_not_clicked", "film": "film_h
 
 Event = dict[str, Any]
 Decision = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A history in log order, what it must lead to (in any order), and parameters other than the shipped ones.
+
+    `line`: of the semantics page. `name`: what is shown.
+    """
+
+    line: int
+    name: str
+    events: list[Event]
+    expected: list[Decision]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def ms(minutes: float) -> int:
@@ -34,6 +49,15 @@ def event(type_: str, id_: str, at: float, got: float | None = None, who: str = 
         "received_at": ms(at if got is None else got),
         "identifiers": identifiers(who),
         "body": {name: value for name, value in body.items() if value is not None},
+    }
+
+
+def among(told: Event, *, who: dict[str, Any] | None = None, context: dict[str, Any] | None = None) -> Event:
+    """The same event with identifiers spelt as given, and with a context."""
+    return {
+        **told,
+        **({} if who is None else {"identifiers": who}),
+        **({} if context is None else {"context": context}),
     }
 
 
@@ -61,7 +85,14 @@ def order(
     id_: str, at: float, got: float | None = None, *, who: str = "a:phone", cart: str | None = None, **body: Any
 ) -> Event:
     """Order completed, without a cart id unless said otherwise."""
-    return event("order_completed", id_, at, got, who, cart_id=cart, order_id=f"order-{id_}", **body)
+    return event("order_completed", id_, at, got, who, cart_id=cart, **{"order_id": f"order-{id_}", **body})
+
+
+def update(
+    id_: str, at: float, got: float | None = None, *, who: str = "a:phone", cart: str | None = "c", **body: Any
+) -> Event:
+    """Cart updated."""
+    return event("cart_updated", id_, at, got, who, cart_id=cart, **body)
 
 
 def clear(id_: str, at: float, got: float | None = None, *, who: str = "a:phone", cart: str | None = "c") -> Event:
@@ -91,6 +122,23 @@ def click(id_: str, at: float, got: float | None = None, *, who: str = "u:1", me
     return event(
         "email_clicked", id_, at, got, who, **{"message_id": message, "link_id": "ebook", "confidence": "human", **body}
     )
+
+
+def bounce(
+    id_: str, at: float, got: float | None = None, *, who: str = "u:1", message: str = "m", kind: str | None = "hard"
+) -> Event:
+    """The message bounced."""
+    return event("email_bounced", id_, at, got, who, message_id=message, kind=kind)
+
+
+def unsubscribe(id_: str, at: float, got: float | None = None, *, who: str = "u:1", message: str = "other") -> Event:
+    """Unsubscribed, from another message."""
+    return event("email_unsubscribed", id_, at, got, who, message_id=message)
+
+
+def complain(id_: str, at: float, got: float | None = None, *, who: str = "u:1", message: str = "other") -> Event:
+    """Complained about another message."""
+    return event("email_complained", id_, at, got, who, message_id=message)
 
 
 def download(id_: str, at: float, got: float | None = None, *, who: str = "u:1", asset: str = "ebook") -> Event:
@@ -128,16 +176,24 @@ def play(
 
 
 def lines(cart: str | None, *rows: tuple[Any, ...], currency: str | None = "EUR") -> dict[str, Any]:
-    """A cart's payload from rows (product, quantity, price)."""
+    """A cart's payload from rows (product, quantity, price), with a dict for what else is told or otherwise."""
     told = [
-        {"product": product, "quantity": quantity, "price": price, "currency": currency, "total": quantity * price}
-        for product, quantity, price in rows
+        {
+            "product": product,
+            "quantity": quantity,
+            "price": price,
+            "currency": currency,
+            "total": quantity * price,
+            **(more[0] if more else {}),
+        }
+        for product, quantity, price, *more in rows
     ]
+    known = bool(told) and all(row["total"] is not None for row in told)
     return {
         "cart_id": cart,
         "lines": told,
         "currency": currency if rows else None,
-        "total": sum(row["total"] for row in told) if rows else None,
+        "total": sum(row["total"] for row in told) if known else None,
     }
 
 
@@ -155,7 +211,10 @@ def want(
     who: str = "a:phone",
     **more: Any,
 ) -> Decision:
-    """An expected decision. `who` may repeat a namespace: "a:phone a:desk u:1". `payload` None: the usual one."""
+    """An expected decision. `who` may repeat a namespace: "a:phone a:desk u:1". `payload` None: the usual one.
+
+    `contact`, unless given: the only e-mail in `who`.
+    """
     names: dict[str, list[str]] = {}
     for part in sorted(who.split()):
         names.setdefault(SPACES[part.split(":", 1)[0]], []).append(part.split(":", 1)[1])
@@ -178,5 +237,6 @@ def want(
         "due_at": ms(due),
         "decided_at": ms(decided),
         "payload": payload,
+        "contact": {"email": names["email"][0]} if len(names.get("email", ())) == 1 else {},
         **more,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 NOT_COMPARED = ("id", "profile_id", "retracts")
@@ -18,12 +19,23 @@ def sort_key(decision: dict[str, Any]) -> str:
 
 
 def comparable(decision: dict[str, Any]) -> dict[str, Any]:
-    """A decision of the oracle, or one decoded line of `replay`: times in ms, numbers rounded, no ids of our making."""
+    """A decision of the oracle, or one decoded line of `replay`: times in ms, numbers rounded, no ids of our making;
+    an empty contact is none."""
     kept = {name: value for name, value in decision.items() if name not in NOT_COMPARED}
+    if not kept.get("contact"):
+        kept.pop("contact", None)
+    if "lines" in (kept.get("payload") or {}):
+        kept["payload"] = {**kept["payload"], "lines": in_one_order(kept["payload"]["lines"])}
     for name in TIMES:
         if isinstance(kept.get(name), str):
             kept[name] = milliseconds(kept[name])
     return plain(kept)
+
+
+def in_one_order(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of a cart; those beside each other that have one product and variant in an order of our own."""
+    runs = groupby(lines, key=lambda line: (line.get("product"), line.get("variant")))
+    return [line for _, run in runs for line in sorted(run, key=lambda line: json.dumps(plain(line), sort_keys=True))]
 
 
 def milliseconds(text: str) -> int:

@@ -3,11 +3,13 @@
     decisions(events) -> list of decision dicts, sorted by `sort_key`
 
 `events` is one partition's log, in its order: dicts with `type`, `event_id`, `occurred_at`, `received_at` (ms),
-`identifiers`, `body`. The parameters are the shipped constants, in ms. What stays from one moment to the next is only
-what really stands: decisions made, the contents of carts at their closed ends, who has opened a message or a film, and
-who is who. Whatever is still open is worked out again from all facts of the person at every moment it is looked at.
+`identifiers`, `body` and sometimes `context`. The parameters are the shipped constants, in ms. What stays from one
+moment to the next is only what really stands: decisions made, the contents of carts at their closed ends, who has
+opened a message or a film, which orders were told, and who is who. Whatever is still open is worked out again from all
+facts of the person at every moment it is looked at.
 
-Numbers in docstrings are those of the lines of the semantics page. `who.py` has 18 to 20, `cart.py` 12 and 13,
+Numbers in docstrings are those of the lines of the semantics page. `spelling.py` and `reading.py` tidy what people
+write (18, 22), `who.py` has 18 to 20, `cart.py` and `orders.py` 12, `lines.py` and `money.py` 13, `message.py` 14,
 `film.py` 16.
 """
 
@@ -18,9 +20,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from tests.oracle.cart import CartWait, Contents, Key, cart_of, concerns, ends_by_itself, first_wait
+from tests.oracle.cart import STARTS, CartWait, Key, apply, cart_of, concerns, ends, ends_or_takes, first_wait, takes
 from tests.oracle.compare import sort_key
 from tests.oracle.film import Played, film_of, is_playback, play, reaches_half, seconds_watched
+from tests.oracle.lines import Contents
+from tests.oracle.message import ends_message, opens
+from tests.oracle.orders import OrderIds
+from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact, Identifier, read_log
 
 MINUTE = 60_000
@@ -64,13 +70,14 @@ class OnceWait:
 
 @dataclass(eq=False)
 class Trigger:
-    """A decision that fired: what a late event may retract (6). `since`: its last start."""
+    """A decision that fired: what a late event may retract (6). `since`: its last start. `told`: a cart's lines."""
 
     rule: str
     key: Key
     since: Fact
     cause: Fact
     due: int
+    told: Contents | None = None
     retracted: bool = False
 
 
@@ -79,7 +86,7 @@ class Person:
     """All of one person: the facts received so far, and what stands.
 
     `settled`: (fact, cart) pairs that a decision covers or that were late. `closed`, `ends`: contents and time of each
-    cart's closed end.
+    cart's closed end. `orders`: order ids (12). `contact`: field -> (knowledge, value), what was told last.
     """
 
     identifiers: set[Identifier]
@@ -91,11 +98,13 @@ class Person:
     once: list[OnceWait] = field(default_factory=list)
     seen: set[tuple[str, tuple[Identifier, ...]]] = field(default_factory=set)
     triggers: list[Trigger] = field(default_factory=list)
+    orders: OrderIds = field(default_factory=OrderIds)
+    contact: dict[str, tuple[tuple[Any, ...], str]] = field(default_factory=dict)
     next_due: int | None = None
 
     def carts(self) -> set[Key]:
         """The carts that anything was ever added to."""
-        return {cart_of(fact) for fact in self.facts if fact.type == "product_added"}
+        return {cart_of(fact) for fact in self.facts if fact.type in STARTS}
 
     def names(self) -> dict[str, list[str]]:
         """`identifiers` of a decision: namespace -> sorted values."""
@@ -116,10 +125,17 @@ class Person:
         self.played = sorted(self.played + other.played, key=lambda p: p.fact.knowledge)
         self.once += other.once
         self.triggers += other.triggers
+        self.orders.join(other.orders, moment)
+        self.learn_contact(other.contact)
+
+    def learn_contact(self, told: dict[str, tuple[tuple[Any, ...], str]]) -> None:
+        """How to write to them: of each field what was told last, in order of knowledge."""
+        for name, newer in told.items():
+            self.contact[name] = max(self.contact.get(name, newer), newer)
 
     def has_open_start_before(self, fact: Fact, key: Key) -> bool:
         """Is there a wait of this cart, undecided, that `fact` would end?"""
-        starts = (f for f in self.facts if f.type == "product_added" and cart_of(f) == key)
+        starts = (f for f in self.facts if f.type in STARTS and cart_of(f) == key)
         return any(f.event_time < fact.event_time and (f, key) not in self.settled for f in starts)
 
     def add_up_carts(self, other: Person, moment: int, known_for: int) -> None:
@@ -131,7 +147,7 @@ class Person:
             for key, contents in mine.closed.items():
                 end = max(mine.ends[key], theirs.ends.get(key, 0))
                 for fact in theirs.facts + mine.facts:
-                    if not ends_by_itself(fact) or not concerns(fact, key) or fact.occurred_at > end:
+                    if not ends_or_takes(fact, key) or fact.occurred_at > end:
                         continue
                     if (fact, key) in mine.settled:
                         continue
@@ -142,7 +158,7 @@ class Person:
                     else:
                         settled.add((fact, key))
                         if known or fact in mine.facts:
-                            contents.take_out(fact.occurred_at)
+                            apply(fact, key, contents)
         self.settled = settled
         for key, contents in other.closed.items():
             self.closed[key] = self.closed.get(key, Contents()).plus(contents)
@@ -202,6 +218,8 @@ class World:
         if name in person.seen:
             return
         person.seen.add(name)
+        person.learn_contact({field: (fact.knowledge, value) for field, value in fact.contact.items()})
+        fact = person.orders.counted(fact)
         if fact.received_at - fact.occurred_at > self.constants.max_age:
             return
         self.note_late_for_carts(person, fact)
@@ -217,12 +235,12 @@ class World:
         for key, end in person.ends.items():
             if concerns(fact, key) and fact.occurred_at <= end:
                 person.settled.add((fact, key))
-                person.closed[key].learn_late(fact)
+                apply(fact, key, person.closed[key])
 
     def open_message(self, person: Person, fact: Fact) -> None:
         """14: the first telling of a message, in order of receipt; a second is nothing while it is remembered."""
-        message = fact.get("message_id")
-        if fact.type != "email_sent" or message in (None, "") or "ebook" not in (fact.get("link_ids") or ()):
+        message = opens(fact)
+        if message is None:
             return
         told = [w for w in person.once if (w.rule, w.key) == (EBOOK, message) and not w.gone]
         if not any(self.remembered(w, fact.received_at) for w in told):
@@ -262,13 +280,17 @@ class World:
 
     def would_have_cancelled(self, fact: Fact, trigger: Trigger) -> str | None:
         """6: the reason, if it happened up to D, after the last start (which would have opened the next wait). Not a
-        late removal."""
+        late removal. 12: an order for another cart only if it holds every line that was told."""
         if fact.occurred_at > trigger.due:
             return None
         if trigger.rule != CART:
-            return ends_once(trigger.rule, trigger.key, trigger.since, fact)
-        after_start = fact.event_time > trigger.since.event_time
-        return ends_by_itself(fact) if concerns(fact, trigger.key) and after_start else None
+            assert trigger.key is not None
+            return self.ends_once(trigger.rule, trigger.key, trigger.since, fact)
+        if fact.event_time < trigger.since.event_time:
+            return None
+        assert trigger.told is not None
+        holds = takes(fact, trigger.key) and trigger.told.held_by(list(fact.items))
+        return "bought" if holds else ends(fact, trigger.key)
 
     # --- deciding ----------------------------------------------------------------------------------------------------
 
@@ -304,7 +326,7 @@ class World:
         """4, 6, 10, 12: one decision; it closes the cart up to D, or up to the event that cancelled."""
         assert wait.shown is not None
         assert wait.left is not None
-        outcome, reason = self.outcome(wait.ended_by, wait.reason, wait.overtaking, wait.due)
+        outcome, reason = self.outcome(wait.ended_by, wait.reason, wait.overtaking, wait.due, wait.last_start)
         self.write(
             person,
             CART,
@@ -318,7 +340,7 @@ class World:
             **ended(wait.ended_by),
         )
         if outcome == "fired":
-            person.triggers.append(Trigger(CART, key, wait.last_start, wait.cause, wait.due))
+            person.triggers.append(Trigger(CART, key, wait.last_start, wait.cause, wait.due, wait.shown.copy()))
         if wait.ended_by:
             covered = [f for f in person.facts if f.event_time <= wait.ended_by.event_time]
             end = wait.ended_by.occurred_at
@@ -331,12 +353,13 @@ class World:
 
     def decide_once(self, person: Person, wait: OnceWait, moment: int) -> None:
         """4, 14, 15: the decision on a message or a film; the first cancel up to D, in event time, ends it."""
-        ends = [f for f in person.facts if ends_once(wait.rule, wait.key, wait.opened, f)]
-        ended_by = min((f for f in ends if f.occurred_at <= wait.due), key=lambda f: f.event_time, default=None)
-        cancelled = ended_by and ends_once(wait.rule, wait.key, wait.opened, ended_by)
-        overtaking = [f for f in ends if f.occurred_at > wait.due]
-        outcome, reason = self.outcome(ended_by, cancelled or "due", overtaking, wait.due)
         start = wait.opened
+        reasons = {f: self.ends_once(wait.rule, wait.key, start, f) for f in person.facts}
+        cancels = [f for f in person.facts if reasons[f]]
+        ended_by = min((f for f in cancels if f.occurred_at <= wait.due), key=lambda f: f.event_time, default=None)
+        overtaking = [f for f in cancels if f.occurred_at > wait.due]
+        cancelled = (ended_by and reasons[ended_by]) or "due"
+        outcome, reason = self.outcome(ended_by, cancelled, overtaking, wait.due, start)
         if wait.rule == EBOOK:
             payload = {"message_id": wait.key, "campaign": start.get("campaign")}
         else:  # 2: what was known then
@@ -363,22 +386,33 @@ class World:
         if outcome == "fired":
             person.triggers.append(Trigger(wait.rule, wait.key, start, start, wait.due))
 
-    def outcome(self, ended_by: Fact | None, reason: str, overtaking: list[Fact], due: int) -> tuple[str, str]:
-        """4: cancelled, or suppressed if they did it again after D (received up to D + L), or fired."""
+    def outcome(
+        self, ended_by: Fact | None, reason: str, overtaking: list[Fact], due: int, last_start: Fact
+    ) -> tuple[str, str]:
+        """4: cancelled; or suppressed if they did it again after D, received up to D + L, of a late start up to its own
+        receipt; or fired."""
         if ended_by:
             return "cancelled", reason
-        if any(fact.received_at <= due + self.constants.lateness for fact in overtaking):
+        if any(fact.received_at <= max(due + self.constants.lateness, last_start.received_at) for fact in overtaking):
             return "suppressed", "overtaken"
         return "fired", "due"
 
+    def ends_once(self, rule: str, key: str, start: Fact, fact: Fact) -> str | None:
+        """14, 15: the reason with which `fact` ends the wait of a message or film that `start` opened, whenever that
+        is."""
+        if rule == FILM:
+            return "ordered" if fact.type in ORDERS and fact.event_time > start.event_time else None
+        return ends_message(key, start, fact, self.constants.remember)
+
     def write(self, person: Person, rule: str, key: Key, cause: Fact, due: int, moment: int, **more: Any) -> None:
-        """2, 8, 9: a decision, with the identifiers known now."""
+        """2, 8, 9: a decision, with the identifiers and the contact known now."""
         self.made.append(
             {
                 "rule": rule,
                 "rule_version": VERSION,
                 "correlation_key": key,
                 "identifiers": person.names(),
+                "contact": {name: value for name, (_, value) in sorted(person.contact.items())},
                 "cause_event_id": cause.event_id,
                 "occurred_at": cause.occurred_at,
                 "due_at": due,
@@ -409,20 +443,6 @@ class World:
             first = min(due, key=lambda p: p.next_due or 0)
             assert first.next_due is not None
             self.decide(first, first.next_due)
-
-
-def ends_once(rule: str, key: Key, start: Fact, fact: Fact) -> str | None:
-    """14, 15: the reason with which `fact` ends the wait of a message or film that `start` opened, whenever that is.
-
-    A click or an order only after the start; a download before it too.
-    """
-    after_start = fact.event_time > start.event_time
-    if rule == FILM:
-        return "ordered" if ends_by_itself(fact) == "bought" and after_start else None
-    if fact.type == "asset_downloaded" and fact.get("asset") == "ebook":
-        return "downloaded"
-    clicked = fact.type == "email_clicked" and fact.get("message_id") == key and fact.get("link_id") == "ebook"
-    return "clicked" if clicked and fact.get("confidence") != "machine" and after_start else None
 
 
 def due_of(wait: tuple[Key, CartWait] | OnceWait) -> int:

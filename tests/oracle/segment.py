@@ -16,12 +16,16 @@ NAMES = {
     "product_added": "Product Added",
     "product_removed": "Product Removed",
     "cart_viewed": "Cart Viewed",
+    "cart_updated": "Cart Updated",
     "cart_cleared": "Cart Cleared",
     "order_completed": "Order Completed",
     "order_refunded": "Order Refunded",
     "asset_downloaded": "Asset Downloaded",
     "email_sent": "Email Sent",
     "email_clicked": "Email Link Clicked",
+    "email_bounced": "Email Bounced",
+    "email_complained": "Email Marked as Spam",
+    "email_unsubscribed": "Unsubscribed",
     "video_started": "Video Playback Started",
     "video_progressed": "Video Content Playing",
     "video_resumed": "Video Playback Resumed",
@@ -59,7 +63,7 @@ def segment_object(event: Event) -> dict[str, Any]:
         "timestamp": iso(event["occurred_at"]),
         "receivedAt": iso(event["received_at"]),
     }
-    context: dict[str, Any] = {}
+    context: dict[str, Any] = dict(event.get("context") or {})
     if "user_id" in who:
         told["userId"] = who["user_id"]
     if "anonymous_id" in who:
@@ -68,7 +72,7 @@ def segment_object(event: Event) -> dict[str, Any]:
         context["device"] = {"id": who["device_id"]}
     traits = {"email": who["email"]} if "email" in who else {}
     if event["type"] == "identified":
-        told |= {"type": "identify", "traits": traits}
+        told |= {"type": "identify", "traits": {**body.get("traits", {}), **traits}}
     elif event["type"] == "page_viewed":
         told |= {"type": "page", "properties": body}
         context["traits"] = traits
@@ -82,6 +86,8 @@ def named(type_: str, body: dict[str, Any]) -> dict[str, Any]:
     """`event` and `properties` of a track call."""
     if type_ == "custom":
         return {"event": body.get("name"), "properties": body.get("properties", {})}
+    if type_ == "email_bounced" and "kind" in body:
+        body["bounce_type"] = body.pop("kind")
     if not type_.startswith("video_"):
         return {"event": NAMES[type_], "properties": body}
     name = PAUSES[body.pop("cause", None)] if type_ == "video_paused" else NAMES[type_]

@@ -10,21 +10,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.oracle.lines import Item
+from tests.oracle.reading import rank, tidied, understood
+from tests.oracle.spelling import ADDRESS, identifier, text
+
 Identifier = tuple[str, str]
 """(namespace, normalised value)"""
 
 PRIORITY = ("user_id", "crm_id", "email", "device_id", "anonymous_id")
 DEVICES = ("device_id", "anonymous_id")
 LIMITS = {"email": 10, "anonymous_id": 100}
-ZERO_UUID = "00000000-0000-0000-0000-000000000000"
-BLOCKED = frozenset(
-    ["", "-1", "0", "null", "none", "undefined", "anonymous", "unknown", "nan", "n/a", ZERO_UUID],
-)
 
 
 @dataclass(frozen=True, eq=False)
 class Fact:
-    """One event as the second hop sees it. Times in ms; `received_at` is the effective one (semantics 3)."""
+    """One event as the second hop sees it, its body tidied. Times in ms; `received_at` is the effective one (3).
+
+    `type` and `items`: what it is to a cart (13). `contact`: what it tells of how to write to the person.
+    """
 
     type: str
     event_id: str
@@ -34,6 +37,8 @@ class Fact:
     carried: tuple[Identifier, ...]
     person: Identifier
     ties: tuple[Identifier, ...]
+    items: tuple[Item, ...]
+    contact: dict[str, str]
 
     @property
     def knowledge(self) -> tuple[int, int, str, tuple[Identifier, ...]]:
@@ -41,9 +46,10 @@ class Fact:
         return self.received_at, self.occurred_at, self.event_id, self.carried
 
     @property
-    def event_time(self) -> tuple[int, int, str, tuple[Identifier, ...]]:
-        """The order in which things happened; things of one millisecond in the order of knowledge."""
-        return self.occurred_at, self.received_at, self.event_id, self.carried
+    def event_time(self) -> tuple[int, int, int, str, tuple[Identifier, ...]]:
+        """2: the order in which things happened; those of one millisecond by what they are, equals in the order of
+        knowledge."""
+        return self.occurred_at, rank(self.type), self.received_at, self.event_id, self.carried
 
     def get(self, field: str) -> Any:
         """A field of the body, None when absent."""
@@ -51,18 +57,15 @@ class Fact:
 
 
 def usable(identifiers: dict[str, Any]) -> dict[str, str]:
-    """Semantics 18: e-mails in lower case and trimmed, blocked values out. Namespaces nobody configured are out too."""
-    kept = {}
-    for namespace in PRIORITY:
-        value = identifiers.get(namespace)
-        if value is None:
-            continue
-        value = str(value).strip()
-        if namespace == "email":
-            value = value.lower()
-        if value.lower() not in BLOCKED:
-            kept[namespace] = value
-    return kept
+    """Semantics 18: as they are compared; blocked values out. Namespaces nobody configured are out too."""
+    read = {namespace: identifier(namespace, identifiers.get(namespace)) for namespace in PRIORITY}
+    return {namespace: value for namespace, value in read.items() if value is not None}
+
+
+def named_by_user_id(carried: dict[str, str]) -> Identifier | None:
+    """Semantics 18: the address that a user id names besides."""
+    user = carried.get("user_id", "")
+    return ("email", user) if ADDRESS.fullmatch(user) else None
 
 
 class Groups:
@@ -143,19 +146,52 @@ def read_log(events: Iterable[dict[str, Any]], disorder: int) -> list[Fact]:
             continue
         carried = tuple(sorted(ids.items()))
         person, ties = attribute(ids, event["occurred_at"], groups, logins)
+        type_, items = understood(event["type"], event["body"])
         facts.append(
             Fact(
-                type=event["type"],
+                type=type_,
                 event_id=event["event_id"],
                 occurred_at=min(event["occurred_at"], received_at),
                 received_at=received_at,
-                body=event["body"],
+                body=tidied(event["body"]),
                 carried=carried,
                 person=person,
                 ties=ties,
+                items=items,
+                contact=contact_of(event, ids, {person, *ties}),
             )
         )
     return facts
+
+
+LOOKED_AT = (
+    *("product_added", "product_removed", "cart_viewed", "cart_updated", "cart_cleared"),
+    *("order_completed", "offline_purchased", "asset_downloaded", "identified"),
+    *("email_sent", "email_clicked", "email_bounced", "email_complained", "email_unsubscribed"),
+)
+"""Types that tell how to write to a person; besides, all of a player's."""
+
+
+def contact_of(event: dict[str, Any], carried: dict[str, str], theirs: set[Identifier]) -> dict[str, str]:
+    """What one event tells of how to write to a person: email, name, locale, timezone; each only where told.
+
+    `theirs`: the identifiers that it says are the person's; an address left out of the tie (18) is not theirs.
+    """
+    if event["type"] not in LOOKED_AT and not event["type"].startswith("video_"):
+        return {}
+    addresses = [("email", carried["email"])] if "email" in carried else []
+    addresses += [named for named in [named_by_user_id(carried)] if named]
+    traits = event["body"].get("traits") if event["type"] == "identified" else None
+    traits = traits if isinstance(traits, dict) else {}
+    context = event.get("context") or {}
+    both = [text(traits.get("first_name")), text(traits.get("last_name"))]
+    told = {
+        "email": next((value for address in addresses if address in theirs for value in address[1:]), None),
+        "name": text(traits.get("name")) or " ".join(part for part in both if part),
+        "locale": text(context.get("locale")) or text(traits.get("locale")),
+        "timezone": text(context.get("timezone")) or text(traits.get("timezone")),
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def attribute(
@@ -167,6 +203,9 @@ def attribute(
     """
     ids = on_behalf_of_owner(carried, occurred_at, groups, logins)
     ordered = [(namespace, ids[namespace]) for namespace in PRIORITY if namespace in ids]
+    address = named_by_user_id(carried)
+    if address is not None and address not in ordered:
+        ordered.insert(sum(PRIORITY.index(namespace) <= PRIORITY.index("email") for namespace, _ in ordered), address)
     anchor, others = ordered[0], ordered[1:]
     groups.of(anchor)
     ties = []

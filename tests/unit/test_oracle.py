@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from random import Random
 from typing import Any
 
 import pytest
 
 from pipeline.events.segment import translate
-from tests.oracle.build import MINUTE, add, order, want
+from tests.oracle.build import MINUTE, Example, add, order, want
 from tests.oracle.compare import comparable, difference, plain
-from tests.oracle.examples import EXAMPLES, Example
-from tests.oracle.histories import DISORDER, history
+from tests.oracle.examples import EXAMPLES
+from tests.oracle.examples_real import WRONG_KINDS
+from tests.oracle.histories import DISORDER, history, together
 from tests.oracle.oracle import decisions
 from tests.oracle.segment import expressible, segment_lines
 
 Event = dict[str, Any]
+ALL = [*EXAMPLES, *WRONG_KINDS]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=[f"{e.line}: {e.name}" for e in EXAMPLES])
+@pytest.mark.parametrize("example", ALL, ids=[f"{e.line}: {e.name}" for e in ALL])
 def test_hand_computed(example: Example) -> None:
     assert difference(example.expected, decisions(example.events, **example.options)) == ""
 
@@ -76,6 +79,67 @@ def test_histories_are_nasty() -> None:
     assert reasons == expected - {("abandoned_cart", "retracted", "emptied")}
     assert any(d["outcome"] != "retracted" and d["decided_at"] > d["due_at"] + 5 * MINUTE for d in made)
     assert any(len(names) > 1 for d in made for names in d["identifiers"].values())
+
+
+def real(seed: int, **options: Any) -> list[Event]:
+    """A history of what people really send, of every kind by turns."""
+    return history(seed, real=True, shared_devices=seed % 4 == 0, **options)
+
+
+def test_real_histories_are_nasty() -> None:
+    """Every reason of theirs comes up, and all that a plain history doesn't hold."""
+    histories = [real(seed, segment=seed % 3 > 0) for seed in range(600)]
+    for number, events in enumerate(histories):
+        for event in events:
+            event["event_id"] += f"-{number}"
+    made = [d for events in histories for d in decisions(events)]
+    reasons = {(d["outcome"], d["reason"]) for d in made}
+    assert {("cancelled", reason) for reason in ("unreachable", "unsubscribed", "complained", "emptied")} <= reasons
+    assert {("retracted", reason) for reason in ("unreachable", "clicked", "bought", "cleared", "ordered")} <= reasons
+    carts = {e["event_id"]: e["body"].get("cart_id") for events in histories for e in events}
+    bought = [d for d in made if d["reason"] == "bought" and d["correlation_key"] != "c3"]
+    for by in ("ended_by", "late_event_id"):
+        assert sum(carts[d[by]] == "c3" for d in bought if by in d) > 10
+    lines = [line for d in made for line in d["payload"].get("lines", ())]
+    assert any("variant" in line for line in lines)
+    assert any(line["product"] != line.get("name") and "name" in line for line in lines)
+    assert any(line["quantity"] != int(line["quantity"]) for line in lines if line["quantity"] is not None)
+    assert {name for d in made for name in d["contact"]} == {"email", "name", "locale", "timezone"}
+    assert any("@" in user for d in made for user in d["identifiers"].get("user_id", ()))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_order_in_the_log_changes_nothing_of_real_histories(seed: int) -> None:
+    events = history(seed, real=True, segment=False)
+    rng = Random(seed)
+    shuffled = sorted(events, key=lambda event: event["received_at"] + rng.randint(0, DISORDER))
+    assert difference(decisions(events), decisions(shuffled)) == ""
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_telling_real_histories_again_changes_nothing(seed: int) -> None:
+    events = history(seed, real=True, segment=False)
+    assert difference(decisions(events), decisions([event for event in events for _ in range(2)])) == ""
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_histories_in_one_log_are_kept_apart(real: bool) -> None:
+    histories = [history(seed, real=real, shared_devices=seed % 4 == 0) for seed in range(40)]
+    alone = sum(len(decisions(events)) for events in histories)
+    assert len(decisions(together(histories))) == alone
+
+
+def test_plain_histories_stay_as_they_are() -> None:
+    told = "".join(json.dumps(history(seed), sort_keys=True) for seed in range(300))
+    assert sha256(told.encode()).hexdigest() == "ae95f82353df8541b487e1c6bef154b606e18a2142a3a450be3f17a509f0747a"
+
+
+def test_real_histories_can_be_written_as_segment_json() -> None:
+    for seed in range(40):
+        events = real(seed)
+        assert all(expressible(event) for event in events)
+        lines = [json.loads(line) for line in segment_lines(events)]
+        assert [line["messageId"] for line in lines] == [event["event_id"] for event in events]
 
 
 OUTCOMES = ("cancelled", "retracted")
