@@ -76,6 +76,7 @@ def as_event(told: dict[str, Any]) -> Event:
         told["received_at"],
         dict(told["identifiers"]),
         dict(told["body"]),
+        told.get("context"),
     )
 
 

@@ -65,7 +65,7 @@ def tidy(kind: str, data: dict[str, Any], addresses: bool) -> tuple[str, dict[st
             value = _tidied(kind, field, how, value)
         if value is not None:
             out[field] = value
-    if kind in ("product_added", "product_removed") and "quantity" in out:
+    if kind in ("product_added", "product_removed") and "quantity" in out and not out.get("products"):
         quantity = out["quantity"]
         if quantity < 0:
             kind, out["quantity"] = "product_removed", -quantity

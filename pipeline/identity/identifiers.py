@@ -36,10 +36,6 @@ class Normaliser:
         self._lower = {n.name for n in ordered if n.lowercase}
         self._blocked = identifiers.blocked | PLACEHOLDERS
 
-    def implied(self, namespace: str, value: str) -> tuple[str, str] | None:
-        """Filled in elsewhere."""
-        return None
-
     def value(self, namespace: str, raw: str) -> str | None:
         """The value as it identifies, or None when it doesn't. Never raises."""
         if namespace not in self.rank:

@@ -11,7 +11,7 @@ from pipeline.triggers import money
 
 # No person has as much; a robot that fills a cart for ever must not grow a profile past what Kafka takes.
 LINES_KEPT = 500
-PUT, TAKE, SET = 1, 0, 2
+PUT, TAKE, SET, MIXED = 1, 0, 2, 3
 Names = list[str | None]
 """[product id, sku, name, variant], without the None at its end."""
 
@@ -40,15 +40,12 @@ class Line(msgspec.Struct, array_like=True, gc=False):
 
 
 class Change(msgspec.Struct, array_like=True, gc=False):
-    """What an event does to a cart: PUT in, TAKE out, or SET: this is all that it holds."""
+    """What an event does to a cart: PUT in, TAKE out, SET: this is all that it holds, or MIXED: put in, but take out
+    what is less than nothing.
+    """
 
     how: int
     items: list[Item]
-
-    @property
-    def removes(self) -> bool:
-        """Whether it may leave the cart empty."""
-        return self.how != PUT or any(item.quantity is not None and item.quantity < 0 for item in self.items)
 
 
 def names_of(told: dict[str, Any]) -> Names:
@@ -77,13 +74,11 @@ def matches(mine: Names, told: Names) -> int:
     """How surely two are the same product: 3 by id, 2 by sku, 1 by name, which is the strongest that both tell; 0: they
     are not. Variants must not differ. What has no name is the same as what has none either (1).
     """
-    ours, theirs = _name(mine, 3), _name(told, 3)
-    if ours and theirs and ours != theirs:
-        return 0
     for which in range(3):
         a, b = _name(mine, which), _name(told, which)
         if a and b:
-            return 3 - which if a == b else 0
+            ours, theirs = _name(mine, 3), _name(told, 3)
+            return 3 - which if a == b and (not ours or not theirs or ours == theirs) else 0
     return 0 if product(mine) or product(told) else 1
 
 
@@ -180,18 +175,21 @@ def holds(ordered: list[Names], names: Names) -> bool:
 
 
 def merged(a: list[Line], b: list[Line]) -> list[Line]:
-    """The lines of two persons who are one: of one product and variant the sum, at the price told last."""
-    lines: dict[tuple[int, str, str], Line] = {}
-    for line in (*a, *b):
-        name = _identity(line.names)
-        had = lines.get(name)
-        lines[name] = line if had is None else _sum(had, line)
-    return [lines[name] for name in sorted(lines)]
+    """The lines of two persons who are one: of what is the same product the sum, at the price told last."""
+    one, other = sorted((sorted(a, key=_place), sorted(b, key=_place)), key=lambda side: [*map(_place, side)])
+    lines = list(one)
+    for line in other:
+        found = _matching(lines, line.names)
+        if found < 0:
+            lines.append(line)
+        else:
+            lines[found] = _sum(lines[found], line)
+    return sorted(lines, key=_place)
 
 
-def _identity(names: Names) -> tuple[int, str, str]:
-    which = next((which for which in range(3) if _name(names, which)), 3)
-    return which, product(names), variant(names)
+def _place(line: Line) -> tuple[str, ...]:
+    """Where it stands among others."""
+    return (product(line.names), variant(line.names), *(name or "" for name in line.names), f"{line.added:020d}")
 
 
 def _sum(a: Line, b: Line) -> Line:
@@ -215,7 +213,7 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
     range of what can be written. What a line is called, its variant and its addresses are there where they were told.
     """
     if len(lines) > 1:
-        lines = sorted(lines, key=lambda line: (product(line.names), variant(line.names), line.added))
+        lines = sorted(lines, key=_place)
     currencies = {line.currency for line in lines}
     currency = next(iter(currencies)) if len(currencies) == 1 else None
     totals, total = _totals(lines, currency if len(currencies) == 1 else "")

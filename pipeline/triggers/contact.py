@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 Value = list[Any] | None
-"""[what was told, when that was received (UTC ms)], or None: nothing was."""
+"""[what was told, when that was received, when it occurred (UTC ms)], or None: nothing was."""
 
 LENGTH = 256
 # Traits, without regard to case, blanks and underscores.
@@ -45,13 +45,20 @@ def contact_of(contact: Contact | None, ids: dict[str, list[str]]) -> dict[str, 
 
 
 def _newer(a: Value, b: Value) -> Value:
-    if not a or not b:
+    """What was told last, by order of knowledge; of what was told in one millisecond the greater text."""
+    if a is None or b is None:
         return a or b
-    return max(a, b, key=lambda value: (value[1], value[0]))
+    if a[1] != b[1]:
+        return a if a[1] > b[1] else b
+    return max(a, b, key=lambda value: (value[2], value[0]))
 
 
-def tell(contact: Contact | None, ids: list[str], data: dict[str, Any], received_at: int) -> Contact | None:
-    """What is known after another event, in order of receipt; changed in place where there was something."""
+def tell(
+    contact: Contact | None, email: str | None, data: dict[str, Any], received_at: int, occurred_at: int
+) -> Contact | None:
+    """What is known after another event, in order of receipt; changed in place where there was something. `email`: an
+    address of theirs that the event carried.
+    """
     locale, timezone = data.get("context.locale"), data.get("context.timezone")
     name = None
     if traits := data.get("traits"):
@@ -59,18 +66,17 @@ def tell(contact: Contact | None, ids: list[str], data: dict[str, Any], received
         name = _name(known)
         locale = locale or known.get("locale")
         timezone = timezone or known.get("timezone")
-    email = ids[ids.index("email", 0, -1) + 1] if "email" in ids[::2] else None
     if locale or timezone or name or email:
         if contact is None:
             contact = Contact()
         if locale:
-            contact.locale = [locale[:LENGTH], received_at]
+            contact.locale = _newer(contact.locale, [locale[:LENGTH], received_at, occurred_at])
         if timezone:
-            contact.timezone = [timezone[:LENGTH], received_at]
+            contact.timezone = _newer(contact.timezone, [timezone[:LENGTH], received_at, occurred_at])
         if name:
-            contact.name = [name[:LENGTH], received_at]
+            contact.name = _newer(contact.name, [name[:LENGTH], received_at, occurred_at])
         if email:
-            contact.email = [email, received_at]
+            contact.email = _newer(contact.email, [email, received_at, occurred_at])
     return contact
 
 

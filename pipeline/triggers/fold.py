@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.topology.addresses import origin
 from pipeline.triggers import carts, films, orders, waits
-from pipeline.triggers.carts import PUT, SET, TAKE, Change, Item
+from pipeline.triggers.carts import MIXED, PUT, SET, TAKE, Change, Item
 from pipeline.triggers.contact import Contact, contact_of, tell
 from pipeline.triggers.decisions import Decision, decision_id, retraction_id
 from pipeline.triggers.films import Film, Session
@@ -200,7 +200,7 @@ def _refresh(person: Person) -> None:
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
     if book.sees(row.type, row.data):
-        person.contact = tell(person.contact, row.ids, row.data, row.received_at)
+        person.contact = tell(person.contact, _email(person, row.ids), row.data, row.received_at, row.occurred_at)
     if row.type in ORDERS:
         first, occurred_at = True, row.occurred_at
         if order := row.data.get("order_id"):
@@ -212,8 +212,11 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     if row.received_at - row.occurred_at > book.max_age:
         return []  # too old to start, move or end anything: it only informs (semantics 6)
     change = _change(book, row) if row.type in CART_TYPES else None
-    if change is not None and not change.items and change.how == PUT:
-        return []  # none of something was added: nothing at all (semantics 13)
+    if change is not None and row.type == "product_added":
+        if not change.items:
+            return []  # none of something was added: nothing at all (semantics 13)
+        if change.how == TAKE:
+            row = msgspec.structs.replace(row, type="product_removed")
     out: list[Decision] = []
     film = None
     if book.films and row.type.startswith("video_"):
@@ -230,6 +233,14 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     if later:
         _refresh(person)
     return out
+
+
+def _email(person: Person, ids: list[str]) -> str | None:
+    """The first address of an event, if the person has it: a tie may have left it out."""
+    if "email" not in ids:
+        return None
+    told = next((ids[i + 1] for i in range(0, len(ids), 2) if ids[i] == "email"), None)
+    return told if told is not None and person.has("email", told) else None
 
 
 def _state(person: Person, rule: Compiled) -> RuleState:
@@ -290,8 +301,8 @@ def _change(book: RuleBook, row: Row) -> Change:
         )  # fmt: skip
         if how == TAKE or item.quantity is None or item.quantity > 0 or (how == PUT and item.quantity < 0):
             items.append(item)
-    if how == PUT and items and all(item.quantity is not None and item.quantity < 0 for item in items):
-        how = TAKE
+    if how == PUT and any(item.quantity is not None and item.quantity < 0 for item in items):
+        how = TAKE if all(item.quantity is not None and item.quantity < 0 for item in items) else MIXED
     return Change(how, items)
 
 

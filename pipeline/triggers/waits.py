@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from pipeline.triggers import carts
-from pipeline.triggers.carts import Change, Line, Names
+from pipeline.triggers.carts import PUT, Change, Line, Names
 from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
 
 # In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
@@ -210,7 +210,7 @@ def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
     if not key.facts:
         return None
     facts = key.facts
-    if not key.ends and not everyone and (len(facts) == 1 or not rule.emptied or not any(map(_removes, facts))):
+    if not key.ends and not everyone and not (rule.emptied and any(map(_removes, facts))):
         due = None
         for fact in facts:  # as `walk`, where nothing ends
             if due is not None and fact.occurred_at > due:
@@ -223,7 +223,7 @@ def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
 
 
 def _removes(fact: Fact) -> bool:
-    return fact.change is not None and fact.change.removes
+    return fact.change is not None and fact.change.how != PUT
 
 
 def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
@@ -291,6 +291,9 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     `everyone`: the ends of each side that concern this key among others. `now`: received_at of the tie (0: it is no
     tie, the same person was in two places). What ended before `horizon` says nothing any more.
     """
+    if rule.once and now:  # a click remembered too long is none to those who join
+        forget(a, horizon)
+        forget(b, horizon)
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
     known = [d for d in (a.decided, b.decided) if d is not None and not (rule.forget and now > d + rule.forget)]
@@ -339,7 +342,8 @@ def forget(key: Key, horizon: int) -> bool:
         for end in key.ends:
             if key.lines and end.occurred_at < keep_from and end.order > key.closed:
                 key.lines = end.leaves(key.lines)  # what it did to the lines stays
-        key.ends = [e for e in key.ends if e.occurred_at >= keep_from]
+        # What stood before an open start was remembered when that came, and counts until it is decided.
+        key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
     return not (key.facts or key.ends or key.fired or key.lines or key.decided is not None or key.closed[0] >= horizon)

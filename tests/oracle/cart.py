@@ -64,7 +64,7 @@ def apply(fact: Fact, key: Key, contents: Contents, *, only_fresh: bool = False)
             if item.quantity > 0:
                 contents.put_in(item, at)
             else:
-                contents.remove(item.negative())
+                gone = contents.remove(item.negative()) or gone
     elif fact.type == "product_removed":
         for item in fact.items:
             gone = contents.remove(item) or gone
@@ -111,7 +111,7 @@ def first_wait(
         before = contents if wait is None or fact.type in (*STARTS, "cart_viewed") else contents.copy()
         reason = apply(fact, key, contents, only_fresh=done)
         if wait is None:
-            if fact.type in STARTS:
+            if fact.type in STARTS and not reason:  # what leaves the cart empty opens nothing
                 wait = CartWait(cause=fact, last_start=fact, due=fact.occurred_at + after)
         elif fact.occurred_at > wait.due:  # 4: it doesn't touch the wait (exactly at D does)
             if reason or fact.type in STARTS:

@@ -62,8 +62,9 @@ def read_item(told: Any, currency: Any = None) -> Item | None:
 
 
 def read_list(body: dict[str, Any]) -> list[Item]:
-    """13: the readable items of `products`."""
-    read = [read_item(told, body.get("currency")) for told in several(body.get("products"))]
+    """13: the readable items of `products`; one that says nothing is none."""
+    listed = [told for told in several(body.get("products")) if told not in (None, {})]
+    read = [read_item(told, body.get("currency")) for told in listed]
     return [item for item in read if item is not None]
 
 
@@ -124,8 +125,8 @@ def strength(line: Line, item: Item | Line) -> int | None:
 
 
 def any_match(line: Line, items: Iterable[Item]) -> bool:
-    """Is the line one of these products?"""
-    return any(strength(line, item) is not None for item in items)
+    """Is the line one of these products? What has no name is none that an order could hold."""
+    return any(not item.nameless and strength(line, item) is not None for item in items)
 
 
 @dataclass

@@ -119,6 +119,8 @@ class Person:
         `known_for`: how long after it happened an order or clear is still known to those who join (ms).
         """
         self.add_up_carts(other, moment, known_for)
+        for side in (self, other):
+            side.forget_messages(moment, known_for)
         self.identifiers |= other.identifiers
         self.seen |= other.seen
         self.facts = sorted(self.facts + other.facts, key=lambda f: f.knowledge)
@@ -127,6 +129,23 @@ class Person:
         self.triggers += other.triggers
         self.orders.join(other.orders, moment)
         self.learn_contact(other.contact)
+
+    def forget_messages(self, moment: int, known_for: int) -> None:
+        """14: what is remembered of a message that this side has not been sent is known no longer to those who join."""
+        sent = {wait.key for wait in self.once if wait.rule == EBOOK and wait.open}
+        self.facts = [
+            fact
+            for fact in self.facts
+            if fact.type not in ("email_clicked", "email_bounced")
+            or fact.get("message_id") in sent
+            or moment - fact.occurred_at <= known_for
+        ]
+
+    def reach(self) -> dict[str, str]:
+        """How to write to them: what was told last; an address that no such event told is one they are known by."""
+        known = {name: value for name, (_, value) in sorted(self.contact.items())}
+        emails = sorted(value for namespace, value in self.identifiers if namespace == "email")
+        return {"email": emails[0], **known} if emails else known
 
     def learn_contact(self, told: dict[str, tuple[tuple[Any, ...], str]]) -> None:
         """How to write to them: of each field what was told last, in order of knowledge."""
@@ -218,7 +237,7 @@ class World:
         if name in person.seen:
             return
         person.seen.add(name)
-        person.learn_contact({field: (fact.knowledge, value) for field, value in fact.contact.items()})
+        person.learn_contact({field: (fact.knowledge[:2], value) for field, value in fact.contact.items()})
         fact = person.orders.counted(fact)
         if fact.received_at - fact.occurred_at > self.constants.max_age:
             return
@@ -412,7 +431,7 @@ class World:
                 "rule_version": VERSION,
                 "correlation_key": key,
                 "identifiers": person.names(),
-                "contact": {name: value for name, (_, value) in sorted(person.contact.items())},
+                "contact": person.reach(),
                 "cause_event_id": cause.event_id,
                 "occurred_at": cause.occurred_at,
                 "due_at": due,

@@ -158,7 +158,7 @@ def read_log(events: Iterable[dict[str, Any]], disorder: int) -> list[Fact]:
                 person=person,
                 ties=ties,
                 items=items,
-                contact=contact_of(event, ids, {person, *ties}),
+                contact=contact_of({**event, "body": tidied(event["body"])}, ids, {person, *ties}),
             )
         )
     return facts
@@ -172,12 +172,28 @@ LOOKED_AT = (
 """Types that tell how to write to a person; besides, all of a player's."""
 
 
+def looked_at(event: dict[str, Any]) -> bool:
+    """Does a rule look at it, or does it tell a locale or time zone? Of mails and assets only those of the e-book."""
+    body, kind = event["body"], event["type"]
+    if any(text((event.get("context") or {}).get(name)) for name in ("locale", "timezone")):
+        return kind in LOOKED_AT or kind.startswith("video_")
+    if kind == "email_sent":
+        return "ebook" in (body.get("link_ids") or ())
+    if kind == "email_clicked":
+        return body.get("link_id") == "ebook" and body.get("confidence") != "machine"
+    if kind == "asset_downloaded":
+        return body.get("asset") == "ebook"
+    if kind == "email_bounced":
+        return (text(body.get("kind")) or "").lower().replace("bounce", "").strip("-_ ") not in ("soft", "transient")
+    return kind in LOOKED_AT or kind.startswith("video_")
+
+
 def contact_of(event: dict[str, Any], carried: dict[str, str], theirs: set[Identifier]) -> dict[str, str]:
     """What one event tells of how to write to a person: email, name, locale, timezone; each only where told.
 
     `theirs`: the identifiers that it says are the person's; an address left out of the tie (18) is not theirs.
     """
-    if event["type"] not in LOOKED_AT and not event["type"].startswith("video_"):
+    if not looked_at(event):
         return {}
     addresses = [("email", carried["email"])] if "email" in carried else []
     addresses += [named for named in [named_by_user_id(carried)] if named]

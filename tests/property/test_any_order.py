@@ -93,11 +93,15 @@ def oracle_history(seed: int) -> list[Event]:
     return [as_event(told) for told in history(seed, segment=seed % 2 == 0)]
 
 
+def real_history(seed: int) -> list[Event]:
+    return [as_event(told) for told in history(seed, segment=seed % 2 == 0, real=True)]
+
+
 def shop_history(seed: int) -> list[Event]:
     return [event for _, event in shop.history(seed, 1)]
 
 
-@pytest.mark.parametrize("make", [oracle_history, shop_history])
+@pytest.mark.parametrize("make", [oracle_history, real_history, shop_history])
 @pytest.mark.parametrize("start", range(0, SEEDS, STEP))
 def test_nothing_changes(make: Callable[[int], list[Event]], start: int) -> None:
     number = 0

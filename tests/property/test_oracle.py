@@ -21,6 +21,10 @@ KINDS: dict[str, tuple[int, dict[str, Any]]] = {
     "shared devices": (SEEDS // 3, {"shared_devices": True}),
     "further behind than the disorder": (SEEDS // 3, {"behind": True}),
     "our own player and identifiers": (SEEDS // 3, {"segment": False}),
+    "what people really send": (SEEDS, {"real": True}),
+    "what people really send, on shared devices": (SEEDS // 3, {"real": True, "shared_devices": True}),
+    "what people really send, further behind": (SEEDS // 3, {"real": True, "behind": True}),
+    "what people really send, in our own schemas": (SEEDS // 3, {"real": True, "segment": False}),
 }
 STEP = 50
 BLOCKS = [(kind, start) for kind, (seeds, _) in KINDS.items() for start in range(0, seeds, STEP)]

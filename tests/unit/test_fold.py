@@ -307,7 +307,7 @@ def test_lines(changes: list[Change], left: dict[str, Any]) -> None:
         ([], ["a"], 0),
         (["a", None, None, "S"], ["a", None, None, "L"], 0),
         (["a", None, None, "S"], ["a"], 3),
-        ([None, None, None, "S"], [], 1),
+        ([None, None, None, "S"], [None, None, None, "L"], 1),
     ],
 )
 def test_items_match_by_the_strongest_name_that_both_tell_and_by_variant(
