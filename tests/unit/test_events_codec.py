@@ -396,6 +396,19 @@ def test_numbers_that_are_none_are_left_out(value: float) -> None:
     assert event.remarks == (Remark("left_out", "body.products[].price: not a finite number"),)
 
 
+def test_a_cart_of_which_nothing_is_left_is_not_an_empty_one() -> None:
+    nan = [{"price": float("nan")}]
+    event = DECODER.decode(raw("cart_updated", body={"cart_id": "c", "currency": "EUR", "products": nan}))
+    assert (event.type, event.body) == ("cart_viewed", {"cart_id": "c"})
+    assert event.remarks[-1].what == "read_as"
+    event = DECODER.decode(raw("cart_updated", body={"cart_id": "c", "products": [*nan, {"sku": "s"}]}))
+    assert (event.type, event.body) == ("cart_updated", {"cart_id": "c", "products": [{"sku": "s"}]})
+    empty: list[Any] = [[], None, [{}]]
+    for products in empty:
+        event = DECODER.decode(raw("cart_updated", body={"products": products}))
+        assert (event.type, event.remarks) == ("cart_updated", ())
+
+
 @pytest.mark.parametrize("event_id", ["", "x" * 257])
 def test_event_ids_of_no_length_or_too_much_are_replaced_by_the_same_one_each_time(event_id: str) -> None:
     event = DECODER.decode(raw("searched", event_id=event_id))
