@@ -335,7 +335,7 @@ def test_the_body_of_another_type_under_this_types_id() -> None:
     assert taken == {"order_completed", "offline_purchased"}  # these two have the same fields
 
 
-BAD_TIMES = [0, -1, 20251124, MIN_TIME - 1, MAX_TIME + 1, -NOW, 5 * 10**11, -(2**63)]
+BAD_TIMES = [0, -1, 20251124, MIN_TIME - 1, MAX_TIME + 1, -NOW, 5 * 10**11, 2**63 - 1, -(2**63)]
 
 
 @pytest.mark.parametrize("at", BAD_TIMES)
