@@ -28,6 +28,8 @@ WORDS = "a date in words"
 LONGEST = 128
 """Characters: no form of a time is longer."""
 
+_NEVER = 2**63 - 1  # what languages write for it, and no nanosecond of 2262
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MILLISECOND = timedelta(milliseconds=1)
@@ -112,7 +114,7 @@ def read(value: object) -> Reading | None:
 
 def by_size(value: int | Decimal) -> Reading | None:
     """A number of seconds, milli-, micro- or nanoseconds since 1970."""
-    if isinstance(value, Decimal) and not (value.is_finite() and value.adjusted() < 25):
+    if value == _NEVER or (isinstance(value, Decimal) and not (value.is_finite() and value.adjusted() < 25)):
         return None
     for unit, (many, milliseconds) in _UNITS.items():
         at = value * milliseconds // many

@@ -335,7 +335,7 @@ def test_the_body_of_another_type_under_this_types_id() -> None:
     assert taken == {"order_completed", "offline_purchased"}  # these two have the same fields
 
 
-BAD_TIMES = [0, -1, 20251124, MIN_TIME - 1, MAX_TIME + 1, -NOW, 5 * 10**11, -(2**63)]
+BAD_TIMES = [0, -1, 20251124, MIN_TIME - 1, MAX_TIME + 1, -NOW, 5 * 10**11, 2**63 - 1, -(2**63)]
 
 
 @pytest.mark.parametrize("at", BAD_TIMES)
@@ -394,6 +394,19 @@ def test_numbers_that_are_none_are_left_out(value: float) -> None:
     event = DECODER.decode(raw("order_completed", body={"products": lines}))
     assert event.body == {"products": [{"quantity": 1.0}, {"sku": "s"}, {}]}
     assert event.remarks == (Remark("left_out", "body.products[].price: not a finite number"),)
+
+
+def test_a_cart_of_which_nothing_is_left_is_not_an_empty_one() -> None:
+    nan = [{"price": float("nan")}]
+    event = DECODER.decode(raw("cart_updated", body={"cart_id": "c", "currency": "EUR", "products": nan}))
+    assert (event.type, event.body) == ("cart_viewed", {"cart_id": "c"})
+    assert event.remarks[-1].what == "read_as"
+    event = DECODER.decode(raw("cart_updated", body={"cart_id": "c", "products": [*nan, {"sku": "s"}]}))
+    assert (event.type, event.body) == ("cart_updated", {"cart_id": "c", "products": [{"sku": "s"}]})
+    empty: list[Any] = [[], None, [{}]]
+    for products in empty:
+        event = DECODER.decode(raw("cart_updated", body={"products": products}))
+        assert (event.type, event.remarks) == ("cart_updated", ())
 
 
 @pytest.mark.parametrize("event_id", ["", "x" * 257])

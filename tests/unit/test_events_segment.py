@@ -742,6 +742,36 @@ def test_names_of_properties_that_look_like_ours(name: str | None, told: str, de
     assert event.remarks == ((Remark("misspelt", detail),) if detail else ())
 
 
+def test_the_top_of_a_call_may_be_spelt_in_other_ways() -> None:
+    usual = call("identify", anonymousId="a", receivedAt=AT, traits={"email": "a@x"}, context={"device": {"id": "d"}})
+    other = {
+        "Type": "identify",
+        "message_id": "m-1",
+        "user_id": "u-1",
+        "AnonymousID": "a",
+        "TIMESTAMP": AT,
+        "received_at": AT,
+        "Traits": {"E-Mail": "a@x"},
+        "Context": {"device": {"id": "d"}},
+    }
+    event, expected = one(other), one(usual)
+    assert event.identifiers == expected.identifiers
+    assert (event.event_id, event.occurred_at, event.received_at) == ("m-1", AT_MS, AT_MS)
+    assert {remark.what for remark in event.remarks} == {"misspelt"}
+    assert one({**usual, "user_id": "other", "userId": "u-1"}).identifiers == expected.identifiers
+    assert one({**usual, "user_id": "u-2", "userId": "null"}).identifiers["user_id"] == "u-2"
+
+
+def test_quotes_around_a_type_and_a_name_are_none_of_it() -> None:
+    assert one({**call(event=' "Cart Viewed" '), "type": '"track"'}).type == "cart_viewed"
+
+
+def test_a_cart_of_which_nothing_is_left_is_not_an_empty_one() -> None:
+    for unreadable in ("\ud83d", ["\ud83d"], [{"sku": "\ud83d"}], [{"name": "x" * 70_000}]):
+        event = track("Cart Updated", cart_id="c", currency="EUR", products=unreadable)
+        assert (event.type, event.body) == ("cart_viewed", {"cart_id": "c"})
+
+
 def test_a_name_as_it_should_be_counts_before_one_that_looks_like_it() -> None:
     assert track("Cart Viewed", cartId="other", cart_id="c").body == {"cart_id": "c"}
     assert not track("Cart Viewed", cartId=None, cart_id="c").remarks
