@@ -253,4 +253,4 @@ def _totals(lines: list[Line], currency: str | None) -> tuple[list[float | None]
 def _plain(number: float) -> float | None:
     if isinf(number):
         return None
-    return int(number) if number == int(number) else number
+    return int(number) if abs(number) < 2**53 and number == int(number) else number
