@@ -152,7 +152,7 @@ def test_replay_prints_one_decision_a_line(run: Run, tmp_path: Path) -> None:
 def test_replay_names_bad_lines_and_goes_on(run: Run, tmp_path: Path) -> None:
     nobody = {**LEFT, "messageId": "x", "userId": "null"}
     early = {**LEFT, "messageId": "y", "timestamp": "2999-01-01T00:00:00Z"}
-    result = run("replay", write(tmp_path / "in.jsonl", "{", LEFT, nobody, "[]", early))
+    result = run("replay", write(tmp_path / "in.jsonl", "{", LEFT, nobody, "[1]", early))
     assert result.exit_code == 0
     assert [d["outcome"] for d in decisions(result)] == ["fired"]
     said = result.stderr.splitlines()
@@ -163,7 +163,7 @@ def test_replay_names_bad_lines_and_goes_on(run: Run, tmp_path: Path) -> None:
 
 
 def test_replay_fails_when_nothing_could_be_read(run: Run, tmp_path: Path) -> None:
-    result = run("replay", write(tmp_path / "in.jsonl", "{", "}"))
+    result = run("replay", write(tmp_path / "in.jsonl", "{", "no"))
     assert (result.exit_code, result.stdout) == (1, "")
     assert "0 events from 1 file, 2 bad lines" in result.stderr
 
