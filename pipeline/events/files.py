@@ -45,18 +45,17 @@ class Line(msgspec.Struct, gc=False):
 
 
 class Recording:
-    """A file to be read. `size` of it in bytes as it lies there; `done` of them were read."""
+    """A file to be read. `size`: its bytes as it lies there (0: nobody knows); `done`: how many of them were read."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        self.size = 0
+        self.size = os.path.getsize(path) if os.path.isfile(path) else 0
         self.done = 0
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes. Raises OSError where it can't be opened or read."""
         self.done = 0
         with open(self.path, "rb") as file:
-            self.size = os.fstat(file.fileno()).st_size
             while piece := file.read(CHUNK):
                 self.done += len(piece)
                 yield piece

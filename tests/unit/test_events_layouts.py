@@ -234,7 +234,7 @@ def test_a_flipped_byte_costs_its_line_at_most(data: st.DataObject) -> None:
     two = content[1] + b"\n"
     damaged = content[0] + b"\n" + two[:at] + bytes([byte]) + two[at + 1 :] + content[2] + b"\n" + content[3] + b"\n"
     good = [value.value["messageId"] for value in found(damaged) if value.error is None and "messageId" in value.value]
-    assert [number for number in good if number != "m-1"] == ["m-0", "m-2", "m-3"]
+    assert [number for number in good if number in ("m-0", "m-2", "m-3")] == ["m-0", "m-2", "m-3"]
 
 
 @settings(max_examples=300, deadline=None)
