@@ -98,11 +98,11 @@ class Summary:
             times = sum(group.count for _, group in left) + self._more_remarks
             yield f"and {plural(len(left), 'other remark')} of such kinds, {_times(times)}"
         if behind := self._behind.count:
+            share, allowed, worst = _share(behind, self.events), _duration(self._disorder), _duration(self._worst)
             yield (
-                f"out of order: {behind:,} of {plural(self.events, 'event')} ({_share(behind, self.events)}) stand behind"
-                f" one that was received more than {_duration(self._disorder)} later (the worst by"
-                f" {_duration(self._worst)}, first {self._behind.places[0]}). They count as received late, which changes"
-                " how waits end: --sort takes all by the time of receipt."
+                f"out of order: {behind:,} of {plural(self.events, 'event')} ({share}) stand behind one that was"
+                f" received over {allowed} later (the worst by {worst}, first {self._behind.places[0]}). They count as received"
+                " late, which changes how waits end: --sort takes all by the time of receipt."
             )
 
     def _guess(self, file: str, begins: list[bytes]) -> None:

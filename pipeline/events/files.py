@@ -21,7 +21,7 @@ from pipeline.events.envelopes import is_envelope, items
 from pipeline.events.json_text import raw_bytes, text_of
 from pipeline.events.json_values import MAX_LINE as MAX_LINE
 from pipeline.events.json_values import Value, values
-from pipeline.events.model import Event, Remark
+from pipeline.events.model import Event
 from pipeline.events.segment import translate
 from pipeline.events.unpack import CHUNK, Damage, WrongFormat, unpacked
 
@@ -102,31 +102,28 @@ def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 
 def _of_value(file: str, value: Value) -> Iterable[Line]:
-    number, column, text, obj, remarks, error = value
-    raw = raw_bytes(text)
-    if error is not None:
-        return [Line(file, number, raw[:MAX_LINE], error=error, column=column)]
-    told = _told(file, number, column, raw, obj, remarks)
-    if told[0].error is not None and is_envelope(obj):
-        return [line for item in items(obj) for line in _told(file, number, column, _as_json(item), item, remarks)]
-    return told
-
-
-def _told(file: str, number: int, column: int, raw: bytes, obj: object, remarks: tuple[Remark, ...]) -> list[Line]:
+    raw = raw_bytes(value.text)
+    if value.error is not None:
+        return [Line(file, value.number, raw[:MAX_LINE], None, value.error, value.column)]
     try:
-        if len(raw) > MAX_LINE:
-            raise InvalidEvent("too_large", f"longer than {MAX_LINE} bytes")
-        events = translate(obj)
+        events = translate(value.value)
     except InvalidEvent as error:
-        return [Line(file, number, raw[:MAX_LINE], error=error, column=column)]
-    if remarks:
+        if is_envelope(value.value):
+            return [line for item in items(value.value) for line in _of_item(file, value, item)]
+        return [Line(file, value.number, raw, None, error, value.column)]
+    if value.remarks:
         for event in events:
-            event.remarks += remarks
-    return [Line(file, number, raw, event, None, column) for event in events]
+            event.remarks += value.remarks
+    return [Line(file, value.number, raw, event, None, value.column) for event in events]
 
 
-def _as_json(item: object) -> bytes:
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+def _of_item(file: str, batch: Value, item: object) -> Iterable[Line]:
+    """The events of one item of a batch."""
+    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    error = None
+    if len(raw_bytes(text)) > MAX_LINE:
+        error = InvalidEvent("too_large", f"longer than {MAX_LINE} bytes")
+    return _of_value(file, Value(batch.number, batch.column, text, item, batch.remarks, error))
 
 
 class _Stream:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -39,7 +39,7 @@ _PLACE_SIGNS = " \t\r\n,[{}\ufeff\x1e"
 _INSIDE = '}],:"'  # what begins so goes on with an object that was begun on a line before
 
 
-class Value(NamedTuple):
+class Value(msgspec.Struct, gc=False):
     """One value of a text. `number` (of its line) and `column` count from 1; `text` is how it stands there, cut at
     MAX_LINE. `error`: it is no value that can be used, for this reason.
     """
@@ -143,8 +143,12 @@ class _Values:
                     return
                 text, at = self._text, self._at
                 continue
-            line = text[at:end].strip(_EDGES)
-            if len(line) > _NEAR or not line.startswith("{"):
+            line = text[at:end]
+            if line[:1] != "{" or line[-1] != "}":
+                line = line.strip(_EDGES)
+                if line[:1] != "{":
+                    break
+            if end - at > _NEAR:
                 break
             try:
                 value = decode(line)
