@@ -57,7 +57,7 @@ def command(
     console = errors_console()
     recordings = [Recording(path) for path in files]
     summary = Summary(wanted.time.disorder_ms, console)
-    run = Run(wanted, summary, complete=end == "complete")
+    run = Run(wanted, complete=end == "complete", lines=summary)
     lines = in_order(recordings) if sort else merged(recordings)
     try:
         with ExitStack() as stack:
@@ -77,10 +77,12 @@ def command(
 
 
 class Run:
-    """One replay, counting. `clock`: UTC ms that no event may be ahead of (default: now)."""
+    """One replay, counting. `clock`: UTC ms that no event may be ahead of (default: now); `lines`: is told of each."""
 
-    def __init__(self, topology: Topology, lines: Summary, *, complete: bool = True, clock: int | None = None) -> None:
-        self.lines = lines
+    def __init__(
+        self, topology: Topology, *, complete: bool = True, clock: int | None = None, lines: Summary | None = None
+    ) -> None:
+        self.lines = lines or Summary(topology.time.disorder_ms, errors_console())
         self.replay = Replay(topology)
         self.complete = complete
         self.clock = time.time_ns() // 1_000_000 if clock is None else clock

@@ -101,8 +101,8 @@ class Summary:
             share, allowed, worst = _share(behind, self.events), _duration(self._disorder), _duration(self._worst)
             yield (
                 f"out of order: {behind:,} of {plural(self.events, 'event')} ({share}) stand behind one that was"
-                f" received over {allowed} later (the worst by {worst}, first {self._behind.places[0]}). They count as received"
-                " late, which changes how waits end: --sort takes all by the time of receipt."
+                f" received over {allowed} later (the worst by {worst}, first {self._behind.places[0]})."
+                " They count as received late, which changes how waits end: --sort takes all by the time of receipt."
             )
 
     def _guess(self, file: str, begins: list[bytes]) -> None:

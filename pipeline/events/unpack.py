@@ -15,6 +15,8 @@ CHUNK = 1 << 18
 _MOST = 1 << 20  # bytes that are unpacked at once: a small file may hold a huge one
 _HEAD = 16  # bytes that tell every kind there is
 _PROBE = 4096
+_BACK = 1 << 17  # packed bytes that are looked through again: a damaged length may swallow 64 KiB of what follows
+_CHECKS = ("incorrect data check", "incorrect length check")  # zlib's words for a member that ends, but wrongly
 _GZIP = b"\x1f\x8b\x08"
 _OTHERS = {
     b"PK\x03\x04": "a zip archive (or an Excel workbook): unpack it first",
@@ -80,11 +82,12 @@ def _headed(pieces: Iterator[Any]) -> Iterator[Any]:
 
 
 class _Packed:
-    """The bytes that aren't unpacked yet: `data` are the next ones, `at` says how many of the file stood before."""
+    """The bytes that aren't unpacked yet: `data` are the next ones, `at` says how many stood before (some are kept)."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self.data = b""
         self.at = 0
+        self._done = b""
         self._pieces = pieces
 
     def more(self, wanted: int = 1) -> bool:
@@ -98,7 +101,16 @@ class _Packed:
 
     def drop(self, number: int) -> None:
         self.at += number
+        self._done = (self._done + self.data[:number])[-_BACK:]
         self.data = self.data[number:]
+
+    def back(self, to: int) -> None:
+        """Have the bytes behind `to` once more, as far as they are kept."""
+        size = min(len(self._done), self.at - to)
+        if size > 0:
+            self.data = self._done[-size:] + self.data
+            self._done = self._done[:-size]
+            self.at -= size
 
     def seek_member(self) -> int:
         """Go to the next beginning of a gzip member that can be unpacked, else to the end. Returns the bytes left out,
@@ -124,7 +136,7 @@ class _Packed:
 def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes | Damage]:
     packed = _Packed(pieces)
     while packed.more():
-        member = zlib.decompressobj(31)
+        member, began = zlib.decompressobj(31), packed.at
         why = None
         while why is None and not member.eof and packed.more():
             before, size = member.copy(), len(packed.data)
@@ -138,14 +150,16 @@ def _gzip(pieces: Iterator[bytes]) -> Iterator[bytes | Damage]:
                 packed.drop(size - len(member.unconsumed_tail) - len(member.unused_data))
             yield inside
         at = packed.at
-        if why is None and not member.eof:
-            yield Damage(f"the packed file ends in the middle, after {at:,} bytes: it was cut off")
-            return
+        if not member.eof:  # the next member may have been taken for a part of this one
+            packed.back(began + 1)
         left_out = packed.seek_member()
-        if why is not None and why.startswith("incorrect "):
+        if why in _CHECKS:
             yield Damage(f"{why} at byte {at:,} of the packed file: some of what was read up to here may be wrong")
         elif why is not None:
-            yield Damage(f"the packed file is damaged at byte {at:,} ({why}); {left_out:,} bytes can't be unpacked")
+            lost = max(packed.at - at, 0)
+            yield Damage(f"the packed file is damaged at byte {at:,} ({why}); {lost:,} bytes can't be unpacked")
+        elif not member.eof:
+            yield Damage(f"the packed file ends in the middle, after {at:,} bytes: it was cut off")
         elif left_out:
             yield Damage(f"{left_out:,} bytes behind byte {at:,} of the packed file are not gzip and are left out")
 
