@@ -26,19 +26,21 @@ from pipeline.runtime.recordings import in_order, merged
 def command(files: tuple[Path, ...], topology: Path, sort: bool, end: str) -> None:
     """Put recorded events into the source topics of a running pipeline, where a worker takes them.
 
-    FILE is JSON Lines in Segment's format or an Avro container of our own schemas; either may be gzipped. Several files
-    are merged by the time at which their events were received, as `pipeline replay` does. Kafka's timestamp is the time
-    of writing, so retention leaves old recordings alone.
+    FILE is JSON in Segment's format (an object a line, arrays, batches) or an Avro container of our own schemas; either
+    may be packed with gzip, bzip2 or xz. Several files are merged by the time at which their events were received, as
+    `pipeline replay` does; lines of one file keep their order, unless --sort says otherwise. Kafka's timestamp is the
+    time of writing, so retention leaves old recordings alone.
 
-    Lines that can't be used go to the dead-letter topic, with file and line in their headers. While the recording runs,
-    the worker's event time follows it instead of the clock; should this command be killed, lift that with
-    `pipeline ingest /dev/null --end open`. The exit code is 0 unless nothing could be read.
+    What can't be used goes to the dead-letter topic, with file and line in its headers, and is told at the end. While
+    the recording runs, the worker's event time follows it instead of the clock; should this command be killed, lift
+    that with `pipeline ingest /dev/null --end open`. The exit code is 0 unless nothing could be read.
 
     \b
     Examples:
       pipeline ingest monday.jsonl.gz tuesday.jsonl.gz
       PIPELINE_KAFKA=kafka-1:9092 pipeline ingest events.avro
       pipeline ingest today-so-far.jsonl --end open
+      pipeline ingest exported-by-person.json --sort
     """
     wanted = read_topology(topology)
     started = time.monotonic()
@@ -60,6 +62,7 @@ def command(files: tuple[Path, ...], topology: Path, sort: bool, end: str) -> No
                 if run.put(line):
                     summary.event(line)
         except KeyboardInterrupt:
+            summary.tell()
             raise PipelineError(
                 f"interrupted after {plural(run.events.total(), 'event')}: they stay written, the recording is left"
                 " open, and the worker's event time goes by the clock again"

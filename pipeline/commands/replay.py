@@ -40,18 +40,19 @@ def command(
     """Decide over recorded events: the code of the worker in this one process, with a virtual clock. It needs no Kafka
     and no Redis, and the same input gives the same bytes each time.
 
-    FILE is JSON Lines in Segment's format or an Avro container of our own schemas; either may be gzipped. Several files
-    are merged by the time at which their events were received, as `pipeline ingest` does; lines of one file keep their
-    order.
+    FILE is JSON in Segment's format (an object a line, arrays, batches) or an Avro container of our own schemas; either
+    may be packed with gzip, bzip2 or xz. Several files are merged by the time at which their events were received, as
+    `pipeline ingest` does; lines of one file keep their order, unless --sort says otherwise.
 
-    Each decision is a JSON object on a line of standard output (or of --out). Lines that can't be used are named on
-    standard error, with file, line and reason. The exit code is 0 unless nothing could be read.
+    Each decision is a JSON object on a line of standard output (or of --out). What can't be used is told on standard
+    error at the end, by reason, with its first places. The exit code is 0 unless nothing could be read.
 
     \b
     Examples:
       pipeline replay monday.jsonl.gz tuesday.jsonl.gz --out decisions.jsonl
       pipeline replay events.jsonl --rules abandoned_cart | jq 'select(.outcome == "fired")'
       pipeline replay today-so-far.jsonl --end open
+      pipeline replay exported-by-person.json --sort
     """
     wanted = _only(read_topology(topology), rules)
     console = errors_console()
