@@ -262,10 +262,9 @@ class _Values:
                 at = max(at, tail, len(self._text) - _NEAR)  # what may be the beginning of a place
                 if at - self._at > MAX_LINE:
                     text = text or self._text[self._at : at][:MAX_LINE]
-                    before = self._at
                     self._at = at
                     self._drop()
-                    at -= before if self._at else at
+                    at = self._at
                 self._more()
                 continue
             end, begin = place.start(), place.end()

@@ -152,6 +152,14 @@ def test_a_gzipped_container(tmp_path: Path) -> None:
     assert told(written(tmp_path / "events.avro.gz", content)) == [(1, "searched-1")]
 
 
+def test_a_gzipped_container_that_was_cut_off(tmp_path: Path) -> None:
+    records = [record("searched", event_id=f"event-{number}") for number in range(2000)]
+    content = gzip.compress(container("searched", records, sync_interval=500))
+    lines = written(tmp_path / "events.avro.gz", content[: len(content) // 2])
+    assert len(lines) > 500
+    assert told(lines) == [(n + 1, f"event-{n}") for n in range(len(lines) - 1)] + [(len(lines), "truncated")]
+
+
 def test_a_container_of_an_earlier_version(tmp_path: Path) -> None:
     old = json.loads((BASELINE / "email_opened.avsc").read_text("utf-8"))
     records = [record("email_opened")]

@@ -205,7 +205,7 @@ SMALL = st.recursive(
 OBJECTS = st.lists(st.dictionaries(st.text(max_size=5), SMALL, max_size=4), max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(objects=OBJECTS, data=st.data())
 def test_any_mix_of_layouts_reads_as_the_same_objects(objects: list[dict[str, Any]], data: st.DataObject) -> None:
     out, left = "", list(objects)
@@ -225,7 +225,7 @@ def test_any_mix_of_layouts_reads_as_the_same_objects(objects: list[dict[str, An
     assert [value.value for value in lines] == objects
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_a_flipped_byte_costs_its_line_at_most(data: st.DataObject) -> None:
     content = [json.dumps(event(n, more=data.draw(SMALL))).encode() for n in range(4)]
@@ -237,7 +237,7 @@ def test_a_flipped_byte_costs_its_line_at_most(data: st.DataObject) -> None:
     assert [number for number in good if number in ("m-0", "m-2", "m-3")] == ["m-0", "m-2", "m-3"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_no_bytes_raise(data: st.DataObject) -> None:
     content = bytearray(f"[{ONE},\n{PRETTY[1]}]\n{THREE}".encode())
@@ -254,13 +254,13 @@ def test_no_file_raises(content: bytes) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b'{"a":[' * 100_000,
-        b'{"a":[\n' * 100_000,
-        b"[{" * 300_000,
+        b'{"a":[' * 50_000,
+        b'{"a":[\n' * 20_000,
+        b"[{" * 100_000,
         b"}" * 3_000_000,
         b"\n" * 3_000_000,
-        b'"{\n' * 500_000,
-        b'{"type":"\n' * 200_000,
+        b'"{\n' * 100_000,
+        b'{"type":"\n' * 40_000,
         b"[" * 1_000_000,
         bytes(range(256)) * 8_000,
         b"{" * 100 + b'"type' + b"x" * 5_000_000,
@@ -270,7 +270,7 @@ def test_no_file_raises(content: bytes) -> None:
 def test_nonsense_takes_little_time(content: bytes) -> None:
     started = time.monotonic()
     found(content)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 10
 
 
 # --- packed
@@ -334,6 +334,12 @@ def test_packers(tmp_path: Path, pack: Any) -> None:
 def test_what_must_be_unpacked_first(tmp_path: Path, magic: bytes) -> None:
     (line,) = written(tmp_path / "events", magic + bytes(100))
     assert why(line) == "wrong_format"
+
+
+def test_text_behind_what_is_none(tmp_path: Path) -> None:
+    """Zeros that a crash left in a log, or a tar archive's header."""
+    lines = written(tmp_path / "events", bytes(5000) + segment(1) + b"\n" + segment(2))
+    assert ids(lines) == ["invalid_json", "m-1", "m-2"]
 
 
 def test_how_much_was_read(tmp_path: Path) -> None:
