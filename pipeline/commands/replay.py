@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -13,10 +15,12 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from pipeline.commands.common import end_option, files_argument, plural, read_topology, topology_option
+from pipeline.commands.common import end_option, errors_console, files_argument, plural, read_topology, topology_option
+from pipeline.commands.reading import Bar, sort_option
+from pipeline.commands.summary import Summary
 from pipeline.errors import InvalidEvent, PipelineError
-from pipeline.events.files import Line
-from pipeline.runtime.recordings import merged
+from pipeline.events.files import Line, Recording
+from pipeline.runtime.recordings import in_order, merged
 from pipeline.runtime.replay import Replay
 from pipeline.topology import Topology
 from pipeline.topology.findings import suggest
@@ -28,48 +32,65 @@ from pipeline.triggers.decisions import Decision, public
 @topology_option
 @click.option("--rules", "rules", metavar="NAME", multiple=True, help="Only this rule. May be given more than once.")
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write decisions there.")
+@sort_option
 @end_option("decide everything that waits, or leave it waiting and say how many.")
-def command(files: tuple[Path, ...], topology: Path, rules: tuple[str, ...], out: Path | None, end: str) -> None:
+def command(
+    files: tuple[Path, ...], topology: Path, rules: tuple[str, ...], out: Path | None, sort: bool, end: str
+) -> None:
     """Decide over recorded events: the code of the worker in this one process, with a virtual clock. It needs no Kafka
     and no Redis, and the same input gives the same bytes each time.
 
-    FILE is JSON Lines in Segment's format or an Avro container of our own schemas; either may be gzipped. Several files
-    are merged by the time at which their events were received, as `pipeline ingest` does; lines of one file keep their
-    order.
+    FILE is JSON in Segment's format (an object a line, arrays, batches) or an Avro container of our own schemas; either
+    may be packed with gzip, bzip2 or xz. Several files are merged by the time at which their events were received, as
+    `pipeline ingest` does; lines of one file keep their order, unless --sort says otherwise.
 
-    Each decision is a JSON object on a line of standard output (or of --out). Lines that can't be used are named on
-    standard error, with file, line and reason. The exit code is 0 unless nothing could be read.
+    Each decision is a JSON object on a line of standard output (or of --out). What can't be used is told on standard
+    error at the end, by reason, with its first places. The exit code is 0 unless nothing could be read.
 
     \b
     Examples:
       pipeline replay monday.jsonl.gz tuesday.jsonl.gz --out decisions.jsonl
       pipeline replay events.jsonl --rules abandoned_cart | jq 'select(.outcome == "fired")'
       pipeline replay today-so-far.jsonl --end open
+      pipeline replay exported-by-person.json --sort
     """
     wanted = _only(read_topology(topology), rules)
-    run = Run(wanted, complete=end == "complete")
-    with ExitStack() as stack:
-        target: BinaryIO = sys.stdout.buffer if out is None else stack.enter_context(_open(out))
-        for decision in run.over(merged(files)):
-            target.write(msgspec.json.encode(public(decision)) + b"\n")
-        target.flush()
+    console = errors_console()
+    recordings = [Recording(path) for path in files]
+    summary = Summary(wanted.time.disorder_ms, console)
+    run = Run(wanted, complete=end == "complete", lines=summary)
+    lines = in_order(recordings) if sort else merged(recordings)
+    try:
+        with ExitStack() as stack:
+            target: BinaryIO = sys.stdout.buffer if out is None else stack.enter_context(_open(out))
+            if out is not None or not sys.stdout.isatty():  # else the decisions themselves tell how far it is
+                stack.enter_context(Bar("replaying", recordings, summary, console))
+            for decision in run.over(lines):
+                target.write(msgspec.json.encode(public(decision)) + b"\n")
+            target.flush()
+    except BrokenPipeError:  # whoever read the decisions has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains while it ends
+        sys.exit(128 + signal.SIGPIPE)
+    summary.tell()
     click.echo(run.summary(len(files)), err=True)
-    if run.bad and not run.read:
+    if summary.refused and not summary.events:
         sys.exit(1)
 
 
 class Run:
-    """One replay, counting. `clock`: UTC ms that no event may be ahead of (default: now)."""
+    """One replay, counting. `clock`: UTC ms that no event may be ahead of (default: now); `lines`: is told of each."""
 
-    def __init__(self, topology: Topology, *, complete: bool = True, clock: int | None = None) -> None:
+    def __init__(
+        self, topology: Topology, *, complete: bool = True, clock: int | None = None, lines: Summary | None = None
+    ) -> None:
+        self.lines = lines or Summary(topology.time.disorder_ms, errors_console())
         self.replay = Replay(topology)
         self.complete = complete
         self.clock = time.time_ns() // 1_000_000 if clock is None else clock
-        self.read = self.bad = 0
         self.outcomes: Counter[str] = Counter()
 
     def over(self, lines: Iterable[Line]) -> Iterator[Decision]:
-        """The decisions, in order; lines that can't be used are named on standard error."""
+        """The decisions, in order; the summary is told of every line."""
         for line in lines:
             try:
                 if line.error is not None:
@@ -77,10 +98,9 @@ class Run:
                 assert line.event is not None
                 yield from self._counted(self.replay.feed(line.event, self.clock))
             except InvalidEvent as error:
-                self.bad += 1
-                click.echo(f"{line.file}:{line.number}: {error}", err=True)
+                self.lines.refuse(line, error)
             else:
-                self.read += 1
+                self.lines.event(line)
         if self.complete:
             yield from self._counted(self.replay.finish())
 
@@ -91,9 +111,9 @@ class Run:
 
     def summary(self, files: int) -> str:
         """What was done, in a line."""
-        said = f"{plural(self.read, 'event')} from {plural(files, 'file')}"
-        if self.bad:
-            said += f", {plural(self.bad, 'bad line')}"
+        said = f"{plural(self.lines.events, 'event')} from {plural(files, 'file')}"
+        if self.lines.refused:
+            said += f", {plural(self.lines.refused, 'bad line')}"
         if self.replay.duplicates:
             said += f", {plural(self.replay.duplicates, 'duplicate')}"
         said += f"; {plural(self.outcomes.total(), 'decision')}"

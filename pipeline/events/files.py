@@ -1,38 +1,39 @@
-"""Recorded events from files: Segment's JSON, an object a line, and Avro containers of our schemas; both also gzipped.
+"""Recorded events from files: Segment's JSON however it is laid out, and Avro containers of our schemas; also packed.
 
-A bad line never stops the rest: it comes out with its error, file and number, for the dead letters.
+A bad piece never stops the rest: it comes out with its error, file and line, for the dead letters.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
+import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import fastavro
 import msgspec
 
 from pipeline.errors import InvalidEvent
 from pipeline.events import codec
+from pipeline.events.envelopes import is_envelope, items
+from pipeline.events.json_text import raw_bytes, text_of
+from pipeline.events.json_values import MAX_LINE as MAX_LINE
+from pipeline.events.json_values import Value, values
 from pipeline.events.model import Event
 from pipeline.events.segment import translate
+from pipeline.events.unpack import CHUNK, Damage, WrongFormat, unpacked
 
-MAX_LINE = 1024 * 1024
-"""Bytes. Kafka takes no record of this size either."""
-
-_GZIP = b"\x1f\x8b"
 _AVRO = b"Obj\x01"
-_BOM = b"\xef\xbb\xbf"
 
 
 class Line(msgspec.Struct, gc=False):
     """One event of a file, or what is wrong there: either `event` or `error` is given.
 
-    `number` counts lines (in an Avro container: records) from 1; a line may tell two events. `raw` is the line as it
-    stands, without its end, cut at MAX_LINE; or the record's Avro body.
+    `number` is the line on which it begins (in an Avro container: the record), from 1, `column` where on it. A line may
+    tell several events. `raw` is the object as it stands, cut at MAX_LINE; of a batch, its event with what it inherits;
+    of a container, the record's Avro body.
     """
 
     file: str
@@ -40,71 +41,122 @@ class Line(msgspec.Struct, gc=False):
     raw: bytes
     event: Event | None = None
     error: InvalidEvent | None = None
+    column: int = 1
 
 
-def read(path: str | Path) -> Iterator[Line]:
-    """All lines of a file, in order, blank ones left out. The format is told by the first bytes, not by the name.
+class Recording:
+    """A file to be read. `size`: its bytes as it lies there (0: nobody knows); `done`: how many of them were read."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self.size = os.path.getsize(path) if os.path.isfile(path) else 0
+        self.done = 0
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes. Raises OSError where it can't be opened or read."""
+        self.done = 0
+        with open(self.path, "rb") as file:
+            while piece := file.read(CHUNK):
+                self.done += len(piece)
+                yield piece
+
+
+def read(file: str | Path | Recording) -> Iterator[Line]:
+    """All that stands in a file, in order. The format is told by the first bytes, not by the name.
 
     Raises OSError where the file can't be opened or read.
     """
-    with open(path, "rb") as file:
-        stream: IO[bytes] = file
-        if file.peek(2)[:2] == _GZIP:
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=file))
-        number = 0
-        try:
-            lines = _container if _starts_with(stream, _AVRO) else _json_lines
-            for line in lines(stream, str(path)):
-                number = line.number
-                yield line
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            why = f"from here on the file can't be unpacked, it is damaged or cut off: {error}"
-            yield Line(str(path), number + 1, b"", error=InvalidEvent("truncated", why))
+    recording = file if isinstance(file, Recording) else Recording(file)
+    name = recording.path
+    try:
+        pieces = unpacked(recording.pieces())
+        first = next(pieces, b"")
+    except WrongFormat as error:
+        yield Line(name, 1, b"", error=InvalidEvent("wrong_format", str(error)))
+        return
+    pieces = _again(first, pieces)
+    if isinstance(first, bytes) and first.startswith(_AVRO):
+        yield from _container(_Stream(pieces), name)
+        return
+    for value in values(text_of(pieces)):
+        yield from _of_value(name, value)
 
 
 def parse(raw: bytes) -> list[Event]:
-    """The events in one line of Segment's JSON. Raises InvalidEvent (invalid_json, invalid_utf8, and translate's)."""
+    """The events in one line of Segment's JSON. Raises InvalidEvent (invalid_json, too_large, and translate's)."""
     if len(raw) > MAX_LINE:
         raise InvalidEvent("too_large", f"the line is longer than {MAX_LINE} bytes")
+    found = []
+    for value in values(text_of(iter([raw]))):
+        for line in _of_value("", value):
+            if line.error is not None:
+                raise line.error
+            assert line.event is not None
+            found.append(line.event)
+    return found
+
+
+def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _of_value(file: str, value: Value) -> Iterable[Line]:
+    raw = raw_bytes(value.text)
+    if value.error is not None:
+        return [Line(file, value.number, raw[:MAX_LINE], None, value.error, value.column)]
     try:
-        obj = msgspec.json.decode(raw)
-    except UnicodeDecodeError as error:
-        raise InvalidEvent("invalid_utf8", f"the line is not UTF-8: {error}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidEvent("invalid_json", f"the line is not JSON: {error}") from error
-    return translate(obj)
-
-
-def _starts_with(stream: Any, magic: bytes) -> bool:
-    start: bytes = stream.peek(len(magic))[: len(magic)]
-    return start == magic
-
-
-def _json_lines(stream: IO[bytes], file: str) -> Iterator[Line]:
-    number = 0
-    while raw := stream.readline(MAX_LINE + 2):
-        number += 1
-        rest = raw
-        while len(rest) > MAX_LINE and not rest.endswith(b"\n"):  # skip to the line's end, without keeping it
-            rest = stream.readline(MAX_LINE + 2)
-        raw = raw.rstrip(b"\r\n")
-        if number == 1:
-            raw = raw.removeprefix(_BOM)
-        if raw.strip():
-            yield from _line(file, number, raw)
-
-
-def _line(file: str, number: int, raw: bytes) -> Iterable[Line]:
-    try:
-        return [Line(file, number, raw, event=event) for event in parse(raw)]
+        events = translate(value.value)
     except InvalidEvent as error:
-        return [Line(file, number, raw[:MAX_LINE], error=error)]
+        if is_envelope(value.value):
+            return [line for item in items(value.value) for line in _of_item(file, value, item)]
+        return [Line(file, value.number, raw, None, error, value.column)]
+    if value.remarks:
+        for event in events:
+            event.remarks += value.remarks
+    return [Line(file, value.number, raw, event, None, value.column) for event in events]
 
 
-def _container(stream: IO[bytes], file: str) -> Iterator[Line]:
+def _of_item(file: str, batch: Value, item: object) -> Iterable[Line]:
+    """The events of one item of a batch."""
+    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    error = None
+    if len(raw_bytes(text)) > MAX_LINE:
+        error = InvalidEvent("too_large", f"longer than {MAX_LINE} bytes")
+    return _of_value(file, Value(batch.number, batch.column, text, item, batch.remarks, error))
+
+
+class _Stream:
+    """Pieces as fastavro reads a file. `damage`: why it ended, if that is not the end."""
+
+    def __init__(self, pieces: Iterator[bytes | Damage]) -> None:
+        self._pieces = pieces
+        self._piece = io.BytesIO()
+        self._before = 0
+        self.damage: Damage | None = None
+
+    def tell(self) -> int:
+        return self._before + self._piece.tell()
+
+    def read(self, size: int) -> bytes:
+        found = self._piece.read(size)
+        while len(found) < size and self.damage is None:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            if isinstance(piece, Damage):
+                self.damage = piece
+                break
+            self._before += self._piece.tell()
+            self._piece = io.BytesIO(piece)
+            found += self._piece.read(size - len(found))
+        return found
+
+
+def _container(raw: Any, file: str) -> Iterator[Line]:
     number = 0
     try:
-        blocks = fastavro.block_reader(stream)
+        blocks = fastavro.block_reader(raw)
         schemas = codec.resolve(blocks.metadata["avro.schema"])
         for block in blocks:
             for line in _block(block, file, number, schemas):
@@ -112,13 +164,15 @@ def _container(stream: IO[bytes], file: str) -> Iterator[Line]:
                 yield line
     except InvalidEvent as error:
         yield Line(file, number + 1, b"", error=error)
-    except (OSError, zlib.error):
+    except OSError:
         raise
     except Exception as error:  # fastavro raises what its C code meets
-        why = (
-            f"from here on the Avro container can't be read, it is damaged or cut off: {type(error).__name__}: {error}"
-        )
-        yield Line(file, number + 1, b"", error=InvalidEvent("undecodable", why))
+        if raw.damage is None:
+            said = f"{type(error).__name__}: {error}"
+            why = f"from here on the Avro container can't be read, it is damaged or cut off: {said}"
+            yield Line(file, number + 1, b"", error=InvalidEvent("undecodable", why))
+    if raw.damage is not None:
+        yield Line(file, number + 1, b"", error=InvalidEvent("truncated", raw.damage.detail))
 
 
 def _block(block: Any, file: str, number: int, schemas: tuple[str, Any, Any]) -> Iterator[Line]:

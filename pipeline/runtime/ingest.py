@@ -120,18 +120,21 @@ class Ingest:
             if error is None:  # else that one tells more
                 raise
 
-    def put(self, line: Line) -> None:
-        """One line: its event goes to its topic, a bad one to the dead letters."""
+    def put(self, line: Line) -> bool:
+        """One line: its event goes to its topic (True), a bad one to the dead letters (False)."""
+        written = False
         if line.error is not None:
             self._bad(line, line.error)
         else:
             assert line.event is not None
             try:
                 self._event(line.event)
+                written = True
             except InvalidEvent as error:
                 self._bad(line, error)
         if time.monotonic() - self._marked_at >= self._mark_every_s:
             self.tell_time()
+        return written
 
     def tell_time(self) -> None:
         """Say how far the recording is."""
