@@ -292,7 +292,8 @@ def test_a_pipe_that_closes_early_is_no_traceback(tmp_path: Path) -> None:
         [
             "bash",
             "-c",
-            f"{sys.executable} -m pipeline.cli replay {path} --topology {TOPOLOGY} | head -n 1; exit ${{PIPESTATUS[0]}}",
+            f"{sys.executable} -m pipeline.cli replay {path} --topology {TOPOLOGY} | head -n 1;"
+            " exit ${PIPESTATUS[0]}",
         ],
         capture_output=True,
         text=True,
