@@ -288,12 +288,9 @@ def test_addresses_are_shown_without_their_password() -> None:
 def test_a_pipe_that_closes_early_is_no_traceback(tmp_path: Path) -> None:
     lines = [track("Product Added", f"a{n}", n % 60, f"user-{n}", product_id="p") for n in range(5_000)]
     path = write(tmp_path / "in.jsonl", *lines)
+    command = f"{sys.executable} -m pipeline.cli replay {path} --topology {TOPOLOGY}"
     done = subprocess.run(
-        [
-            "bash",
-            "-c",
-            f"{sys.executable} -m pipeline.cli replay {path} --topology {TOPOLOGY} | head -n 1; exit ${{PIPESTATUS[0]}}",
-        ],
+        ["bash", "-c", f"set -o pipefail; {command} | head -n 1"],
         capture_output=True,
         text=True,
         check=False,
