@@ -199,9 +199,11 @@ def _refresh(person: Person) -> None:
 
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
-    if book.sees(row.type, row.data):
-        person.contact = tell(person.contact, _email(person, row.ids), row.data, row.received_at, row.occurred_at)
-    if row.type in ORDERS:
+    kind, data, ids = row.type, row.data, row.ids
+    if kind in book.concerned and (kind not in book.choosy or book.chosen(kind, data)):
+        email = _email(person, ids) if "email" in ids else None
+        person.contact = tell(person.contact, email, data, row.received_at, row.occurred_at)
+    if kind in ORDERS:
         first, occurred_at = True, row.occurred_at
         if order := row.data.get("order_id"):
             first, occurred_at = orders.tell(person.told, order, occurred_at, row.received_at)
@@ -237,8 +239,6 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
 
 def _email(person: Person, ids: list[str]) -> str | None:
     """The first address of an event, if the person has it: a tie may have left it out."""
-    if "email" not in ids:
-        return None
     told = next((ids[i + 1] for i in range(0, len(ids), 2) if ids[i] == "email"), None)
     return told if told is not None and person.has("email", told) else None
 

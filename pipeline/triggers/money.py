@@ -5,6 +5,7 @@ They are told and kept as doubles, which hold 15 digits; the shortest text of a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 from math import inf, isinf
 
@@ -46,32 +47,24 @@ def minus(a: float, b: float) -> float:
     return a if isinf(a) else plus(a, -b)
 
 
-def times(price: float, quantity: float) -> Decimal | None:
-    """Exactly; None where the quantity is not known."""
-    return None if isinf(quantity) else _EXACT.multiply(exact(price), exact(quantity))
-
-
-def cents(price: float, quantity: float) -> int | None:
-    """What a line costs, where that is a whole number of hundredths because both are plain; None: count exactly."""
+def cents(price: float, quantity: float, currency: str | None) -> int | None:
+    """What a line costs, where that is a whole number of cents because both are plain; None: count exactly."""
     if not -_PLAIN < price < _PLAIN or not -_PLAIN < quantity < _PLAIN or quantity != int(quantity):
         return None
     hundredths = round(price * 100)
-    return hundredths * int(quantity) if hundredths / 100 == price else None
+    return hundredths * int(quantity) if hundredths / 100 == price and currency not in _DIGITS else None
 
 
-def digits(currency: str | None) -> int:
-    """Behind the point; two where the currency isn't known."""
-    return _DIGITS.get(currency or "", 2)
-
-
-def total(amounts: list[Decimal], currency: str | None) -> float | None:
-    """The exact sum, rounded once, half up, to the digits of its currency (two where that isn't known); None where it
-    leaves the range of what can be written.
+def total(lines: Sequence[tuple[float | None, float]], currency: str | None) -> float | None:
+    """What lines of (price, quantity) cost: the exact sum, rounded once, half up, to the digits of its currency (two
+    where that isn't known). None where something isn't known, or leaves the range of what can be written.
     """
     exactly = Decimal(0)
-    for amount in amounts:
-        exactly = _EXACT.add(exactly, amount)
-    places = digits(currency)
+    for price, quantity in lines:
+        if price is None or isinf(quantity):
+            return None
+        exactly = _EXACT.add(exactly, _EXACT.multiply(exact(price), exact(quantity)))
+    places = _DIGITS.get(currency or "", 2)
     unit = _CENT if places == 2 else Decimal(1).scaleb(-places)
     rounded = float(exactly.quantize(unit, ROUND_HALF_UP, _EXACT))
     return None if isinf(rounded) else rounded

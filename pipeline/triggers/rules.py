@@ -131,9 +131,7 @@ class RuleBook:
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys())
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
-        """Whether an event of a `choosy` type meets the condition of any rule, or tells how to write to the person."""
-        if any(field in data for field in CONTACT):
-            return True
+        """Whether an event of a `choosy` type meets the condition of any rule."""
         of_kind: tuple[Move | End, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         return any(each.where is None or each.where(data) for each in of_kind)
 
