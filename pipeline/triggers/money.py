@@ -11,8 +11,7 @@ from math import inf, isinf
 
 # Wide enough for any sum and product of doubles: the largest has 309 digits, the smallest 324 behind the point.
 _EXACT = Context(prec=1400)
-_WHOLE = 2.0**53
-_PLAIN = 1e9  # a price with two digits behind the point, and whole quantities, up to here are exact as whole cents
+_PLAIN = 1e9  # up to here, what has two digits behind the point is exact as whole hundredths
 
 # Digits behind the point of a currency, where they aren't two: ISO 4217, list one (https://www.iso.org/iso-4217.html).
 _DIGITS = {
@@ -35,8 +34,10 @@ def exact(value: float) -> Decimal:
 
 def plus(a: float, b: float) -> float:
     """The sum; infinite where it leaves the range of a double."""
-    if float(a).is_integer() and float(b).is_integer() and abs(a) < _WHOLE and abs(b) < _WHOLE:
-        return a + b
+    if -_PLAIN < a < _PLAIN and -_PLAIN < b < _PLAIN:
+        one, other = round(a * 100), round(b * 100)
+        if one / 100 == a and other / 100 == b:  # nearly always: hundredths, as whole numbers
+            return (one + other) / 100
     if isinf(a) or isinf(b):
         return inf
     return float(_EXACT.add(exact(a), exact(b)))
