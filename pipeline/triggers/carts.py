@@ -215,7 +215,7 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
     range of what can be written. What a line is called, its variant and its addresses are there where they were told.
     """
     if len(lines) > 1:
-        lines = sorted(lines, key=_place)
+        lines = sorted(lines, key=lambda line: (product(line.names), line.names[3:], line.added))
     currencies = {line.currency for line in lines}
     currency = next(iter(currencies)) if len(currencies) == 1 else None
     cents: int | None = 0  # of all lines, as long as they are whole

@@ -61,6 +61,10 @@ def tell(
     """
     locale, timezone = data.get("context.locale"), data.get("context.timezone")
     name = None
+    if contact is not None and timezone is None and email is None and "traits" not in data:  # nearly always
+        if locale is not None:
+            contact.locale = _after(contact.locale, locale, received_at, occurred_at)
+        return contact
     if traits := data.get("traits"):
         known = {"".join(filter(str.isalnum, trait)).lower(): value for trait, value in sorted(traits.items()) if value}
         name = _name(known)
