@@ -208,7 +208,7 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     moves = [move for move in book.moves.get(kind, ()) if move.where is None or move.where(data)]
     if ends or moves or kind in ALWAYS_SEEN:
         email = _email(person, ids) if "email" in ids else None
-        person.contact = tell(person.contact, email, data, row.received_at, row.occurred_at)
+        person.contact = tell(person.contact, email, data, row.received_at)
     if kind in ORDERS:
         first, occurred_at = True, row.occurred_at
         if order := data.get("order_id"):
