@@ -45,7 +45,7 @@ def test_the_shipped_identifiers_are_those_of_the_semantics() -> None:
     identifiers = load(SHIPPED, {}).identifiers
     assert identifiers.namespaces == (
         Namespace(name="user_id", priority=1, unique=True),
-        Namespace(name="crm_id", priority=2),
+        Namespace(name="crm_id", priority=2, limit=100),
         Namespace(name="email", priority=3, limit=10, lowercase=True),
         Namespace(name="device_id", priority=4, limit=100, device=True),
         Namespace(name="anonymous_id", priority=5, limit=100, device=True),
