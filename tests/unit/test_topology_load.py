@@ -151,3 +151,33 @@ def test_warnings_dont_keep_a_topology_from_loading() -> None:
     assert load(SHIPPED, env).kafka == "mock://"
     (finding,) = lint(SHIPPED, env)
     assert (finding.file, finding.severity, finding.code) == ("environment", "warning", "embedded-kafka")
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("https://shop.example/a?b#c", "https://shop.example"),
+        ("HTTPS://Shop.Example:443", "https://shop.example"),
+        ("https://shop.example:8443/", "https://shop.example:8443"),
+        ("http://[::1]:80/a", "http://[::1]"),
+        ("https://shop.example@evil.example/", None),
+        ("https://user:secret@shop.example/", None),
+        ("https://shop.example\\@evil.example/", None),
+        ("https://shop.example /", None),
+        ("https://shop.example%2eevil.example/", None),
+        ("https://sh\u00f6p.example/", None),
+        ("//shop.example/", None),
+        ("javascript:alert(1)//https://shop.example", None),
+        ("", None),
+    ],
+)
+def test_an_address_leads_to_one_place_or_to_none(url: str, where: str | None) -> None:
+    assert origin(url) == where
+
+
+def test_origins_are_compared_as_addresses_are(tmp_path: Path) -> None:
+    path = tmp_path / "topology.yaml"
+    path.write_text(
+        SHIPPED.read_text().replace("urls: {origins: []}", "urls: {origins: ['HTTPS://Shop.Example:443/']}")
+    )
+    assert load(path, {}).origins == {"https://shop.example"}
