@@ -55,6 +55,8 @@ def command(
       pipeline replay exported-by-person.json --sort
     """
     wanted = _only(read_topology(topology), rules)
+    if out is not None and out.exists() and any(path.exists() and out.samefile(path) for path in files):
+        raise click.BadParameter(f"{out} is one of the files to be read", param_hint="--out")
     console = errors_console()
     recordings = [Recording(path) for path in files]
     summary = Summary(wanted.time.disorder_ms, console)

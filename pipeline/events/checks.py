@@ -35,6 +35,7 @@ class Notes:
     def add(self, what: str, detail: str) -> None:
         """`detail` holds no value of the event: remarks are counted by their text."""
         if len(self._remarks) < MAX_REMARKS:
+            detail = detail if detail.isascii() else detail.encode("utf-8", "replace").decode()
             self._remarks[Remark(what, detail)] = None
 
     def all(self) -> tuple[Remark, ...]:

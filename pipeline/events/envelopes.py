@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
+from pipeline.events.segment_fields import numbered
+
 _LISTS = ("batch", "events", "data", "messages")
 _CALLS = frozenset(("track", "identify", "page", "screen", "alias", "group"))
 _TELLING = frozenset(
@@ -38,8 +40,8 @@ def _list(value: dict[str, Any]) -> list[object] | None:
     if "type" in value and is_event(value):
         return None
     for name in _LISTS:
-        found = value.get(name)
-        if isinstance(found, list) and (name == "batch" or (found and all(map(is_event, found)))):
+        found = numbered(value.get(name))
+        if found is not None and (name == "batch" or (found and all(map(is_event, found)))):
             return found
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pipeline.events.segment import translate
 from pipeline.events.unpack import CHUNK, Damage, WrongFormat, unpacked
 
 _AVRO = b"Obj\x01"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Line(msgspec.Struct, gc=False):
@@ -120,6 +122,8 @@ def _of_value(file: str, value: Value) -> Iterable[Line]:
 def _of_item(file: str, batch: Value, item: object) -> Iterable[Line]:
     """The events of one item of a batch."""
     text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    if _SURROGATE.search(text):
+        text = json.dumps(item, separators=(",", ":"))
     error = None
     if len(raw_bytes(text)) > MAX_LINE:
         error = InvalidEvent("too_large", f"longer than {MAX_LINE} bytes")

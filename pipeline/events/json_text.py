@@ -16,7 +16,8 @@ from pipeline.events.unpack import Damage
 
 WINDOWS_1252 = Remark("read_as", "text that is not UTF-8, as Windows-1252")
 NO_NUMBER = Remark("read_as", "NaN, Infinity or a number beyond all bounds, as null")
-HALF_CHARACTER = Remark("read_as", "half of a character (a lone surrogate), as U+FFFD")
+TOO_DEEP = Remark("left_out", "what lies more than 100 objects or arrays deep")
+_DEEPEST = 100
 
 _MARKS = (  # the longer ones first: UTF-16's is the beginning of UTF-32's
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -77,21 +78,24 @@ def raw_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def read_object(text: str, start: int, final: bool) -> Read:
+def read_object(text: str, start: int, final: bool, deep: bool = False) -> Read:
     """The object that begins at `text[start]`, read as leniently as it can be understood. `final`: no text follows.
+    `deep`: what lies too deep inside of it is looked through, and left out.
 
-    Beside JSON it takes what encoders write against the rules: NaN, Infinity, lone surrogates, numbers without bounds,
-    control characters in strings, trailing commas. Raises Broken.
+    Beside JSON it takes what encoders write against the rules: NaN, Infinity, lone surrogates (which stay), numbers
+    without bounds, control characters in strings, trailing commas. Raises Broken.
     """
     try:
         value, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
         value, end = _without_trailing_commas(text, start, final, error)
     except RecursionError:
-        raise Broken("nested too deeply", start) from None
+        if not deep:
+            raise Broken("nested too deeply", start) from None
+        return _shallow(text, start, final)
     piece = text[start:end]
     if _FOREIGN.search(piece):
-        inner = read_object(piece.translate(_AS_1252), 0, True)
+        inner = read_object(piece.translate(_AS_1252), 0, True, deep)
         return Read(inner.value, end, (WINDOWS_1252, *inner.remarks))
     try:  # numbers as everywhere else
         return Read(msgspec.json.decode(piece), end, ())
@@ -125,6 +129,28 @@ def _without_trailing_commas(text: str, start: int, final: bool, error: json.JSO
     raise Broken(error.msg, error.pos, more=cut and not final) from None
 
 
+def _shallow(text: str, start: int, final: bool) -> Read:
+    """The object that begins there and ends on its line, with null for what lies deeper than _DEEPEST."""
+    parts, kept, depth = [], start, 0
+    end = text.find("\n", start)
+    end = len(text) if end < 0 else end
+    for token in _STRING_OR_BRACKET.finditer(text, start, end):
+        if token[0] in "{[":
+            depth += 1
+            if depth > _DEEPEST and kept >= 0:
+                parts.append(text[kept : token.start()])
+                kept = -1
+        elif token[0] in "}]":
+            depth -= 1
+            if depth == _DEEPEST:
+                parts.append("null")
+                kept = token.end()
+            elif depth == 0:
+                inner = read_object("".join([*parts, text[kept : token.end()]]), 0, True)
+                return Read(inner.value, token.end(), (TOO_DEEP, *inner.remarks))
+    raise Broken("nested too deeply", start, more=end == len(text) and not final)
+
+
 def _closed(text: str, start: int) -> int:
     """Behind the bracket that closes the one at `start`; -1: there is none."""
     depth = 0
@@ -147,9 +173,6 @@ def _mended(value: Any, remarks: list[Remark]) -> Any:
         return [_mended(part, remarks) for part in value]
     if isinstance(value, float) and not isfinite(value):
         return _told(None, NO_NUMBER, remarks)
-    if isinstance(value, str) and not value.isascii():
-        whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return value if whole == value else _told(whole, HALF_CHARACTER, remarks)
     return value
 
 

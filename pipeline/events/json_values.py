@@ -26,14 +26,22 @@ MAX_ENVELOPE = 16 * MAX_LINE
 
 _NEAR = 1 << 16  # characters within which a line's end, or the word that tells an event, is looked for
 _DONE = 1 << 14  # characters that are kept though they are done with; an error's place is counted from there
+_CALLS = 100  # places in the middle of one broken line at which an event is looked for
 _EDGES = " \t\r,\ufeff\x1e"
 _BETWEEN = re.compile(r"[\s,\ufeff]*")
 _LINE_END = re.compile(r"\r\n?|\n")
 _EVENTS = re.compile(r'"(?:batch|events|data|messages)"\s*:\s*\[\s*\{')
 
 # Where reading may go on behind something broken: at a new line's (or RS's) first sign, or at an object that stands in
-# an array or behind another one; behind what never was an object, at any.
-_PLACE = re.compile(r"(?P<line>[\r\n\x1e][\s,\[\ufeff]*)(?=\S)|[\[,}](?:[^\S\r\n\x1e]|\ufeff)*(?=\{)")
+# an array or behind another one; behind what never was an object, at any. What was cut off in the middle of a line may
+# go on with another event: that begins with one of a call's names.
+_PLACE = re.compile(
+    r"(?P<line>[\r\n\x1e][\s,\[\ufeff]*)(?=\S)|[\[,}](?:[^\S\r\n\x1e]|\ufeff)*(?=\{)"
+    r'|(?P<call>)(?=\{\s*"(?:type|event|name|version|channel|context|properties|traits|integrations|timestamp|batch|_metadata'
+    r'|(?:message|anonymous|user|previous|group|project)_?id|(?:original|sent|received)_?(?:timestamp|at)|write_?key)"\s*:)',
+    re.IGNORECASE,
+)
+_PART = re.compile(r'\s*(?:\}|,\s*")')  # behind an object that is a part of another
 _ANY_PLACE = re.compile(r"(?P<line>[\r\n\x1e][\s,\[\ufeff]*)(?=\S)|(?=\{)")
 _PLACE_SIGNS = " \t\r\n,[{}\ufeff\x1e"
 _INSIDE = '}],:"'  # what begins so goes on with an object that was begun on a line before
@@ -192,7 +200,7 @@ class _Values:
         if self._text[start] != "{":
             return self._nothing(*self._lost(anything=True))
         try:
-            found = self._object(start)
+            found = self._object(start, deep=True)
         except _TooLarge:
             number, column, text, _ = self._lost()
             return Value(number, column, text, None, error=_too_large())
@@ -223,12 +231,12 @@ class _Values:
             why = f"what begins in column {column} is not JSON: {said}"
             return Value(number, column, text, None, error=InvalidEvent("invalid_json", why))
 
-    def _object(self, start: int) -> Read:
+    def _object(self, start: int, deep: bool = False) -> Read:
         """The object at `start`; more text is appended as it needs. Raises Broken, _TooLarge."""
         limit = MAX_LINE
         while True:
             try:
-                return read_object(self._text, start, self._ended)
+                return read_object(self._text, start, self._ended, deep)
             except Broken as broken:
                 if not broken.more:
                     raise
@@ -252,6 +260,7 @@ class _Values:
         pattern = _ANY_PLACE if anything else _PLACE
         text = ""
         at = self._at + 1
+        calls = 0
         while True:
             place = pattern.search(self._text, at)
             if place is None:
@@ -277,8 +286,12 @@ class _Values:
             at = begin
             if self._text[begin] == "{":
                 at = begin + 1
+                calls += place.lastgroup == "call"
+                if place.lastgroup == "call" and calls > _CALLS:
+                    continue
                 found = self._event(begin)
-                if found is not None and (is_event(found.value) or is_envelope(found.value)):
+                part = found is not None and place.lastgroup == "call" and self._goes_on(found.end)
+                if found is not None and not part and (is_event(found.value) or is_envelope(found.value)):
                     end = begin
                     break
                 if found is not None:
@@ -288,6 +301,12 @@ class _Values:
         text = text or self._text[self._at : end][:MAX_LINE]
         self._at = end
         return number, column, text.rstrip(), self._ended and end == len(self._text)
+
+    def _goes_on(self, end: int) -> bool:
+        """Whether an object that ends there is a part of another."""
+        if len(self._text) - end < _DONE:
+            self._more(_DONE)
+        return _PART.match(self._text, end) is not None
 
     def _event(self, start: int) -> Read | None:
         """The object at `start`, if it may be an event and can be read."""

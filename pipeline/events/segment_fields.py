@@ -183,6 +183,15 @@ def listed(value: object) -> list[Any] | None:
     return _flat(value, NESTED)
 
 
+def numbered(value: object) -> list[Any] | None:
+    """The items of what is a list in one of these forms, and no single thing."""
+    if isinstance(value, str):
+        value = from_json(value)
+    if isinstance(value, dict):
+        value = _numbered(value)
+    return _flat(value, NESTED) if isinstance(value, list) else None
+
+
 def _numbered(value: dict[str, Any]) -> object:
     """PHP's arrays: {"0": ..., "1": ...}, and {} for none."""
     if not all(key.isascii() and key.isdecimal() and len(key) < 19 for key in value):
@@ -265,6 +274,7 @@ def _number(value: object, path: str, note: Note) -> float | None:
 _FLOAT = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*")
 
 TEXT = _simple("a text", plain_text)
+NAME = _simple("a text", key_text)
 KEY = _simple("a text or number", key_text, key=True)
 FIRST_KEY = _simple("a text, a number or a list of them", first_key, key=True)
 NUMBER = Kind("a finite number", _number)

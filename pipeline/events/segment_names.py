@@ -15,6 +15,7 @@ from pipeline.events.segment_fields import (
     CONFIDENCE,
     FIRST_KEY,
     KEY,
+    NAME,
     NUMBER,
     TEXT,
     TEXT_LIST,
@@ -55,16 +56,16 @@ def _field(field: str, kind: Kind = TEXT, *names: str) -> Rows:
 _PRODUCT = (
     _field("product_id", KEY, "product_id", "id", "item_id")
     + _field("sku", KEY)
-    + _field("name", TEXT, "name", "item_name", "product_name")
+    + _field("name", NAME, "name", "item_name", "product_name")
     + _field("price", NUMBER)
     + _field("quantity", NUMBER)
-    + _field("variant", TEXT, "variant", "item_variant")
-    + _field("currency")
-    + _field("url", TEXT, "url", "product_url")
+    + _field("variant", NAME, "variant", "item_variant")
+    + _field("currency", NAME)
+    + _field("url", NAME, "url", "product_url")
     + _field("image_url", FIRST_KEY, "image_url", "image", "image_link")
 )
 _DETAILED = (
-    _PRODUCT + _field("category", TEXT, "category", "item_category") + _field("brand", TEXT, "brand", "item_brand")
+    _PRODUCT + _field("category", NAME, "category", "item_category") + _field("brand", NAME, "brand", "item_brand")
 )
 LINE = Fields(_PRODUCT)
 _ITEM = Fields(_DETAILED)
@@ -135,11 +136,11 @@ def _snapshot(body: Body, told: Callable[[], bool]) -> tuple[str, Body]:
 
 _CART = _field("cart_id", KEY)
 _ORDER = _field("order_id", KEY, "order_id", "transaction_id")
-_CURRENCY = _field("currency")
+_CURRENCY = _field("currency", NAME)
 _TOTAL = _field("total", NUMBER, "total", "revenue", "value")
 _CHECKOUT = Fields(_CART + _ORDER + _field("value", NUMBER, "value", "total", "revenue") + _CURRENCY)
 _MESSAGE = _field("message_id", KEY, "message_id", "email_id") + _field(
-    "campaign", TEXT, "campaign", "campaign_id", "campaign_name"
+    "campaign", NAME, "campaign", "campaign_id", "campaign_name"
 )
 _CONFIDENCE = _field("confidence", CONFIDENCE)
 _UNKNOWN = (("confidence", "unknown"),)
@@ -147,7 +148,7 @@ _UNKNOWN = (("confidence", "unknown"),)
 _VIDEO = (
     _field("session_id", KEY)
     + _field("film", FIRST_KEY, "content_asset_id", "content_asset_ids", "asset_id", "title")
-    + _field("title")
+    + _field("title", NAME)
     + _field("position", NUMBER)
     + _field("total_length", NUMBER)
 )

@@ -6,6 +6,7 @@ The first hop calls it, of what rules and profiles read. The compiled reader kno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,13 +14,17 @@ from pipeline.events.text import stands_for_nothing, trimmed
 
 KEYS = frozenset({"cart_id", "film", "message_id", "order_id"})
 NAMES = frozenset(
-    {"asset", "campaign", "name", "product_id", "session_id", "sku", "variant", "context.locale", "context.timezone"}
-)
+    {
+        "asset", "campaign", "name", "product_id", "session_id", "sku", "variant", "url", "image_url",
+        "context.locale", "context.timezone",
+    }
+)  # fmt: skip
 LINKS = frozenset({"link_id", "link_ids"})
 _ITEM_NAMES = ("product_id", "sku", "name", "variant")
 _ITEM_VALUES = ("price", "currency", "quantity")
 _ITEM_ADDRESSES = ("url", "image_url")
-_SOFT = frozenset({"soft", "transient", "softbounce", "transientbounce", "softbounced"})
+# soft, SoftBounce, soft_bounced, Soft Bounces, Transient/General, transient: mailbox full
+_SOFT = re.compile(r"\W*(?:soft|transient)(?:[\W_]*(?:bounce|fail)|[\W_]|$)")
 
 # How the compiled reader looks at a field: what it finds to be in another form is for `tidy`.
 AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER = range(7)
@@ -109,7 +114,7 @@ def _tidied(kind: str, field: str, how: int, value: Any) -> Any:
         text = text.upper()
     elif how == NEVER:
         text = text.lower()
-        if "".join(filter(str.isalnum, text)) in _SOFT:
+        if _SOFT.match(text):
             return "soft"
     return text or None
 

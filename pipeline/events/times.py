@@ -43,7 +43,7 @@ _OFFSET = r"(?P<sign>[-+\u2212])(?P<hours>\d{1,2})(?::?(?P<minutes>\d\d)(?::?(?P
 _ZONE = rf"(?:(?:UTC|GMT)?{_OFFSET}(?:\s*\[[^\]]*\]|\s+[A-Z]{{1,5}})?(?:\s+m=\S+)?|(?P<zone>[A-Z]{{1,5}})(?:\[UTC\])?)"
 _REST = rf"(?:\s*{_ZONE})?(?:\s*\([^()]*\))?"
 _MONTH = r"(?P<name>[A-Z]{3,9})\.?"
-_WEEKDAY = r"(?:[A-Z]{3,9}\.?,?\s+)?"
+_WEEKDAY = r"(?:[A-Z]{3,9}(?:\.?,\s*|\.?\s+))?"
 
 
 def _form(pattern: str) -> re.Pattern[str]:
@@ -150,7 +150,7 @@ def _text(value: str) -> Reading | None:
             return Reading(at, ISO) if EARLIEST <= at <= LATEST else None
     if len(value) > LONGEST:
         return None
-    value = unquoted(value.replace("\\", ""))  # JSON in JSON in JSON
+    value = unquoted(" ".join(value.replace("\\", "").split()))  # JSON in JSON in JSON; browsers write narrow blanks
     if _NUMBER.fullmatch(value) and not (value.isdecimal() and len(value) in (7, 8)):  # 2025328, 20251124: dates
         return by_size(Decimal(value.replace(",", ".")))
     if (net := _NET.fullmatch(value)) is not None:

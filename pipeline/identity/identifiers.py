@@ -14,7 +14,15 @@ EMAIL = "email"
 USER = "user_id"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-_INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
+# What is drawn as nothing: Default_Ignorable_Code_Point (Unicode), and control characters that are no white space.
+_UNSEEN = (
+    (0x00, 0x08), (0x0E, 0x1B), (0x7F, 0x84), (0x86, 0x9F), (0x34F, 0x34F), (0x115F, 0x1160),
+    (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+_INVISIBLE = dict.fromkeys(
+    [*map(ord, INVISIBLE), *(code for first, last in _UNSEEN for code in range(first, last + 1))]
+)
 _MAILTO = re.compile(r"mailto:([^?]*)(\?.*)?", re.IGNORECASE | re.DOTALL)
 _NAMED = re.compile(r"[^<>]*<([^<>]*@[^<>]*)>", re.DOTALL)
 _COMMENTED = re.compile(r"([^()]*@[^()]*)\([^()]*\)", re.DOTALL)

@@ -76,10 +76,14 @@ class Replay:
         yield from self.advance(FOREVER)
 
     def waiting(self) -> int:
-        """Waits that are still open, as far as event time has come."""
-        for profile in self.profiles.values():
-            advance(self.book, profile, self.high - self.intake.disorder)
-        return sum(
+        """Waits that are still open, also where only the disorder keeps them from being seen, or decided."""
+        held = [
+            decision
+            for profile in self.profiles.values()
+            for decision in advance(self.book, profile, self.high + 1)
+            if decision.retracts is None
+        ]
+        return len(held) + sum(
             key.due is not None
             for profile in self.profiles.values()
             for person in profile.persons

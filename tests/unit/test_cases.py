@@ -36,7 +36,7 @@ def view(decision: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_there_are_cases() -> None:
-    assert len(INPUTS) == 88
+    assert len(INPUTS) == 101
 
 
 def replay(path: Path) -> list[Decision]:

@@ -206,6 +206,21 @@ def test_replay_leaves_open_what_waits_when_asked_to(run: Run, tmp_path: Path) -
     assert len(decisions(run("replay", path))) == 2
 
 
+def test_replay_counts_waits_that_only_the_disorder_hides(run: Run, tmp_path: Path) -> None:
+    events = [track("Product Added", f"add-{n}", 0, f"user-{n // 2}", cart_id=f"c{n}") for n in range(3)]
+    result = run("replay", write(tmp_path / "in.jsonl", *events), "--end", "open")
+    assert "0 decisions; 3 waits left open" in result.stderr
+
+
+def test_replay_does_not_write_over_what_it_reads(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl", LEFT)
+    before = path.read_bytes()
+    result = run("replay", path, "--out", tmp_path / "." / "in.jsonl")
+    assert result.exit_code == 2
+    assert "is one of the files to be read" in result.stderr
+    assert path.read_bytes() == before
+
+
 def test_replay_writes_to_a_file(run: Run, tmp_path: Path) -> None:
     path = write(tmp_path / "in.jsonl.gz", LEFT, *BOUGHT)
     printed = run("replay", path)

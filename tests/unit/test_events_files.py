@@ -77,7 +77,7 @@ def test_bad_lines_stop_nothing(tmp_path: Path) -> None:
         b"\x00\x01\x02": "invalid_json",
         b"hello, world": "invalid_json",
         segment(0)[:-1] + b',"a":' + b"[" * 100_000: "invalid_json",
-        segment(0)[:-1] + b',"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}": "invalid_json",
+        segment(0)[:-1] + b',"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}": "m-0",
         segment(0, timestamp="soon"): "invalid_time",
         b'"' + b"x" * (3 * MAX_LINE) + b'"': "too_large",
         b'"' + b"x" * (MAX_LINE - 1) + b'"': "too_large",

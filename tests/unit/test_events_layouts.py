@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.events.files import MAX_LINE, Line, Recording, parse, read
-from pipeline.events.json_text import HALF_CHARACTER, NO_NUMBER, WINDOWS_1252, text_of
+from pipeline.events.json_text import NO_NUMBER, TOO_DEEP, WINDOWS_1252, text_of
 from pipeline.events.json_values import Value, values
 from pipeline.events.unpack import CHUNK, unpacked
 from tests.unit.test_events_files import segment, told, why, written
@@ -129,9 +129,9 @@ def test_an_event_with_a_list_is_no_batch(tmp_path: Path) -> None:
         (b"[1, 2,]", [1, 2], ()),
         (b'{"a": 1, }', {"a": 1}, ()),
         (b'"a\tb\nc"', "a\tb\nc", ()),
-        (rb'"\ud83d \ud83d\ude00 \\ud83d"', "\ufffd \U0001f600 \\ud83d", (HALF_CHARACTER,)),
+        (rb'"\ud83d \ud83d\ude00 \\ud83d"', "\ud83d \U0001f600 \\ud83d", ()),
         (b'"Z\xfcrich \xe2\x82\xac \x80"', "Zürich € €", (WINDOWS_1252,)),
-        (b'"Z\xfcrich \\ud83d",', "Zürich \ufffd", (WINDOWS_1252, HALF_CHARACTER)),
+        (b'"Z\xfcrich \\ud83d",', "Zürich \ud83d", (WINDOWS_1252,)),
     ],
 )
 @pytest.mark.parametrize("size", [1, CHUNK])
@@ -181,6 +181,30 @@ def test_a_broken_element_of_an_array_costs_itself(wrong: str) -> None:
     told = found(pretty.encode())
     assert [value.value for value in told if value.error is None] == [event(1), event(3)]
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("cut", range(1, len(ONE)))
+def test_a_line_that_was_cut_off_and_gone_on_with_costs_itself(cut: int) -> None:
+    for next_one in (TWO, PRETTY[1]):
+        lines = found(f"{ONE[:cut]}{next_one}\n{THREE}\n".encode())
+        assert [value.value for value in lines if value.error is None] == [event(2), event(3)]
+        assert [(value.number, value.column) for value in lines if value.error] == [(1, 1)]
+
+
+def test_an_event_inside_of_what_is_broken_is_no_event() -> None:
+    for behind in ("}}", ', "a": 1}}', "\n}}", '\n, "a": 1}}'):
+        lines = found(f'{{"type": "track" "properties": {{"cause": {ONE}{behind}\n{TWO}'.encode())
+        assert [value.value for value in lines if value.error is None] == [event(2)]
+
+
+@pytest.mark.parametrize("opened, closed", [("[", "]"), ('{"a": ', "}"), ('[{"b}": ', "}]")])
+@pytest.mark.parametrize("size", [7, CHUNK])
+def test_what_lies_too_deep_is_left_out(opened: str, closed: str, size: int) -> None:
+    deep = f'{{"deep": {opened * 5000}"[{{"{closed * 5000}, "event": {ONE}}}'
+    for text in (f"{deep}\n{TWO}", f"[{deep}, {TWO}]"):
+        one, two = found(text.encode(), size)
+        assert one.error is two.error is None
+        assert (one.value["event"], one.remarks, two.value) == (event(1), (TOO_DEEP,), event(2))
 
 
 def test_errors_tell_where(tmp_path: Path) -> None:
@@ -261,11 +285,14 @@ def test_no_file_raises(content: bytes) -> None:
         b"\n" * 3_000_000,
         b'"{\n' * 100_000,
         b'{"type":"\n' * 40_000,
+        b'{"type":' * 60_000,
+        (b'{"type":' * 900 + b"\n") * 60,
+        b'{"a":' * 60_000 + b"1" + b"}" * 60_000,
         b"[" * 1_000_000,
         bytes(range(256)) * 8_000,
         b"{" * 100 + b'"type' + b"x" * 5_000_000,
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_nonsense_takes_little_time(content: bytes) -> None:
     started = time.monotonic()

@@ -22,7 +22,8 @@ UUID = "9f1c2e00-0a1b-4c2d-8e3f-001122aabbcc"
         "'anna@example.org'", "%22anna@example.org%22", "mailto:anna@example.org", "MAILTO:anna@example.org?subject=Hi",
         "Anna Berg <anna@example.org>", '"Berg, Anna" <anna@example.org>', "Berg, Anna <mailto:anna@example.org>",
         "anna@example.org (Anna Berg)", "anna@example.org.", "an\u200bna@example.org", "\ufeffanna@example.org",
-        "anna@exam\u00adple.org", "\u202aanna@example.org\u202c", '"anna"@example.org', "anna@example.org\u00a0",
+        "anna@exam\u00adple.org", "anna\ufe0f@example.org", "an\u034f\x01na@\u2064example.org",
+        "\u202aanna@example.org\u202c", '"anna"@example.org', "anna@example.org\u00a0",
         '"Anna <anna@example.org>"', "<mailto:Anna@example.org?cc=x@y.z>",
     ],
 )  # fmt: skip
