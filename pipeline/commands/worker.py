@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.common import read_topology, topology_option
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ProducersTime
 from pipeline.topology.addresses import shown
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ def command(topology: Path, log_level: str) -> None:
     log.info("starting", extra={"topology": str(topology), "group": wanted.group, **servers, "rules": rules})
     try:
         code = run(wanted)
+    except ProducersTime as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
     except OSError as error:  # the port for health and metrics is taken
         raise PipelineError(error.strerror or str(error)) from error
     sys.stderr.flush()
