@@ -1,7 +1,7 @@
 """`pipeline` on a machine whose clock is wrong: python -m tests.shifted worker ...
 
-SHIFTED_BY: seconds by which it is ahead (negative: behind) from the start. SHIFTED_TO: the same from SIGUSR1 on: somebody
-sets the clock. What measures durations goes on as ever, as it does on such a machine.
+SHIFTED_BY: seconds by which it is ahead (negative: behind) from the start. SHIFTED_TO: the same from SIGUSR1 on, when
+somebody sets the clock. What measures durations goes on as ever, as it does on such a machine.
 """
 
 from __future__ import annotations

@@ -106,8 +106,8 @@ def test_what_is_larger_than_clients_send_by_default_is_sent_where_the_topic_tak
 
 
 def test_what_was_appended_by_the_brokers_clock_is_heard_of(kafka: KafkaServer, prefix: str) -> None:
-    """Its time is in the acknowledgement, within a transaction too, also one that is given up; and it is what a consumer
-    finds. Nothing is heard of a topic that goes by its producers' clocks.
+    """Its time is in the acknowledgement, within a transaction too, and it is what a consumer finds. Nothing is heard
+    of a topic that goes by its producers' clocks.
     """
     stamped, told = prefix + "stamped", prefix + "told"
     kafka.create_topics(stamped, config={"message.timestamp.type": "LogAppendTime"})

@@ -1,5 +1,5 @@
-"""Wrong clocks, on a real Kafka and Redis: producers', the worker's. Nobody's on-time event is late for them, and nobody
-is reminded before it is due, or never.
+"""Wrong clocks, on a real Kafka and Redis: producers', the worker's. Nobody's on-time event is late for them, and
+nobody is reminded before it is due, or never.
 """
 
 from __future__ import annotations
