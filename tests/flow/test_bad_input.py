@@ -25,7 +25,7 @@ from pipeline.events.codec import Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import Registry, connect
 from pipeline.runtime.first_hop import MARK
-from tests.deployment import Deployment, WorkerProcess
+from tests.deployment import Deployment, WorkerProcess, plain
 from tests.oracle.compare import difference
 from tests.oracle.histories import history, together
 from tests.oracle.segment import segment_lines
@@ -429,7 +429,7 @@ def readable(feed: Feed, value: bytes | None) -> bool:
     assert text is not None
     stream = io.BytesIO(value[5:])
     record = fastavro.schemaless_reader(
-        stream, fastavro.parse_schema(json.loads(text)), None, handle_unicode_errors="replace"
+        stream, fastavro.parse_schema(plain(json.loads(text))), None, handle_unicode_errors="replace"
     )
     assert isinstance(record, dict)
     return stream.tell() == len(value) - 5 and bool(record["identifiers"])
