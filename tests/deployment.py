@@ -106,7 +106,7 @@ class Deployment:
                 value = message.value()
                 number = int.from_bytes(value[1:5], "big")
                 if number not in known:
-                    known[number] = fastavro.parse_schema(plain(json.loads(registry.schema(number) or "")))
+                    known[number] = fastavro.parse_schema(_plain(json.loads(registry.schema(number) or "")))
                 record = fastavro.schemaless_reader(io.BytesIO(value[5:]), known[number], None)
                 assert isinstance(record, dict)
                 record["payload"] = json.loads(record["payload"])
@@ -191,8 +191,8 @@ class WorkerProcess:
             self.process.wait(10)
 
 
-def plain(schema: Any) -> Any:
+def _plain(schema: Any) -> Any:
     """Without logical types: times stay ms."""
     if isinstance(schema, dict):
-        return {k: plain(v) for k, v in schema.items() if k != "logicalType"}
-    return [plain(s) for s in schema] if isinstance(schema, list) else schema
+        return {k: _plain(v) for k, v in schema.items() if k != "logicalType"}
+    return [_plain(s) for s in schema] if isinstance(schema, list) else schema

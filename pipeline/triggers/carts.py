@@ -62,7 +62,9 @@ def _name(names: Names, which: int) -> str | None:
 
 def product(names: Names) -> str:
     """What a line is called: its product id, else sku, else name; the nameless one: nothing."""
-    return _name(names, 0) or _name(names, 1) or _name(names, 2) or ""
+    if names and names[0]:
+        return names[0]
+    return _name(names, 1) or _name(names, 2) or ""
 
 
 def variant(names: Names) -> str:
@@ -213,41 +215,38 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
     range of what can be written. What a line is called, its variant and its addresses are there where they were told.
     """
     if len(lines) > 1:
-        lines = sorted(lines, key=_place)
+        lines = sorted(lines, key=lambda line: (product(line.names), line.names[3:], line.added))
     currencies = {line.currency for line in lines}
     currency = next(iter(currencies)) if len(currencies) == 1 else None
-    totals, total = _totals(lines, currency if len(currencies) == 1 else "")
+    cents: int | None = 0  # of all lines, as long as they are whole
     out = []
-    for line, amount in zip(lines, totals, strict=True):
+    for line in lines:
+        names, price, amount, whole = line.names, line.price, None, None
+        if price is not None:
+            whole = money.cents(price, line.quantity, line.currency)
+            amount = money.total([(price, line.quantity)], line.currency) if whole is None else whole / 100
+        cents = None if whole is None or cents is None else cents + whole
         told: dict[str, Any] = {
-            "product": product(line.names) or None,
+            "product": product(names) or None,
             "quantity": _plain(line.quantity),
-            "price": line.price,
+            "price": price,
             "currency": line.currency,
             "total": amount,
         }
-        if len(line.names) > 2:
-            told |= {name: value for name, value in zip(("name", "variant"), line.names[2:], strict=False) if value}
+        if len(names) > 2:
+            told |= {name: value for name, value in zip(("name", "variant"), names[2:], strict=False) if value}
         if line.url:
             told["url"] = line.url
         if line.image_url:
             told["image_url"] = line.image_url
         out.append(told)
+    if len(currencies) != 1:
+        total = None
+    elif cents is not None:
+        total = cents / 100
+    else:
+        total = money.total([(line.price, line.quantity) for line in lines], currency)
     return {"cart_id": key or None, "lines": out, "currency": currency, "total": total}
-
-
-def _totals(lines: list[Line], currency: str | None) -> tuple[list[float | None], float | None]:
-    """Of each line, and of all in that currency (empty: they have several)."""
-    cents = [None if line.price is None else money.cents(line.price, line.quantity) for line in lines]
-    if currency != "" and lines and None not in cents and money.digits(currency) == 2:  # nearly always
-        return [each / 100 for each in cents], sum(cents) / 100  # type: ignore[operator,arg-type]
-    exactly = [None if line.price is None else money.times(line.price, line.quantity) for line in lines]
-    totals = [
-        None if amount is None else money.total([amount], line.currency)
-        for line, amount in zip(lines, exactly, strict=True)
-    ]
-    known = [amount for amount in exactly if amount is not None]
-    return totals, money.total(known, currency) if lines and currency != "" and len(known) == len(lines) else None
 
 
 def _plain(number: float) -> float | None:

@@ -61,23 +61,36 @@ def tell(
     """
     locale, timezone = data.get("context.locale"), data.get("context.timezone")
     name = None
+    if contact is not None and timezone is None and email is None and "traits" not in data:  # nearly always
+        if locale is not None:
+            contact.locale = _after(contact.locale, locale, received_at, occurred_at)
+        return contact
     if traits := data.get("traits"):
         known = {"".join(filter(str.isalnum, trait)).lower(): value for trait, value in sorted(traits.items()) if value}
         name = _name(known)
         locale = locale or known.get("locale")
         timezone = timezone or known.get("timezone")
-    if locale or timezone or name or email:
-        if contact is None:
-            contact = Contact()
-        if locale:
-            contact.locale = _newer(contact.locale, [locale[:LENGTH], received_at, occurred_at])
-        if timezone:
-            contact.timezone = _newer(contact.timezone, [timezone[:LENGTH], received_at, occurred_at])
-        if name:
-            contact.name = _newer(contact.name, [name[:LENGTH], received_at, occurred_at])
-        if email:
-            contact.email = _newer(contact.email, [email, received_at, occurred_at])
+    if not (locale or timezone or name or email):
+        return contact
+    if contact is None:
+        contact = Contact()
+    if locale:
+        contact.locale = _after(contact.locale, locale, received_at, occurred_at)
+    if timezone:
+        contact.timezone = _after(contact.timezone, timezone, received_at, occurred_at)
+    if name:
+        contact.name = _after(contact.name, name, received_at, occurred_at)
+    if email:
+        contact.email = _after(contact.email, email, received_at, occurred_at)
     return contact
+
+
+def _after(known: Value, told: str, received_at: int, occurred_at: int) -> Value:
+    if known is not None and known[0] == told and known[1] <= received_at:  # nearly always: the same again
+        known[2] = occurred_at if known[1] < received_at else max(occurred_at, known[2])
+        known[1] = received_at
+        return known
+    return _newer(known, [told[:LENGTH], received_at, occurred_at])
 
 
 def _name(traits: dict[str, str]) -> str | None:
