@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.topology.addresses import origin
 from pipeline.triggers import money
 
 # No person has as much; a robot that fills a cart for ever must not grow a profile past what Kafka takes.
@@ -54,6 +55,40 @@ def names_of(told: dict[str, Any]) -> Names:
     while names and not names[-1]:
         names.pop()
     return names
+
+
+def read(kind: str, data: dict[str, Any], origins: frozenset[str]) -> Change:
+    """What a cart event does to the lines. A list of products on it speaks alone. Nothing to put in: no items.
+
+    `origins`: of the addresses of products and pictures that are kept.
+    """
+    how = _HOW[kind]
+    currency = data.get("currency")
+    if several := data.get("products"):
+        items = [_item(each, currency, origins) for each in several]
+    else:
+        items = [] if how == SET else [_item(data, currency, origins)]
+    if how == TAKE or (len(items) == 1 and (items[0].quantity is None or items[0].quantity > 0)):  # nearly all
+        return Change(how, items)
+    items = [item for item in items if item.quantity is None or item.quantity > 0 or (how == PUT and item.quantity)]
+    less = [item for item in items if item.quantity is not None and item.quantity < 0]
+    if less:
+        how = TAKE if len(less) == len(items) else MIXED
+    return Change(how, items)
+
+
+_HOW = {"product_added": PUT, "product_removed": TAKE, "cart_updated": SET}
+
+
+def _item(told: dict[str, Any], currency: str | None, origins: frozenset[str]) -> Item:
+    item = Item(names_of(told), told.get("price"), told.get("currency") or currency, told.get("quantity"))
+    if origins:
+        item.url, item.image_url = _allowed(told.get("url"), origins), _allowed(told.get("image_url"), origins)
+    return item
+
+
+def _allowed(url: str | None, origins: frozenset[str]) -> str | None:
+    return url if url and origin(url) in origins else None
 
 
 def _name(names: Names, which: int) -> str | None:

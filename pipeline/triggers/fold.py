@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.topology.addresses import origin
 from pipeline.triggers import carts, films, orders, waits
-from pipeline.triggers.carts import MIXED, PUT, SET, TAKE, Change, Item
+from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.contact import Contact, contact_of, tell
 from pipeline.triggers.decisions import Decision, decision_id, retraction_id
 from pipeline.triggers.films import Film, Session
@@ -200,7 +199,7 @@ def _refresh(person: Person) -> None:
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
     kind, data, ids = row.type, row.data, row.ids
-    change = _change(book, kind, data) if kind in CART_TYPES else None
+    change = carts.read(kind, data, book.origins) if kind in CART_TYPES else None
     nothing = change is not None and not change.items and change.how == PUT  # none of something was added
     if change is not None and change.how == TAKE:
         kind = "product_removed"
@@ -208,7 +207,7 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     moves = [move for move in book.moves.get(kind, ()) if move.where is None or move.where(data)]
     if ends or moves or kind in ALWAYS_SEEN:
         email = _email(person, ids) if "email" in ids else None
-        person.contact = tell(person.contact, email, data, row.received_at, row.occurred_at)
+        person.contact = tell(person.contact, email, data, row.received_at)
     if kind in ORDERS:
         first, occurred_at = True, row.occurred_at
         if order := data.get("order_id"):
@@ -283,37 +282,6 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, change: Change |
     if len(state.keys) > IDLE_KEYS_KEPT:
         _tidy(book, state, row.received_at)
     return later
-
-
-def _change(book: RuleBook, kind: str, data: dict[str, Any]) -> Change:
-    """What a cart event does to the lines. A list of products on it speaks alone."""
-    how = _HOW[kind]
-    currency = data.get("currency")
-    if several := data.get("products"):
-        items = [_item(book, each, currency) for each in several]
-    else:
-        items = [] if how == SET else [_item(book, data, currency)]
-    if how == TAKE or (len(items) == 1 and (items[0].quantity is None or items[0].quantity > 0)):  # nearly all
-        return Change(how, items)
-    items = [item for item in items if item.quantity is None or item.quantity > 0 or (how == PUT and item.quantity)]
-    less = [item for item in items if item.quantity is not None and item.quantity < 0]
-    if less:
-        how = TAKE if len(less) == len(items) else MIXED
-    return Change(how, items)
-
-
-_HOW = {"product_added": PUT, "product_removed": TAKE, "cart_updated": SET}
-
-
-def _item(book: RuleBook, told: dict[str, Any], currency: str | None) -> Item:
-    item = Item(carts.names_of(told), told.get("price"), told.get("currency") or currency, told.get("quantity"))
-    if book.origins:
-        item.url, item.image_url = _allowed(book, told.get("url")), _allowed(book, told.get("image_url"))
-    return item
-
-
-def _allowed(book: RuleBook, url: str | None) -> str | None:
-    return url if url and origin(url) in book.origins else None
 
 
 def _told(rule: Compiled, row: Row) -> list[Any] | None:
