@@ -6,6 +6,7 @@ PipelineError
 ├── RegistryUnavailable  the operator: no answer from the schema registry; the partition waits
 ├── CommitRejected       nobody: state moved under us (zombie, fail-over); claim again
 ├── Fenced               nobody: another worker owns the partition; give it up
+├── ProducersTime        the operator: a topic goes by its producers' clocks; the worker doesn't start
 ├── StateLost            the operator: Redis lacks what the log needs; the worker ends and says what to do
 └── TooManyDeadLetters   the operator: a partition stops before it drains into the dead letters
 """
@@ -44,6 +45,10 @@ class CommitRejected(PipelineError):
 
 class Fenced(PipelineError):
     """The store carries a higher fence: somebody else has claimed the partition."""
+
+
+class ProducersTime(PipelineError):
+    """A topic that tells time carries what its producers say, not when the broker appended it."""
 
 
 class StateLost(PipelineError):

@@ -20,7 +20,7 @@ from xxhash import xxh3_64_intdigest
 from pipeline.errors import InvalidEvent
 from pipeline.events import tidy
 from pipeline.events.compiled import Open
-from pipeline.events.model import CONTEXT, STANDS_IN, Event
+from pipeline.events.model import APPENDED, CONTEXT, STANDS_IN, Event
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
@@ -146,21 +146,19 @@ class Intake:
         self._reads_url = "url" in self._fields["page_viewed"]
 
     def prepare(
-        self, event: Event, offset: int, high: int, produced_at: int, size: int = TEXT_KEPT + 1
+        self, event: Event, offset: int, high: int, appended_at: int, size: int = TEXT_KEPT + 1
     ) -> tuple[Row, Asked | None]:
         """Check and shape one event, and route it by what is cached. If that doesn't say who it was, the row has no
         root yet, and all the ids that it carries: `ask` the graph, and `answer`.
 
-        `high`: the largest received_at read from its partition so far; `produced_at`: the record's Kafka timestamp;
-        `size`: bytes of it, where that is known. An event further behind `high` than the disorder counts as received
-        at the watermark (semantics 3). Raises InvalidEvent.
+        `high`: the largest received_at read from its partition so far; `appended_at`: the record's Kafka timestamp;
+        `size`: bytes of it, where that is known. The event itself counts as received when it was appended, if it says
+        something later; its row, if it is further behind `high` than the disorder, as received at the watermark
+        (semantics 3). Raises InvalidEvent.
         """
+        if event.received_at > appended_at:
+            event.count_by(appended_at, self.max_ahead, APPENDED)
         received_at = event.received_at
-        if received_at > produced_at + self.max_ahead:
-            raise InvalidEvent(
-                "received_in_future",
-                f"received_at {received_at} is over {self.max_ahead} ms ahead of the time of producing, {produced_at}",
-            )
         if received_at < high - self.disorder:
             received_at = high - self.disorder
         identifiers = event.identifiers

@@ -80,7 +80,9 @@ def command(
 
 
 class Run:
-    """One replay, counting. `clock`: UTC ms that no event may be ahead of (default: now); `lines`: is told of each."""
+    """One replay, counting. `clock`: UTC ms, the latest at which anything was received (default: now); `lines`: is told
+    of each.
+    """
 
     def __init__(
         self, topology: Topology, *, complete: bool = True, clock: int | None = None, lines: Summary | None = None

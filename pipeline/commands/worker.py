@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.common import read_topology, topology_option
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ProducersTime
 from pipeline.topology.addresses import shown
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,11 @@ def command(topology: Path, log_level: str) -> None:
     SIGTERM or ^C. Any number of workers of one group share the partitions.
 
     Over HTTP (port: `http` in the topology, or PIPELINE_HTTP_PORT) it answers /healthz (is it alive), /readyz (does it
-    work; if not, what it waits for; and what holds event time back) and /metrics (Prometheus).
+    work; if not, what it waits for; what holds event time back; whose clocks differ) and /metrics (Prometheus).
 
     Exit code: 0 when it was asked to end, 1 when Kafka can't be reached or the topology can't be used, 2 when going on
-    would lose or repeat something: the log's last lines say what to do.
+    would lose, repeat or wrongly decide something (topics that go by their producers' clocks, say): the last lines say
+    what to do.
 
     \b
     Examples:
@@ -56,6 +57,9 @@ def command(topology: Path, log_level: str) -> None:
     log.info("starting", extra={"topology": str(topology), "group": wanted.group, **servers, "rules": rules})
     try:
         code = run(wanted)
+    except ProducersTime as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
     except OSError as error:  # the port for health and metrics is taken
         raise PipelineError(error.strerror or str(error)) from error
     sys.stderr.flush()

@@ -242,8 +242,8 @@ cdef struct Told:
 
 
 cdef object route(
-    Reader reader, bytes value, trace, int64_t offset, int64_t floor, int64_t latest, dict known, identify,
-    with_implied, list asked, Told* told,
+    Reader reader, bytes value, trace, int64_t offset, int64_t floor, int64_t appended, int64_t latest, dict known,
+    identify, with_implied, list asked, Told* told,
 ):
     """A record's row, as bytes; or `Open`, and what to ask the graph about goes to `asked` with it."""
     cdef Bytes at
@@ -271,6 +271,7 @@ cdef object route(
     number(&at, &told.told_at)
     if not (EARLIEST <= occurred_at <= LATEST and EARLIEST <= told.told_at <= LATEST) or told.told_at > latest:
         raise Unusual
+    told.told_at = min(told.told_at, appended)
     occurred_at = min(occurred_at, told.told_at)
     received_at = told.received_at = max(told.told_at, floor)
 
@@ -374,14 +375,14 @@ def take(
     `readers`: schema id -> Reader. `known`: namespace -> value -> `flow.Known` or None; `identify`: identifiers -> list
     of `flow.Known`; `with_implied`: such a list -> the same with what they name besides. `trace_of`: headers -> traceparent or None; it raises for headers that are not an event's. `high`:
     the largest time of receipt so far; returned as it is then. A record is received `disorder` before it at the least,
-    and `ahead` after its own time of producing at the most.
+    and when it was appended at the most; one that says over `ahead` more is for `slow`.
 
     Filled are: `rows` with bytes or `Open`, `partitions` with those of their roots or -1, `kinds` with event types,
     `late` with those of what came later than the disorder allows, `asked` with (row, what to ask the graph about).
     """
     cdef Told told
     cdef const uint8_t* head
-    cdef int64_t latest
+    cdef int64_t appended, latest
     cdef Reader reader
     cdef bytes value
     for record in records:
@@ -393,10 +394,13 @@ def take(
                 raise Unusual
             head = <const uint8_t*>PyBytes_AS_STRING(value)
             reader = readers[<int64_t>head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4]]
-            latest = record.timestamp
-            latest = latest + ahead if latest > 0 else INT64_MAX
+            appended = record.timestamp
+            latest = appended + ahead
+            if appended <= 0:
+                appended = latest = INT64_MAX
             row = route(
-                reader, value, trace, record.offset, high - disorder, latest, known, identify, with_implied, asked, &told
+                reader, value, trace, record.offset, high - disorder, appended, latest, known, identify, with_implied,
+                asked, &told,
             )
         except Exception:  # of many kinds; whatever it is, `slow` tells it
             high = slow(record, high)

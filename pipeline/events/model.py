@@ -26,6 +26,10 @@ class Remark(NamedTuple):
     detail: str
 
 
+APPENDED = Remark("read_as", "received_at ahead of the broker's clock, as when it was appended")
+NOW = Remark("read_as", "received_at ahead of this machine's clock, as now")
+
+
 class Event(msgspec.Struct, gc=False):
     """Something somebody did.
 
@@ -46,3 +50,13 @@ class Event(msgspec.Struct, gc=False):
     trace: str | None = None
     trimmed: bool = False
     remarks: tuple[Remark, ...] = ()
+
+    def count_by(self, clock: int, max_ahead: int, remark: Remark) -> None:
+        """Received at `clock` (UTC ms) at the latest, and occurred no later than that (semantics 3). One that was told
+        as received more than `max_ahead` ms later is remarked upon.
+        """
+        if self.received_at > clock + max_ahead:
+            self.remarks = (*self.remarks, remark)
+        if self.received_at > clock:
+            self.received_at = clock
+            self.occurred_at = min(self.occurred_at, clock)

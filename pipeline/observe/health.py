@@ -3,11 +3,12 @@
     GET /healthz   200, or 503 when the process should be restarted           {"alive": true}
     GET /readyz    200, or 503 while something that work needs is missing     {"ready": false,
                    `waiting_for`: what isn't ready, by name                    "waiting_for": {"redis": "no answer"},
-                   `held_by`: what holds event time back, by name              "held_by": {"events.email-2": "..."}}
+                   `held_by`: what holds event time back, by name              "held_by": {"events.email-2": "..."},
+                   `clocks`: servers whose clocks differ from ours             "clocks": {"redis": "9 s ahead of ..."}}
     GET /metrics   Prometheus' text format, or OpenMetrics
 
 `held_by` alone doesn't make a worker unready: it works, but decides nothing until the partition goes on or is left
-out (`left_out` in topology.yaml).
+out (`left_out` in topology.yaml). Nor does `clocks`: it goes by Kafka's clock, whatever the others show.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class HealthServer:
     """Answers on `host`:`port` between `start` and `stop`, on the running event loop.
 
     `ready`: name -> check. `alive`: one check for the process itself. `held_by`: what holds the watermark, by name.
+    `clocks`: which servers' clocks differ from this machine's, and by how much.
     Port 0 takes a free one; `port` is the real one after `start`. A check that raises counts as failed.
     """
 
@@ -46,6 +48,7 @@ class HealthServer:
         ready: Mapping[str, Check] | None = None,
         alive: Check = lambda: None,
         held_by: Callable[[], Mapping[str, str]] = _nothing,
+        clocks: Callable[[], Mapping[str, str]] = _nothing,
     ) -> None:
         self.host = host
         self.port = port
@@ -53,6 +56,7 @@ class HealthServer:
         self._ready = dict(ready or {})
         self._alive = alive
         self._held_by = held_by
+        self._clocks = clocks
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -90,7 +94,7 @@ class HealthServer:
         except Exception as error:  # a broken report must not hide the others
             log.exception("held_by failed")
             held = {"held_by": f"the check failed: {error!r}"}
-        return {"ready": not waiting, "waiting_for": waiting, "held_by": held}
+        return {"ready": not waiting, "waiting_for": waiting, "held_by": held, "clocks": dict(self._clocks())}
 
     async def _healthz(self, request: web.Request) -> web.Response:
         wrong = _ask("alive", self._alive)

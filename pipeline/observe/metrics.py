@@ -98,6 +98,13 @@ TIMERS_OVERDUE = Declared(
     "How long ago the first that waits should have been looked at (due time and lateness); 0 when none should.",
     ("partition",),
 )
+CLOCK_OFFSET = Declared(
+    "pipeline_clock_offset_seconds",
+    "gauge",
+    "seconds",
+    "How far the clock of a server (kafka, redis) is ahead of the worker's; negative: behind. Decisions go by Kafka's.",
+    ("server",),
+)
 DEAD_LETTERS = Declared(
     "pipeline_dead_letters_total",
     "counter",
@@ -149,6 +156,7 @@ DECLARED = (
     CLOCK_DELAY,
     TIMERS_PENDING,
     TIMERS_OVERDUE,
+    CLOCK_OFFSET,
     DEAD_LETTERS,
     REMARKS,
     TRIGGERS,
@@ -219,6 +227,7 @@ class Metrics:
         self.clock_delay = self._delay(CLOCK_DELAY)
         self.timers_pending = self._gauge(TIMERS_PENDING)
         self.timers_overdue = self._delay(TIMERS_OVERDUE)
+        self.clock_offset = self._gauge(CLOCK_OFFSET)
         self.dead_letters = self._counter(DEAD_LETTERS)
         self.remarks = self._counter(REMARKS)
         self.triggers = self._counter(TRIGGERS)

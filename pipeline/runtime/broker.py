@@ -9,13 +9,15 @@ from typing import Any, Final, Literal
 
 import msgspec
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec
 
 from pipeline.errors import PipelineError
 from pipeline.topology.model import Topic, Topics
 
 TIMEOUT_S = 15.0
 SIZE: Final = "max.message.bytes"
+STAMP: Final = "message.timestamp.type"
+APPEND_TIME = "LogAppendTime"
 AWAY = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 # A dead letter is a record as it came, but with our headers, and compressed by us: so much larger than the largest that
 # its source topic takes.
@@ -26,14 +28,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Where the broker and the topology differ in one respect. `what` "missing": the topic isn't there."""
 
     topic: Topic
-    what: Literal["missing", "partitions", "retention.ms", "cleanup.policy", "max.message.bytes"]
+    what: Literal[
+        "missing", "partitions", "message.timestamp.type", "retention.ms", "cleanup.policy", "max.message.bytes"
+    ]
     expected: str
     found: str
 
     @property
     def fatal(self) -> bool:
-        """Whether a worker must not start: rows would go where nobody looks, or wait for a topic that isn't there."""
-        return self.what in ("missing", "partitions")
+        """Whether a worker must not start: rows would go where nobody looks, or wait for a topic that isn't there, or
+        a producer's clock would say when everybody's reminders are due."""
+        return self.what in ("missing", "partitions", STAMP)
 
     def __str__(self) -> str:
         name = self.topic.name
@@ -43,6 +48,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
             return (
                 f"{name}: {self.found} partitions on the broker, {self.expected} in topology.yaml; "
                 "the count is fixed for a deployment's life, so set topology.yaml to what the broker has"
+            )
+        if self.what == STAMP:
+            return (
+                f"{name}: {self.what} is {self.found}, so a producer with a wrong clock would make everybody's events "
+                f"late; `pipeline topics` sets {self.expected}"
             )
         change = f"kafka-configs.sh --alter --topic {name} --add-config {self.what}={self.expected}"
         if self.what == "max.message.bytes":
@@ -83,6 +93,12 @@ class Broker:
         """Create those that are missing, touch no other; return the names made. PipelineError names what failed."""
         return await asyncio.to_thread(self._guard, self._create, list(topics))
 
+    async def stamp(self, topics: Iterable[Topic]) -> list[str]:
+        """Let the broker's clock stamp the records of those that are there and for which the topology asks that; return
+        the names of those that were changed. Records that are in them keep what their producers said.
+        """
+        return await asyncio.to_thread(self._guard, self._stamp, list(topics))
+
     async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Next offset to be written, of what is committed."""
         return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.latest())
@@ -108,13 +124,14 @@ class Broker:
         missing = {finding.topic.name for finding in findings if finding.what == "missing"}
         there = [topic for topic in topics if topic.name not in missing]
         configs = self._configs([topic.name for topic in there])
-        what: Literal["retention.ms", "cleanup.policy"]
+        what: Literal["message.timestamp.type", "retention.ms", "cleanup.policy"]
         for topic in there:
             config = configs[topic.name]
             wanted = _wanted(topic)
-            for what in ("retention.ms", "cleanup.policy"):
-                if config[what] != wanted[what]:
-                    findings.append(Finding(topic=topic, what=what, expected=wanted[what], found=config[what]))
+            for what in (STAMP, "retention.ms", "cleanup.policy"):
+                found = config.get(what, "unknown")
+                if found != wanted.get(what, found):
+                    findings.append(Finding(topic=topic, what=what, expected=wanted[what], found=found))
             size, needed = config[SIZE], _size(topic, configs)
             if int(size) < needed:
                 findings.append(Finding(topic=topic, what=SIZE, expected=str(needed), found=size))
@@ -137,6 +154,21 @@ class Broker:
                 raise PipelineError(f"topics were created, but Kafka doesn't list them yet: {', '.join(made)}")
             time.sleep(0.05)
         return [name for name in missing if name in made]
+
+    def _stamp(self, topics: list[Topic]) -> list[str]:
+        known = self._admin.list_topics(timeout=TIMEOUT_S).topics
+        names = [t.name for t in topics if t.append_time and t.name in known and known[t.name].error is None]
+        wrong = [name for name, config in self._configs(names).items() if config.get(STAMP) != APPEND_TIME]
+        entry = ConfigEntry(STAMP, APPEND_TIME, incremental_operation=AlterConfigOpType.SET)
+        changes = [ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry]) for name in wrong]
+        for answer in (self._admin.incremental_alter_configs(changes) if changes else {}).values():
+            answer.result(timeout=TIMEOUT_S)
+        deadline = time.monotonic() + TIMEOUT_S
+        while any(config.get(STAMP) != APPEND_TIME for config in self._configs(wrong).values()):
+            if time.monotonic() > deadline:
+                raise PipelineError(f"{STAMP} was set, but Kafka doesn't say so yet: {', '.join(wrong)}")
+            time.sleep(0.05)
+        return wrong
 
     def _make(self, new: list[NewTopic]) -> list[str]:
         made, failed = [], []
@@ -202,4 +234,5 @@ def _size(topic: Topic, configs: dict[str, dict[str, str]]) -> int:
 
 def _wanted(topic: Topic) -> dict[str, str]:
     retention = -1 if topic.retention_ms is None else topic.retention_ms
-    return {"retention.ms": str(retention), "cleanup.policy": topic.cleanup}
+    stamped = {STAMP: APPEND_TIME} if topic.append_time else {}
+    return {"retention.ms": str(retention), "cleanup.policy": topic.cleanup, **stamped}

@@ -186,13 +186,13 @@ class SourcePartition:
             if MARK in found:
                 return self._marked(found[MARK] or b"", position, high)
             trace = _trace_of(record.headers)
-        value, produced_at = record.value, record.timestamp
+        value, appended_at = record.value, record.timestamp
         try:
             event = self._decode(value, trace)
-            received_at = event.received_at
-            if produced_at <= 0:  # the embedded broker keeps no timestamps
-                produced_at = received_at
-            row, asked = self._intake.prepare(event, record.offset, high, produced_at, len(value or b""))
+            if appended_at <= 0:  # the embedded broker keeps no timestamps
+                appended_at = event.received_at
+            row, asked = self._intake.prepare(event, record.offset, high, appended_at, len(value or b""))
+            received_at = event.received_at  # at most the time of appending
             if event.remarks:
                 self._remark(event, record.offset, tally)
         except InvalidEvent as error:
@@ -290,14 +290,17 @@ class SourcePartition:
         out = [Out(resolved.name, p, None, value, []) for p, each in enumerate(values) for value in each]
         await self._sender.send(out + read.dead)
 
-    async def idle(self, clock: int) -> bool:
-        """Advance without events. The caller has read `clock` (UTC ms) and *then* shown that this partition is read to
-        its end, so that nothing older than that clock is to come. True if the watermark moved.
+    async def idle(self, clock: int | None) -> bool:
+        """Advance without events. The caller has read `clock` (UTC ms, the broker's) and *then* shown that this
+        partition is read to its end, so that nothing older than that clock is to come. True if the watermark moved.
+
+        None: nobody knows yet what the broker's clock shows. Then this tells once more how far the partition is, and
+        the answer to that says it (clocks.py).
 
         Not while nothing was ever seen (there is nothing to wait for, and a recording may come), nor while a
         recording is being ingested.
         """
-        if self.position.held or clock <= self.position.high:
+        if self.position.held or (clock is not None and clock <= self.position.high):
             return False
         before = self.watermark
         # As it was known before the clock was read: what others have seen since may be the first events of a recording,
@@ -305,6 +308,9 @@ class SourcePartition:
         seen_before = self.seen_anything
         await self._ask([], Tally())
         if not seen_before:
+            return False
+        if clock is None:
+            await self._send(self.position.offset, before, before, Read(), [])
             return False
         await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, Read(), [])
         self.position = SourcePosition(self.position.offset, clock, False)

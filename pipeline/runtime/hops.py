@@ -18,9 +18,11 @@ from pipeline.errors import Fenced, RegistryUnavailable, StateLost, TooManyDeadL
 from pipeline.events.codec import Decoder, MissingSchema
 from pipeline.flow import Intake, source_names
 from pipeline.observe.metrics import Metrics
+from pipeline.profile.timers import SPAN
 from pipeline.runtime import watermark
 from pipeline.runtime.app import Control
 from pipeline.runtime.broker import Broker
+from pipeline.runtime.clocks import Clocks
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.lanes import Records
@@ -61,6 +63,7 @@ class Hops:
         producers: Producers,
         broker: Broker,
         metrics: Metrics,
+        clocks: Clocks,
         *,
         durable: bool = True,
     ) -> None:
@@ -75,6 +78,7 @@ class Hops:
         self._outbox = producers.outbox()
         self._broker = broker
         self._metrics = metrics
+        self._clocks = clocks
         self._durable = durable
         self._resolved = topology.topics.resolved
         self._sources_waited_for = source_names(topology)
@@ -307,15 +311,41 @@ class Hops:
                     self._submit(tp, hop, partial(hop.advance, clock), partial(self._count_profiles, hop))
 
     async def _idle(self, now: float) -> None:
+        """Where no events come, or something is due that they don't bring on, the clock brings it on."""
+        clock = self._clocks.now()  # before the broker is asked: what comes later is not older
         quiet_s = self._topology.time.idle.after_ms / 1000
-        quiet = [tp for tp in self._sources if now - self._last_event[tp] >= quiet_s and tp not in self._busy]
-        if not quiet:
+        free = {tp: hop for tp, hop in self._sources.items() if tp not in self._busy and not hop.position.held}
+        wanted = {tp for tp in free if now - self._last_event[tp] >= quiet_s}
+        if clock is not None and len(wanted) < len(free):
+            wanted |= await self._holding({tp: hop for tp, hop in free.items() if tp not in wanted}, clock)
+        if not wanted:
             return
-        clock = int(time.time() * 1000)  # before the broker is asked: what comes later is not older
-        for tp in await self.control.read_to_end(quiet):
-            hop = self._sources.get(tp)
-            if hop is not None:
-                self._submit(tp, hop, partial(hop.idle, clock))
+        for tp in await self.control.read_to_end(wanted):
+            source = self._sources.get(tp)
+            if source is not None:
+                self._submit(tp, source, partial(source.idle, clock))
+
+    async def _holding(self, sources: dict[TP, SourcePartition], clock: int) -> set[TP]:
+        """Those whose watermark keeps something from being decided that is due by `clock`."""
+        reach = clock - self._topology.time.disorder_ms  # where a watermark goes that follows the clock
+        known = [hop for hop in self._partitions.values() if hop.timers.upto]
+        firsts = [await self._first_timer(hop) for hop in known]
+        first = min((at for at in firsts if at is not None), default=reach)
+        found = {tp for tp, hop in sources.items() if hop.watermark <= first < reach}
+        # Of other timers only the sheets show, and not what has rung of one: for them time is brought on less often.
+        behind = {tp for tp, hop in sources.items() if clock - hop.position.high > self._topology.time.idle.after_ms}
+        others = set(range(self._resolved.partitions)) - {hop.partition for hop in known}
+        if behind - found and others:
+            since = min(sources[tp].watermark for tp in behind) - SPAN
+            firsts = [await self._profiles.earliest(partition, since) for partition in others]
+            if any(at is not None and at < reach for at in firsts):
+                found |= behind
+        return found
+
+    async def _first_timer(self, hop: ProfilePartition) -> int | None:
+        """When the first timer rings of a partition that is ours (UTC ms)."""
+        first, upto = hop.timers.first, hop.timers.upto
+        return await self._profiles.earliest(hop.partition, upto) if first is None else first
 
     def _submit(
         self, tp: TP, hop: Hop, work: Callable[[], Awaitable[object]], after: Callable[[], None] | None = None
@@ -371,13 +401,13 @@ class Hops:
             metrics.watermark_delay(tp.topic, str(tp.partition)).since(source.watermark or None)
         for tp, hop in list(self._partitions.items()):  # they may change while Redis is asked
             name = str(tp.partition)
-            first, upto = hop.timers.first, hop.timers.upto
-            earliest = await self._profiles.earliest(tp.partition, upto) if first is None else first
+            earliest = await self._first_timer(hop)
             metrics.clock_delay(name).since(hop.meta.clock or None)
             metrics.timers_pending(name).set(hop.meta.timers)
             metrics.timers_overdue(name).since(earliest)
             metrics.moves_under_way(name).set(len(hop.meta.sent))
             metrics.outbox(name).set(hop.waiting)
+        await self._clocks.compare()
 
     def held_by(self) -> dict[str, str]:
         """What holds event time back, by name, for /readyz."""

@@ -26,7 +26,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.codec import Encoder, Registry
 from pipeline.events.files import Line
-from pipeline.events.model import Event
+from pipeline.events.model import NOW, Event
 from pipeline.identity.identifiers import Normaliser
 from pipeline.runtime.first_hop import MARK, TRACE
 from pipeline.topology.model import Topology
@@ -165,9 +165,7 @@ class Ingest:
         key = key_of(event, self._normaliser)
         if key is None:
             raise InvalidEvent("no_identifier", f"nothing in {event.identifiers!r:.200} identifies a person or device")
-        ahead = event.received_at - time.time_ns() // 1_000_000
-        if ahead > self._topology.time.max_ahead_ms:
-            raise InvalidEvent("received_in_future", f"received_at {event.received_at} is {ahead} ms from now")
+        event.count_by(time.time_ns() // 1_000_000, self._topology.time.max_ahead_ms, NOW)
         value = self._encoder.encode(topic, event)
         headers: Headers = [(TRACE, event.trace.encode("ascii", "replace"))] if event.trace else []
         self._produce(topic, value, headers, key=key)

@@ -17,7 +17,7 @@ class Out(NamedTuple):
 
 
 class In(NamedTuple):
-    """A record read. `timestamp`: when it was produced, UTC ms."""
+    """A record read. `timestamp`: when the broker appended it, by its own clock (UTC ms); 0 or less: nobody says."""
 
     offset: int
     timestamp: int

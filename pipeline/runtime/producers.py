@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
 from pipeline.errors import Fenced, PipelineError
 from pipeline.runtime.ports import Out, Sender
@@ -36,6 +36,8 @@ TRANSACTION_TIMEOUT_MS = 30_000
 # No limit of ours: what a topic takes is said by its `max.message.bytes`. A dead letter is as large as what came in,
 # and what came in may have been compressed well.
 MESSAGE_BYTES = 100_000_000
+
+Heard = Callable[[str, int, int], None]
 
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
@@ -57,6 +59,8 @@ class ClosableSender(Sender, Protocol):
 class Producers:
     """Makes senders that share their threads. `transactions` False: for the embedded broker alone.
 
+    `heard`: told of every record of the first hop that the broker acknowledged as appended at a time of its own (topic,
+    partition, UTC ms), in any thread.
     `deadline_s`: how long a `send` may try. `threads`: how many transactions may wait for the broker at a time.
     """
 
@@ -68,8 +72,10 @@ class Producers:
         transactions: bool = True,
         threads: int = 16,
         deadline_s: float = SEND_S,
+        heard: Heard | None = None,
     ) -> None:
         self._deadline_s = deadline_s
+        self._heard = heard
         self._bootstrap = bootstrap
         self._group = group
         self._transactions = transactions
@@ -80,7 +86,11 @@ class Producers:
         if not self._transactions:
             return PlainSender(self._bootstrap, deadline_s=self._deadline_s)
         return TransactionalProducer(
-            self._bootstrap, f"{self._group}-{topic}-{partition}", self._pool, deadline_s=self._deadline_s
+            self._bootstrap,
+            f"{self._group}-{topic}-{partition}",
+            self._pool,
+            deadline_s=self._deadline_s,
+            heard=self._heard,
         )
 
     def outbox(self) -> OutboxProducer:
@@ -104,7 +114,9 @@ class TransactionalProducer:
         *,
         deadline_s: float = SEND_S,
         settings: dict[str, Any] | None = None,
+        heard: Heard | None = None,
     ) -> None:
+        self._heard = heard
         self._id = transactional_id
         self._pool = pool
         self._deadline_s = deadline_s
@@ -180,8 +192,13 @@ class TransactionalProducer:
         """`refused`: to be filled with what no second try would change."""
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                refused.append(_too_large(message))
+            if error is not None:
+                if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    refused.append(_too_large(message))
+            elif self._heard is not None:
+                kind, at = message.timestamp()
+                if kind == TIMESTAMP_LOG_APPEND_TIME:
+                    self._heard(message.topic(), message.partition(), at)  # type: ignore[arg-type]
 
         producer.begin_transaction()
         for out in messages:

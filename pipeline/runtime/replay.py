@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 
 from pipeline.errors import InvalidEvent
-from pipeline.events.model import Event
+from pipeline.events.model import NOW, Event
 from pipeline.flow import Intake
 from pipeline.identity.graph import Graph, compile_namespaces
 from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, wakes_at
@@ -36,11 +36,12 @@ class Replay:
         self.duplicates = 0
 
     def feed(self, event: Event, clock: int) -> Iterator[Decision]:
-        """One event. `clock`: when the replay started (UTC ms), which no event may be ahead of by more than allowed.
+        """One event. `clock`: when the replay started (UTC ms): what says it was received later counts as of then.
 
         Raises InvalidEvent.
         """
         self._offset += 1
+        event.count_by(clock, self.intake.max_ahead, NOW)
         row, asked = self.intake.prepare(event, self._offset, self.high, clock)
         if asked is not None:
             answer = self.graph.resolve(SOURCE, self.intake.ask(row, asked), self._namespaces)

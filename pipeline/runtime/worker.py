@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ProducersTime
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
 from pipeline.flow import handed_fields, wanted_fields
 from pipeline.observe.health import HealthServer
 from pipeline.observe.metrics import Metrics
 from pipeline.runtime.app import Worker, run_process
-from pipeline.runtime.broker import Broker, all_topics
+from pipeline.runtime.broker import STAMP, Broker, all_topics
+from pipeline.runtime.clocks import BrokerClock, Clocks
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.hops import Hops
 from pipeline.runtime.producers import Producers
@@ -36,7 +37,8 @@ def prefix_of(topology: Topology) -> str:
 async def prepare(topology: Topology, *, durable: bool = True, health: bool = True) -> Worker:
     """Connect, check, and put a worker together. `durable` False: the embedded servers (no transactions, no admin).
 
-    Raises PipelineError naming what is wrong with a server.
+    Raises PipelineError naming what is wrong with a server; ProducersTime where topics that tell time don't tell the
+    broker's.
     """
     redis = Redis.from_url(topology.redis, health_check_interval=0)
     try:
@@ -49,7 +51,8 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
     if durable:
         wrong = [f for f in await broker.check(all_topics(topology.topics)) if f.fatal]
         if wrong:
-            raise PipelineError(
+            error = ProducersTime if any(f.what == STAMP for f in wrong) else PipelineError
+            raise error(
                 "the topics aren't as topology.yaml says (`pipeline topics` makes what is missing):\n  "
                 + "\n  ".join(map(str, wrong))
             )
@@ -58,16 +61,29 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
     registry = connect(topology.registry)
     delivery = Delivery(topology, Encoder(registry))
     delivery.prepare()
-    metrics, book = Metrics(), RuleBook(topology)
+    resolved, book = topology.topics.resolved, RuleBook(topology)
+    clock = BrokerClock(resolved.partitions)
+
+    def heard(topic: str, partition: int, appended_at: int) -> None:
+        if topic == resolved.name:
+            clock.heard(partition, appended_at)
+
+    async def redis_time() -> float:
+        seconds, micros = await redis.time()
+        return float(seconds) + float(micros) / 1e6
+
+    metrics = Metrics(clock.seconds)
+    clocks = Clocks(metrics, clock if durable else None, redis_time)
     hops = Hops(
         topology,
         RedisGraphStore(redis, prefix_of(topology), topology.identifiers),
-        RedisProfileStore(redis, prefix_of(topology), topology.topics.resolved.partitions),
+        RedisProfileStore(redis, prefix_of(topology), resolved.partitions),
         Decoder(registry, blocking=False, wanted=wanted_fields(book), handed=handed_fields(book)),
         delivery,
-        Producers(topology.kafka, topology.group, transactions=durable),
+        Producers(topology.kafka, topology.group, transactions=durable, heard=heard),
         broker,
         metrics,
+        clocks,
         durable=durable,
     )
     worker = Worker(topology, hops, transactions=durable)
@@ -78,6 +94,7 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
             port=topology.http_port,
             ready={"kafka": lambda: None if worker.ready else "no partitions claimed yet"},
             held_by=hops.held_by,
+            clocks=clocks.apart,
         )
         await server.start()
         log.info("health and metrics on port %d", server.port)

@@ -46,6 +46,7 @@ def _topic(name: str, value: dict[str, Any]) -> model.Topic:
         retention_ms=value.get("retention", 7 * model.DAY),
         replication=value.get("replication", 1),
         stream=value.get("stream", last if last in STREAMS else None),
+        append_time=True,
     )
 
 
@@ -59,6 +60,7 @@ def _topics(values: dict[str, Any]) -> model.Topics:
         )
     sources = tuple(_topic(*item) for item in values["sources"].items())
     wraps = tuple(source.name for source in sources)
+    roles["resolved"] = msgspec.structs.replace(roles["resolved"], append_time=True)
     roles["dead_letters"] = msgspec.structs.replace(roles["dead_letters"], wraps=wraps)
     return model.Topics(sources=sources, **roles)
 

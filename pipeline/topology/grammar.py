@@ -83,8 +83,10 @@ def _time() -> Record:
             "lateness": Key(Duration(0), "How long after a due time late events are still waited for. Default 5m."),
             "disorder": Key(Duration(0), "How far received_at may run backwards in a partition. Default 10s."),
             "max_age": Key(Duration(), "An event older than this when received only informs. Default 72h."),
-            "max_ahead": Key(Duration(0), "How far received_at may be ahead of Kafka's timestamp. Default 1m."),
-            "idle": Key(idle, "When a partition without events may advance by the clock."),
+            "max_ahead": Key(
+                Duration(0), "A received_at further ahead of the broker's clock is remarked upon. Default 1m."
+            ),
+            "idle": Key(idle, "When a partition without events may advance by the broker's clock."),
         }
     )
 

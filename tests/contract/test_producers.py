@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiokafka
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.partitioner import DefaultPartitioner
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer, TopicPartition
 
 from pipeline.errors import Fenced
 from pipeline.runtime.broker import Broker
@@ -101,6 +103,65 @@ def test_what_is_larger_than_clients_send_by_default_is_sent_where_the_topic_tak
 
     asyncio.run(main())
     assert [value for _, value in read(kafka.bootstrap, prefix + "large")] == [large, large]
+
+
+def test_what_was_appended_by_the_brokers_clock_is_heard_of(kafka: KafkaServer, prefix: str) -> None:
+    """Its time is in the acknowledgement, within a transaction too, and it is what a consumer finds. Nothing is heard
+    of a topic that goes by its producers' clocks.
+    """
+    stamped, told = prefix + "stamped", prefix + "told"
+    kafka.create_topics(stamped, config={"message.timestamp.type": "LogAppendTime"})
+    kafka.create_topics(told)
+    heard: list[tuple[str, int, int]] = []
+    made = Producers(kafka.bootstrap, prefix + "group", heard=lambda *each: heard.append(each))
+    began = time.time_ns() // 1_000_000
+
+    async def main() -> None:
+        sender = made.source("events", 0)
+        await sender.start()
+        await sender.send([out(topic, b"%d" % i, i % 4) for i in range(8) for topic in (stamped, told)])
+        assert {topic for topic, _, _ in heard} == {stamped}
+        assert sorted(partition for _, partition, _ in heard) == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert all(began <= at <= time.time_ns() // 1_000_000 for _, _, at in heard)
+        with pytest.raises(SendFailed):
+            await sender.send([out(stamped, b"given up"), out(told, random.randbytes(3_000_000))])
+        await sender.close()
+
+    asyncio.run(main())
+    made.close()
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "x", "isolation.level": "read_committed"})
+    consumer.assign([TopicPartition(stamped, 2, 0)])
+    found = [message.timestamp() for message in consumer.consume(2, 10)]
+    consumer.close()
+    assert found == [(TIMESTAMP_LOG_APPEND_TIME, at) for _, partition, at in heard[:8] if partition == 2]
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+def test_the_workers_consumer_hands_on_when_a_record_was_appended(
+    kafka: KafkaServer, prefix: str, compression: str
+) -> None:
+    """Not what its producer said."""
+    topic = prefix + "stamped"
+    kafka.create_topics(topic, partitions=1, config={"message.timestamp.type": "LogAppendTime"})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "compression.type": compression})
+    heard: list[tuple[int, int]] = []
+    for said in (1, 4_000_000_000_000):
+        producer.produce(
+            topic, b"x" * 500, timestamp=said, on_delivery=lambda e, message: heard.append(message.timestamp())
+        )
+    assert producer.flush(10) == 0
+
+    async def main() -> list[tuple[int, int]]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        consumer.assign([aiokafka.TopicPartition(topic, 0)])
+        found = [await consumer.getone() for _ in heard]
+        await consumer.stop()
+        return [(record.timestamp_type, record.timestamp) for record in found]
+
+    found = asyncio.run(main())
+    assert [at for _, at in found] == [at for _, at in heard]
+    assert {kind for kind, _ in heard} == {TIMESTAMP_LOG_APPEND_TIME}
 
 
 def test_starting_fences_the_predecessor(kafka: KafkaServer, producers: Producers, topic: str) -> None:

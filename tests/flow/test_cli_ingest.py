@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pipeline.cli import cli
 from pipeline.events.codec import Decoder
 from pipeline.events.files import Line
+from pipeline.events.model import NOW
 from pipeline.events.registry import connect
 from pipeline.runtime.recordings import merged
 from tests.registry import RegistryServer
@@ -193,6 +194,21 @@ def test_bad_lines_are_dead_letters_with_file_and_line(site: Site, tmp_path: Pat
     assert found[1].headers["__connect.errors.stage"] == "ingest"
     assert found[1].headers["__connect.errors.exception.message"].startswith("invalid_json: ")
     assert f"{a}:8: invalid_json: " in result.stderr.replace("\n", "")
+
+
+def test_what_was_recorded_by_a_clock_that_was_ahead_counts_as_of_now(site: Site, tmp_path: Path) -> None:
+    site.create_topics(*NAMES)
+    line = {"type": "track", "event": "Product Viewed", "messageId": "m", "userId": "u", "timestamp": "2999-01-01"}
+    file = tmp_path / "ahead.jsonl"
+    file.write_text(json.dumps(line))
+    started = time.time_ns() // 1_000_000
+    result = site.ingest(file)
+    assert result.exit_code == 0
+    assert NOW.detail in " ".join(result.stderr.split())
+    assert site.records("events.dead-letter") == []
+    (value,) = (r.value for r in site.records("events.clickstream") if r.value is not None)
+    event = Decoder(site.registry).decode(value)
+    assert started <= event.occurred_at == event.received_at <= time.time_ns() // 1_000_000
 
 
 def test_a_recording_may_stay_open(site: Site, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from pipeline.observe.metrics import Metrics
 from pipeline.runtime import hops
 from pipeline.runtime.app import Control
 from pipeline.runtime.broker import Broker
+from pipeline.runtime.clocks import Clocks
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.lanes import Lane, LaneState
 from pipeline.runtime.ports import Out
@@ -100,6 +101,7 @@ class Process:
             cast(Producers, self),
             cast(Broker, self),
             Metrics(),
+            Clocks(Metrics()),
         )
         self.hops.control = cast(Control, self)
         self.hops._next_idle = inf  # the wall clock has no say in this

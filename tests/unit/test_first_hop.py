@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import CommitRejected, InvalidEvent, TooManyDeadLetters
 from pipeline.events import compiled, schemas
 from pipeline.events.codec import Decoder, Encoder
-from pipeline.events.model import Event
+from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
 from pipeline.flow import Intake, Resolved, decode_message, handed_fields, wanted_fields
 from pipeline.runtime.first_hop import MARK, SourcePartition
@@ -196,8 +196,20 @@ def test_traces_go_along(part: Part) -> None:
 def test_a_broker_without_timestamps_is_believed(part: Part) -> None:
     run(part.hop.process([record(0, f"page_viewed anonymous_id:a {T0}", timestamp=-1)]))
     assert len(part.rows()) == 1
-    run(part.hop.process([record(1, f"page_viewed anonymous_id:a {T0}", timestamp=T0 - 60_001)]))
-    assert part.hop.tally.dead == {"received_in_future": 1}
+    assert part.rows()[0].received_at == T0
+
+
+def test_a_clock_ahead_of_the_brokers_moves_nobody_elses_time(part: Part, caplog: pytest.LogCaptureFixture) -> None:
+    """A till half an hour ahead, and one that is a little ahead: they count as appended, and the first is named."""
+    told = f"page_viewed anonymous_id:a {T0 + 1_800_000}"
+    ahead = [record(0, told, timestamp=T0), record(1, f"page_viewed anonymous_id:a {T0 + 2}", timestamp=T0 + 1)]
+    run(part.hop.process([*ahead, record(2, told, timestamp=T0 + 5), seen(3, at=T0)]))
+    assert [(r.occurred_at - T0, r.received_at - T0) for r in part.rows()] == [(0, 0), (1, 1), (5, 5), (0, 0)]
+    assert part.hop.position.high == T0 + 5
+    assert part.hop.tally.events == {("page_viewed", "processed"): 4}
+    assert part.hop.tally.remarks == {"read_as": 2}
+    assert part.dead() == []
+    assert caplog.messages == [f"s-0 offset 0: page_viewed: read_as: {APPENDED.detail}"]
 
 
 def test_identifiers_left_out_of_a_tie_are_counted(part: Part) -> None:
@@ -316,6 +328,21 @@ def test_a_clock_that_was_read_before_anything_was_seen_moves_nobody(part: Part)
     assert run(part.hop.idle(T0 + 120_000))
 
 
+def test_where_nobody_knows_the_clock_yet_it_is_asked_for_by_telling_the_same_again(part: Part) -> None:
+    assert not run(part.hop.idle(None))  # nothing was ever seen
+    assert part.broker.sent == []
+    run(part.hop.process([seen(0)]))
+    run(part.hop.process([mark(1, b"begin")]))
+    assert not run(part.hop.idle(None))  # a recording holds time
+    run(part.hop.process([mark(2, b"open")]))
+    position = part.hop.position
+    assert not run(part.hop.idle(None))
+    for message in part.resolved():
+        assert (message.first, message.next, message.rows) == (3, 3, [])
+        assert message.before == message.after == T0 - DISORDER
+    assert part.hop.position == position
+
+
 def test_a_recording_that_is_coming_in_holds_time(part: Part) -> None:
     run(part.hop.process([seen(0), mark(1, b"begin")]))
     assert not run(part.hop.idle(T0 + 60_000))
@@ -341,7 +368,7 @@ def test_rows_made_of_records_at_once_change_nothing() -> None:
         told = sample(random.choice(sorted(schemas.names())))
         who = random.randrange(20)
         ids = {"anonymous_id": f"a{who}"} | ({"user_id": f"u{who}"} if random.random() < 0.1 else {})
-        at = T0 + offset * 1000 - random.choice([0, 0, 10, 3_000, DISORDER + 5_000, -90_000])
+        at = T0 + offset * 1000 - random.choice([0, 0, 10, 3_000, DISORDER + 5_000, -1, -30_000, -90_000])
         told = msgspec.structs.replace(told, event_id=f"e{offset}", identifiers=ids, occurred_at=at, received_at=at)
         value = bytearray(encoder.encode("t", told))
         if random.random() < 0.1:
@@ -366,7 +393,7 @@ def test_rows_made_of_records_at_once_change_nothing() -> None:
         run(hop.claim())
         for start in range(0, len(records), 100):
             run(hop.process(records[start : start + 100]))
-            outcomes.append((hop.tally.events, hop.tally.dead, hop.position))
+            outcomes.append((hop.tally.events, hop.tally.dead, hop.tally.remarks, hop.position))
         outcomes.append([(o.topic, o.partition, o.value, o.headers) for batch in broker.sent for o in batch])
     half = len(outcomes) // 2
     assert outcomes[:half] == outcomes[half:]

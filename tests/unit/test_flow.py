@@ -17,7 +17,7 @@ from pipeline import flow
 from pipeline.errors import InvalidEvent
 from pipeline.events import compiled, schemas
 from pipeline.events.codec import Decoder, Encoder
-from pipeline.events.model import Event
+from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
 from pipeline.flow import (
     Intake,
@@ -60,10 +60,20 @@ def row(number: int, root: str, text: str = "") -> Row:
 # Checks.
 
 
-def test_a_minute_ahead_of_kafka_is_allowed_and_a_millisecond_more_is_not(intake: Intake) -> None:
-    assert intake.prepare(event(), 0, 0, T0 - 60_000)[0].received_at == T0
-    with pytest.raises(InvalidEvent, match="received_in_future: received_at"):
-        intake.prepare(event(), 0, 0, T0 - 60_001)
+@pytest.mark.parametrize(("appended", "counts"), [(T0 + 1, T0), (T0, T0), (T0 - 1, T0 - 1), (T0 - 60_000, T0 - 60_000)])
+def test_an_event_is_received_when_it_was_appended_at_the_latest(intake: Intake, appended: int, counts: int) -> None:
+    told = event()
+    row, _ = intake.prepare(told, 0, 0, appended)
+    assert (row.occurred_at, row.received_at, told.received_at) == (counts, counts, counts)
+    assert told.remarks == ()
+
+
+def test_over_a_minute_ahead_is_remarked_upon(intake: Intake) -> None:
+    told = event()
+    told.occurred_at = T0 - 100_000
+    row, _ = intake.prepare(told, 0, 0, T0 - 60_001)
+    assert (row.occurred_at, row.received_at) == (T0 - 100_000, T0 - 60_001)
+    assert told.remarks == (APPENDED,)
 
 
 @pytest.mark.parametrize("ids", [{}, {"anonymous_id": " NULL "}, {"cookie": "c"}, {"user_id": "0", "email": ""}])
@@ -118,7 +128,7 @@ def test_the_worker_steps_over_fields_and_makes_the_same_rows_as_replay(event: E
     assert intake.prepare(seen, 0, 0, now, len(value))[0] == intake.prepare(full, 0, 0, now)[0]
 
 
-def taken(value: bytes, trace: str | None, floor: int, latest: int, intake: Intake) -> tuple[Any, Any]:
+def taken(value: bytes, trace: str | None, floor: int, appended: int, intake: Intake) -> tuple[Any, Any]:
     """(row, (time of receipt as told, event type, partition, what is asked)) of a record that is taken, else Nones."""
     rows: list[Any] = []
     places: list[int] = []
@@ -126,7 +136,7 @@ def taken(value: bytes, trace: str | None, floor: int, latest: int, intake: Inta
     late: list[str] = []
     asked: list[Any] = []
     left: list[In] = []
-    record = In(7, latest, None, value, [("traceparent", trace.encode())] if trace else [])
+    record = In(7, appended, None, value, [("traceparent", trace.encode())] if trace else [])
 
     def slow(record: In, high: int) -> int:
         left.append(record)
@@ -136,7 +146,8 @@ def taken(value: bytes, trace: str | None, floor: int, latest: int, intake: Inta
     assert compiled.TAKE is not None
     told = compiled.TAKE(
         [record], TRIMMING.takers, intake.known, intake.identify, intake.with_implied,
-        lambda headers: headers[0][1].decode(), slow, floor, 0, 0, rows, places, kinds, late, asked,
+        lambda headers: headers[0][1].decode(), slow, floor + intake.disorder,
+        intake.disorder, intake.max_ahead, rows, places, kinds, late, asked,
     )  # fmt: skip
     assert len(rows) == len(places) == len(kinds) == 1 - len(left)
     return (rows[0], (told, kinds[0], places[0], asked)) if rows else (None, None)
@@ -144,21 +155,27 @@ def taken(value: bytes, trace: str | None, floor: int, latest: int, intake: Inta
 
 @needs_compiled
 @given(
-    events(), st.none() | st.just("00-" + "a" * 32 + "-" + "b" * 16 + "-01"), st.integers(-1, 1 << 48), st.booleans()
+    events(),
+    st.none() | st.just("00-" + "a" * 32 + "-" + "b" * 16 + "-01"),
+    st.integers(-1, 1 << 48),
+    st.booleans(),
+    st.sampled_from([-60_000, -1, 0, 1, 1 << 40]) | st.integers(-60_000, 100),
 )
 def test_a_row_made_of_a_record_at_once_is_the_row_made_by_python(
-    event: Event, trace: str, floor: int, several: bool
+    event: Event, trace: str, floor: int, several: bool, behind: int
 ) -> None:
+    """`behind`: the time of appending, less the time of receipt that the event tells."""
     ids = {"anonymous_id": "A", "user_id": "u", "email": " X@y.example"} if several else PHONE
     event = msgspec.structs.replace(event, identifiers=ids)
     value = Encoder(connect("mock://flow")).encode("t", event)
     intake = Intake(shipped(), RuleBook(shipped()))
     high = floor + intake.disorder
-    if event.received_at > 1:  # 0: a record without time of producing
-        assert taken(value, trace, floor, event.received_at - 1, intake) == (None, None)
-    row, asked = intake.prepare(TRIMMING.decode(value, trace), 7, high, event.received_at, len(value))
+    if event.received_at > 60_001:  # 0: a record without a time
+        assert taken(value, trace, floor, event.received_at - 60_001, intake) == (None, None)
+    appended = max(event.received_at + behind, 1)
+    row, asked = intake.prepare(TRIMMING.decode(value, trace), 7, high, appended, len(value))
     assert asked is not None
-    made, more = taken(value, trace, floor, event.received_at, intake)
+    made, more = taken(value, trace, floor, appended, intake)
     if made is None:
         return
     root = "abcdefgh23456722"
@@ -173,12 +190,12 @@ def test_a_row_made_of_a_record_at_once_is_the_row_made_by_python(
 
     for known in asked:
         known.root, known.youngest = root, 5
-    row, open_ = intake.prepare(TRIMMING.decode(value, trace), 7, high, event.received_at, len(value))
-    made, more = taken(value, trace, floor, event.received_at, intake)
+    row, open_ = intake.prepare(TRIMMING.decode(value, trace), 7, high, appended, len(value))
+    made, more = taken(value, trace, floor, appended, intake)
     if open_ is None:
         assert made == msgspec.msgpack.encode(row)
         place = partition_of(root, intake.partitions) if not several else asked[0].partition
-        assert more == (max(floor, event.received_at), row.type, place, [])
+        assert more == (max(high, min(event.received_at, appended)), row.type, place, [])
     else:  # received not after the youngest link
         assert more[2] == -1
 

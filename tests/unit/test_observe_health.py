@@ -46,7 +46,7 @@ def test_a_worker_without_worries() -> None:
         assert msgspec.json.decode(body) == {"alive": True}
         status, _, body = await get("/readyz")
         assert status == 200
-        assert msgspec.json.decode(body) == {"ready": True, "waiting_for": {}, "held_by": {}}
+        assert msgspec.json.decode(body) == {"ready": True, "waiting_for": {}, "held_by": {}, "clocks": {}}
         assert (await get("/elsewhere"))[0] == 404
 
     serve(use)
@@ -55,6 +55,7 @@ def test_a_worker_without_worries() -> None:
 def test_what_isnt_ready_is_named_until_it_is() -> None:
     missing: dict[str, str | None] = {"kafka": "no broker answers at k:9092", "redis": None}
     held: dict[str, str] = {}
+    clocks = {"kafka": "3600.1 s behind this machine's"}
     ready: Mapping[str, Check] = {"kafka": lambda: missing["kafka"], "redis": lambda: missing["redis"]}
 
     async def use(get: Get, server: HealthServer) -> None:
@@ -65,9 +66,9 @@ def test_what_isnt_ready_is_named_until_it_is() -> None:
         held["events.email-2"] = "no event for 300 s, and its end isn't known"
         status, _, body = await get("/readyz")
         assert status == 200
-        assert msgspec.json.decode(body) == {"ready": True, "waiting_for": {}, "held_by": held}
+        assert msgspec.json.decode(body) == {"ready": True, "waiting_for": {}, "held_by": held, "clocks": clocks}
 
-    serve(use, ready=ready, held_by=lambda: held)
+    serve(use, ready=ready, held_by=lambda: held, clocks=lambda: clocks)
 
 
 def test_a_process_that_should_be_restarted() -> None:

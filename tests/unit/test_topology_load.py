@@ -21,10 +21,10 @@ def test_the_shipped_file_has_no_findings() -> None:
 def test_the_shipped_topics() -> None:
     topics = load(SHIPPED, {}).topics
     assert topics.sources == tuple(
-        Topic(name=f"events.{stream}", partitions=4, retention_ms=7 * DAY, stream=stream)
+        Topic(name=f"events.{stream}", partitions=4, retention_ms=7 * DAY, stream=stream, append_time=True)
         for stream in ("clickstream", "email", "video", "offline")
     )
-    assert topics.resolved == Topic(name="identity.resolved", partitions=4, retention_ms=7 * DAY)
+    assert topics.resolved == Topic(name="identity.resolved", partitions=4, retention_ms=7 * DAY, append_time=True)
     assert topics.triggers.name == "triggers"
     assert (topics.decisions.name, topics.decisions.retention_ms) == ("decisions", 30 * DAY)
     assert topics.dead_letters.name == "events.dead-letter"
@@ -125,7 +125,7 @@ def test_the_least_that_a_topology_must_say(tmp_path: Path) -> None:
     )
     assert lint(path, {}) == []
     topology = load(path, {})
-    assert topology.topics.sources == (Topic(name="all"),)
+    assert topology.topics.sources == (Topic(name="all", append_time=True),)
     assert topology.topics.dead_letters.name == "events.dead-letter"
     assert [(each.name, each.priority) for each in topology.identifiers.namespaces] == [("user_id", 1), ("email", 2)]
     assert (topology.time.lateness_ms, topology.http_port, topology.rules) == (5 * MINUTE, 8080, ())

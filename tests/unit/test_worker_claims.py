@@ -20,6 +20,7 @@ from pipeline.observe.metrics import Metrics
 from pipeline.runtime import hops
 from pipeline.runtime.app import Control
 from pipeline.runtime.broker import Broker
+from pipeline.runtime.clocks import Clocks
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.hops import Hops
 from pipeline.runtime.ports import In, Out
@@ -167,6 +168,7 @@ class Process:
             cast(Producers, self.senders),
             cast(Broker, Log()),
             Metrics(),
+            Clocks(Metrics()),
         )
         self.hops.control = cast(Control, self.consumer)
 
