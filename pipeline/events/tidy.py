@@ -23,8 +23,8 @@ LINKS = frozenset({"link_id", "link_ids"})
 _ITEM_NAMES = ("product_id", "sku", "name", "variant")
 _ITEM_VALUES = ("price", "currency", "quantity")
 _ITEM_ADDRESSES = ("url", "image_url")
-# soft, SoftBounce, soft_bounced, Soft Bounces, Transient/General, transient: mailbox full
-_SOFT = re.compile(r"\W*(?:soft|transient)(?:[\W_]*(?:bounce|fail)|[\W_]|$)")
+# soft, SoftBounce, soft_bounced, Soft Bounces, Transient/General, transient: mailbox full; Mailgun's temporary
+_SOFT = re.compile(r"\W*(?:soft|transient|temporary)(?:[\W_]*(?:bounce|fail)|[\W_]|$)")
 
 # How the compiled reader looks at a field: what it finds to be in another form is for `tidy`.
 AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER = range(7)

@@ -7,7 +7,7 @@ from tests.oracle.who import Fact
 
 LINK = "ebook"
 ASSET = "ebook"
-SOFT = ("soft", "transient")
+SOFT = ("soft", "transient", "temporary")
 AFTER_SEND = {"email_unsubscribed": "unsubscribed", "email_complained": "complained"}
 
 
