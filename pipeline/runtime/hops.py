@@ -24,6 +24,7 @@ from pipeline.runtime.broker import Broker
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.lanes import Records
+from pipeline.runtime.listening import Listener, Reporter
 from pipeline.runtime.producers import ClosableSender, Producers
 from pipeline.runtime.second_hop import ProfilePartition
 from pipeline.store.ports import GraphStore, ProfileStore
@@ -42,6 +43,7 @@ FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
 CLOCK_S = 0.25
 METRICS_S = 2.0
 SWEEP_S = 2.0
+WORDS_S = 0.5
 # Old recordings are past the retention as soon as they are complete: leave time to look at what they made.
 SWEEP_AFTER_S = 600.0
 
@@ -76,6 +78,8 @@ class Hops:
         self._broker = broker
         self._metrics = metrics
         self._durable = durable
+        self._listener = Listener(topology, broker)
+        self._recordings = Reporter()
         self._resolved = topology.topics.resolved
         self._sources_waited_for = source_names(topology)
         self._sources: dict[TP, SourcePartition] = {}
@@ -85,6 +89,7 @@ class Hops:
         self._busy: set[TP] = set()
         self._next_clock = 0.0
         self._next_idle = 0.0
+        self._next_words = 0.0
         self._next_metrics = 0.0
         self._next_sweep = time.monotonic() + SWEEP_AFTER_S
         self.holder: str | None = None
@@ -192,6 +197,7 @@ class Hops:
         """The last thing: close what is open."""
         for tp in list(self._senders):
             await self._close_sender(tp)
+        await self._listener.close()
         await self._outbox.close()
         self._producers.close()
 
@@ -282,6 +288,8 @@ class Hops:
             if now >= self._next_clock and self._partitions:
                 self._next_clock = now + CLOCK_S
                 await self._advance()
+            if self._sources:
+                await self._listen(now)
             if now >= self._next_idle and self._sources:
                 self._next_idle = now + self._topology.time.idle.every_ms / 1000
                 await self._idle(now)
@@ -306,12 +314,39 @@ class Hops:
                 if tp in lanes and not lanes[tp].queued:
                     self._submit(tp, hop, partial(hop.advance, clock), partial(self._count_profiles, hop))
 
+    async def _listen(self, now: float) -> None:
+        """Let the source partitions obey what recordings say, and let go of those that say nothing."""
+        sources = self._sources
+        await self._listener.poll(sources.values())
+        free = {tp: hop for tp, hop in sources.items() if tp not in self._busy}
+        for tp, hop in free.items():
+            if hop.ripe:
+                self._submit(tp, hop, hop.obey, partial(self._count_source, hop))
+        if now < self._next_words:
+            return
+        self._next_words = now + WORDS_S
+        self._recordings.look(sources.values())
+        # A word may count from behind the marker of a producer's transaction on, which is no record.
+        blocked = [tp for tp, hop in free.items() if hop.waiting and not hop.ripe]
+        if blocked:
+            ends = await self.control.end_offsets(blocked)
+            for tp in await self.control.read_to_end(blocked):
+                self._submit(tp, free[tp], partial(free[tp].obey, ends[tp]), partial(self._count_source, free[tp]))
+        if self._recordings.now and await self._listener.at_end(sources.values()):
+            for tp, hop in free.items():
+                name = hop.holder
+                if name is not None and tp not in self._busy and self._listener.silent(name):
+                    log.warning("%s: nothing was heard of recording %s for a minute", hop.name, name)
+                    self._submit(tp, hop, partial(hop.lapse, name))
+
     async def _idle(self, now: float) -> None:
         quiet_s = self._topology.time.idle.after_ms / 1000
         quiet = [tp for tp in self._sources if now - self._last_event[tp] >= quiet_s and tp not in self._busy]
         if not quiet:
             return
         clock = int(time.time() * 1000)  # before the broker is asked: what comes later is not older
+        if not await self._listener.at_end(self._sources.values()):  # a recording may have begun
+            return
         for tp in await self.control.read_to_end(quiet):
             hop = self._sources.get(tp)
             if hop is not None:
@@ -342,6 +377,8 @@ class Hops:
             metrics.events(kind, outcome).inc(n)
         for reason, n in tally.dead.items():
             metrics.dead_letters(reason, "resolve_identity").inc(n)
+        for reason, n in tally.refused_words.items():
+            metrics.dead_letters(reason, "control").inc(n)
         for remark, n in tally.remarks.items():
             metrics.remarks(hop.topic, remark).inc(n)
         for (namespace, why), n in tally.refused.items():
@@ -369,6 +406,7 @@ class Hops:
             metrics.lag(group, tp.topic, str(tp.partition)).set(max(end - at, 0))
         for tp, source in self._sources.items():
             metrics.watermark_delay(tp.topic, str(tp.partition)).since(source.watermark or None)
+        metrics.held().set(sum(source.position.held for source in self._sources.values()))
         for tp, hop in list(self._partitions.items()):  # they may change while Redis is asked
             name = str(tp.partition)
             first, upto = hop.timers.first, hop.timers.upto
@@ -384,4 +422,6 @@ class Hops:
         held = {f"{tp.topic}-{tp.partition}": s.held for tp, s in self.control.states().items() if s.held}
         if self.holder:
             held["event time"] = self.holder
+        for name, holding in self._recordings.now.items():
+            held[f"recording {name}"] = str(holding)
         return held

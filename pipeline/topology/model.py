@@ -17,6 +17,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
     `stream` (source topics): which recorded events `ingest` writes there: clickstream, email, video or offline.
     `wraps` (dead letters): topics whose records must fit into this one as they are, with headers added.
+    `append_time`: its records carry the time at which the broker appended them, not what their producers say.
     """
 
     name: str
@@ -26,16 +27,18 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     replication: int = 1
     stream: str | None = None
     wraps: tuple[str, ...] = ()
+    append_time: bool = False
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):
-    """All topics. `sources` in declared order; the others by role."""
+    """All topics. `sources` in declared order; the others by role. `control`: one partition, what recordings say."""
 
     sources: tuple[Topic, ...]
     resolved: Topic
     triggers: Topic
     decisions: Topic
     dead_letters: Topic
+    control: Topic
 
 
 class Idle(msgspec.Struct, frozen=True, kw_only=True):

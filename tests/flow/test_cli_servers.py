@@ -189,7 +189,7 @@ def test_a_person_is_found_by_any_identifier(deployment: Deployment) -> None:
     file.write_text("\n".join(week[:last]) + "\n", "utf-8")
     worker = deployment.worker()
     worker.wait_ready()
-    deployment.run("ingest", str(file))
+    deployment.run("ingest", "--yes", str(file))
     expected = {json.loads(line)["id"] for line in deployment.run("replay", str(file)).splitlines()}
     assert {d["id"] for d in deployment.settle(expected)} == expected
     told = json.loads(deployment.run("profile", "email:Mara@Example.org", "--json"))

@@ -14,9 +14,10 @@ from pipeline.flow import Intake, source_names
 from pipeline.profile.profile import Moved, Profile, decode, wakes_at
 from pipeline.profile.timers import entries
 from pipeline.runtime import watermark
-from pipeline.runtime.first_hop import MARK, SourcePartition
+from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import ProfilePartition
+from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.topology.model import Topic, Topology
 from pipeline.triggers.decisions import Decision
@@ -63,13 +64,22 @@ def with_partitions(topology: Topology, sources: int, resolved: int) -> Topology
     return replace(topology, topics=topics)
 
 
+def recording(ends: dict[str, int]) -> list[Said]:
+    """What the control topic holds of a recording that is complete up to `END`. `ends`: source partition -> offset."""
+    told = [
+        Word(recording="r", word="begin", offsets=dict.fromkeys(ends, 0)),
+        Word(recording="r", word="end", through=END, offsets=ends),
+    ]
+    return [Said(In(offset, offset, None, None, []), word) for offset, word in enumerate(told)]
+
+
 def encode_decision(decision: Decision) -> list[Out]:
     """One record a decision."""
     return [Out("decisions", 0, None, msgspec.msgpack.encode(decision), [])]
 
 
 class Hops:
-    """`log[p]`: the events of source partition p, in its order; an end mark follows each."""
+    """`log[p]`: the events of source partition p, in its order; together they are a recording that is complete."""
 
     def __init__(self, topology: Topology, log: Sequence[Sequence[Event]], resolved: int, cached: int = 50_000) -> None:
         self.topology = with_partitions(topology, len(log), resolved)
@@ -84,7 +94,6 @@ class Hops:
             for event in events:
                 now(self.log.send([Out("s", partition, None, b"%d" % len(self.events), [])]))
                 self.events.append(event)
-            now(self.log.send([Out("s", partition, None, None, [(MARK, b"end %d" % END)])]))
         self.sources = [
             SourcePartition(self.topology, self.intake, self.graph, self.log, self.decode, "s", p)
             for p in range(len(log))
@@ -93,8 +102,11 @@ class Hops:
             ProfilePartition(self.topology, self.book, self.profiles, self.log, encode_decision, p, cached)
             for p in range(resolved)
         ]
+        said = recording({source.name: len(events) for source, events in zip(self.sources, log, strict=True)})
         for source in self.sources:
             now(source.claim())
+            for word in said:
+                source.hear(word)
         for owner in self.owners:
             now(owner.claim())
 
@@ -107,6 +119,9 @@ class Hops:
         hop = self.sources[partition]
         records = self.log.read("s", partition, hop.position.offset, limit)
         now(hop.process(records))
+        if not records and hop.ripe:
+            now(hop.obey())
+            return True
         return bool(records)
 
     def owner(self, partition: int, limit: int) -> bool:
@@ -147,9 +162,8 @@ class Hops:
     def unread(self) -> bool:
         """Whether any partition has records left."""
         name = self.topology.topics.resolved.name
-        return any(self.log.read("s", p, hop.position.offset, 1) for p, hop in enumerate(self.sources)) or any(
-            self.log.read(name, p, hop.meta.offset, 1) for p, hop in enumerate(self.owners)
-        )
+        sources = (s.waiting or self.log.read("s", p, s.position.offset, 1) for p, s in enumerate(self.sources))
+        return any(sources) or any(self.log.read(name, p, hop.meta.offset, 1) for p, hop in enumerate(self.owners))
 
     def forgotten(self) -> list[str]:
         """Profiles that no timer wakes by the time that something in them is due, as they are or as they are stored."""
