@@ -326,6 +326,7 @@ class Hops:
             return
         self._next_words = now + WORDS_S
         self._recordings.look(sources.values())
+        self._metrics.held().set(sum(hop.position.held for hop in sources.values()))
         # A word may count from behind the marker of a producer's transaction on, which is no record.
         blocked = [tp for tp, hop in free.items() if hop.waiting and not hop.ripe]
         if blocked:
@@ -406,7 +407,6 @@ class Hops:
             metrics.lag(group, tp.topic, str(tp.partition)).set(max(end - at, 0))
         for tp, source in self._sources.items():
             metrics.watermark_delay(tp.topic, str(tp.partition)).since(source.watermark or None)
-        metrics.held().set(sum(source.position.held for source in self._sources.values()))
         for tp, hop in list(self._partitions.items()):  # they may change while Redis is asked
             name = str(tp.partition)
             first, upto = hop.timers.first, hop.timers.upto

@@ -102,11 +102,9 @@ class Hops:
             ProfilePartition(self.topology, self.book, self.profiles, self.log, encode_decision, p, cached)
             for p in range(resolved)
         ]
-        said = recording({source.name: len(events) for source, events in zip(self.sources, log, strict=True)})
+        self.said = recording({f"s-{p}": len(events) for p, events in enumerate(log)})
         for source in self.sources:
             now(source.claim())
-            for word in said:
-                source.hear(word)
         for owner in self.owners:
             now(owner.claim())
 
@@ -117,6 +115,8 @@ class Hops:
     def source(self, partition: int, limit: int) -> bool:
         """One batch of the first hop; False if there was none."""
         hop = self.sources[partition]
+        for said in self.said:
+            hop.hear(said)
         records = self.log.read("s", partition, hop.position.offset, limit)
         now(hop.process(records))
         if not records and hop.ripe:

@@ -59,6 +59,8 @@ class TwoWorkers:
         hop = self.hops.sources[partition]
         if claim:
             await hop.claim()
+        for said in self.hops.said:
+            hop.hear(said)
         while records := self.hops.log.read("s", partition, hop.position.offset, self.batch):
             await hop.process(records)
 
@@ -106,8 +108,8 @@ def events(told: list[Ids], start: int) -> list[Event]:
 
 
 def steps(told: list[Ids], batch: int) -> int:
-    """Of one worker: two ports a batch, each left twice; the end mark is a record too."""
-    return 4 * -(-(len(told) + 1) // batch)
+    """Of one worker: two ports a batch, each left twice."""
+    return 4 * -(-len(told) // batch)
 
 
 def every_order(first: list[Ids], second: list[Ids], batch: int) -> list[list[int]]:
