@@ -277,6 +277,9 @@ class ProfilePartition:
             if target > self.meta.clock:
                 more, again = await self._ring(target)
                 if not more:
+                    # What is decided now may be older than the clock is then.
+                    quiet = self.meta.quiet.items()
+                    self.meta.quiet = {s: q for s, q in quiet if not q[2] or q[2] >= self.meta.clock}
                     self.meta.clock = target
                     self._prune()
             states, timers = self._decide(max(target, self.meta.clock))
@@ -449,8 +452,6 @@ class ProfilePartition:
     def _prune(self) -> None:
         """What everybody has passed need not be named any more."""
         meta = self.meta
-        if meta.quiet:
-            meta.quiet = {s: quiet for s, quiet in meta.quiet.items() if not quiet[2] or quiet[2] >= meta.clock}
         if meta.taken:
             meta.taken = {i: at for i, at in meta.taken.items() if at >= meta.clock}
         if meta.sent:

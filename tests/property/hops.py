@@ -64,13 +64,25 @@ def with_partitions(topology: Topology, sources: int, resolved: int) -> Topology
     return replace(topology, topics=topics)
 
 
-def recording(ends: dict[str, int]) -> list[Said]:
-    """What the control topic holds of a recording that is complete up to `END`. `ends`: source partition -> offset."""
-    told = [
-        Word(recording="r", word="begin", offsets=dict.fromkeys(ends, 0)),
-        Word(recording="r", word="end", through=END, offsets=ends),
+def recording(log: Sequence[Sequence[Event]]) -> list[Said]:
+    """What the control topic holds of a recording that is complete up to `END`, and how far it was on the way.
+    `log[p]`: the events of source partition p, as they lie there.
+    """
+    received = sorted(event.received_at for events in log for event in events)
+    moments = [received[len(received) * n // 5] for n in range(1, 5)] if received else []
+    told: list[tuple[Any, int]] = [("begin", 0), *(("through", at) for at in moments), ("end", END)]
+    return [
+        Said(
+            In(offset, offset, None, None, []),
+            Word(recording="r", word=word, through=at, offsets={f"s-{p}": _before(e, at) for p, e in enumerate(log)}),
+        )
+        for offset, (word, at) in enumerate(told)
     ]
-    return [Said(In(offset, offset, None, None, []), word) for offset, word in enumerate(told)]
+
+
+def _before(events: Sequence[Event], at: int) -> int:
+    """Up to where everything lies that was received before a moment."""
+    return max((n for n, event in enumerate(events, 1) if event.received_at < at), default=0)
 
 
 def encode_decision(decision: Decision) -> list[Out]:
@@ -102,7 +114,7 @@ class Hops:
             ProfilePartition(self.topology, self.book, self.profiles, self.log, encode_decision, p, cached)
             for p in range(resolved)
         ]
-        self.said = recording({f"s-{p}": len(events) for p, events in enumerate(log)})
+        self.said = recording(log)
         for source in self.sources:
             now(source.claim())
         for owner in self.owners:

@@ -63,6 +63,8 @@ class TwoWorkers:
             hop.hear(said)
         while records := self.hops.log.read("s", partition, hop.position.offset, self.batch):
             await hop.process(records)
+        if hop.ripe:
+            await hop.obey()
 
     def step(self, worker: int) -> bool:
         """Up to its next port, if it isn't done."""
@@ -108,8 +110,8 @@ def events(told: list[Ids], start: int) -> list[Event]:
 
 
 def steps(told: list[Ids], batch: int) -> int:
-    """Of one worker: two ports a batch, each left twice."""
-    return 4 * -(-len(told) // batch)
+    """Of one worker: two ports a batch, each left twice; without events it still has to hear that this was all."""
+    return 4 * max(-(-len(told) // batch), 1)
 
 
 def every_order(first: list[Ids], second: list[Ids], batch: int) -> list[list[int]]:

@@ -307,7 +307,7 @@ class World:
         self.steps = 0
         for partition, event in events:
             self.log.append(Out("s", partition, None, msgspec.msgpack.encode(event), []))
-        self.said = recording({f"s-{p}": self.log.end("s", p) for p in range(SOURCES)})
+        self.said = recording([[event for at, event in events if at == p] for p in range(SOURCES)])
         for key, log in self.log.partitions.items():
             self.log.partitions[key] = [record._replace(timestamp=1 << 60) for record in log]
         self.workers = [Worker(self), Worker(self)]
