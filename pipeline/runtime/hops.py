@@ -334,11 +334,11 @@ class Hops:
             for tp in await self.control.read_to_end(blocked):
                 self._submit(tp, free[tp], partial(free[tp].obey, ends[tp]), partial(self._count_source, free[tp]))
         if self._recordings.now and await self._listener.at_end(sources.values()):
-            for tp, hop in free.items():
-                name = hop.holder
-                if name is not None and tp not in self._busy and self._listener.silent(name):
-                    log.warning("%s: nothing was heard of recording %s for a minute", hop.name, name)
-                    self._submit(tp, hop, partial(hop.lapse, name))
+            for name in filter(self._listener.silent, self._recordings.now):
+                log.warning("nothing was heard of recording %s for a minute: it holds event time no longer", name)
+                for tp, hop in free.items():
+                    if hop.holder == name and tp not in self._busy:
+                        self._submit(tp, hop, partial(hop.lapse, name))
 
     async def _idle(self, now: float) -> None:
         quiet_s = self._topology.time.idle.after_ms / 1000

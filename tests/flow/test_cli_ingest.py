@@ -318,6 +318,22 @@ def test_it_goes_on_speaking_while_it_waits_for_a_line(site: Site) -> None:
     assert 3 <= len(told[1:-1]) <= 10
 
 
+def test_without_a_worker_nothing_is_written_that_must_not_be_published(
+    site: Site, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.create_topics(*NAMES)
+    monkeypatch.setattr("pipeline.commands.ingest.QUIET_S", 1.0)
+    env = {**site.env, "PIPELINE_REDIS": redis_url, "PIPELINE_GROUP": site.prefix + "g"}
+    argv = ["ingest", "--topology", str(site.topology), "--no-triggers", str(recording(tmp_path)[0])]
+    result = CliRunner().invoke(cli, argv, env=env)
+    assert result.exit_code == 1
+    assert "no worker has taken notice of --no-triggers" in str(result.exception)
+    assert site.records("events.clickstream") == []
+    begin, *_, end = site.words()
+    assert begin.quiet == pytest.approx(time.time() * 1000 - 6 * 60_000, abs=60_000)
+    assert end.word == "open"
+
+
 def test_who_must_be_asked_and_cannot_be(site: Site, redis_url: str, tmp_path: Path) -> None:
     """Reminders of a year ago would go out: exit 2, and nothing is written."""
     site.create_topics(*NAMES)
