@@ -316,8 +316,9 @@ class Hops:
 
     async def _listen(self, now: float) -> None:
         """Let the source partitions obey what recordings say, and let go of those that say nothing."""
-        sources = self._sources
-        await self._listener.poll(sources.values())
+        sources = dict(self._sources)  # who is claimed meanwhile hears from its own beginning, next time
+        hops = list(sources.values())
+        await self._listener.poll(hops)
         free = {tp: hop for tp, hop in sources.items() if tp not in self._busy}
         for tp, hop in free.items():
             if hop.ripe:
@@ -325,15 +326,15 @@ class Hops:
         if now < self._next_words:
             return
         self._next_words = now + WORDS_S
-        self._recordings.look(sources.values())
-        self._metrics.held().set(sum(hop.position.held for hop in sources.values()))
+        self._recordings.look(hops)
+        self._metrics.held().set(sum(hop.position.held for hop in hops))
         # A word may count from behind the marker of a producer's transaction on, which is no record.
         blocked = [tp for tp, hop in free.items() if hop.waiting and not hop.ripe]
         if blocked:
             ends = await self.control.end_offsets(blocked)
             for tp in await self.control.read_to_end(blocked):
                 self._submit(tp, free[tp], partial(free[tp].obey, ends[tp]), partial(self._count_source, free[tp]))
-        if self._recordings.now and await self._listener.at_end(sources.values()):
+        if self._recordings.now and await self._listener.at_end(hops):
             for name in filter(self._listener.silent, self._recordings.now):
                 log.warning("nothing was heard of recording %s for a minute: it holds event time no longer", name)
                 for tp, hop in free.items():
@@ -346,7 +347,7 @@ class Hops:
         if not quiet:
             return
         clock = int(time.time() * 1000)  # before the broker is asked: what comes later is not older
-        if not await self._listener.at_end(self._sources.values()):  # a recording may have begun
+        if not await self._listener.at_end(list(self._sources.values())):  # a recording may have begun
             return
         for tp in await self.control.read_to_end(quiet):
             hop = self._sources.get(tp)

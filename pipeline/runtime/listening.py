@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -34,11 +34,14 @@ WAITING = 10_000  # words that a partition may have to wait for, before no more 
 SAY_EVERY_S = 60.0
 KNOWN = 1_000  # recordings
 
-Hops = Collection[SourcePartition]
+Hops = Sequence[SourcePartition]
 
 
 class Listener:
-    """`poll` hands on what is news, `at_end` shows that nothing is left, `silent` who has lapsed."""
+    """`poll` hands on what is news, `at_end` shows that nothing is left, `silent` who has lapsed.
+
+    `hops`: all source partitions of this worker, in a list that nobody changes meanwhile.
+    """
 
     def __init__(self, topology: Topology, broker: Broker, clock: Callable[[], float] = time.monotonic) -> None:
         self._topic = topology.topics.control.name
@@ -173,7 +176,7 @@ class Reporter:
         self.now: dict[str, Holding] = {}
 
     def look(self, hops: Hops) -> None:
-        """Called every few moments with all source partitions of this worker."""
+        """Called every few moments."""
         found: dict[str, Holding] = {}
         for hop in hops:
             name = hop.holder

@@ -72,7 +72,7 @@ def test_topics_that_differ_are_told_and_left_alone(deployment: Deployment, kafk
     shown = deployment.run("topics", code=1)
     found = states(shown)
     assert (found[email], found[video]) == ("differs", "differs")
-    assert list(found.values()).count("created") == 6
+    assert list(found.values()).count("created") == 7
     findings = [line for line in shown.splitlines() if line.startswith(("error: ", "warning: "))]
     assert [line.split(": ")[:2] for line in findings] == [["error", email], ["warning", video], ["warning", video]]
     assert "7 partitions on the broker, 4 in topology.yaml" in findings[0]
