@@ -65,6 +65,7 @@ class _Person:
 
     number: int
     carts: int = 0
+    purchases: int = 0
     lines: list[str] = field(default_factory=list)
     mails: int = 0
     mail_step: int = 0
@@ -164,7 +165,8 @@ def _ordered(person: _Person, rand: random.Random) -> tuple[str, dict[str, Any]]
 
 
 def _purchased(person: _Person, rand: random.Random) -> tuple[str, dict[str, Any]]:
-    body = {"order_id": f"s-{person.cart}", "total": 20.0, "currency": "EUR", "location": "Vienna"}
+    person.purchases += 1
+    body = {"order_id": f"s-{person.cart}-{person.purchases}", "total": 20.0, "currency": "EUR", "location": "Vienna"}
     return "offline_purchased", body  # no cart id: it ends every cart of the person
 
 

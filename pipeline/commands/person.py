@@ -122,7 +122,7 @@ def _orders(profile: Profile) -> list[Facts]:
         {
             "currency": currency or None,
             "orders": int(number),
-            "revenue": money.total([money.exact(revenue)], currency) if isfinite(revenue) else None,
+            "revenue": money.total([(revenue, 1)], currency) if isfinite(revenue) else None,
         }
         for currency, (number, revenue) in sorted(sums.items())
     ]

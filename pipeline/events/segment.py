@@ -14,7 +14,7 @@ from pipeline.errors import InvalidEvent
 from pipeline.events.checks import UNKNOWN_CART, Note, Notes, content_id, validate
 from pipeline.events.model import Event
 from pipeline.events.segment_body import Fields, squeezed
-from pipeline.events.segment_fields import TEXT, flags, key_text, kind_of, maybe_object, plain_text, texts
+from pipeline.events.segment_fields import TEXT, alone, flags, key_text, kind_of, maybe_object, plain_text, texts
 from pipeline.events.segment_names import PAGE, TRACKED, named
 from pipeline.events.text import stands_for_nothing, unquoted
 from pipeline.events.times import ISO, event_times, read
@@ -52,6 +52,8 @@ def translate(obj: object) -> list[Event]:
 
 
 def _translate(obj: object, notes: Notes) -> list[Event]:
+    if isinstance(obj, str):  # JSON in JSON
+        obj = maybe_object(obj) or obj
     if not isinstance(obj, dict):
         raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {kind_of(obj)}")
     told, obj = obj, _CALL.known(obj, notes.add)
@@ -75,15 +77,30 @@ def _translate(obj: object, notes: Notes) -> list[Event]:
 
 def _call(obj: Part, note: Note) -> str:
     """Which of the calls it is; what names an event is a track."""
-    told = obj.get("type")
+    told = alone(obj.get("type"))
     call = unquoted(told).lower() if isinstance(told, str) else ""
     if call in _BUILDERS:
         return call
     if _event_name(obj) is None:
+        if call := _meant(obj):
+            note(
+                "read_as", f"{call}, though `type` says something else" if told else f"{call}, though `type` is missing"
+            )
+            return call
         shown = repr(told)[:60] if isinstance(told, str) else kind_of(told)
         raise InvalidEvent("invalid_shape", f"`type` is {shown}; one of {', '.join(_BUILDERS)} is needed")
     note("read_as", "a track, though `type` says something else" if told else "a track, though `type` is missing")
     return "track"
+
+
+def _meant(obj: Part) -> str:
+    """The call of an object without `type` and `event`, by what only that call has. What holds a list is a batch."""
+    if any(isinstance(value, list) for value in obj.values()):
+        return ""
+    return next((call for field, call in _TELLING.items() if obj.get(field)), "")
+
+
+_TELLING = {"previousId": "alias", "groupId": "group", "traits": "identify"}
 
 
 # --- the calls
@@ -114,7 +131,7 @@ _RUN_TOGETHER = {squeezed(name): name for name in TRACKED}
 
 
 def _event_name(obj: Part) -> str | None:
-    name = obj.get("event")
+    name = alone(obj.get("event"))
     if isinstance(name, bool) or not isinstance(name, (str, int, float)):
         return None
     text = plain_text(name)
@@ -193,7 +210,7 @@ def _time(obj: Part, name: str, note: Note) -> int | None:
     told = obj.get(name)
     if told is None:
         return None
-    reading = read(told)
+    reading = read(alone(told))
     if reading is None:
         if told != "":
             note("left_out", f"{name}: no time between 1995 and 9999")

@@ -271,3 +271,15 @@ NUMBER = Kind("a finite number", _number)
 WHOLE = _simple("a whole number", whole)
 CONFIDENCE = _simple("human, machine or unknown", confidence)
 TEXT_LIST = Kind("a list", text_list)
+
+
+def alone(value: object) -> object:
+    """What is wrapped up alone: in a list of one, or in an object of one value, as MongoDB's `{"$date": ...}`."""
+    for _ in range(4):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        elif isinstance(value, dict) and len(value) == 1:
+            (value,) = value.values()
+        else:
+            break
+    return value

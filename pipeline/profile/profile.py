@@ -243,7 +243,7 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     ids, several = row.ids, row.several
     ties = several and ids != profile.one and not _one(profile.packed_persons, unpack_ids(ids))
     kind = row.type
-    if ties or (kind in book.concerned and (kind not in book.choosy or book.sees(kind, unpack_row(row).data))):
+    if ties or (kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))):
         if profile.fresh is None:
             profile.fresh = [row.raw]
         else:

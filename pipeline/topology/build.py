@@ -83,10 +83,18 @@ def priorities(values: dict[str, Any]) -> dict[str, int]:
     return found
 
 
+def _limit(value: dict[str, Any]) -> dict[str, int]:
+    """Every namespace has one: a broken client may tell any number of values of one person."""
+    return {} if value.get("unique") else {"limit": model.LIMIT}
+
+
 def _identifiers(values: dict[str, Any]) -> model.Identifiers:
     namespaces = values["namespaces"]
     ranked = priorities(namespaces)
-    found = [model.Namespace(name=name, **{**value, "priority": ranked[name]}) for name, value in namespaces.items()]
+    found = [
+        model.Namespace(name=name, **{**_limit(value), **value, "priority": ranked[name]})
+        for name, value in namespaces.items()
+    ]
     blocked = frozenset(value.strip().lower() for value in values.get("blocked", ()))
     return model.Identifiers(namespaces=tuple(sorted(found, key=lambda each: each.priority)), blocked=blocked)
 

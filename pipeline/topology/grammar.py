@@ -103,7 +103,7 @@ def _identifiers() -> Record:
         {
             "priority": Key(Whole(1, 1_000), "1 is the strongest. Default: one more than the namespace above."),
             "unique": Key(Flag(), "A person has one value at most; two never merge."),
-            "limit": Key(Whole(1, 10_000), "Values a person may have; the next is left out of the link."),
+            "limit": Key(Whole(1, 10_000), "Values a person may have; the next is left out of the link. Default 100."),
             "device": Key(Flag(), "Names a device, not a person: it belongs to who logged in on it last."),
             "lowercase": Key(Flag(), "Compare values in lower case."),
         }

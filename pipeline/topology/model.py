@@ -11,6 +11,8 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+LIMIT = 100  # values of a namespace a person, where the topology names none
+
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A Kafka topic. `retention_ms` None: kept for ever (`retention.ms=-1`).

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.topology.addresses import origin
 from pipeline.triggers import money
 
 # No person has as much; a robot that fills a cart for ever must not grow a profile past what Kafka takes.
@@ -56,13 +57,49 @@ def names_of(told: dict[str, Any]) -> Names:
     return names
 
 
+def read(kind: str, data: dict[str, Any], origins: frozenset[str]) -> Change:
+    """What a cart event does to the lines. A list of products on it speaks alone. Nothing to put in: no items.
+
+    `origins`: of the addresses of products and pictures that are kept.
+    """
+    how = _HOW[kind]
+    currency = data.get("currency")
+    if several := data.get("products"):
+        items = [_item(each, currency, origins) for each in several]
+    else:
+        items = [] if how == SET else [_item(data, currency, origins)]
+    if how == TAKE or (len(items) == 1 and (items[0].quantity is None or items[0].quantity > 0)):  # nearly all
+        return Change(how, items)
+    items = [item for item in items if item.quantity is None or item.quantity > 0 or (how == PUT and item.quantity)]
+    less = [item for item in items if item.quantity is not None and item.quantity < 0]
+    if less:
+        how = TAKE if len(less) == len(items) else MIXED
+    return Change(how, items)
+
+
+_HOW = {"product_added": PUT, "product_removed": TAKE, "cart_updated": SET}
+
+
+def _item(told: dict[str, Any], currency: str | None, origins: frozenset[str]) -> Item:
+    item = Item(names_of(told), told.get("price"), told.get("currency") or currency, told.get("quantity"))
+    if origins:
+        item.url, item.image_url = _allowed(told.get("url"), origins), _allowed(told.get("image_url"), origins)
+    return item
+
+
+def _allowed(url: str | None, origins: frozenset[str]) -> str | None:
+    return url if url and origin(url) in origins else None
+
+
 def _name(names: Names, which: int) -> str | None:
     return names[which] if which < len(names) else None
 
 
 def product(names: Names) -> str:
     """What a line is called: its product id, else sku, else name; the nameless one: nothing."""
-    return _name(names, 0) or _name(names, 1) or _name(names, 2) or ""
+    if names and names[0]:
+        return names[0]
+    return _name(names, 1) or _name(names, 2) or ""
 
 
 def variant(names: Names) -> str:
@@ -213,41 +250,38 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
     range of what can be written. What a line is called, its variant and its addresses are there where they were told.
     """
     if len(lines) > 1:
-        lines = sorted(lines, key=_place)
+        lines = sorted(lines, key=lambda line: (product(line.names), line.names[3:], line.added))
     currencies = {line.currency for line in lines}
     currency = next(iter(currencies)) if len(currencies) == 1 else None
-    totals, total = _totals(lines, currency if len(currencies) == 1 else "")
+    cents: int | None = 0  # of all lines, as long as they are whole
     out = []
-    for line, amount in zip(lines, totals, strict=True):
+    for line in lines:
+        names, price, amount, whole = line.names, line.price, None, None
+        if price is not None:
+            whole = money.cents(price, line.quantity, line.currency)
+            amount = money.total([(price, line.quantity)], line.currency) if whole is None else whole / 100
+        cents = None if whole is None or cents is None else cents + whole
         told: dict[str, Any] = {
-            "product": product(line.names) or None,
+            "product": product(names) or None,
             "quantity": _plain(line.quantity),
-            "price": line.price,
+            "price": price,
             "currency": line.currency,
             "total": amount,
         }
-        if len(line.names) > 2:
-            told |= {name: value for name, value in zip(("name", "variant"), line.names[2:], strict=False) if value}
+        if len(names) > 2:
+            told |= {name: value for name, value in zip(("name", "variant"), names[2:], strict=False) if value}
         if line.url:
             told["url"] = line.url
         if line.image_url:
             told["image_url"] = line.image_url
         out.append(told)
+    if len(currencies) != 1:
+        total = None
+    elif cents is not None:
+        total = cents / 100
+    else:
+        total = money.total([(line.price, line.quantity) for line in lines], currency)
     return {"cart_id": key or None, "lines": out, "currency": currency, "total": total}
-
-
-def _totals(lines: list[Line], currency: str | None) -> tuple[list[float | None], float | None]:
-    """Of each line, and of all in that currency (empty: they have several)."""
-    cents = [None if line.price is None else money.cents(line.price, line.quantity) for line in lines]
-    if currency != "" and lines and None not in cents and money.digits(currency) == 2:  # nearly always
-        return [each / 100 for each in cents], sum(cents) / 100  # type: ignore[operator,arg-type]
-    exactly = [None if line.price is None else money.times(line.price, line.quantity) for line in lines]
-    totals = [
-        None if amount is None else money.total([amount], line.currency)
-        for line, amount in zip(lines, exactly, strict=True)
-    ]
-    known = [amount for amount in exactly if amount is not None]
-    return totals, money.total(known, currency) if lines and currency != "" and len(known) == len(lines) else None
 
 
 def _plain(number: float) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 Value = list[Any] | None
-"""[what was told, when that was received, when it occurred (UTC ms)], or None: nothing was."""
+"""[what was told, when that was received (UTC ms)], or None: nothing was."""
 
 LENGTH = 256
 # Traits, without regard to case, blanks and underscores.
@@ -45,39 +45,47 @@ def contact_of(contact: Contact | None, ids: dict[str, list[str]]) -> dict[str, 
 
 
 def _newer(a: Value, b: Value) -> Value:
-    """What was told last, by order of knowledge; of what was told in one millisecond the greater text."""
+    """What was received last; of what was received in one millisecond the greater text."""
     if a is None or b is None:
         return a or b
-    if a[1] != b[1]:
-        return a if a[1] > b[1] else b
-    return max(a, b, key=lambda value: (value[2], value[0]))
+    return max(a, b, key=lambda value: (value[1], value[0]))
 
 
-def tell(
-    contact: Contact | None, email: str | None, data: dict[str, Any], received_at: int, occurred_at: int
-) -> Contact | None:
+def tell(contact: Contact | None, email: str | None, data: dict[str, Any], received_at: int) -> Contact | None:
     """What is known after another event, in order of receipt; changed in place where there was something. `email`: an
     address of theirs that the event carried.
     """
     locale, timezone = data.get("context.locale"), data.get("context.timezone")
     name = None
+    if contact is not None and timezone is None and email is None and "traits" not in data:  # nearly always
+        if locale is not None:
+            contact.locale = _after(contact.locale, locale, received_at)
+        return contact
     if traits := data.get("traits"):
         known = {"".join(filter(str.isalnum, trait)).lower(): value for trait, value in sorted(traits.items()) if value}
         name = _name(known)
         locale = locale or known.get("locale")
         timezone = timezone or known.get("timezone")
-    if locale or timezone or name or email:
-        if contact is None:
-            contact = Contact()
-        if locale:
-            contact.locale = _newer(contact.locale, [locale[:LENGTH], received_at, occurred_at])
-        if timezone:
-            contact.timezone = _newer(contact.timezone, [timezone[:LENGTH], received_at, occurred_at])
-        if name:
-            contact.name = _newer(contact.name, [name[:LENGTH], received_at, occurred_at])
-        if email:
-            contact.email = _newer(contact.email, [email, received_at, occurred_at])
+    if not (locale or timezone or name or email):
+        return contact
+    if contact is None:
+        contact = Contact()
+    if locale:
+        contact.locale = _after(contact.locale, locale, received_at)
+    if timezone:
+        contact.timezone = _after(contact.timezone, timezone, received_at)
+    if name:
+        contact.name = _after(contact.name, name, received_at)
+    if email:
+        contact.email = _after(contact.email, email, received_at)
     return contact
+
+
+def _after(known: Value, told: str, received_at: int) -> Value:
+    if known is not None and known[0] == told and known[1] <= received_at:  # nearly always: the same again
+        known[1] = received_at
+        return known
+    return _newer(known, [told[:LENGTH], received_at])
 
 
 def _name(traits: dict[str, str]) -> str | None:

@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 
-from pipeline.topology.addresses import origin
 from pipeline.triggers import carts, films, orders, waits
-from pipeline.triggers.carts import MIXED, PUT, SET, TAKE, Change, Item
+from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.contact import Contact, contact_of, tell
 from pipeline.triggers.decisions import Decision, decision_id, retraction_id
 from pipeline.triggers.films import Film, Session
-from pipeline.triggers.rules import CART_TYPES, CONTENTS, ORDERS, START, Compiled, Move, RuleBook
+from pipeline.triggers.rules import ALWAYS_SEEN, CART_TYPES, CONTENTS, ORDERS, START, Compiled, Move, RuleBook
 from pipeline.triggers.rules import End as EndRule
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
 
@@ -199,37 +198,37 @@ def _refresh(person: Person) -> None:
 
 def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
     """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
-    if book.sees(row.type, row.data):
-        person.contact = tell(person.contact, _email(person, row.ids), row.data, row.received_at, row.occurred_at)
-    if row.type in ORDERS:
+    kind, data, ids = row.type, row.data, row.ids
+    change = carts.read(kind, data, book.origins) if kind in CART_TYPES else None
+    nothing = change is not None and not change.items and change.how == PUT  # none of something was added
+    if change is not None and change.how == TAKE:
+        kind = "product_removed"
+    ends = [end for end in book.ends.get(kind, ()) if end.where is None or end.where(data)]
+    moves = [move for move in book.moves.get(kind, ()) if move.where is None or move.where(data)]
+    if ends or moves or kind in ALWAYS_SEEN:
+        email = _email(person, ids) if "email" in ids else None
+        person.contact = tell(person.contact, email, data, row.received_at)
+    if kind in ORDERS:
         first, occurred_at = True, row.occurred_at
-        if order := row.data.get("order_id"):
+        if order := data.get("order_id"):
             first, occurred_at = orders.tell(person.told, order, occurred_at, row.received_at)
         if first:
-            orders.add(person.bought, row.data.get("currency"), row.data.get("total"))
+            orders.add(person.bought, data.get("currency"), data.get("total"))
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
-    if row.received_at - row.occurred_at > book.max_age:
-        return []  # too old to start, move or end anything: it only informs (semantics 6)
-    change = _change(book, row) if row.type in CART_TYPES else None
-    if change is not None and row.type == "product_added":
-        if not change.items:
-            return []  # none of something was added: nothing at all (semantics 13)
-        if change.how == TAKE:
-            row = msgspec.structs.replace(row, type="product_removed")
     out: list[Decision] = []
+    if nothing or row.received_at - row.occurred_at > book.max_age:
+        return out  # what is too old to start, move or end anything only informs (semantics 6)
     film = None
-    if book.films and row.type.startswith("video_"):
-        film = films.watch(person.films, person.sessions, row.type, row.occurred_at, row.data)
+    if book.films and kind.startswith("video_"):
+        film = films.watch(person.films, person.sessions, kind, row.occurred_at, data)
         if len(person.films) > FILMS_KEPT:
             del person.films[min(person.films, key=lambda f: (person.films[f].last, f))]
     later = False
-    for end in book.ends.get(row.type, ()):
-        if end.where is None or end.where(row.data):
-            later |= _end(book, person, row, end, out)
-    for move in book.moves.get(row.type, ()):
-        if move.where is None or move.where(row.data):
-            later |= _move(book, person, row, move, change, film)
+    for end in ends:
+        later |= _end(book, person, row, end, out)
+    for move in moves:
+        later |= _move(book, person, row, move, change, film)
     if later:
         _refresh(person)
     return out
@@ -237,8 +236,6 @@ def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
 
 def _email(person: Person, ids: list[str]) -> str | None:
     """The first address of an event, if the person has it: a tie may have left it out."""
-    if "email" not in ids:
-        return None
     told = next((ids[i + 1] for i in range(0, len(ids), 2) if ids[i] == "email"), None)
     return told if told is not None and person.has("email", told) else None
 
@@ -285,29 +282,6 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, change: Change |
     if len(state.keys) > IDLE_KEYS_KEPT:
         _tidy(book, state, row.received_at)
     return later
-
-
-def _change(book: RuleBook, row: Row) -> Change:
-    """What a cart event does to the lines. A list of products on it speaks alone."""
-    data = row.data
-    how = {"product_added": PUT, "product_removed": TAKE}.get(row.type, SET)
-    currency = data.get("currency")
-    told = data.get("products") or ([data] if how != SET else [])
-    items = []
-    for each in told:
-        item = Item(
-            carts.names_of(each), each.get("price"), each.get("currency") or currency, each.get("quantity"),
-            _allowed(book, each.get("url")), _allowed(book, each.get("image_url")),
-        )  # fmt: skip
-        if how == TAKE or item.quantity is None or item.quantity > 0 or (how == PUT and item.quantity < 0):
-            items.append(item)
-    if how == PUT and any(item.quantity is not None and item.quantity < 0 for item in items):
-        how = TAKE if all(item.quantity is not None and item.quantity < 0 for item in items) else MIXED
-    return Change(how, items)
-
-
-def _allowed(book: RuleBook, url: str | None) -> str | None:
-    return url if url and book.origins and origin(url) in book.origins else None
 
 
 def _told(rule: Compiled, row: Row) -> list[Any] | None:

@@ -5,13 +5,13 @@ They are told and kept as doubles, which hold 15 digits; the shortest text of a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 from math import inf, isinf
 
 # Wide enough for any sum and product of doubles: the largest has 309 digits, the smallest 324 behind the point.
 _EXACT = Context(prec=1400)
-_WHOLE = 2.0**53
-_PLAIN = 1e9  # a price with two digits behind the point, and whole quantities, up to here are exact as whole cents
+_PLAIN = 1e9  # up to here, what has two digits behind the point is exact as whole hundredths
 
 # Digits behind the point of a currency, where they aren't two: ISO 4217, list one (https://www.iso.org/iso-4217.html).
 _DIGITS = {
@@ -34,8 +34,10 @@ def exact(value: float) -> Decimal:
 
 def plus(a: float, b: float) -> float:
     """The sum; infinite where it leaves the range of a double."""
-    if float(a).is_integer() and float(b).is_integer() and abs(a) < _WHOLE and abs(b) < _WHOLE:
-        return a + b
+    if -_PLAIN < a < _PLAIN and -_PLAIN < b < _PLAIN:
+        one, other = round(a * 100), round(b * 100)
+        if one / 100 == a and other / 100 == b:  # nearly always: hundredths, as whole numbers
+            return (one + other) / 100
     if isinf(a) or isinf(b):
         return inf
     return float(_EXACT.add(exact(a), exact(b)))
@@ -46,32 +48,24 @@ def minus(a: float, b: float) -> float:
     return a if isinf(a) else plus(a, -b)
 
 
-def times(price: float, quantity: float) -> Decimal | None:
-    """Exactly; None where the quantity is not known."""
-    return None if isinf(quantity) else _EXACT.multiply(exact(price), exact(quantity))
-
-
-def cents(price: float, quantity: float) -> int | None:
-    """What a line costs, where that is a whole number of hundredths because both are plain; None: count exactly."""
+def cents(price: float, quantity: float, currency: str | None) -> int | None:
+    """What a line costs, where that is a whole number of cents because both are plain; None: count exactly."""
     if not -_PLAIN < price < _PLAIN or not -_PLAIN < quantity < _PLAIN or quantity != int(quantity):
         return None
     hundredths = round(price * 100)
-    return hundredths * int(quantity) if hundredths / 100 == price else None
+    return hundredths * int(quantity) if hundredths / 100 == price and currency not in _DIGITS else None
 
 
-def digits(currency: str | None) -> int:
-    """Behind the point; two where the currency isn't known."""
-    return _DIGITS.get(currency or "", 2)
-
-
-def total(amounts: list[Decimal], currency: str | None) -> float | None:
-    """The exact sum, rounded once, half up, to the digits of its currency (two where that isn't known); None where it
-    leaves the range of what can be written.
+def total(lines: Sequence[tuple[float | None, float]], currency: str | None) -> float | None:
+    """What lines of (price, quantity) cost: the exact sum, rounded once, half up, to the digits of its currency (two
+    where that isn't known). None where something isn't known, or leaves the range of what can be written.
     """
     exactly = Decimal(0)
-    for amount in amounts:
-        exactly = _EXACT.add(exactly, amount)
-    places = digits(currency)
+    for price, quantity in lines:
+        if price is None or isinf(quantity):
+            return None
+        exactly = _EXACT.add(exactly, _EXACT.multiply(exact(price), exact(quantity)))
+    places = _DIGITS.get(currency or "", 2)
     unit = _CENT if places == 2 else Decimal(1).scaleb(-places)
     rounded = float(exactly.quantize(unit, ROUND_HALF_UP, _EXACT))
     return None if isinf(rounded) else rounded

@@ -25,6 +25,7 @@ ADDRESSES = ("url", "image_url")
 # a person. It is read of every event that rules look at, and of whoever says who they are.
 CONTACT = ("context.locale", "context.timezone")
 TELLS_WHO = "identified"
+ALWAYS_SEEN = frozenset({TELLS_WHO, *ORDERS})  # by the fold, whatever the rules are
 
 ENDS = 4
 _CART_RANKS = {"product_removed": 0, "product_added": 1, "cart_updated": 2}
@@ -109,12 +110,12 @@ class RuleBook:
             self._index(rule, self.rules[rule.name])
         self.films = any(rule.share is not None for rule in self.rules.values())
         looked_at = frozenset(self.moves) | frozenset(self.ends)
-        self.concerned = looked_at | {TELLS_WHO, *ORDERS}
+        self.concerned = looked_at | ALWAYS_SEEN
         for event in self.concerned:
             self.fields.setdefault(event, set()).update(CONTACT)
         self.choosy = frozenset(
             event
-            for event in looked_at - {TELLS_WHO, *ORDERS}
+            for event in looked_at - ALWAYS_SEEN
             if all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
             and not (self.films and event.startswith("video_"))
         )
@@ -131,15 +132,9 @@ class RuleBook:
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys())
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
-        """Whether an event of a `choosy` type meets the condition of any rule, or tells how to write to the person."""
-        if any(field in data for field in CONTACT):
-            return True
+        """Whether an event of a `choosy` type meets the condition of any rule."""
         of_kind: tuple[Move | End, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         return any(each.where is None or each.where(data) for each in of_kind)
-
-    def sees(self, kind: str, data: Mapping[str, Any]) -> bool:
-        """Whether the fold sees such an event in any case, not just because it ties identifiers."""
-        return kind in self.concerned and (kind not in self.choosy or self.chosen(kind, data))
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):

@@ -237,7 +237,7 @@ class World:
         if name in person.seen:
             return
         person.seen.add(name)
-        person.learn_contact({field: (fact.knowledge[:2], value) for field, value in fact.contact.items()})
+        person.learn_contact({field: (fact.knowledge[:1], value) for field, value in fact.contact.items()})
         fact = person.orders.counted(fact)
         if fact.received_at - fact.occurred_at > self.constants.max_age:
             return

@@ -173,10 +173,8 @@ LOOKED_AT = (
 
 
 def looked_at(event: dict[str, Any]) -> bool:
-    """Does a rule look at it, or does it tell a locale or time zone? Of mails and assets only those of the e-book."""
+    """Does a rule look at it? Of mails and assets only those of the e-book."""
     body, kind = event["body"], event["type"]
-    if any(text((event.get("context") or {}).get(name)) for name in ("locale", "timezone")):
-        return kind in LOOKED_AT or kind.startswith("video_")
     if kind == "email_sent":
         return "ebook" in (body.get("link_ids") or ())
     if kind == "email_clicked":

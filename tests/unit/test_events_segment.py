@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -528,7 +529,7 @@ def test_times_in_the_forms_of_iso_8601(text: str, ms: int) -> None:
         {"timestamp": {"$date": 1}},
         {"timestamp": "1969-12-31T23:59:59.999Z"},
         {"timestamp": "0001-01-01T00:00:00Z", "sentAt": "0000-00-00 00:00:00", "receivedAt": 0},
-        {"timestamp": True, "receivedAt": [AT]},
+        {"timestamp": True, "receivedAt": [AT, AT]},
         {"timestamp": "10000-01-01T00:00:00Z"},
     ],
 )
@@ -579,6 +580,25 @@ def test_an_event_without_an_id_gets_the_same_from_the_same_content() -> None:
         assert one(call(event="x", messageId=none)).event_id.startswith("content-")
 
 
+def test_what_is_wrapped_up_alone_is_unwrapped() -> None:
+    told = {"userId": "u-1", "messageId": "m", "type": ["track"], "event": {"0": "Order Completed"}}
+    stamps = ({"$date": AT}, {"$date": {"$numberLong": "1763979600000"}}, [AT], json.dumps(AT))
+    assert {one({**told, "timestamp": stamp}).type for stamp in stamps} == {"order_completed"}
+    assert one(json.dumps(call(event="Order Completed"))).type == "order_completed"
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind"),
+    [({"traits": {"a": "b"}}, "identified"), ({"previousId": "p"}, "identified"), ({"groupId": "g"}, "custom")],
+)
+def test_a_call_without_a_type_is_told_by_what_only_it_has(parts: dict[str, Any], kind: str) -> None:
+    event = translate({"userId": "u-1", "timestamp": AT, **parts})[0]
+    assert event.type == kind
+    assert [remark.what for remark in event.remarks] == ["read_as"]
+    with pytest.raises(InvalidEvent):
+        translate({"userId": "u-1", "timestamp": AT, **parts, "batch": [call()]})
+
+
 @pytest.mark.parametrize(
     ("obj", "reason", "names"),
     [
@@ -590,7 +610,7 @@ def test_an_event_without_an_id_gets_the_same_from_the_same_content() -> None:
         ({**call(), "type": 5}, "invalid_shape", "`type` is a number"),
         (call(), "invalid_shape", "`event`"),
         (call(event="  "), "invalid_shape", "`event`"),
-        (call(event=["Product Added"]), "invalid_shape", "an array"),
+        (call(event=["Product Added", "x"]), "invalid_shape", "an array"),
         (call(event=True), "invalid_shape", "true or false"),
         ({"type": "track", "event": "x", "sentAt": "soon"}, "invalid_time", "`sentAt` (a text)"),
         ({"type": "track", "event": "x"}, "invalid_time", "none of them is there"),

@@ -81,6 +81,16 @@ def test_counting_compiled_equals_counting_in_python(told: list[Row]) -> None:
         state = plain
 
 
+@pytest.mark.parametrize("told", [[2**63 - 1, 2**63 - 1], [2**63 - 1, 1, 1], [-(2**63) + 1, -5], [5, -(2**62)]])
+def test_sums_that_leave_the_range_stay_at_its_end(told: list[int]) -> None:
+    state = about.EMPTY
+    for number, ms in enumerate(told):
+        one = pack_row(row("page_viewed", T0, 0, number, ["a", "b"], {"engaged_ms": ms}))
+        fast, state = compiled.count(state, one), plain_count(state, one)
+        assert fast == state
+    assert about.unpack(state).engaged_ms == max(-(2**63) + 1, min(sum(told), 2**63 - 1))
+
+
 def test_nearly_all_is_counted_compiled() -> None:
     """Out of order on a full timeline, orders, traits and a 31st day are not."""
     random = Random(5)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import TopologyError
 from pipeline.topology import VARIABLES, lint, load
+from pipeline.topology.addresses import origin
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND, Namespace, Selector, Topic
 
 SHIPPED = Path(__file__).parents[2] / "topology.yaml"
@@ -45,7 +46,7 @@ def test_the_shipped_identifiers_are_those_of_the_semantics() -> None:
     identifiers = load(SHIPPED, {}).identifiers
     assert identifiers.namespaces == (
         Namespace(name="user_id", priority=1, unique=True),
-        Namespace(name="crm_id", priority=2),
+        Namespace(name="crm_id", priority=2, limit=100),
         Namespace(name="email", priority=3, limit=10, lowercase=True),
         Namespace(name="device_id", priority=4, limit=100, device=True),
         Namespace(name="anonymous_id", priority=5, limit=100, device=True),
@@ -151,3 +152,33 @@ def test_warnings_dont_keep_a_topology_from_loading() -> None:
     assert load(SHIPPED, env).kafka == "mock://"
     (finding,) = lint(SHIPPED, env)
     assert (finding.file, finding.severity, finding.code) == ("environment", "warning", "embedded-kafka")
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("https://shop.example/a?b#c", "https://shop.example"),
+        ("HTTPS://Shop.Example:443", "https://shop.example"),
+        ("https://shop.example:8443/", "https://shop.example:8443"),
+        ("http://[::1]:80/a", "http://[::1]"),
+        ("https://shop.example@evil.example/", None),
+        ("https://user:secret@shop.example/", None),
+        ("https://shop.example\\@evil.example/", None),
+        ("https://shop.example /", None),
+        ("https://shop.example%2eevil.example/", None),
+        ("https://sh\u00f6p.example/", None),
+        ("//shop.example/", None),
+        ("javascript:alert(1)//https://shop.example", None),
+        ("", None),
+    ],
+)
+def test_an_address_leads_to_one_place_or_to_none(url: str, where: str | None) -> None:
+    assert origin(url) == where
+
+
+def test_origins_are_compared_as_addresses_are(tmp_path: Path) -> None:
+    path = tmp_path / "topology.yaml"
+    path.write_text(
+        SHIPPED.read_text().replace("urls: {origins: []}", "urls: {origins: ['https://Shop.Example:443/']}")
+    )
+    assert load(path, {}).origins == {"https://shop.example"}
