@@ -33,7 +33,7 @@ from tests.servers import KafkaServer
 pytestmark = pytest.mark.servers
 
 KILLS = int(os.environ.get("RECORDING_KILLS", "3"))
-PEOPLE = 8_000
+PEOPLE = 4_000
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BACK_S = 90.0
 HOUR = 3_600_000
