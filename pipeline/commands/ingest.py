@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -155,7 +156,7 @@ def _compare(topology: Topology, files: tuple[Path, ...], sort: bool) -> None:
     """Say what the recording would do, and ask, if that needs a yes."""
     clock = asyncio.run(clock_of(topology))
     now = _now()
-    if all(path.is_file() for path in files):
+    if all(path.is_file() or path == Path(os.devnull) for path in files):
         found = forecast(topology, merged([Recording(path) for path in files]), clock, now, ordered=sort)
         told = _told(found, now)
     else:  # what comes through a pipe can be read once

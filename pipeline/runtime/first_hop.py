@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 TRACE = "traceparent"
 TRACE_BYTES = 128  # W3C's has 55
+DEAD_AT_ONCE = 200  # refused words in one transaction
 REMARKS_SAID = 100  # different ones, of a partition; all are counted
 Decode = Callable[[bytes | None, str | None], Event]
 
@@ -236,7 +237,7 @@ class SourcePartition:
         """Let the words that are ripe at `position` change it."""
         obeyed = Obeyed(position)
         for said in self._pending:
-            if self._counts_at(said) > max(position.offset, reached):
+            if self._counts_at(said) > max(position.offset, reached) or len(obeyed.dead) >= DEAD_AT_ONCE:
                 break
             before = msgspec.structs.replace(position)
             try:
@@ -258,8 +259,7 @@ class SourcePartition:
         log.warning("%s offset %d: not obeyed: %s", control, record.offset, error)
         headers = dead_letter_headers(control, 0, record.offset, "control", error, None)
         headers.append(("pipeline.timestamp", str(record.timestamp).encode()))
-        value = record.value and record.value[: words.WORD_BYTES]
-        return Out(self._topology.topics.dead_letters.name, None, record.key, value, [*record.headers, *headers])
+        return Out(self._topology.topics.dead_letters.name, None, record.key, record.value, [*record.headers, *headers])
 
     # Batches.
 

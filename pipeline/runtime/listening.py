@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 1_000  # records
 WAITING = 10_000  # words that a partition may have to wait for, before no more are read
+REFUSED_BYTES = 16 * 1024
 SAY_EVERY_S = 60.0
 KNOWN = 1_000  # recordings
 
@@ -145,7 +146,7 @@ class Listener:
                     text = f"{place[0]}-{place[1]} ends at {end}, the word counts from {offset} on"
                     raise InvalidEvent("no_such_offset", text)
         except InvalidEvent as error:
-            return Said(record, error)
+            return Said(_bounded(record), error)
         return Said(record, word)
 
     def _forget_old(self) -> None:
@@ -196,6 +197,13 @@ class Reporter:
             log.info("recording %s holds nothing any more: event time follows the clock again", name)
             self._said_at.pop(name, None)
         self.now = found
+
+
+def _bounded(record: In) -> In:
+    """What is kept of a record that is no word: its dead letter must fit, and many of them into memory."""
+    key, value = (part and part[:REFUSED_BYTES] for part in (record.key, record.value))
+    size = sum(len(name) + len(told or b"") for name, told in record.headers)
+    return record._replace(key=key, value=value, headers=record.headers if size < REFUSED_BYTES else [])
 
 
 def settings(kafka: str) -> dict[str, Any]:

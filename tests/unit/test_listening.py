@@ -233,3 +233,15 @@ def test_what_holds_is_told_when_it_begins_every_minute_and_when_it_is_over(
     reporter.look(scene.hops)
     assert reporter.now == {}
     assert "recording r holds nothing any more" in caplog.records[-1].getMessage()
+
+
+def test_what_is_no_word_is_kept_in_part(scene: Scene) -> None:
+    """Its dead letter must fit, and so must many of them into memory and into a transaction."""
+    scene.topic.values += [b"x" * 300_000] * 450
+    assert scene.listen()
+    assert [hop.waiting for hop in scene.hops] == [250, 0]
+    assert all(len(said.record.value or b"") == 16_384 for said in scene.hops[0]._pending)
+    run(scene.hops[0].obey())
+    assert scene.hops[0].tally.refused_words == {"too_large": 200}
+    run(scene.hops[0].obey())
+    assert scene.hops[0].position.control == 450
