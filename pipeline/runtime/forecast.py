@@ -25,7 +25,7 @@ from pipeline.topology.addresses import shown
 from pipeline.topology.model import HOUR, Topology
 from pipeline.triggers.decisions import Decision
 
-LOOKED_AT = 100_000  # lines
+LOOKED_AT = 50_000  # lines
 LOOK_S = 15.0
 OLD_MS = HOUR
 
@@ -75,7 +75,7 @@ async def all_quiet(topology: Topology, before: int) -> bool:
 
 
 def forecast(topology: Topology, lines: Iterable[Line], clock: int, now: int, *, ordered: bool = False) -> Forecast:
-    """Look at the first 100,000 lines, for at most 15 s. `clock`: `clock_of`; `now`: UTC ms. `ordered`: the recording
+    """Look at the first 50,000 lines, for at most 15 s. `clock`: `clock_of`; `now`: UTC ms. `ordered`: the recording
     will be written in order of receipt, whatever its order here.
     """
     events, whole = _some(lines)

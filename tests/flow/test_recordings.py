@@ -2,6 +2,7 @@
 
 People look at a price; some book a call in time. The recordings are some two hours old, so in a pipeline that
 lives they come late: what a call took back must be what `replay` says was cancelled, one way or the other.
+`RECORDING_KILLS=20` is the long form, of `make chaos`.
 """
 
 from __future__ import annotations
