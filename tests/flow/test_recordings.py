@@ -188,20 +188,21 @@ def live_goes_on(deployment: Deployment, live: Live, since: float) -> float:
     return time.monotonic() - since
 
 
+@pytest.mark.parametrize("block", range(-(-KILLS // len(SIGNALS))))
 def test_a_recording_that_is_killed_stops_nobody_and_can_be_ingested_again(
-    shop: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shop: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str], block: int
 ) -> None:
-    rng, took, files = random.Random(KILLS), [], []
+    """Killed once in each way. The worker is started anew meanwhile in every other block."""
+    rng, took, files = random.Random(block), [], []
     worker = shop.worker()
     worker.wait_ready()
     with Live(shop) as live:
         live_goes_on(shop, live, time.monotonic())
-        for number in range(KILLS):
+        for number, how in enumerate(SIGNALS):
             file = record(tmp_path / f"r{number}.jsonl", f"r{number}")
             files.append(file)
             if number == 0:
                 shop.run("ingest", str(file), code=2)  # nobody can be asked
-            how = SIGNALS[number % len(SIGNALS)]
             before = said_so_far(shop)
             ingest = start_ingest(shop, file)
             until(partial(more_than, shop, before, ingest), 30, "it begins")
@@ -219,7 +220,7 @@ def test_a_recording_that_is_killed_stops_nobody_and_can_be_ingested_again(
                 (text,) = held(worker)
                 assert "holds 16 source partitions since 20" in text
                 assert metric(worker, "pipeline_recording_held_partitions") == 16
-                if number % 2 == 0:  # who is started now finds it dead
+                if block % 2 == 0:  # who is started now finds it dead
                     assert worker.stop() == 0
                     worker = shop.worker()
                     worker.wait_ready()
@@ -234,7 +235,7 @@ def test_a_recording_that_is_killed_stops_nobody_and_can_be_ingested_again(
     replayed: dict[str, str] = {}
     for file in files:
         replayed |= in_the_end([json.loads(line) for line in shop.run("replay", str(file)).splitlines()])
-    assert len(replayed) == KILLS * PEOPLE
+    assert len(replayed) == len(SIGNALS) * PEOPLE
     numbers = {n: "not" if n % 2 == 0 else "fired" for n in range(1, live.number + 1)}
 
     def settled() -> bool:
