@@ -35,7 +35,7 @@ from tests.servers import KafkaServer
 pytestmark = pytest.mark.servers
 
 KILLS = int(os.environ.get("RECORDING_KILLS", "3"))
-PEOPLE = 4_000
+PEOPLE = 12_000
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BACK_S = 90.0
 HOUR = 3_600_000
@@ -206,7 +206,7 @@ def test_a_recording_that_is_killed_stops_nobody_and_can_be_ingested_again(
             before = said_so_far(shop)
             ingest = start_ingest(shop, file)
             until(partial(more_than, shop, before, ingest), 30, "it begins")
-            time.sleep(rng.uniform(0.0, 2.5))
+            time.sleep(rng.uniform(0.0, 1.5))
             if how == signal.SIGKILL:
                 until(partial(named, worker, ingest), 30, "it is named in /readyz")
             ingest.send_signal(how)
