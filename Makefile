@@ -40,6 +40,7 @@ lint: .venv/.dev ## ruff, formatting, mypy, and the directions of imports
 .PHONY: chaos
 chaos: .venv/.dev servers ## The long crash tests: kills, freezes and roll-backs on a real Kafka and a real Redis
 	@$(BIN)/python -m tests.chaos $(ARGS)
+	if [ -z "$(ARGS)" ]; then RECORDING_KILLS=20 $(BIN)/python -m pytest -q -s tests/flow/test_recordings.py -k killed; fi
 
 .PHONY: bench
 bench: .venv/.dev servers ## CPU and memory an event, ours and the peers', into benchmarks/out/results.json

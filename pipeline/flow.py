@@ -35,6 +35,7 @@ RECORD_BYTES = 900_000
 TEXT_KEPT = 1024
 ITEM_KEPT = 256
 ITEMS_KEPT = 400
+NOT_QUIET = (0, 0)
 COLLECTIONS = frozenset({"fields", "link_ids", "products", "properties", "traits"})  # body fields of several items
 
 
@@ -46,6 +47,8 @@ class Resolved(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="r"):
 
     It covers source offsets `first` <= offset < `next`. `before` and `after`: the source partition's watermark before
     and after it, UTC ms (0: none yet). `merges`: flat [loser, winner, ...], of losers that this partition owns.
+    `quiet`: (before, until), UTC ms: what was due before the first and is decided up to the second (0: for as long as
+    nothing else is told) is not published on `triggers`. (0, 0): as it was.
     """
 
     source: str
@@ -55,6 +58,7 @@ class Resolved(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="r"):
     after: int
     rows: list[R]
     merges: list[str]
+    quiet: tuple[int, int] = NOT_QUIET
 
 
 class Packed(msgspec.Struct, array_like=True, gc=False, tag="r"):
@@ -67,6 +71,7 @@ class Packed(msgspec.Struct, array_like=True, gc=False, tag="r"):
     after: int
     rows: msgspec.Raw
     merges: list[str]
+    quiet: tuple[int, int] = NOT_QUIET
 
 
 class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
@@ -97,10 +102,14 @@ def partition_of(root: str, partitions: int) -> int:
     return crc32(root.encode()) % partitions
 
 
+def source_partitions(topology: Topology) -> list[str]:
+    """Every source partition, as "<topic>-<partition>"."""
+    return [f"{topic.name}-{p}" for topic in topology.topics.sources for p in range(topic.partitions)]
+
+
 def source_names(topology: Topology) -> list[str]:
-    """Every source partition that the watermark waits for, as "<topic>-<partition>"."""
-    names = [f"{topic.name}-{p}" for topic in topology.topics.sources for p in range(topic.partitions)]
-    return [name for name in names if name not in topology.left_out]
+    """Those that the watermark waits for."""
+    return [name for name in source_partitions(topology) if name not in topology.left_out]
 
 
 class Known(msgspec.Struct, gc=False):
@@ -338,6 +347,7 @@ def resolved_records(
     merges: list[str],
     partitions: int,
     places: Sequence[int] = (),
+    quiet: tuple[int, int] = NOT_QUIET,
 ) -> list[list[bytes]]:
     """Records for every partition of `identity.resolved`, so that a batch is there whole or not at all: one each, or
     several where one would be larger than Kafka takes.
@@ -356,14 +366,16 @@ def resolved_records(
     for i in range(0, len(merges), 2):
         told[partition_of(merges[i], partitions)] += merges[i : i + 2]
     out = [
-        encode(Resolved(source, first, next_offset, before, after, _joined(split[p]), told[p]))
+        encode(Resolved(source, first, next_offset, before, after, _joined(split[p]), told[p], quiet))
         for p in range(partitions)
     ]
     if len(rows) > 1 and max(map(len, out)) > RECORD_BYTES:
         half = len(rows) // 2
         at = rows[half]
         middle = decode_row(at).offset if isinstance(at, bytes) else at.offset
-        head = resolved_records(source, first, middle, before, before, rows[:half], merges, partitions, places[:half])
+        head = resolved_records(
+            source, first, middle, before, before, rows[:half], merges, partitions, places[:half], quiet
+        )
         tail = resolved_records(source, middle, next_offset, before, after, rows[half:], [], partitions, places[half:])
         return [[*a, *b] for a, b in zip(head, tail, strict=True)]
     return [[value] for value in out]

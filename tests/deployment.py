@@ -38,7 +38,7 @@ class Deployment:
         document.update(kafka=kafka, redis=redis, registry=registry.url, group=name)
         topics = document["topics"]
         topics["sources"] = {f"{name}.{topic}": settings for topic, settings in topics["sources"].items()}
-        for role in ("resolved", "triggers", "decisions", "dead_letters"):
+        for role in ("resolved", "triggers", "decisions", "dead_letters", "control"):
             topics[role]["name"] = f"{name}.{topics[role]['name']}"
         if change is not None:
             change(document)
@@ -112,6 +112,8 @@ class Deployment:
                 record["payload"] = json.loads(record["payload"])
                 if not record["left_out"]:
                     del record["left_out"]
+                if record["published"]:
+                    del record["published"]
                 out.append(record)
         return out
 

@@ -86,7 +86,7 @@ def run(stage: Stage, screen: View, lines: list[Line], day_s: float) -> list[Dec
         screen.show(state, news)
         return len(news)
 
-    with Ingest(stage.topology, connect(stage.topology.registry), mark_every_s=FRAME_S * 2) as ingest:
+    with Ingest(stage.topology, connect(stage.topology.registry), word_every_s=FRAME_S * 2) as ingest:
         for line in paced(lines, day_s, look):
             ingest.put(line)
             state.written += 1

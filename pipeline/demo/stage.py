@@ -218,7 +218,7 @@ def embedded(topology: Topology) -> Topology:
         sources=tuple(replace(topic, partitions=count) for topic in topics.sources),
         **{
             role: replace(getattr(topics, role), partitions=count)
-            for role in ("resolved", "triggers", "decisions", "dead_letters")
+            for role in ("resolved", "triggers", "decisions", "dead_letters", "control")
         },
     )
     with socket.socket() as free:

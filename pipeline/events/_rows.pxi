@@ -373,8 +373,8 @@ def take(
     others in their turn.
 
     `readers`: schema id -> Reader. `known`: namespace -> value -> `flow.Known` or None; `identify`: identifiers -> list
-    of `flow.Known`; `with_implied`: such a list -> the same with what they name besides. `trace_of`: headers -> traceparent or None; it raises for headers that are not an event's. `high`:
-    the largest time of receipt so far; returned as it is then. A record is received `disorder` before it at the least,
+    of `flow.Known`; `with_implied`: such a list -> the same with what they name besides. `trace_of`: headers ->
+    traceparent or None. `high`: the largest time of receipt so far; returned as it is then. A record is received `disorder` before it at the least,
     and when it was appended at the most; one that says over `ahead` more is for `slow`.
 
     Filled are: `rows` with bytes or `Open`, `partitions` with those of their roots or -1, `kinds` with event types,

@@ -72,6 +72,7 @@ cdef int emit_text(str value) except -1:
 
 
 cdef int write_value(Node* node, object value) except -1:
+    cdef uint8_t flag
     if node.nullable:
         emit_number(value is not None)
         if value is None:
@@ -82,6 +83,11 @@ cdef int write_value(Node* node, object value) except -1:
         return emit_text(value)
     if node.kind == NUMBER:
         return emit_number(value)
+    if node.kind == BOOLEAN:
+        if type(value) is not bool:
+            raise Unusual
+        flag = value
+        return emit(&flag, 1)
     if node.kind == ENUM:
         return emit_number((<tuple>node.symbols).index(value))
     if node.kind == ARRAY:

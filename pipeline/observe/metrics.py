@@ -77,6 +77,12 @@ WATERMARK_DELAY = Declared(
     "How far the watermark of a source partition is behind the clock. The largest one holds all decisions back.",
     ("topic", "partition"),
 )
+HELD = Declared(
+    "pipeline_recording_held_partitions",
+    "gauge",
+    "partitions",
+    "Source partitions of this worker whose time a recording that is being ingested keeps from following the clock.",
+)
 CLOCK_DELAY = Declared(
     "pipeline_clock_delay_seconds",
     "delay",
@@ -153,6 +159,7 @@ DECLARED = (
     COMMIT_SECONDS,
     LAG,
     WATERMARK_DELAY,
+    HELD,
     CLOCK_DELAY,
     TIMERS_PENDING,
     TIMERS_OVERDUE,
@@ -224,6 +231,7 @@ class Metrics:
         self.commit_seconds = self._histogram(COMMIT_SECONDS)
         self.lag = self._gauge(LAG)
         self.watermark_delay = self._delay(WATERMARK_DELAY)
+        self.held = self._gauge(HELD)
         self.clock_delay = self._delay(CLOCK_DELAY)
         self.timers_pending = self._gauge(TIMERS_PENDING)
         self.timers_overdue = self._delay(TIMERS_OVERDUE)

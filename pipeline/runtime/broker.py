@@ -68,7 +68,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 def all_topics(topics: Topics) -> tuple[Topic, ...]:
     """Every topic of a topology: sources first, then the way of an event."""
-    return (*topics.sources, topics.resolved, topics.triggers, topics.decisions, topics.dead_letters)
+    return (*topics.sources, topics.resolved, topics.triggers, topics.decisions, topics.dead_letters, topics.control)
 
 
 class Broker:
@@ -102,6 +102,16 @@ class Broker:
     async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Next offset to be written, of what is committed."""
         return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.latest())
+
+    async def written_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Next offset to be written, of whatever was: what lies in open transactions counts."""
+        return await asyncio.to_thread(self.written, list(partitions))
+
+    def written(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The same, for who may block."""
+        uncommitted, latest = IsolationLevel.READ_UNCOMMITTED, OffsetSpec.latest()
+        found: dict[tuple[str, int], int] = self._guard(self._offsets, list(partitions), latest, uncommitted)
+        return found
 
     async def earliest_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """First offset that is still there."""
@@ -199,15 +209,18 @@ class Broker:
             else:
                 return {name: {key: entry.value for key, entry in config.items()} for name, config in found.items()}
 
-    def _offsets(self, partitions: list[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
+    def _offsets(
+        self,
+        partitions: list[tuple[str, int]],
+        spec: Any,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[tuple[str, int], int]:
         if not partitions:
             return {}
         asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
         # A broker that restarted refuses who knows its leaders of before, and this call doesn't ask anew by itself.
         self._admin.list_topics(timeout=TIMEOUT_S)
-        answers = self._admin.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_S
-        )
+        answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT_S)
         return {(tp.topic, tp.partition): answer.result(timeout=TIMEOUT_S).offset for tp, answer in answers.items()}
 
     def _guard(self, call: Any, *args: Any) -> Any:

@@ -33,12 +33,12 @@ class Delivery:
         self._encoder.prepare(self._triggers, "trigger")
 
     def encode(self, decision: Decision) -> list[Out]:
-        """Its records, keyed by profile id: one on `decisions`, one on `triggers` for what is acted on."""
+        """Its records, keyed by profile id: one on `decisions`, one on `triggers` for what is to be acted on."""
         value = self._encoder.encode_decision(self._decisions, decision)
         key = decision.profile_id.encode()
         content = [CONTENT, ("traceparent", decision.trace.encode())] if decision.trace else [CONTENT]
         out = [Out(self._decisions, None, key, value, content)]
-        if decision.outcome in ACTED_ON:
+        if decision.outcome in ACTED_ON and decision.published:
             headers = [
                 SPECVERSION,
                 ("ce_id", decision.id.encode()),

@@ -9,6 +9,9 @@ A batch, step by step, and what a crash right after each leaves behind:
    partition of identity.resolved, dead letters    by source offset
 4. the position moves in memory only; step 2 of the next batch stores it
 
+What a recording says on the control topic (words.py) is obeyed behind a batch, in the same transaction, or alone where
+no records come. The position holds up to where that topic is obeyed: a word that wasn't stored yet is heard again.
+
 Kafka's committed offset is never read back.
 """
 
@@ -23,21 +26,24 @@ from secrets import token_hex
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from pipeline.errors import InvalidEvent, TooManyDeadLetters
-from pipeline.events.checks import MAX_TIME
 from pipeline.events.compiled import TAKE, Open
 from pipeline.events.model import Event, Remark
-from pipeline.flow import Asked, Intake, dead_letter_headers, resolved_records
+from pipeline.flow import NOT_QUIET, Asked, Intake, dead_letter_headers, resolved_records, source_partitions
+from pipeline.runtime import words
 from pipeline.runtime.ports import In, Out, Sender
+from pipeline.runtime.words import Said
 from pipeline.store.ports import GraphStore, SourcePosition
 from pipeline.topology.model import DeadLetterLimit, Topology
 from pipeline.triggers.fold import Row
 
 log = logging.getLogger(__name__)
 
-MARK = "pipeline.mark"
 TRACE = "traceparent"
 TRACE_BYTES = 128  # W3C's has 55
+DEAD_AT_ONCE = 200  # refused words in one transaction
 REMARKS_SAID = 100  # different ones, of a partition; all are counted
 Decode = Callable[[bytes | None, str | None], Event]
 
@@ -54,6 +60,7 @@ class Tally:
         self.dead: dict[str, int] = {}
         self.remarks: Counter[str] = Counter()
         self.refused: dict[tuple[str, str], int] = {}
+        self.refused_words: Counter[str] = Counter()
         self.merges = 0
 
     def count(self, read: Read) -> None:
@@ -73,7 +80,7 @@ class Read:
 
     `rows`, in order, with the `places` (resolved_records) and `kinds` (event types) of each; `late`: types of those
     that came later than the disorder allows. `asked`: rows that have no root yet, and what to ask the graph about.
-    `dead`: dead letters; `bad`: their places among all records that are no marks.
+    `dead`: dead letters; `bad`: their places among all records.
     """
 
     def __init__(self) -> None:
@@ -84,6 +91,18 @@ class Read:
         self.asked: list[tuple[Row | Open, Asked]] = []
         self.dead: list[Out] = []
         self.bad: list[int] = []
+
+
+class Obeyed:
+    """What words made of a position: how many were obeyed, the `dead` letters of those that are none, and what is
+    `quiet` now (flow.Resolved).
+    """
+
+    def __init__(self, position: SourcePosition) -> None:
+        self.position = position
+        self.count = 0
+        self.dead: list[Out] = []
+        self.quiet = NOT_QUIET
 
 
 class SourcePartition:
@@ -116,6 +135,10 @@ class SourcePartition:
         self._token = ""
         self._shared = -1
         self._recent_bad: list[bool] = []
+        self._pending: list[Said] = []
+        # What is wrong with a word is the same for all: one of them tells it.
+        self._tells = self.name == source_partitions(topology)[0]
+        self.heard = 0
         self.position = SourcePosition()
         self.stored: SourcePosition | None = None
         self.seen_anything = False
@@ -124,8 +147,10 @@ class SourcePartition:
     @property
     def watermark(self) -> int:
         """Everything received before it has been read (UTC ms; 0: nothing is known)."""
-        high = self.position.high
-        return high - self._topology.time.disorder_ms if high else 0
+        return self._watermark_of(self.position)
+
+    def _watermark_of(self, position: SourcePosition) -> int:
+        return position.high - self._topology.time.disorder_ms if position.high else 0
 
     async def claim(self) -> int | None:
         """Take over. Returns the next offset to read, or None for a partition that was never read."""
@@ -134,12 +159,109 @@ class SourcePartition:
         self._token = token
         self.stored = stored
         self.position = stored or SourcePosition()
+        self.heard = self.position.control
+        self._pending.clear()
         self._intake.drop_routes()
         return stored.offset if stored else None
 
     def start_at(self, offset: int) -> None:
         """Where a partition begins that was never read."""
         self.position.offset = offset
+
+    # What recordings say.
+
+    def hear(self, said: Said) -> None:
+        """The next record of the control topic, in order; `heard`: the offset of the next one that is news."""
+        if said.offset >= self.heard:
+            self.heard = said.offset + 1
+            self._pending.append(said)
+
+    def forget(self) -> None:
+        """The control topic was made anew: what it says is news, wherever it stands."""
+        self._pending.clear()
+        self.heard = self.position.control = 0
+
+    @property
+    def waiting(self) -> int:
+        """Words that are heard, and not obeyed yet."""
+        return len(self._pending)
+
+    @property
+    def ripe(self) -> bool:
+        """Whether the next word counts by now."""
+        return bool(self._pending) and self._counts_at(self._pending[0]) <= self.position.offset
+
+    def _counts_at(self, said: Said) -> int:
+        return 0 if isinstance(said.word, InvalidEvent) else said.word.offsets[self.name]
+
+    async def obey(self, reached: int = 0) -> None:
+        """Obey what is ripe, without records. `reached`: the caller has shown that nothing is left to be read before
+        this offset, though what lies there last may be no record. Raises as `process`.
+        """
+        self.tally = tally = Tally()
+        obeyed = self._obey(msgspec.structs.replace(self.position), tally, reached)
+        await self._tell(obeyed)
+
+    @property
+    def holder(self) -> str | None:
+        """The recording that keeps this partition from following the clock; "?": nobody knows which one."""
+        known = self.position.recording
+        return (known.id if known else "?") if self.position.held else None
+
+    async def lapse(self, recording: str) -> bool:
+        """Nothing was heard of this recording for too long: it holds no longer. False: it doesn't hold (any more)."""
+        if self.holder != recording:
+            return False
+        obeyed = Obeyed(msgspec.structs.replace(self.position, held=False))
+        obeyed.quiet = self._quiet(self.position, obeyed.position)
+        await self._tell(obeyed)
+        return True
+
+    def _quiet(self, before: SourcePosition, after: SourcePosition) -> tuple[int, int]:
+        time = self._topology.time
+        return words.quiet_of(before, after, time.lateness_ms, time.disorder_ms)
+
+    async def _tell(self, obeyed: Obeyed) -> None:
+        """Who reads `identity.resolved` is told only what is news there; the rest is stored with the next batch."""
+        position = obeyed.position
+        if position.high != self.position.high or obeyed.dead or obeyed.quiet != NOT_QUIET:
+            before = self.watermark
+            await self._ask([], Tally())
+            read = Read()
+            read.dead = obeyed.dead
+            await self._send(position, before, read, [], obeyed.quiet)
+        self.position = position
+        del self._pending[: obeyed.count]
+
+    def _obey(self, position: SourcePosition, tally: Tally, reached: int = 0) -> Obeyed:
+        """Let the words that are ripe at `position` change it."""
+        obeyed = Obeyed(position)
+        for said in self._pending:
+            if self._counts_at(said) > max(position.offset, reached) or len(obeyed.dead) >= DEAD_AT_ONCE:
+                break
+            before = msgspec.structs.replace(position)
+            try:
+                if isinstance(said.word, InvalidEvent):
+                    raise said.word
+                words.obey(position, said.word, said.record.timestamp, self._topology.time.disorder_ms)
+                news = self._quiet(before, position)
+                obeyed.quiet = news if news != NOT_QUIET else obeyed.quiet
+            except InvalidEvent as error:
+                if self._tells:
+                    tally.refused_words[error.reason] += 1
+                    obeyed.dead.append(self._refused_word(said.record, error))
+            position.control = said.offset + 1
+            obeyed.count += 1
+        return obeyed
+
+    def _refused_word(self, record: In, error: InvalidEvent) -> Out:
+        control = self._topology.topics.control.name
+        log.warning("%s offset %d: not obeyed: %s", control, record.offset, error)
+        headers = dead_letter_headers(control, 0, record.offset, "control", error, None)
+        headers.append(("pipeline.timestamp", str(record.timestamp).encode()))
+        return Out(self._topology.topics.dead_letters.name, None, record.key, record.value, [*record.headers, *headers])
+
+    # Batches.
 
     async def process(self, records: Sequence[In]) -> None:
         """One batch. Raises CommitRejected (claim again), Fenced, RegistryUnavailable (try the same batch again),
@@ -151,14 +273,15 @@ class SourcePartition:
             records = [r for r in records if r.offset >= self.position.offset]
         self.tally = tally = Tally()
         before = self.watermark
-        position = SourcePosition(records[-1].offset + 1, self.position.high, self.position.held)
+        position = msgspec.structs.replace(self.position, offset=records[-1].offset + 1)
         read = self._read(records, position, tally)
+        obeyed = self._obey(position, tally)
+        read.dead += obeyed.dead
         began = time.perf_counter()
         merges = await self._ask(read.asked, tally)
-        high = position.high
-        after = high - self._topology.time.disorder_ms if high else 0
-        await self._send(position.offset, before, after, read, merges)
+        await self._send(position, before, read, merges, obeyed.quiet)
         self.position = position
+        del self._pending[: obeyed.count]
         tally.commit_s = time.perf_counter() - began
 
     def _read(self, records: Sequence[In], position: SourcePosition, tally: Tally) -> Read:
@@ -182,9 +305,6 @@ class SourcePartition:
         """Read one record, whatever it is. Returns `high` as it is then."""
         trace = None
         if record.headers:
-            found = dict(record.headers)
-            if MARK in found:
-                return self._marked(found[MARK] or b"", position, high)
             trace = _trace_of(record.headers)
         value, appended_at = record.value, record.timestamp
         try:
@@ -217,18 +337,8 @@ class SourcePartition:
                 self._said.add(remark)
                 log.warning("%s offset %d: %s: %s: %s", self.name, offset, event.type, *remark)
 
-    def _marked(self, mark: bytes, position: SourcePosition, high: int) -> int:
-        """`begin`: a recording is coming, don't advance by the clock. `through <ms>`: it was written up to then.
-        `end <ms>`: it is complete, up to then. `open`: it ends, and says nothing of what waits.
-        """
-        word, _, through = mark.decode("ascii", "replace").partition(" ")
-        position.held = word in ("begin", "through")
-        if word in ("through", "end") and through.isdigit():
-            high = max(high, min(int(through), MAX_TIME) + self._topology.time.disorder_ms)
-        return high
-
     def _check_limit(self, bad: list[int], size: int, records: Sequence[In]) -> None:
-        """`bad`: places of the bad ones among the `size` records of a batch that are no marks."""
+        """`bad`: places of the bad ones among the `size` records of a batch."""
         limit = self._topology.dead_letter_limit
         flags = [False] * size
         for place in bad:
@@ -281,11 +391,19 @@ class SourcePartition:
         tally.merges = len(merges) // 2
         return merges
 
-    async def _send(self, next_offset: int, before: int, after: int, read: Read, merges: list[str]) -> None:
+    async def _send(
+        self,
+        position: SourcePosition,
+        before: int,
+        read: Read,
+        merges: list[str],
+        quiet: tuple[int, int] = NOT_QUIET,
+    ) -> None:
+        """`position`: as it is with this batch; `before`: the watermark before it."""
         resolved = self._topology.topics.resolved
-        first = self.position.offset
+        first, after = self.position.offset, self._watermark_of(position)
         values = resolved_records(
-            self.name, first, next_offset, before, after, read.rows, merges, resolved.partitions, read.places
+            self.name, first, position.offset, before, after, read.rows, merges, resolved.partitions, read.places, quiet
         )
         out = [Out(resolved.name, p, None, value, []) for p, each in enumerate(values) for value in each]
         await self._sender.send(out + read.dead)
@@ -300,29 +418,27 @@ class SourcePartition:
         Not while nothing was ever seen (there is nothing to wait for, and a recording may come), nor while a
         recording is being ingested.
         """
-        if self.position.held or (clock is not None and clock <= self.position.high):
+        if self.position.held or self._pending or (clock is not None and clock <= self.position.high):
             return False
         before = self.watermark
         # As it was known before the clock was read: what others have seen since may be the first events of a recording,
-        # whose mark nobody has looked for here yet.
+        # whose `begin` nobody has looked for here yet.
         seen_before = self.seen_anything
         await self._ask([], Tally())
         if not seen_before:
             return False
         if clock is None:
-            await self._send(self.position.offset, before, before, Read(), [])
+            await self._send(self.position, before, Read(), [])
             return False
-        await self._send(self.position.offset, before, clock - self._topology.time.disorder_ms, Read(), [])
-        self.position = SourcePosition(self.position.offset, clock, False)
+        position = msgspec.structs.replace(self.position, high=clock)
+        await self._send(position, before, Read(), [])
+        self.position = position
         return True
 
 
 def _trace_of(headers: Sequence[tuple[str, bytes]]) -> str | None:
-    """An event's traceparent. Raises ValueError where the headers are those of a mark."""
-    found = dict(headers)
-    if MARK in found:
-        raise ValueError(f"a mark: {found[MARK]!r}")
-    trace = found.get(TRACE)  # Kafka knows headers without a value
+    """An event's traceparent."""
+    trace = dict(headers).get(TRACE)  # Kafka knows headers without a value
     return trace[:TRACE_BYTES].decode("ascii", "replace") if trace else None
 
 

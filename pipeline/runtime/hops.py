@@ -26,6 +26,7 @@ from pipeline.runtime.clocks import Clocks
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.lanes import Records
+from pipeline.runtime.listening import Listener, Reporter
 from pipeline.runtime.producers import ClosableSender, Producers
 from pipeline.runtime.second_hop import ProfilePartition
 from pipeline.store.ports import GraphStore, ProfileStore
@@ -44,6 +45,7 @@ FENCED_S = 3.0  # longer than a heartbeat: by then a zombie knows that it is one
 CLOCK_S = 0.25
 METRICS_S = 2.0
 SWEEP_S = 2.0
+WORDS_S = 0.5
 # Old recordings are past the retention as soon as they are complete: leave time to look at what they made.
 SWEEP_AFTER_S = 600.0
 
@@ -80,6 +82,8 @@ class Hops:
         self._metrics = metrics
         self._clocks = clocks
         self._durable = durable
+        self._listener = Listener(topology, broker)
+        self._recordings = Reporter()
         self._resolved = topology.topics.resolved
         self._sources_waited_for = source_names(topology)
         self._sources: dict[TP, SourcePartition] = {}
@@ -89,6 +93,7 @@ class Hops:
         self._busy: set[TP] = set()
         self._next_clock = 0.0
         self._next_idle = 0.0
+        self._next_words = 0.0
         self._next_metrics = 0.0
         self._next_sweep = time.monotonic() + SWEEP_AFTER_S
         self.holder: str | None = None
@@ -196,6 +201,7 @@ class Hops:
         """The last thing: close what is open."""
         for tp in list(self._senders):
             await self._close_sender(tp)
+        await self._listener.close()
         await self._outbox.close()
         self._producers.close()
 
@@ -286,6 +292,8 @@ class Hops:
             if now >= self._next_clock and self._partitions:
                 self._next_clock = now + CLOCK_S
                 await self._advance()
+            if self._sources:
+                await self._listen(now)
             if now >= self._next_idle and self._sources:
                 self._next_idle = now + self._topology.time.idle.every_ms / 1000
                 await self._idle(now)
@@ -310,6 +318,33 @@ class Hops:
                 if tp in lanes and not lanes[tp].queued:
                     self._submit(tp, hop, partial(hop.advance, clock), partial(self._count_profiles, hop))
 
+    async def _listen(self, now: float) -> None:
+        """Let the source partitions obey what recordings say, and let go of those that say nothing."""
+        sources = dict(self._sources)  # who is claimed meanwhile hears from its own beginning, next time
+        hops = list(sources.values())
+        await self._listener.poll(hops)
+        free = {tp: hop for tp, hop in sources.items() if tp not in self._busy}
+        for tp, hop in free.items():
+            if hop.ripe:
+                self._submit(tp, hop, hop.obey, partial(self._count_source, hop))
+        if now < self._next_words:
+            return
+        self._next_words = now + WORDS_S
+        self._recordings.look(hops)
+        self._metrics.held().set(sum(hop.position.held for hop in hops))
+        # A word may count from behind the marker of a producer's transaction on, which is no record.
+        blocked = [tp for tp, hop in free.items() if hop.waiting and not hop.ripe]
+        if blocked:
+            ends = await self.control.end_offsets(blocked)
+            for tp in await self.control.read_to_end(blocked):
+                self._submit(tp, free[tp], partial(free[tp].obey, ends[tp]), partial(self._count_source, free[tp]))
+        if self._recordings.now and await self._listener.at_end(hops):
+            for name in filter(self._listener.silent, self._recordings.now):
+                log.warning("nothing was heard of recording %s for a minute: it holds event time no longer", name)
+                for tp, hop in free.items():
+                    if hop.holder == name and tp not in self._busy:
+                        self._submit(tp, hop, partial(hop.lapse, name))
+
     async def _idle(self, now: float) -> None:
         """Where no events come, or something is due that they don't bring on, the clock brings it on."""
         clock = self._clocks.now()  # before the broker is asked: what comes later is not older
@@ -319,6 +354,8 @@ class Hops:
         if clock is not None and len(wanted) < len(free):
             wanted |= await self._holding({tp: hop for tp, hop in free.items() if tp not in wanted}, clock)
         if not wanted:
+            return
+        if not await self._listener.at_end(list(self._sources.values())):  # a recording may have begun
             return
         for tp in await self.control.read_to_end(wanted):
             source = self._sources.get(tp)
@@ -372,6 +409,8 @@ class Hops:
             metrics.events(kind, outcome).inc(n)
         for reason, n in tally.dead.items():
             metrics.dead_letters(reason, "resolve_identity").inc(n)
+        for reason, n in tally.refused_words.items():
+            metrics.dead_letters(reason, "control").inc(n)
         for remark, n in tally.remarks.items():
             metrics.remarks(hop.topic, remark).inc(n)
         for (namespace, why), n in tally.refused.items():
@@ -414,4 +453,6 @@ class Hops:
         held = {f"{tp.topic}-{tp.partition}": s.held for tp, s in self.control.states().items() if s.held}
         if self.holder:
             held["event time"] = self.holder
+        for name, holding in self._recordings.now.items():
+            held[f"recording {name}"] = str(holding)
         return held

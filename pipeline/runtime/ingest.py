@@ -1,25 +1,20 @@
 """`pipeline ingest`: recorded events into the source topics of a live pipeline.
 
-What a recording tells a worker beside its events are *marks*: records without a value, one in every partition of every
-source topic, with a header `pipeline.mark`.
-
-    begin         a recording is coming: event time must not advance by the clock
-    through <ms>  everything received before <ms> has been written here; it goes on
-    end <ms>      everything received before <ms> has been written here, and that was all
-    open          go on as before the recording
-
-A recording begins with `begin`. While it runs, `through` says every second how far it is, or partitions that few events
-reach would hold everybody else's time until it is over. It is over with `end`, late enough for all that waits to be
-decided (semantics 5), or with `open`.
+What a recording tells the workers beside its events, it says on the control topic (words.py): `begin`; `through` every
+second, also while it waits, or partitions that few events reach would hold everybody else's time until it is over; at
+last `end`, late enough for all that waits to be decided (semantics 5), or `open`. Each word names the ends of all
+source partitions as they are then, with everything that was written before it acknowledged.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from secrets import token_hex
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -28,10 +23,13 @@ from pipeline.events.codec import Encoder, Registry
 from pipeline.events.files import Line
 from pipeline.events.model import NOW, Event
 from pipeline.identity.identifiers import Normaliser
-from pipeline.runtime.first_hop import MARK, TRACE
+from pipeline.runtime.broker import Broker
+from pipeline.runtime.first_hop import TRACE
+from pipeline.runtime.living import living
+from pipeline.runtime.words import LAPSE_S, Word, encode
 from pipeline.topology.model import Topology
 
-MARK_EVERY_S = 1.0
+WORD_EVERY_S = 1.0
 FLUSH_S = 60.0
 ANSWER_S = 15.0
 VALUE_BYTES = 900_000  # of a dead letter: Kafka takes 1 MB with its headers
@@ -58,9 +56,13 @@ def key_of(event: Event, normaliser: Normaliser) -> bytes | None:
     return None
 
 
-def complete_at(topology: Topology, high: int) -> int:
-    """When all that waits is decided after a recording whose last event was received at `high` (UTC ms)."""
-    return high + max((rule.after_ms for rule in topology.rules), default=0) + topology.time.lateness_ms + 1
+def complete_at(topology: Topology, high: int, now: int | None = None) -> int:
+    """When all that waits is decided after a recording whose last event was received at `high` (UTC ms). What is due
+    later than `now` is left to the clock, or the events of that time would all be late.
+    """
+    now = time.time_ns() // 1_000_000 if now is None else now
+    longest = max((rule.after_ms for rule in topology.rules), default=0)
+    return min(high + longest + topology.time.lateness_ms + 1, max(now, high - topology.time.disorder_ms))
 
 
 class Ingest:
@@ -72,8 +74,9 @@ class Ingest:
             ingest.complete()
 
     Left without `complete()`, the recording is open: what waits goes on waiting for the clock. `events`: event type ->
-    number written; `bad`: dead letters; `high`: the largest received_at (UTC ms). Raises PipelineError where Kafka
-    doesn't answer or lacks a topic, RegistryUnavailable where the registry doesn't answer.
+    number written; `bad`: dead letters; `high`: the largest received_at (UTC ms). `quiet`, `over`: see words.Word.
+    Raises PipelineError where Kafka doesn't answer or lacks a topic, or another recording holds; RegistryUnavailable
+    where the registry doesn't answer. Everything is called from one thread.
     """
 
     def __init__(
@@ -81,9 +84,12 @@ class Ingest:
         topology: Topology,
         registry: Registry,
         *,
-        mark_every_s: float | None = None,
+        word_every_s: float | None = None,
+        quiet: int = 0,
+        over: bool = False,
         told: Callable[[Line, InvalidEvent], None] = lambda line, error: None,
     ) -> None:
+        self.id = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}-{token_hex(3)}"
         self.events: Counter[str] = Counter()
         self.bad = 0
         self.high = 0
@@ -91,58 +97,70 @@ class Ingest:
         self._encoder = Encoder(registry)
         self._normaliser = Normaliser(topology.identifiers)
         self._topics = {topic.stream: topic.name for topic in topology.topics.sources if topic.stream}
+        self._control = topology.topics.control.name
         self._dead_letters = topology.topics.dead_letters.name
+        self._quiet, self._over = quiet, over
         self._told = told
-        self._mark_every_s = MARK_EVERY_S if mark_every_s is None else mark_every_s
-        self._marked_at = time.monotonic()
-        self._marked = 0
+        self._word_every_s = WORD_EVERY_S if word_every_s is None else word_every_s
+        self._spoke_at = time.monotonic()
+        self._through = 0
         self._completed = False
         self._failed: KafkaError | None = None
         self._lost = 0
+        self._begun: tuple[int, int] | None = None
+        self._broker = Broker(topology.kafka)
         self._producer = _producer(topology)
-        self._partitions = self._check_topics()
+        self._check_topics()
+        # Who reads a file that comes slowly writes nothing for a while, and is not dead.
+        self._lock = threading.RLock()
+        self._left = threading.Event()
+        self._voice = threading.Thread(target=self._go_on_speaking, name="words", daemon=True)
 
     def __enter__(self) -> Self:
-        self._mark("begin")
-        # In every partition before the first event is in any: as soon as something was seen, partitions without events
-        # follow the clock, unless they have read this.
-        self._flush()
+        if not self._over:
+            self._alone(time.time_ns() // 1_000_000)
+        self._say("begin")
+        if not self._over and self._begun is not None:
+            offset, at = self._begun  # two may have begun at once: of them the second gives up
+            self._alone(at, offset)
+        self._voice.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._completed:
-            self._mark("open")
-        try:
-            self._flush()
-        except PipelineError:
-            if error is None:  # else that one tells more
-                raise
+        self._left.set()
+        with self._lock:
+            try:
+                if not self._completed:
+                    self._say("open")
+                self._flush()
+            except PipelineError:
+                if error is None:  # else that one tells more
+                    raise
 
     def put(self, line: Line) -> bool:
         """One line: its event goes to its topic (True), a bad one to the dead letters (False)."""
-        written = False
-        if line.error is not None:
-            self._bad(line, line.error)
-        else:
-            assert line.event is not None
-            try:
-                self._event(line.event)
-                written = True
-            except InvalidEvent as error:
-                self._bad(line, error)
-        if time.monotonic() - self._marked_at >= self._mark_every_s:
-            self.tell_time()
-        return written
+        with self._lock:
+            written = False
+            if line.error is not None:
+                self._bad(line, line.error)
+            else:
+                assert line.event is not None
+                try:
+                    self._event(line.event)
+                    written = True
+                except InvalidEvent as error:
+                    self._bad(line, error)
+            if time.monotonic() - self._spoke_at >= self._word_every_s:
+                self.tell_time()
+            return written
 
     def tell_time(self) -> None:
-        """Say how far the recording is."""
-        self._marked_at = time.monotonic()
-        through = self.high - self._topology.time.disorder_ms
-        if through > self._marked:
-            self._marked = through
-            self._mark(f"through {through}")
+        """Say how far the recording is, also where that is no news: it goes on."""
+        with self._lock:
+            self._through = max(self._through, self.high - self._topology.time.disorder_ms)
+            self._say("through", self._through)
 
     def complete(self) -> int:
         """The recording is complete: what waits shall be decided. Returns the moment (UTC ms) up to which it is told;
@@ -150,11 +168,60 @@ class Ingest:
         """
         if not self.high:
             return 0
-        through = complete_at(self._topology, self.high)
-        self._mark(f"end {through}")
-        self._completed = True
-        self._flush()
+        with self._lock:
+            through = complete_at(self._topology, self.high)
+            self._say("end", through)
+            self._completed = True
         return through
+
+    def _ends(self) -> dict[tuple[str, int], int]:
+        """Patient as the producer: a broker may be restarted, or know nothing yet of a topic that was just made."""
+        places = [(topic.name, p) for topic in self._topology.topics.sources for p in range(topic.partitions)]
+        deadline = time.monotonic() + FLUSH_S
+        while True:
+            try:
+                return self._broker.written(places)
+            except PipelineError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _go_on_speaking(self) -> None:
+        while not self._left.wait(max(self._word_every_s, 0.05)):
+            with self._lock:
+                silent_s = time.monotonic() - self._spoke_at
+                if self._left.is_set() or self._completed or silent_s < 2 * self._word_every_s:
+                    continue
+                try:
+                    self.tell_time()
+                except PipelineError:  # whoever writes next meets it, too
+                    self._spoke_at = time.monotonic()
+
+    def _alone(self, at: int, before: int | None = None) -> None:
+        """Raises PipelineError where another recording holds at a time (UTC ms). `before`: as was said up to there."""
+        try:
+            other = living(self._topology, at, before)
+        except KafkaException as error:
+            raise self._away(error.args[0]) from error
+        if other is None or other == self.id:
+            return
+        if self._begun is not None:
+            self._say("open")
+            self._completed = True
+        raise PipelineError(
+            f"recording {other} is being ingested, and event time can follow one at a time: wait for its end. If it is"
+            f" dead, it lets go {LAPSE_S:.0f} s after its last word; --take-over ends it now."
+        )
+
+    def _say(self, word: Literal["begin", "through", "end", "open"], through: int = 0) -> None:
+        """On the control topic, with all that was written before it acknowledged; returns when it is, too."""
+        self._flush()
+        offsets = {f"{topic}-{partition}": end for (topic, partition), end in self._ends().items()}
+        quiet, over = (self._quiet, self._over) if word == "begin" else (0, False)
+        said = Word(recording=self.id, word=word, through=through, quiet=quiet, over=over, offsets=offsets)
+        self._produce(self._control, encode(said), [], key=self.id.encode(), partition=0)
+        self._flush()
+        self._spoke_at = time.monotonic()
 
     def _event(self, event: Event) -> None:
         stream = stream_of(event.type)
@@ -188,12 +255,6 @@ class Ingest:
         headers: Headers = [(name, str(value).encode("utf-8", "surrogateescape")) for name, value in told.items()]
         self._produce(self._dead_letters, line.raw[:VALUE_BYTES], headers)
 
-    def _mark(self, *words: str) -> None:
-        for topic, partitions in self._partitions.items():
-            for partition in range(partitions):
-                for word in words:
-                    self._produce(topic, None, [(MARK, word.encode())], partition=partition)
-
     def _produce(
         self, topic: str, value: bytes | None, headers: Headers, *, key: bytes | None = None, partition: int = -1
     ) -> None:
@@ -217,6 +278,8 @@ class Ingest:
         if problem is not None:
             self._lost += 1
             self._failed = self._failed or problem
+        elif self._begun is None and message.topic() == self._control:
+            self._begun = message.offset() or 0, message.timestamp()[1]
 
     def _flush(self) -> None:
         try:
@@ -234,8 +297,8 @@ class Ingest:
             f" ingest it once more (an event counts once for a person)."
         )
 
-    def _check_topics(self) -> dict[str, int]:
-        """Source topic -> partitions. Asked of the broker, which must have them all."""
+    def _check_topics(self) -> None:
+        """Asked of the broker, which must have them all, with the partitions of the topology."""
         try:
             found = self._producer.list_topics(timeout=ANSWER_S).topics
         except KafkaException as error:
@@ -243,11 +306,18 @@ class Ingest:
                 f"Kafka at {self._topology.kafka} doesn't answer ({error.args[0].str()}). Check that it runs, and the"
                 f" address: `kafka` in topology.yaml, or PIPELINE_KAFKA."
             ) from error
-        sources = [topic.name for topic in self._topology.topics.sources]
-        missing = [name for name in (*sources, self._dead_letters) if name not in found]
+        topics = self._topology.topics
+        wanted = (*topics.sources, topics.dead_letters, topics.control)
+        missing = [topic.name for topic in wanted if topic.name not in found]
         if missing:
             raise PipelineError(f"Kafka has no topic {', '.join(missing)}: `pipeline topics` creates what is missing.")
-        return {name: len(found[name].partitions) for name in sources}
+        for topic in topics.sources:
+            there = len(found[topic.name].partitions)
+            if there != topic.partitions:
+                raise PipelineError(
+                    f"{topic.name} has {there} partitions in Kafka and {topic.partitions} in"
+                    " topology.yaml: `pipeline topics --check` tells more."
+                )
 
 
 def ingest(

@@ -28,7 +28,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import StateLost
-from pipeline.flow import Forward, Move, Packed, Resolved, decode_packed, encode, partition_of, source_names
+from pipeline.flow import NOT_QUIET, Forward, Move, Packed, Resolved, decode_packed, encode, partition_of, source_names
 from pipeline.profile.packed import PackedRow, pack_row, rows_of, unpack_row
 from pipeline.profile.profile import (
     Moved,
@@ -70,7 +70,8 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
 
     `offset`: next to read. `seen`: source -> next source offset. `marks`: source -> watermark. `clock`: everything
     before it is decided. `sent`: message id -> [at, destination partition]; `taken`: message id -> at. `timers`: how
-    many are set; `sheets`: number of the next sheet of them.
+    many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, since,
+    until]: what was due before the first is not published while the clock goes from the second to the third (0: on).
     """
 
     format: int = FORMAT
@@ -82,6 +83,7 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     taken: dict[str, int] = {}
     timers: int = 0
     sheets: int = 0
+    quiet: dict[str, tuple[int, int, int]] = {}
 
 
 root_of = attrgetter("root")
@@ -208,7 +210,7 @@ class ProfilePartition:
                 rows += len(of)
                 named.update(map(root_of, of))
                 named.update(m.merges)
-                batch.append(Resolved(m.source, m.first, m.next, m.before, m.after, of, m.merges))
+                batch.append(Resolved(m.source, m.first, m.next, m.before, m.after, of, m.merges, m.quiet))
             else:
                 named.add(message.winner if isinstance(message, Move) else message.row.root)
                 batch.append(message)
@@ -275,6 +277,9 @@ class ProfilePartition:
             if target > self.meta.clock:
                 more, again = await self._ring(target)
                 if not more:
+                    # What is decided now may be older than the clock is then.
+                    quiet = self.meta.quiet.items()
+                    self.meta.quiet = {s: q for s, q in quiet if not q[2] or q[2] >= self.meta.clock}
                     self.meta.clock = target
                     self._prune()
             states, timers = self._decide(max(target, self.meta.clock))
@@ -369,6 +374,10 @@ class ProfilePartition:
         at = min(meta.marks.get(name, 0) for name in self._sources)
         if message.after > meta.marks.get(source, 0):
             meta.marks[source] = message.after
+        if message.quiet != NOT_QUIET:
+            before, until = message.quiet
+            _, since, _ = meta.quiet.get(source, (0, meta.clock, 0))
+            meta.quiet[source] = (before, since, until)
         self.work.rows += len(rows)
         self.work.duplicates += receive_all(self._book, rows, self._cache, self._dirty, self._receive)
         for i in range(0, len(message.merges), 2):
@@ -463,9 +472,16 @@ class ProfilePartition:
         """Into the outbox."""
         decision.profile_id = profile_id
         decision.left_out = self._left_out
+        if self.meta.quiet:
+            decision.published = not any(self._quiet(decision, *quiet) for quiet in self.meta.quiet.values())
         self._outbox += self._encode_decision(decision)
         counted = (decision.rule, decision.outcome)
         self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
+
+    def _quiet(self, decision: Decision, before: int, since: int, until: int) -> bool:
+        """Whether nobody shall act on it. Who was told of a trigger shall be told that it is retracted, too."""
+        told = decision.outcome == "retracted" and decision.due_at + self._book.lateness < since
+        return decision.due_at < before and not told and (not until or decision.decided_at <= until)
 
     async def _commit(self, states: States, timers: dict[str, int]) -> None:
         for profile_id in self._forgotten:

@@ -13,12 +13,28 @@ import msgspec
 from pipeline.identity.asks import Answer, Ask
 
 
+class Recording(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A recording that one source partition was told of. `since`, `heard`: when it began and said its last word, by the
+    control topic's timestamps. `through`: how far it is. `quiet`: see words.Word.
+    """
+
+    id: str
+    since: int
+    heard: int
+    through: int = 0
+    quiet: int = 0
+
+
 class SourcePosition(msgspec.Struct, array_like=True, gc=False):
-    """Where the first hop stands in one source partition: next offset, largest received_at read, hold mark."""
+    """Where the first hop stands in one source partition: next offset, largest received_at read, whether `recording`
+    keeps it from following the clock. `control`: next offset of the control topic; everything before it is obeyed.
+    """
 
     offset: int = 0
     high: int = 0
     held: bool = False
+    control: int = 0
+    recording: Recording | None = None
 
 
 class GraphStore(Protocol):

@@ -15,7 +15,9 @@ ROLES = {
     "triggers": "triggers",
     "decisions": "decisions",
     "dead_letters": "events.dead-letter",
+    "control": "events.control",
 }
+CONTROL_PARTITIONS = 1  # its words have one order for everybody
 
 
 def topology(values: dict[str, Any]) -> model.Topology:
@@ -55,13 +57,15 @@ def _topics(values: dict[str, Any]) -> model.Topics:
     for role, name in ROLES.items():
         value = values.get(role, {})
         topic = _topic(value.get("name", name), value)
+        partitions = CONTROL_PARTITIONS if role == "control" else topic.partitions
         roles[role] = model.Topic(
-            name=topic.name, partitions=topic.partitions, retention_ms=topic.retention_ms, replication=topic.replication
+            name=topic.name, partitions=partitions, retention_ms=topic.retention_ms, replication=topic.replication
         )
     sources = tuple(_topic(*item) for item in values["sources"].items())
     wraps = tuple(source.name for source in sources)
     roles["resolved"] = msgspec.structs.replace(roles["resolved"], append_time=True)
     roles["dead_letters"] = msgspec.structs.replace(roles["dead_letters"], wraps=wraps)
+    roles["control"] = msgspec.structs.replace(roles["control"], append_time=True)
     return model.Topics(sources=sources, **roles)
 
 

@@ -55,6 +55,12 @@ def _topic(named: bool) -> Record:
     return Record({**keys, "stream": stream})
 
 
+def _control() -> Record:
+    keys = dict(_topic(named=True).keys)
+    keys["partitions"] = Key(Whole(1, 1), "Always 1: what it says has one order for everybody.")
+    return Record(keys)
+
+
 def _topics() -> Record:
     return Record(
         {
@@ -67,6 +73,9 @@ def _topics() -> Record:
             "triggers": Key(_topic(named=True), "What automations consume: fired and retracted."),
             "decisions": Key(_topic(named=True), "Every outcome of every rule, with its reason."),
             "dead_letters": Key(_topic(named=True), "Records that can't be processed, with the reason."),
+            "control": Key(
+                _control(), "What a recording that `pipeline ingest` writes says of time. Nobody else may write here."
+            ),
         }
     )
 

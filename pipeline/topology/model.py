@@ -33,13 +33,14 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):
-    """All topics. `sources` in declared order; the others by role."""
+    """All topics. `sources` in declared order; the others by role. `control`: one partition, what recordings say."""
 
     sources: tuple[Topic, ...]
     resolved: Topic
     triggers: Topic
     decisions: Topic
     dead_letters: Topic
+    control: Topic
 
 
 class Idle(msgspec.Struct, frozen=True, kw_only=True):

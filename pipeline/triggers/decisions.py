@@ -19,6 +19,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     `outcome`: fired, cancelled, suppressed or retracted. `occurred_at` is the cause's. `correlation_key` None: the
     instance of events without a key. `trace`: the cause's W3C traceparent. `left_out`: source partitions that were not
     waited for. `contact`: what is needed to write to them: email, name, locale, timezone, each if it was told.
+    `published` False: it was due in the time of a recording that was ingested without triggers.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     trace: str | None = None
     left_out: list[str] = []
     contact: dict[str, str] = {}
+    published: bool = True
 
 
 def _name(*parts: object) -> str:

@@ -29,7 +29,7 @@ from tests.deployment import PIPELINE, Deployment, WorkerProcess
 from tests.servers import KafkaServer, RedisServer
 
 SLOTS = 2
-MARK_EVERY_S = 0.3
+WORD_EVERY_S = 0.3
 """A second is hours of event time here: with ingest's own second the watermark would move in few big steps."""
 
 
@@ -54,7 +54,7 @@ class Feeder(threading.Thread):
         try:
             with (
                 connect(self.topology.registry) as registry,
-                Ingest(self.topology, registry, mark_every_s=MARK_EVERY_S) as ingest,
+                Ingest(self.topology, registry, word_every_s=WORD_EVERY_S) as ingest,
             ):
                 self._feed(ingest)
                 if not self._stopped.is_set():

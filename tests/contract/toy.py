@@ -23,7 +23,7 @@ def topology(bootstrap: str, prefix: str) -> Topology:
         kafka=bootstrap,
         redis="",
         registry="",
-        topics=Topics(sources=(source,), resolved=resolved, triggers=out, decisions=out, dead_letters=out),
+        topics=Topics(sources=(source,), resolved=resolved, triggers=out, decisions=out, dead_letters=out, control=out),
         time=Time(),
         identifiers=Identifiers(namespaces=(), blocked=frozenset()),
         profile_retention_ms=1,

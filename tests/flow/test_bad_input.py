@@ -24,7 +24,7 @@ from pipeline.events import schemas
 from pipeline.events.codec import Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import Registry, connect
-from pipeline.runtime.first_hop import MARK
+from tests.control import say
 from tests.deployment import Deployment, WorkerProcess
 from tests.oracle.compare import difference
 from tests.oracle.histories import history, together
@@ -37,7 +37,6 @@ pytestmark = pytest.mark.servers
 
 BAD = 10_000
 STREAMS = {"email": "email", "video": "video", "offline": "offline", "call": "offline", "store": "offline"}
-END = b"end 1900000000000"  # a complete recording (2030); every wait of the histories is over by then
 
 
 Headers = list[tuple[str, bytes | None]]
@@ -62,6 +61,7 @@ class Feed:
     def __init__(self, deployment: Deployment) -> None:
         self.registry: Registry = connect(deployment.registry.url)
         self.encoder = Encoder(self.registry)
+        self.topology = deployment.topology
         self.topics = {topic.name.split(".")[-1]: topic for topic in deployment.topology.topics.sources}
         self.producer = Producer({"bootstrap.servers": deployment.kafka, "message.max.bytes": 2_000_000})
         self.sent: list[Sent] = []
@@ -108,11 +108,10 @@ class Feed:
         self.producer.poll(0)
 
     def end(self) -> None:
-        """The recording is complete: an end mark in every source partition."""
-        for topic in self.topics.values():
-            for partition in range(topic.partitions):
-                self.put("mark", topic.name, partition, None, None, [(MARK, END)])
+        """The recording is complete up to now; every wait of the histories is over by then."""
         self.flush()
+        say(self.topology, "begin")
+        say(self.topology, "end", int(time.time() * 1000))
 
     def flush(self) -> None:
         """Until the broker has all."""
@@ -396,7 +395,7 @@ def check_letters(feed: Feed, letters: dict[tuple[str, int, int], Message]) -> i
     seen: dict[str, set[str | None]] = {}
     for sent in feed.sent:
         letter = letters.pop((sent.topic, sent.partition, sent.offset), None)
-        if sent.kind in ("good", "mark"):
+        if sent.kind == "good":
             assert letter is None, f"a good record is a dead letter: {letter and letter.headers()}"
             continue
         if letter is None:
@@ -529,7 +528,7 @@ def test_mutated_lines_of_a_recording(make: Callable[..., Deployment], tmp_path:
         out.append(line.encode())
     file = tmp_path / "mixed.jsonl"
     file.write_bytes(b"".join(line + b"\n" for line in out))
-    deployment.run("ingest", str(file))
+    deployment.run("ingest", "--yes", str(file))
     letters = deployment.read(deployment.topology.topics.dead_letters.name)
     found = {}
     for letter in letters:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.cli import cli
+from pipeline.errors import PipelineError
 from pipeline.events.codec import Decoder
 from pipeline.events.files import Line
 from pipeline.events.model import NOW
 from pipeline.events.registry import connect
+from pipeline.runtime.ingest import Ingest
+from pipeline.runtime.living import living
 from pipeline.runtime.recordings import merged
+from pipeline.runtime.words import Word
+from pipeline.topology import Topology, load
 from tests.registry import RegistryServer
 from tests.servers import KafkaServer
 
@@ -28,7 +35,7 @@ pytestmark = pytest.mark.servers
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
-NAMES = ("events.clickstream", "events.email", "events.video", "events.offline", "events.dead-letter")
+NAMES = ("events.clickstream", "events.email", "events.video", "events.offline", "events.dead-letter", "events.control")
 HOUR = 3_600_000
 NOON = 1_763_985_600_000  # 2025-11-24T12:00:00Z
 
@@ -61,12 +68,12 @@ class Site:
 
     def create_topics(self, *names: str) -> None:
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap})
-        wanted = [NewTopic(self.prefix + name, PARTITIONS, 1) for name in names]
+        wanted = [NewTopic(self.prefix + name, 1 if name == "events.control" else PARTITIONS, 1) for name in names]
         for made in admin.create_topics(wanted).values():
             made.result(30)
 
     def ingest(self, *args: Any) -> Result:
-        argv = ["ingest", "--topology", str(self.topology), *map(str, args)]
+        argv = ["ingest", "--topology", str(self.topology), "--yes", *map(str, args)]
         return CliRunner().invoke(cli, argv, env=self.env)
 
     def records(self, name: str) -> list[Found]:
@@ -76,7 +83,7 @@ class Site:
         )
         found = []
         try:
-            for partition in range(PARTITIONS):
+            for partition in range(1 if name == "events.control" else PARTITIONS):
                 tp = TopicPartition(self.prefix + name, partition, 0)
                 end = self._end(consumer, tp)
                 consumer.assign([tp])
@@ -90,6 +97,10 @@ class Site:
         finally:
             consumer.close()
         return found
+
+    def words(self) -> list[Word]:
+        """What was said on the control topic."""
+        return [msgspec.json.decode(record.value or b"", type=Word) for record in self.records("events.control")]
 
     @staticmethod
     def _end(consumer: Consumer, tp: TopicPartition) -> int:
@@ -152,7 +163,7 @@ def recording(folder: Path) -> tuple[Path, Path]:
     return a, b
 
 
-def test_a_recording_is_written_whole_between_its_marks(site: Site, tmp_path: Path) -> None:
+def test_a_recording_is_written_whole_between_its_words(site: Site, tmp_path: Path) -> None:
     site.create_topics(*NAMES)
     started = time.time() * 1000
     result = site.ingest(*recording(tmp_path))
@@ -161,16 +172,17 @@ def test_a_recording_is_written_whole_between_its_marks(site: Site, tmp_path: Pa
     assert f"2 bad lines in {site.prefix}events.dead-letter" in result.stderr
     end = NOON + 199_000 + 72 * HOUR + 5 * 60_000 + 1
     events = []
+    lengths = {}
     for topic in NAMES[:4]:
         records = site.records(topic)
         for partition in range(PARTITIONS):
-            mine = [r for r in records if r.partition == partition]
-            marks = [(i, r.headers["pipeline.mark"]) for i, r in enumerate(mine) if "pipeline.mark" in r.headers]
-            assert marks[0] == (0, "begin")
-            assert marks[-1] == (len(mine) - 1, f"end {end}")
-            assert all(mine[i].value is None for i, _ in marks)
-        events += [r for r in records if r.value is not None]
+            lengths[f"{site.prefix}{topic}-{partition}"] = sum(r.partition == partition for r in records)
+        events += records
         assert all(started - 1000 <= r.timestamp <= time.time() * 1000 + 1000 for r in records)
+    first, *_, last = site.words()
+    assert (first.word, first.offsets) == ("begin", dict.fromkeys(lengths, 0))
+    assert (last.word, last.through, last.offsets) == ("end", end, lengths)
+    assert {word.recording for word in site.words()} == {first.recording}
     assert all(r.key is not None and r.partition == (murmur2(r.key) & 0x7FFFFFFF) % PARTITIONS for r in events)
     decoder = Decoder(site.registry)
     decoded = [(r.key, decoder.decode(r.value)) for r in events]
@@ -215,25 +227,27 @@ def test_a_recording_may_stay_open(site: Site, tmp_path: Path) -> None:
     site.create_topics(*NAMES)
     result = site.ingest(recording(tmp_path)[0], "--end", "open")
     assert result.exit_code == 0
-    last = {r.partition: r.headers.get("pipeline.mark") for r in site.records("events.offline")}
-    assert last == dict.fromkeys(range(PARTITIONS), "open")
+    assert site.words()[-1].word == "open"
 
 
-def test_an_interrupted_recording_lifts_its_hold(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else time would stand still until somebody ingests something else."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_recording_lifts_its_hold(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Else time would stand still until it lapses."""
     site.create_topics(*NAMES)
 
     def interrupted(paths: tuple[Path, ...]) -> Iterator[Line]:
         yield from islice(merged(paths), 5)
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
+        raise AssertionError("it goes on")
 
     monkeypatch.setattr("pipeline.commands.ingest.merged", interrupted)
     result = site.ingest(recording(tmp_path)[0])
-    assert result.exit_code == 1
-    assert "interrupted after 5 events" in str(result.exception)
-    marks = {r.partition: r.headers["pipeline.mark"] for r in site.records("events.video")}
-    assert marks == dict.fromkeys(range(PARTITIONS), "open")
-    assert sum(r.value is not None for r in site.records("events.clickstream")) == 5
+    assert result.exit_code == 128 + number
+    assert "interrupted after 5 events" in result.stderr
+    assert site.words()[-1].word == "open"
+    assert len(site.records("events.clickstream")) == 5
 
 
 def test_nothing_readable_fails_and_tells_no_time(site: Site, tmp_path: Path) -> None:
@@ -241,7 +255,7 @@ def test_nothing_readable_fails_and_tells_no_time(site: Site, tmp_path: Path) ->
     bad = tmp_path / "bad.jsonl"
     bad.write_text("{\n", "utf-8")
     assert site.ingest(bad).exit_code == 1
-    assert [r.headers["pipeline.mark"] for r in site.records("events.email")] == ["begin", "open"] * PARTITIONS
+    assert [word.word for word in site.words()] == ["begin", "open"]
 
 
 def test_what_kafka_lacks_is_named_before_anything_is_written(site: Site, tmp_path: Path) -> None:
@@ -249,7 +263,7 @@ def test_what_kafka_lacks_is_named_before_anything_is_written(site: Site, tmp_pa
     result = site.ingest(recording(tmp_path)[0])
     assert result.exit_code == 1
     said = str(result.exception)
-    assert f"{site.prefix}events.offline, {site.prefix}events.dead-letter" in said
+    assert f"{site.prefix}events.offline, {site.prefix}events.dead-letter, {site.prefix}events.control" in said
     assert "pipeline topics" in said
     assert site.records("events.email") == []
 
@@ -257,7 +271,7 @@ def test_what_kafka_lacks_is_named_before_anything_is_written(site: Site, tmp_pa
 def test_a_kafka_that_is_away_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     monkeypatch.setattr("pipeline.runtime.ingest.ANSWER_S", 0.5)
     env = {"PIPELINE_KAFKA": "127.0.0.1:9", "PIPELINE_REGISTRY": "http://127.0.0.1:9"}
-    result = CliRunner().invoke(cli, ["ingest", str(recording(tmp_path)[0])], env=env)
+    result = CliRunner().invoke(cli, ["ingest", "--yes", str(recording(tmp_path)[0])], env=env)
     assert result.exit_code == 1
     assert "Kafka at 127.0.0.1:9 doesn't answer" in str(result.exception)
     assert capfd.readouterr().err == ""
@@ -270,13 +284,88 @@ def test_a_registry_inside_of_this_process_is_refused(tmp_path: Path) -> None:
     assert "PIPELINE_REGISTRY" in str(result.exception)
 
 
-def test_while_it_runs_every_partition_is_told_how_far_it_is(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_while_it_runs_it_says_how_far_it_is(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic without events would otherwise hold back everybody's time to the end of the recording."""
-    monkeypatch.setattr("pipeline.runtime.ingest.MARK_EVERY_S", 0.0)
+    monkeypatch.setattr("pipeline.runtime.ingest.WORD_EVERY_S", 0.0)
     site.create_topics(*NAMES)
     assert site.ingest(recording(tmp_path)[0]).exit_code == 0
-    marks = [r.headers["pipeline.mark"] for r in site.records("events.offline") if r.partition == 2]
-    assert marks[:3] == ["begin", f"through {NOON - 10_000}", f"through {NOON - 9_000}"]
-    assert marks[-2] == f"through {NOON + 199_000 - 10_000}"
+    told = [(word.word, word.through) for word in site.words()]
+    assert told[:3] == [("begin", 0), ("through", NOON - 10_000), ("through", NOON - 9_000)]
+    assert told[-2] == ("through", NOON + 199_000 - 10_000)
+    assert [sum(word.offsets.values()) for word in site.words()[:3]] == [0, 1, 2]
+
+
+def test_a_second_recording_waits_for_the_first(site: Site, tmp_path: Path) -> None:
+    site.create_topics(*NAMES)
+    topology, file = load(site.topology, site.env), recording(tmp_path)[0]
+    with Ingest(topology, site.registry) as first:
+        refused = site.ingest(file)
+        assert refused.exit_code == 1
+        assert f"recording {first.id} is being ingested" in str(refused.exception)
+        assert "--take-over" in str(refused.exception)
+        assert site.records("events.clickstream") == []
+        assert site.ingest(file, "--take-over").exit_code == 0
+    assert site.ingest(file).exit_code == 0
+
+
+def test_of_two_that_begin_at_once_the_second_gives_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.create_topics(*NAMES)
+    topology = load(site.topology, site.env)
+    looked: list[int | None] = []
+
+    def blind(topology: Topology, at: int, before: int | None = None) -> str | None:
+        looked.append(before)
+        return living(topology, at, before) if before is not None else None
+
+    monkeypatch.setattr("pipeline.runtime.ingest.living", blind)
+    with Ingest(topology, site.registry), pytest.raises(PipelineError, match="is being ingested"):
+        Ingest(topology, site.registry).__enter__()
+    assert looked == [None, 0, None, 1]
+
+
+def test_it_goes_on_speaking_while_it_waits_for_a_line(site: Site) -> None:
+    site.create_topics(*NAMES)
+    with Ingest(load(site.topology, site.env), site.registry, word_every_s=0.1):
+        time.sleep(1.5)
+    told = [word.word for word in site.words()]
+    assert told[0] == "begin"
+    assert told[-1] == "open"
+    assert set(told[1:-1]) == {"through"}
+    assert 3 <= len(told[1:-1]) <= 10
+
+
+def test_without_a_worker_nothing_is_written_that_must_not_be_published(
+    site: Site, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.create_topics(*NAMES)
+    monkeypatch.setattr("pipeline.commands.ingest.QUIET_S", 1.0)
+    env = {**site.env, "PIPELINE_REDIS": redis_url, "PIPELINE_GROUP": site.prefix + "g"}
+    argv = ["ingest", "--topology", str(site.topology), "--no-triggers", str(recording(tmp_path)[0])]
+    result = CliRunner().invoke(cli, argv, env=env)
+    assert result.exit_code == 1
+    assert "no worker has taken notice of --no-triggers" in str(result.exception)
+    assert site.records("events.clickstream") == []
+    begin, *_, end = site.words()
+    assert begin.quiet == pytest.approx(time.time() * 1000 - 6 * 60_000, abs=60_000)
+    assert end.word == "open"
+
+
+def test_who_must_be_asked_and_cannot_be(site: Site, redis_url: str, tmp_path: Path) -> None:
+    """Reminders of a year ago would go out: exit 2, and nothing is written."""
+    site.create_topics(*NAMES)
+    file = tmp_path / "carts.jsonl"
+    lines = [
+        track("Product Added", n, n, {"anonymousId": f"v{n}"}, cart_id=f"c{n}", product_id="p", quantity=1)
+        for n in range(7)
+    ]
+    file.write_text("\n".join(lines), "utf-8")
+    env = {**site.env, "PIPELINE_REDIS": redis_url, "PIPELINE_GROUP": site.prefix + "g"}
+    argv = ["ingest", "--topology", str(site.topology), str(file)]
+    result = CliRunner().invoke(cli, argv, env=env)
+    assert result.exit_code == 2
+    assert "warning: 7 reminders would go out now that were due more than an hour ago" in result.stderr
+    assert "--no-triggers" in result.stderr
+    assert site.records("events.control") == []
+    one = tmp_path / "page.jsonl"
+    one.write_text(track("Product Viewed", 1, 1, {"anonymousId": "v"}, product_id="p"), "utf-8")
+    assert CliRunner().invoke(cli, [*argv[:3], str(one)], env=env).exit_code == 0  # reminds nobody

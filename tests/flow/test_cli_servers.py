@@ -72,7 +72,7 @@ def test_topics_that_differ_are_told_and_left_alone(deployment: Deployment, kafk
     shown = deployment.run("topics", code=1)
     found = states(shown)
     assert (found[email], found[video]) == ("differs", "differs")
-    assert list(found.values()).count("created") == 6
+    assert list(found.values()).count("created") == 7
     findings = [line for line in shown.splitlines() if line.startswith(("error: ", "warning: "))]
     assert [line.split(": ")[:2] for line in findings] == [["error", email], ["warning", video], ["warning", video]]
     assert "7 partitions on the broker, 4 in topology.yaml" in findings[0]
@@ -189,7 +189,7 @@ def test_a_person_is_found_by_any_identifier(deployment: Deployment) -> None:
     file.write_text("\n".join(week[:last]) + "\n", "utf-8")
     worker = deployment.worker()
     worker.wait_ready()
-    deployment.run("ingest", str(file))
+    deployment.run("ingest", "--yes", str(file))
     expected = {json.loads(line)["id"] for line in deployment.run("replay", str(file)).splitlines()}
     assert {d["id"] for d in deployment.settle(expected)} == expected
     told = json.loads(deployment.run("profile", "email:Mara@Example.org", "--json"))

@@ -62,7 +62,7 @@ def check_three_ways(deployment: Deployment, file: Path) -> int:
     replayed = lines(deployment.run("replay", str(file)))
     worker = deployment.worker()
     worker.wait_ready()
-    deployment.run("ingest", str(file))
+    deployment.run("ingest", "--yes", str(file))
     published = deployment.settle({d["id"] for d in replayed})
     got = [shape(d) for d in once(published)]
     assert {d["id"] for d in got} == {d["id"] for d in replayed}

@@ -14,9 +14,10 @@ from pipeline.flow import Intake, source_names
 from pipeline.profile.profile import Moved, Profile, decode, wakes_at
 from pipeline.profile.timers import entries
 from pipeline.runtime import watermark
-from pipeline.runtime.first_hop import MARK, SourcePartition
+from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import ProfilePartition
+from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.topology.model import Topic, Topology
 from pipeline.triggers.decisions import Decision
@@ -63,13 +64,34 @@ def with_partitions(topology: Topology, sources: int, resolved: int) -> Topology
     return replace(topology, topics=topics)
 
 
+def recording(log: Sequence[Sequence[Event]]) -> list[Said]:
+    """What the control topic holds of a recording that is complete up to `END`, and how far it was on the way.
+    `log[p]`: the events of source partition p, as they lie there.
+    """
+    received = sorted(event.received_at for events in log for event in events)
+    moments = [received[len(received) * n // 5] for n in range(1, 5)] if received else []
+    told: list[tuple[Any, int]] = [("begin", 0), *(("through", at) for at in moments), ("end", END)]
+    return [
+        Said(
+            In(offset, offset, None, None, []),
+            Word(recording="r", word=word, through=at, offsets={f"s-{p}": _before(e, at) for p, e in enumerate(log)}),
+        )
+        for offset, (word, at) in enumerate(told)
+    ]
+
+
+def _before(events: Sequence[Event], at: int) -> int:
+    """Up to where everything lies that was received before a moment."""
+    return max((n for n, event in enumerate(events, 1) if event.received_at < at), default=0)
+
+
 def encode_decision(decision: Decision) -> list[Out]:
     """One record a decision."""
     return [Out("decisions", 0, None, msgspec.msgpack.encode(decision), [])]
 
 
 class Hops:
-    """`log[p]`: the events of source partition p, in its order; an end mark follows each."""
+    """`log[p]`: the events of source partition p, in its order; together they are a recording that is complete."""
 
     def __init__(self, topology: Topology, log: Sequence[Sequence[Event]], resolved: int, cached: int = 50_000) -> None:
         self.topology = with_partitions(topology, len(log), resolved)
@@ -84,7 +106,6 @@ class Hops:
             for event in events:
                 now(self.log.send([Out("s", partition, None, b"%d" % len(self.events), [])]))
                 self.events.append(event)
-            now(self.log.send([Out("s", partition, None, None, [(MARK, b"end %d" % END)])]))
         self.sources = [
             SourcePartition(self.topology, self.intake, self.graph, self.log, self.decode, "s", p)
             for p in range(len(log))
@@ -93,6 +114,7 @@ class Hops:
             ProfilePartition(self.topology, self.book, self.profiles, self.log, encode_decision, p, cached)
             for p in range(resolved)
         ]
+        self.said = recording(log)
         for source in self.sources:
             now(source.claim())
         for owner in self.owners:
@@ -105,8 +127,13 @@ class Hops:
     def source(self, partition: int, limit: int) -> bool:
         """One batch of the first hop; False if there was none."""
         hop = self.sources[partition]
+        for said in self.said:
+            hop.hear(said)
         records = self.log.read("s", partition, hop.position.offset, limit)
         now(hop.process(records))
+        if not records and hop.ripe:
+            now(hop.obey())
+            return True
         return bool(records)
 
     def owner(self, partition: int, limit: int) -> bool:
@@ -147,9 +174,8 @@ class Hops:
     def unread(self) -> bool:
         """Whether any partition has records left."""
         name = self.topology.topics.resolved.name
-        return any(self.log.read("s", p, hop.position.offset, 1) for p, hop in enumerate(self.sources)) or any(
-            self.log.read(name, p, hop.meta.offset, 1) for p, hop in enumerate(self.owners)
-        )
+        sources = (s.waiting or self.log.read("s", p, s.position.offset, 1) for p, s in enumerate(self.sources))
+        return any(sources) or any(self.log.read(name, p, hop.meta.offset, 1) for p, hop in enumerate(self.owners))
 
     def forgotten(self) -> list[str]:
         """Profiles that no timer wakes by the time that something in them is due, as they are or as they are stored."""

@@ -26,7 +26,9 @@ from pipeline.runtime.app import Control
 from pipeline.runtime.broker import Broker
 from pipeline.runtime.clocks import Clocks
 from pipeline.runtime.deliver import Delivery
+from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.lanes import Lane, LaneState
+from pipeline.runtime.listening import Listener
 from pipeline.runtime.ports import Out
 from pipeline.runtime.producers import Producers
 from pipeline.runtime.transport import Batch
@@ -79,6 +81,21 @@ class Sender:
         """Nothing to free."""
 
 
+class Ear:
+    """Hears all that a recording says, at once."""
+
+    def __init__(self, world: World) -> None:
+        self.said = world.made.said
+
+    async def poll(self, sources: Iterable[SourcePartition]) -> None:
+        for hop in sources:
+            for said in self.said:
+                hop.hear(said)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
 class Process:
     """One worker; and what its hops ask of the consumer, the broker and the producers."""
 
@@ -104,7 +121,8 @@ class Process:
             Clocks(Metrics()),
         )
         self.hops.control = cast(Control, self)
-        self.hops._next_idle = inf  # the wall clock has no say in this
+        self.hops._next_idle = self.hops._next_words = inf  # the wall clock has no say in this
+        self.hops._listener = cast(Listener, Ear(world))
 
     def source(self, topic: str, partition: int) -> Sender:
         return Sender(self.world, f"{topic}-{partition}")

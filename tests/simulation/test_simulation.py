@@ -79,7 +79,7 @@ def first_fault(off: Off, seeds: int, kinds: tuple[str, ...], duplicates: bool =
 @pytest.mark.parametrize(
     ("protection", "seeds", "kinds"),
     [
-        ("token", 60, ("lost", "false")),  # state and offset move together, but somebody else's state
+        ("token", 120, ("lost", "false")),  # state and offset move together, but somebody else's state
         ("atomic_routes", 150, ("lost",)),  # design 8: 105 to one partition, then to one that has seen 110
         ("quiet", 20, ("lost", "false")),  # deciding while a profile is on its way
         ("all_partitions", 20, ("false",)),  # deciding at the source watermark of one partition alone
@@ -104,4 +104,4 @@ def test_source_offsets_guard_where_the_ring_of_event_ids_has_forgotten(monkeypa
 def test_the_fence_alone_is_no_protection_and_the_token_needs_none() -> None:
     """It stops a zombie at once instead of at its next commit: work is saved, nothing else."""
     assert not first_fault(Off(fence=True), 60, ("",))
-    assert first_fault(Off(token=True), 60, ("lost", "false"))
+    assert first_fault(Off(token=True), 120, ("lost", "false"))

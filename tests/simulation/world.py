@@ -20,18 +20,17 @@ from pipeline.flow import Intake, source_names
 from pipeline.identity.graph import Graph
 from pipeline.profile.profile import Moved, Profile, decode
 from pipeline.runtime import watermark
-from pipeline.runtime.first_hop import MARK, SourcePartition
+from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import ProfilePartition
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.topology.model import Topic, Topology
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
-from tests.property.hops import now
+from tests.property.hops import now, recording
 
 RESOLVED = 3
 SOURCES = 3
-END = "end 9000000000000"
 
 
 class Crash(Exception):
@@ -192,12 +191,16 @@ class Worker:
             try:
                 sender.init()
                 await hop.claim()
+                for said in world.said:
+                    hop.hear(said)
                 while True:
                     await self.point()
                     limit = world.random.randint(1, 6)
                     records = world.log.read("s", partition, hop.position.offset, limit)
                     if records:
                         await hop.process(records)
+                    elif hop.ripe:
+                        await hop.obey()
                     else:
                         await self.point()
                         if hop.stored is None or hop.position.offset > hop.stored.offset:
@@ -304,9 +307,7 @@ class World:
         self.steps = 0
         for partition, event in events:
             self.log.append(Out("s", partition, None, msgspec.msgpack.encode(event), []))
-        for p in range(SOURCES):
-            log = self.log.partitions.setdefault(("s", p), [])
-            log.append(In(len(log), 1 << 60, None, None, [(MARK, END.encode())]))
+        self.said = recording([[event for at, event in events if at == p] for p in range(SOURCES)])
         for key, log in self.log.partitions.items():
             self.log.partitions[key] = [record._replace(timestamp=1 << 60) for record in log]
         self.workers = [Worker(self), Worker(self)]

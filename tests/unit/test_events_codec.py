@@ -559,7 +559,8 @@ DECISION: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", ["decision", "trigger"])
 def test_decisions_and_triggers(name: str) -> None:
-    extra = {"outcome": "retracted", "retracts": "d-0", "late_event_id": "e-9", "contact": {"locale": "de-AT"}}
+    extra: dict[str, Any] = {"outcome": "retracted", "retracts": "d-0", "late_event_id": "e-9", "published": False}
+    extra["contact"] = {"locale": "de-AT"}
     for decision in (DECISION, {**DECISION, **extra}, {**DECISION, "ended_by": "e-2", "correlation_key": "cart-1"}):
         value = (
             ENCODER.encode_decision("decisions", Decision(**decision))
@@ -571,7 +572,7 @@ def test_decisions_and_triggers(name: str) -> None:
         assert struct.unpack(">BI", value[:5]) == (0, schema_id)
         read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas.plain(name), None)
         nullable: dict[str, Any] = {"ended_by": None, "retracts": None, "late_event_id": None, "left_out": []}
-        nullable["contact"] = {}
+        nullable.update(contact={}, published=True)
         expected = {**nullable, **decision, "payload": json.loads(read["payload"])}
         del expected["trace"]
         assert {**read, "payload": json.loads(read["payload"])} == expected
@@ -623,6 +624,8 @@ def _any_value(rng: Random, kind: Any) -> Any:
         return "".join(rng.choice("aé€😀 ") for _ in range(rng.choice([0, 1, 20, 31, 32, 63, 64, 65, 300, 9000])))
     if told == "enum":
         return rng.choice(kind["symbols"])
+    if told == "boolean":
+        return rng.random() < 0.5
     if told == "array":
         return [_any_value(rng, kind["items"]) for _ in range(rng.choice([0, 1, 3, 70]))]
     if told == "map":

@@ -1,4 +1,4 @@
-"""One source partition: what becomes of a batch, of its bad records and marks, and of time without events."""
+"""One source partition: what becomes of a batch, of bad records, of what recordings say, of time without events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
 from pipeline.flow import Intake, Resolved, decode_message, handed_fields, wanted_fields
-from pipeline.runtime.first_hop import MARK, SourcePartition
+from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
+from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore
 from pipeline.topology.model import DeadLetterLimit, Topology
 from pipeline.triggers.fold import Row
@@ -101,8 +102,12 @@ def seen(offset: int, who: str = "anonymous_id:a", at: int = T0) -> In:
     return record(offset, f"page_viewed {who} {at}")
 
 
-def mark(offset: int, word: bytes | None) -> In:
-    return record(offset, None, [(MARK, word)])
+def word(
+    offset: int, what: Any, through: int = 0, *, at: int = 0, id: str = "r", said_at: int = 1, **more: Any
+) -> Said:
+    """As it lies at `offset` of the control topic; it counts from `at` on."""
+    said = Word(recording=id, word=what, through=through, offsets={"s-0": at, "s-1": at}, **more)
+    return Said(In(offset, said_at, None, None, []), said)
 
 
 def test_a_batch_becomes_a_record_for_every_partition(part: Part) -> None:
@@ -265,33 +270,142 @@ def test_good_records_behind_them_in_the_same_batch_excuse_nothing() -> None:
         assert part.broker.sent == []
 
 
-# Marks.
+# What recordings say.
 
 
 @pytest.mark.parametrize(
-    ("words", "held", "high"),
+    ("told", "held", "high"),
     [
-        ([b"begin"], True, 0),
-        ([b"begin", b"through %d" % T0], True, T0 + DISORDER),
-        ([b"begin", b"end %d" % T0], False, T0 + DISORDER),
-        ([b"begin", b"end %d" % T0, b"end %d" % (T0 - 5)], False, T0 + DISORDER),
-        ([b"begin", b"open"], False, 0),
-        ([b"begin", b"end soon"], False, 0),
-        ([b"end \xff1"], False, 0),
-        ([None], False, 0),
-        ([b"end " + b"9" * 30], False, 253_402_300_799_999 + DISORDER),
+        ([("begin", 0)], True, 0),
+        ([("begin", 0), ("through", T0)], True, T0 + DISORDER),
+        ([("begin", 0), ("through", 0)], True, 0),
+        ([("begin", 0), ("end", T0)], False, T0 + DISORDER),
+        ([("begin", 0), ("end", T0), ("end", T0 + 5)], False, T0 + DISORDER),
+        ([("begin", 0), ("open", 0)], False, 0),
+        ([("end", T0)], False, 0),
+        ([("through", T0)], False, 0),
     ],
 )
-def test_marks(part: Part, words: list[bytes | None], held: bool, high: int) -> None:
-    run(part.hop.process([mark(n, word) for n, word in enumerate(words)]))
+def test_words(part: Part, told: list[tuple[Any, int]], held: bool, high: int) -> None:
+    for n, (what, through) in enumerate(told):
+        part.hop.hear(word(n, what, through))
+    run(part.hop.obey())
     assert (part.hop.position.held, part.hop.position.high) == (held, high)
-    assert part.rows() == []
-    assert part.dead() == []
-    assert part.resolved()[0].after == (high - DISORDER if high else 0)
-    run(part.hop.process([seen(len(words))]))
+    assert part.hop.position.control == len(told)
+    if high:
+        assert part.rows() == []
+        assert part.resolved()[0].after == high - DISORDER
+    run(part.hop.process([seen(0, at=T0 + DISORDER)]))
+    run(part.hop.process([seen(1, at=T0 + DISORDER)]))
     later = part.another()
     run(later.claim())
-    assert later.position.held == held  # the hold survives a restart
+    assert (later.position.held, later.heard) == (held, len(told))  # what was obeyed survives a restart
+    assert later.position.recording == part.hop.position.recording
+
+
+def test_a_word_counts_where_everything_before_it_is_read(part: Part) -> None:
+    """Also behind the batch that reaches there, in its transaction; so no event that lies before it is late."""
+    part.hop.hear(word(0, "begin"))
+    part.hop.hear(word(1, "through", T0 + 60_000, at=2))
+    part.hop.hear(word(2, "end", T0 + 90_000, at=5))
+    run(part.hop.obey())
+    assert part.hop.position.held
+    assert not part.hop.ripe
+    run(part.hop.process([seen(0, at=T0)]))
+    assert part.hop.watermark == T0 - DISORDER
+    run(part.hop.process([seen(1, at=T0 + 5), seen(2, at=T0 + 6)]))
+    assert part.hop.watermark == T0 + 60_000
+    assert part.resolved()[0].after == T0 + 60_000
+    assert part.hop.tally.events == {("page_viewed", "processed"): 2}
+    run(part.hop.obey(reached=4))
+    assert part.hop.position.held
+    run(part.hop.obey(reached=5))  # what lies there last is no record
+    assert not part.hop.position.held
+    assert part.resolved()[0].after == T0 + 90_000
+
+
+def test_words_of_a_batch_that_was_not_sent_are_obeyed_when_it_is(part: Part) -> None:
+    part.hop.hear(word(0, "begin"))
+    part.hop.hear(word(1, "through", T0, at=1))
+    part.broker.down = True
+    with pytest.raises(ConnectionError):
+        run(part.hop.process([seen(0)]))
+    assert part.hop.position.control == 0
+    run(part.hop.process([seen(0)]))
+    assert (part.hop.position.control, part.hop.watermark) == (2, T0)
+    part.hop.hear(word(1, "end", T0 + 5, at=1))  # heard before: no news
+    assert not part.hop.waiting
+
+
+def test_one_recording_at_a_time(part: Part) -> None:
+    """Who comes second is refused, unless it takes over, or the first has said nothing for a minute."""
+    told = [
+        word(0, "begin", id="a", said_at=1_000),
+        word(1, "begin", id="b", said_at=30_000),
+        word(2, "end", T0, id="b", said_at=31_000),
+        word(3, "through", T0 - 5, id="a", said_at=60_999),
+        word(4, "begin", id="c", said_at=120_998),
+        word(5, "begin", id="d", said_at=120_999),
+        word(6, "through", T0, id="a", said_at=121_000),
+        word(7, "begin", id="e", said_at=121_001, over=True),
+        word(8, "open", id="d", said_at=121_002),
+    ]
+    for said in told:
+        part.hop.hear(said)
+    run(part.hop.obey())
+    assert part.hop.holder == "e"
+    assert part.hop.watermark == T0 - 5
+    reasons = [dict(o.headers)["pipeline.reason"].decode() for o in part.dead()]
+    assert reasons == [
+        "other_recording", "unknown_recording", "other_recording", "unknown_recording", "unknown_recording"
+    ]  # fmt: skip
+    assert part.hop.tally.refused_words == {"other_recording": 2, "unknown_recording": 3}
+
+
+def test_what_is_no_word_is_a_dead_letter_of_the_first_partition_alone(part: Part) -> None:
+    said = Said(In(7, T0, b"k", b"{", [("n", b"1")]), InvalidEvent("unreadable_word", "not a word"))
+    part.hop.hear(said)
+    run(part.hop.obey())
+    (letter,) = part.dead()
+    told = dict(letter.headers)
+    assert (letter.key, letter.value, told["n"]) == (b"k", b"{", b"1")
+    assert told["__connect.errors.topic"] == part.topology.topics.control.name.encode()
+    assert told["__connect.errors.offset"] == b"7"
+    assert told["__connect.errors.stage"] == b"control"
+    assert told["pipeline.reason"] == b"unreadable_word"
+    intake = Intake(part.topology, RuleBook(part.topology))
+    other = SourcePartition(part.topology, intake, part.graph, part.broker, decode, "s", 1)
+    run(other.claim())
+    other.hear(said)
+    run(other.obey())
+    assert len(part.broker.sent) == 1
+
+
+def test_one_that_says_nothing_lets_go_and_may_go_on(part: Part) -> None:
+    run(part.hop.process([seen(0)]))
+    part.hop.hear(word(0, "begin", quiet=T0))
+    run(part.hop.obey())
+    assert part.resolved()[0].quiet == (T0, 0)
+    assert not run(part.hop.lapse("another"))
+    assert run(part.hop.lapse("r"))
+    until = T0 + part.topology.time.lateness_ms + DISORDER
+    assert part.resolved()[0].quiet == (T0, until)
+    assert run(part.hop.idle(T0 + 60_000))
+    part.hop.hear(word(1, "through", T0 + 1))
+    run(part.hop.obey())
+    assert part.hop.holder == "r"
+    assert part.resolved()[0].quiet == (T0, 0)
+    part.hop.hear(word(2, "end", until + 1))
+    run(part.hop.obey())
+    assert part.resolved()[0].quiet == (T0, until + 1 + DISORDER)
+
+
+def test_a_header_in_a_source_topic_commands_nothing(part: Part) -> None:
+    headers = [("pipeline.mark", b"end 9999999999999")]
+    run(part.hop.process([record(0, f"page_viewed anonymous_id:a {T0}", headers), record(1, None, headers)]))
+    assert (part.hop.position.high, part.hop.position.held) == (T0, False)
+    assert len(part.rows()) == 1
+    assert part.hop.tally.dead == {"truncated": 1}
 
 
 # Time without events.
@@ -322,31 +436,41 @@ def test_a_clock_that_was_read_before_anything_was_seen_moves_nobody(part: Part)
     for offset in range(2):
         run(other.process([seen(offset)]))
     assert not run(part.hop.idle(T0 + 60_000))
-    run(part.hop.process([mark(0, b"begin"), seen(1, at=T0 + 1_000)]))
+    part.hop.hear(word(0, "begin"))
+    run(part.hop.process([seen(1, at=T0 + 1_000)]))
     assert [row.received_at for row in part.rows()] == [T0 + 1_000]
-    run(part.hop.process([mark(2, b"open")]))
+    part.hop.hear(word(1, "open"))
+    run(part.hop.obey())
     assert run(part.hop.idle(T0 + 120_000))
 
 
 def test_where_nobody_knows_the_clock_yet_it_is_asked_for_by_telling_the_same_again(part: Part) -> None:
     assert not run(part.hop.idle(None))  # nothing was ever seen
     assert part.broker.sent == []
-    run(part.hop.process([seen(0)]))
-    run(part.hop.process([mark(1, b"begin")]))
+    for offset in range(2):
+        run(part.hop.process([seen(offset)]))
+    part.hop.hear(word(0, "begin"))
+    run(part.hop.obey())
     assert not run(part.hop.idle(None))  # a recording holds time
-    run(part.hop.process([mark(2, b"open")]))
+    part.hop.hear(word(1, "open"))
+    run(part.hop.obey())
     position = part.hop.position
     assert not run(part.hop.idle(None))
     for message in part.resolved():
-        assert (message.first, message.next, message.rows) == (3, 3, [])
+        assert (message.first, message.next, message.rows) == (2, 2, [])
         assert message.before == message.after == T0 - DISORDER
     assert part.hop.position == position
 
 
 def test_a_recording_that_is_coming_in_holds_time(part: Part) -> None:
-    run(part.hop.process([seen(0), mark(1, b"begin")]))
+    for offset in range(2):
+        run(part.hop.process([seen(offset)]))
+    part.hop.hear(word(0, "begin"))
+    assert not run(part.hop.idle(T0 + 60_000))  # heard is enough
+    run(part.hop.obey())
     assert not run(part.hop.idle(T0 + 60_000))
-    run(part.hop.process([mark(2, b"open")]))
+    part.hop.hear(word(1, "open"))
+    run(part.hop.obey())
     assert run(part.hop.idle(T0 + 60_000))
 
 

@@ -65,6 +65,8 @@ class World:
         graph = MemoryGraphStore(topology.identifiers)
         self.hops = Hops(topology, graph, self.profiles, none, none, none, none, Metrics(), self.clocks)
         self.hops.control = cast(Any, self)
+        self.hops._listener = cast(Any, self)
+        self.all_heard = True
         self.timers = SimpleNamespace(first=None, upto=1)
         self.hops._partitions[TP("r", 0)] = cast(Any, SimpleNamespace(partition=0, timers=self.timers))
         self.asked: list[set[TP]] = []
@@ -76,6 +78,10 @@ class World:
         self.hops._sources[TP("s", number)] = cast(Any, made)
         self.hops._last_event[TP("s", number)] = NOW_S - silent_s
         return made
+
+    async def at_end(self, hops: object) -> bool:
+        """As `Listener.at_end`: whether the control topic is read to its end."""
+        return self.all_heard
 
     async def read_to_end(self, tps: Iterable[TP]) -> set[TP]:
         self.asked.append({*tps})

@@ -55,6 +55,14 @@ def test_a_recording_is_complete_when_its_longest_wait_is_decided() -> None:
     assert complete_at(TOPOLOGY, 1_000) == 1_000 + 72 * HOUR + 5 * 60_000 + 1
 
 
+def test_what_is_due_later_than_now_is_left_to_the_clock() -> None:
+    """Event time that is ahead of the clock would make everybody's next events late."""
+    longest = 72 * HOUR + 5 * 60_000 + 1
+    assert complete_at(TOPOLOGY, 1_000, now=longest + 1_001) == longest + 1_000
+    assert complete_at(TOPOLOGY, 1_000, now=longest) == longest
+    assert complete_at(TOPOLOGY, HOUR, now=0) == HOUR - TOPOLOGY.time.disorder_ms
+
+
 def test_the_embedded_broker_is_in_no_other_process() -> None:
     topology = load(Path(__file__).parents[2] / "topology.yaml", {"PIPELINE_KAFKA": "mock://"})
     with pytest.raises(PipelineError, match="pipeline demo"):

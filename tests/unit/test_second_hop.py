@@ -140,6 +140,38 @@ def test_rows_are_counted_at_once_and_decided_when_it_is_certain() -> None:
     assert part.meta().clock == T0 + 9 * HOUR
 
 
+def test_what_was_due_before_a_quiet_recording_is_decided_and_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From when a source tells it until that source has told that it is over, and the clock is past that."""
+    part = Part()
+    old, late, live, after = HERE[:4]
+    due = T0 + HOUR
+    published: dict[str, bool] = {}
+
+    def keep(decision: Decision) -> list[Out]:
+        published[decision.profile_id] = decision.published
+        return []
+
+    part.hop._encode_decision = keep
+    part.give(msgspec.structs.replace(told(0, 0), quiet=(due + 1, 0)))
+    assert part.meta().quiet == {"s-0": (due + 1, 0, 0)}
+    part.give(told(0, 2, [row(old), row(live, at=T0 + 1)], T0 + 1))
+    run(part.hop.advance(T0 + 9 * HOUR))
+    assert published == {old: False, live: True}
+    until = T0 + 20 * HOUR
+    part.give(msgspec.structs.replace(told(2, 2), quiet=(due + 1, until)))
+    part = Part(part.store)
+    part.hop._encode_decision = keep
+    assert part.meta().quiet == {"s-0": (due + 1, 0, until)}
+    row_of = {who: row(who, at=T0) for who in (late, after)}
+    row_of[late].received_at = until - 5
+    row_of[after].received_at = until + 5
+    part.give(told(2, 4, row_of.values(), until + 5))
+    run(part.hop.advance(until + HOUR))
+    assert published == {old: False, live: True, late: False, after: True}
+    run(part.hop.advance(until + HOUR + 1))
+    assert part.meta().quiet == {}
+
+
 def test_records_below_the_position_and_empty_ones_are_dropped() -> None:
     part = Part()
     who = HERE[0]
