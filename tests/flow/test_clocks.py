@@ -216,11 +216,11 @@ def test_topics_that_go_by_their_producers_clocks_are_refused_and_set_right(
 ) -> None:
     topics = deployment.topology.topics
     deployment.run("topics")
-    stamped = {topic.name for topic in (*topics.sources, topics.resolved)}
+    stamped = {topic.name for topic in (*topics.sources, topics.resolved, topics.control)}
     types = {t.name: kafka.topic_config(t.name)["message.timestamp.type"] for t in all_topics(topics)}
     assert types == {name: "LogAppendTime" if name in stamped else "CreateTime" for name in types}
     command = [*PIPELINE, "worker", "--topology", str(deployment.path)]
-    for name in (topics.sources[1].name, topics.resolved.name):
+    for name in (topics.sources[1].name, topics.resolved.name, topics.control.name):
         kafka.set_topic_config(name, "message.timestamp.type", "CreateTime")
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 2
