@@ -22,20 +22,20 @@ cdef enum:
     UNKNOWN = -1  # profile.UNKNOWN
 
 cdef object PROFILE = None
-cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER
+cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET
 
 
 def bind(profile):
     """Tell what class profiles are of. Raises TypeError where its fields are no slots."""
-    global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER
-    names = ("packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "one", "fresh", "timer")
+    global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET
+    names = ("packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "one", "fresh", "timer", "quiet")
     places = []
     for name in names:
         slot = profile.__dict__.get(name)
         if type(slot) is not MemberDescriptorType:
             raise TypeError(f"{profile.__qualname__}.{name} is no slot but {slot!r}")
         places.append((<PyMemberDescrObject*> slot).d_member.offset)
-    ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER = places
+    ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET = places
     PROFILE = profile
 
 
@@ -109,6 +109,7 @@ def receive(list rows, dict profiles, dict changed, concerned, by_python, took, 
                 one is None
                 or row.ids_size != PyBytes_GET_SIZE(one)
                 or memcmp(row.ids_at, PyBytes_AS_STRING(one), row.ids_size) != 0
+                or row.occurred_at >= <int64_t> get(state, QUIET)
                 or row.type in concerned
             ):
                 took(state, row, after)

@@ -25,10 +25,15 @@ from pipeline.profile.packed import (
     unpack_row,
 )
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
+from pipeline.triggers.fold import Person, Row, decide, learn, unite, user_of, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 
 UNKNOWN = -1
+ALWAYS, NEVER = 0, 1 << 62  # `quiet`
+# A login that the fold has seen stands for those of the same person on the same devices in the time after it: nobody
+# looks at every page view. Where people are known to share a device each login counts for itself.
+REPEATS = 10 * 60_000
+LOGGED_KEPT = 8
 
 
 class Profile(msgspec.Struct, gc=False, eq=False):
@@ -39,7 +44,9 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     earliest moment at which a wait of one of the persons is decided, or None. `wakes`: what the buffer adds to that
     (`wakes_at`), or UNKNOWN; only where it is known, `first` is when the first of the buffer was received. `soonest`:
     what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
-    `one`: packed identifiers that were found to be one person's before, and so still are. `timer`: at that moment or
+    `one`: packed identifiers that were found to be one person's before, and so still are; `quiet`: before that (event
+    time) an event with them is no login that the fold must see. `logged`: when those were that it will see, by packed
+    identifiers. `tying`: what waits may tie or part persons. `timer`: at that moment or
     before it a timer is set (timers.py), or None; its owner's business.
     """
 
@@ -56,6 +63,9 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     one: bytes | None = None
     fresh: list[bytes] | None = None
     timer: int | None = None
+    quiet: int = ALWAYS
+    logged: dict[bytes, int] | None = None
+    tying: bool = False
 
     @property
     def about(self) -> About:
@@ -125,6 +135,7 @@ def _keep(profile: Profile, rows: list[Row]) -> None:
     profile.packed_rows = b"".join(map(_encode, rows))
     profile.waiting = len(rows)
     profile.wakes = UNKNOWN if rows else None
+    profile.tying = bool(rows)
 
 
 def encode_profile(state: Profile | Moved) -> bytes:
@@ -149,7 +160,7 @@ def decode(raw: bytes) -> Profile | Moved:
         short = rows[0] < 0xDC
         head = 1 if short else 3 if rows[0] == 0xDC else 5
         profile.waiting = rows[0] & 15 if short else int.from_bytes(rows[1:head], "big")
-        profile.packed_rows, profile.wakes = rows[head:], UNKNOWN
+        profile.packed_rows, profile.wakes, profile.tying = rows[head:], UNKNOWN, True
     return profile
 
 
@@ -241,9 +252,17 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     """What is left to do of an event that was counted."""
     profile.packed_about = counted
     ids, several = row.ids, row.several
-    ties = several and ids != profile.one and not _one(profile.packed_persons, unpack_ids(ids))
-    kind = row.type
-    if ties or (kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))):
+    kind, occurred_at = row.type, row.occurred_at
+    ties = repeats = False
+    if several and (ids != profile.one or occurred_at >= profile.quiet):
+        names = unpack_ids(ids)
+        ties = not _one(profile.packed_persons, names)
+        repeats = not ties and _logs_in(book, names) and _says_more(profile, ids, occurred_at)
+    if ties:
+        profile.one = None
+        profile.tying = True
+    looked_at = kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))
+    if ties or repeats or looked_at:
         if profile.fresh is None:
             profile.fresh = [row.raw]
         else:
@@ -260,10 +279,30 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
         profile.waiting += 1
     elif ids != profile.one:
         names = unpack_ids(ids)
-        if not _one(profile.packed_persons, names):
+        if not several and not _one(profile.packed_persons, names):
             namespace, value = names
             profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
         profile.one = ids
+        profile.quiet = NEVER
+        if several and profile.logged and ids in profile.logged:
+            profile.quiet = profile.logged[ids] + REPEATS
+
+
+def _logs_in(book: RuleBook, names: list[str]) -> bool:
+    return user_of(book, names) is not None and any(names[i] in book.devices for i in range(0, len(names), 2))
+
+
+def _says_more(profile: Profile, ids: bytes, occurred_at: int) -> bool:
+    """Whether a login is more than a repetition of one that the fold sees."""
+    if profile.tying or len(_decode_names(profile.packed_persons)) > 1:  # they may share a device
+        return True
+    logged = profile.logged or {}
+    last = logged.get(ids)
+    if last is not None and abs(occurred_at - last) < REPEATS:
+        return False
+    profile.logged = {**(logged if len(logged) < LOGGED_KEPT else {}), ids: occurred_at}
+    profile.one = None
+    return True
 
 
 def _earlier_counts(profile: Profile, row: PackedRow) -> None:
@@ -378,14 +417,17 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
         if due is None or received <= due:  # an event received exactly at D + lateness still counts
             while done < len(buffer) and buffer[done].received_at == received:
                 row = buffer[done]
-                person, _ = person_of(book, persons, row.ids, received)
-                out += learn(book, person, row)
+                out += learn(book, whose(book, persons, row), row)
                 done += 1
-        for person in persons:
-            if person.due is not None and person.due <= clock:
-                out += decide(book, person, clock)
+        ripe = [person for person in persons if person.due is not None and person.due <= clock]
+        if len(ripe) > 1:  # in one order, whoever was met first
+            ripe.sort(key=lambda person: sorted(person.ids.items()))
+        for person in ripe:
+            out += decide(book, persons, person, clock)
     profile.packed_persons, profile.due = _encode(persons), due
     profile.soonest, profile.moved, profile.fired = _outlook(book, persons)
+    if len(persons) > 1:
+        profile.one = None
     if done:
         _keep(profile, buffer[done:])
     elif buffer:

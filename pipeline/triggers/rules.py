@@ -98,6 +98,7 @@ class RuleBook:
         self.max_age = topology.time.max_age_ms
         self.retention = topology.profile_retention_ms
         self.unique = tuple(n.name for n in topology.identifiers.namespaces if n.unique)
+        self.devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
         self.moves: dict[str, list[Move]] = {}
         self.ends: dict[str, list[End]] = {}
         self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}
