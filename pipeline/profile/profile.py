@@ -12,8 +12,9 @@ from functools import partial
 
 import msgspec
 
+from pipeline.identity.ids import leaf_id
 from pipeline.profile import about as profile_about
-from pipeline.profile import packed
+from pipeline.profile import packed, shares
 from pipeline.profile.about import About
 from pipeline.profile.packed import (
     PackedRow,
@@ -24,8 +25,9 @@ from pipeline.profile.packed import (
     unpack_ids,
     unpack_row,
 )
+from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, Row, decide, learn, unite, user_of, whose
+from pipeline.triggers.fold import Person, Row, decide, learn, owner_of, unite, user_of, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 
 UNKNOWN = -1
@@ -46,8 +48,9 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
     `one`: packed identifiers that were found to be one person's before, and so still are; `quiet`: before that (event
     time) an event with them is no login that the fold must see. `logged`: when those were that it will see, by packed
-    identifiers. `tying`: what waits may tie or part persons. `timer`: at that moment or
-    before it a timer is set (timers.py), or None; its owner's business.
+    identifiers. `tying`: what waits may tie or part persons. `user`: under what user id somebody here is known, if any.
+    `packed_shares`: of a household, instead of `packed_about`, which is empty then (shares.py). `timer`: at that moment
+    or before it a timer is set (timers.py), or None; its owner's business.
     """
 
     packed_about: bytes
@@ -66,10 +69,14 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     quiet: int = ALWAYS
     logged: dict[bytes, int] | None = None
     tying: bool = False
+    packed_shares: bytes = b""
+    user: str | None = None
 
     @property
     def about(self) -> About:
-        """What people and conditions read."""
+        """What people and conditions read; of a household, all of it."""
+        if self.packed_shares:
+            return shares.merged(list(shares.unpack(self.packed_shares).values()))
         return profile_about.unpack(self.packed_about)
 
     @property
@@ -114,11 +121,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_persons = msgspec.msgpack.Decoder(list[Person]).decode
 _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
-_decode_parts = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw]).decode
+_decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_moved = msgspec.msgpack.Decoder(Moved).decode
 _MOVED = _encode("moved")
 _NOBODY = _encode([])
-_THREE = b"\x93"  # an array of three
+_THREE, _FOUR = b"\x93", b"\x94"  # an array of so many
 
 
 def _rows(profile: Profile) -> bytes:
@@ -145,15 +152,20 @@ def encode_profile(state: Profile | Moved) -> bytes:
     if packed.COMPILED is not None:
         return packed.COMPILED.encode(state)  # type: ignore[no-any-return]
     rows = state.packed_rows if state.fresh is None else _rows(state)
-    return b"".join((_THREE, state.packed_about, state.packed_persons, array_head(state.waiting), rows))
+    head = _FOUR if state.packed_shares else _THREE
+    return b"".join(
+        (head, state.packed_about, state.packed_persons, array_head(state.waiting), rows, state.packed_shares)
+    )
 
 
 def decode(raw: bytes) -> Profile | Moved:
     """What `encode_profile` made of either."""
     if raw[1:7] == _MOVED:
         return _decode_moved(raw)
-    about, persons, rows = map(bytes, _decode_parts(raw))
+    about, persons, rows, *more = map(bytes, _decode_parts(raw))
     profile = Profile(about, persons)
+    if more:
+        profile.packed_shares = more[0]
     if persons != _NOBODY:
         profile.due, profile.soonest = _due(_decode_persons(persons)), UNKNOWN
     if rows != _NOBODY:
@@ -186,6 +198,8 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
 
     Of two copies the one received first counts for the rules, whichever was read first.
     """
+    if profile.packed_shares:
+        return _receive_shared(book, profile, row)
     counted = count(profile.packed_about, row)
     if counted is profile.packed_about:
         _earlier_counts(profile, row)
@@ -202,7 +216,7 @@ def receive_all(
     elsewhere: Callable[[PackedRow], None],
 ) -> int:
     """`receive_packed` for each row and the profile of its root, which is then among the `changed`. `elsewhere` is
-    called for rows without. Returns how many were duplicates.
+    called for rows without, and where that is a household's. Returns how many were duplicates.
     """
     if packed.COMPILED is not None:
         return packed.COMPILED.receive(  # type: ignore[no-any-return]
@@ -250,7 +264,7 @@ def settle(
 
 def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> None:
     """What is left to do of an event that was counted."""
-    profile.packed_about = counted
+    before, profile.packed_about = profile.packed_about, counted
     ids, several = row.ids, row.several
     kind, occurred_at = row.type, row.occurred_at
     ties = repeats = False
@@ -261,6 +275,14 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     if ties:
         profile.one = None
         profile.tying = True
+        user = user_of(book, names)
+        if user is not None and user != profile.user and not profile.packed_shares:
+            if _users(book, profile) - {user}:  # it is a household from now on
+                profile.packed_about = before
+                of = _shares(book, profile)
+                profile.packed_shares = shares.pack({**of, user: count(of.get(user, profile_about.EMPTY), row)})
+                profile.packed_about = profile_about.EMPTY
+            profile.user = user
     looked_at = kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))
     if ties or repeats or looked_at:
         if profile.fresh is None:
@@ -286,6 +308,35 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
         profile.quiet = NEVER
         if several and profile.logged and ids in profile.logged:
             profile.quiet = profile.logged[ids] + REPEATS
+
+
+def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
+    """`receive_packed` in a household: counted for one of them."""
+    of = shares.unpack(profile.packed_shares)
+    if any(profile_about.knows(share, row.fingerprint) for share in of.values()):
+        _earlier_counts(profile, row)
+        return False
+    ids = unpack_ids(row.ids)
+    name = user_of(book, ids) or owner_of(book, profile.persons, ids, row.occurred_at)
+    of[name] = count(of.get(name, profile_about.EMPTY), row)
+    _took(book, profile, row, profile.packed_about)
+    profile.packed_shares = shares.pack(of)
+    return True
+
+
+def _users(book: RuleBook, profile: Profile) -> set[str]:
+    """Under what user ids people of this profile are known."""
+    users = {user_of(book, row.ids) for row in profile.buffer}
+    for person in _decode_names(profile.packed_persons):
+        users.add(next((devices.name(ns, value) for ns in book.unique for value in person.ids.get(ns, ())), None))
+    return {user for user in users if user is not None}
+
+
+def _name(book: RuleBook, profile: Profile) -> str:
+    """Under what name all that was counted stands in a household."""
+    names = [(ns, value) for person in profile.persons for ns, values in person.ids.items() for value in values]
+    names += [(row.ids[i], row.ids[i + 1]) for row in profile.buffer for i in range(0, len(row.ids), 2)]
+    return min(_users(book, profile) or [devices.name(*each) for each in names], default="")
 
 
 def _logs_in(book: RuleBook, names: list[str]) -> bool:
@@ -424,6 +475,9 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
             ripe.sort(key=lambda person: sorted(person.ids.items()))
         for person in ripe:
             out += decide(book, persons, person, clock)
+    if out and len(persons) > 1 and sum(any(p.ids.get(ns) for ns in book.unique) for p in persons) > 1:
+        for decision in out:  # each of a household under an id of their own
+            decision.profile_id = _own_id(decision.identifiers)
     profile.packed_persons, profile.due = _encode(persons), due
     profile.soonest, profile.moved, profile.fired = _outlook(book, persons)
     if len(persons) > 1:
@@ -440,12 +494,44 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     persons = winner.persons
     for person in loser.persons:
         unite(book, persons, person)
-    about_winner, about_loser = winner.about, loser.about
-    about = profile_about.merge(about_winner, about_loser)
     rows = {row.fingerprint: row for row in sorted([*winner.buffer, *loser.buffer], key=_order, reverse=True)}
-    for mark in profile_about.marks(about_winner) & profile_about.marks(about_loser):
-        _counted_twice(about, rows, mark, winner, loser)
-    return profile_of(about, persons, sorted(rows.values(), key=_order))
+    theirs = {name: profile_about.unpack(share) for name, share in _shares(book, loser).items()}
+    about = winner.about
+    for mark in profile_about.marks(about) & profile_about.marks(loser.about):
+        share = next(each for each in theirs.values() if mark in profile_about.marks(each))
+        _counted_twice(share, rows, mark, winner, loser)
+    of = shares.joined(_shares(book, winner), {name: profile_about.pack(share) for name, share in theirs.items()})
+    users = _users(book, winner) | _users(book, loser)
+    household = winner.packed_shares or loser.packed_shares or len(users) > 1
+    whole = profile_about.unpack(profile_about.EMPTY) if household else shares.merged(list(of.values()))
+    merged = profile_of(whole, persons, sorted(rows.values(), key=_order))
+    if household:
+        merged.packed_shares = shares.pack(of)
+    return merged
+
+
+def _shares(book: RuleBook, profile: Profile) -> dict[str, bytes]:
+    """As in a household, also where it is none."""
+    if profile.packed_shares:
+        return shares.unpack(profile.packed_shares)
+    return {} if profile.packed_about == profile_about.EMPTY else {_name(book, profile): profile.packed_about}
+
+
+def one_of(profile_id: str, profile: Profile, namespace: str, value: str) -> tuple[str, Profile]:
+    """Of a household only the person who is known by that identifier, as far as the fold has come, under their id."""
+    person = next((each for each in profile.persons if each.has(namespace, value)), None)
+    if person is None or not profile.packed_shares:
+        return profile_id, profile
+    rows = [
+        row for row in profile.buffer if any(person.has(row.ids[i], row.ids[i + 1]) for i in range(0, len(row.ids), 2))
+    ]
+    about = shares.of(shares.unpack(profile.packed_shares), person)
+    return _own_id(person.ids), profile_of(about, [person], rows)
+
+
+def _own_id(ids: dict[str, list[str]]) -> str:
+    """The id of a person who is one of several in a profile: as a profile's, the smallest of their identifiers'."""
+    return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)
 
 
 def _counted_twice(about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile) -> None:

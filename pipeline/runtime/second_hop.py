@@ -370,7 +370,8 @@ class ProfilePartition:
         if message.after > meta.marks.get(source, 0):
             meta.marks[source] = message.after
         self.work.rows += len(rows)
-        self.work.duplicates += receive_all(self._book, rows, self._cache, self._dirty, self._receive)
+        duplicates = receive_all(self._book, rows, self._cache, self._dirty, self._receive)
+        self.work.duplicates += duplicates  # and what `_receive` added meanwhile
         for i in range(0, len(message.merges), 2):
             self._merge(message.merges[i], message.merges[i + 1], at, message.after)
 
@@ -461,7 +462,7 @@ class ProfilePartition:
 
     def _keep(self, profile_id: str, decision: Decision) -> None:
         """Into the outbox."""
-        decision.profile_id = profile_id
+        decision.profile_id = decision.profile_id or profile_id
         decision.left_out = self._left_out
         self._outbox += self._encode_decision(decision)
         counted = (decision.rule, decision.outcome)

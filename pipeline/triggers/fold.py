@@ -126,6 +126,16 @@ def _owners(book: RuleBook, persons: list[Person], ids: list[str], at: int) -> l
     return out
 
 
+def owner_of(book: RuleBook, persons: list[Person], ids: list[str], at: int) -> str:
+    """Under what name an event without a user id counts for its owner, as far as the fold has come."""
+    ids = _owners(book, persons, ids, at)
+    holder = _holder(persons, ids[0], ids[1])
+    known = (
+        [] if holder is None else [devices.name(ns, value) for ns in book.unique for value in holder.ids.get(ns, ())]
+    )
+    return known[0] if known else devices.name(ids[0], ids[1])
+
+
 def _owner(book: RuleBook, holder: Person, device: str, at: int) -> list[str] | None:
     logins = holder.logins.get(device)
     if not logins:
