@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import redis
 
-from pipeline.profile import profile
+from pipeline.triggers import devices
 from tests.servers import KafkaServer, RedisServer
 
 # `make test` and CI set this. By hand, a skip stays a skip.
@@ -104,4 +104,4 @@ def _no_skip(report: pytest.TestReport | pytest.CollectReport) -> str:
 @pytest.fixture
 def every_login(monkeypatch: pytest.MonkeyPatch) -> None:
     """No login stands for those that repeat it, so that what is decided is exactly what is meant."""
-    monkeypatch.setattr(profile, "REPEATS", 0)
+    monkeypatch.setattr(devices, "REPEATS", 0)

@@ -27,14 +27,11 @@ from pipeline.profile.packed import (
 )
 from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, Row, decide, learn, owner_of, unite, user_of, whose
+from pipeline.triggers.fold import Person, Row, counts_for, decide, learn, unite, user_of, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 
 UNKNOWN = -1
 ALWAYS, NEVER = 0, 1 << 62  # `quiet`
-# A login that the fold has seen stands for those of the same person on the same devices in the time after it: nobody
-# looks at every page view. Where people are known to share a device each login counts for itself.
-REPEATS = 10 * 60_000
 LOGGED_KEPT = 8
 
 
@@ -48,7 +45,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
     `one`: packed identifiers that were found to be one person's before, and so still are; `quiet`: before that (event
     time) an event with them is no login that the fold must see. `logged`: when those were that it will see, by packed
-    identifiers. `tying`: what waits may tie or part persons. `user`: under what user id somebody here is known, if any.
+    identifiers. `tying`: what waits may tie persons; None: unknown. `user`: a user id under which somebody is known.
     `packed_shares`: of a household, instead of `packed_about`, which is empty then (shares.py). `timer`: at that moment
     or before it a timer is set (timers.py), or None; its owner's business.
     """
@@ -68,7 +65,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     timer: int | None = None
     quiet: int = ALWAYS
     logged: dict[bytes, int] | None = None
-    tying: bool = False
+    tying: bool | None = False
     packed_shares: bytes = b""
     user: str | None = None
 
@@ -142,7 +139,7 @@ def _keep(profile: Profile, rows: list[Row]) -> None:
     profile.packed_rows = b"".join(map(_encode, rows))
     profile.waiting = len(rows)
     profile.wakes = UNKNOWN if rows else None
-    profile.tying = bool(rows)
+    profile.tying = None
 
 
 def encode_profile(state: Profile | Moved) -> bytes:
@@ -172,7 +169,7 @@ def decode(raw: bytes) -> Profile | Moved:
         short = rows[0] < 0xDC
         head = 1 if short else 3 if rows[0] == 0xDC else 5
         profile.waiting = rows[0] & 15 if short else int.from_bytes(rows[1:head], "big")
-        profile.packed_rows, profile.wakes, profile.tying = rows[head:], UNKNOWN, True
+        profile.packed_rows, profile.wakes, profile.tying = rows[head:], UNKNOWN, None
     return profile
 
 
@@ -269,17 +266,25 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     kind, occurred_at = row.type, row.occurred_at
     ties = repeats = False
     if several and (ids != profile.one or occurred_at >= profile.quiet):
-        names = unpack_ids(ids)
-        ties = not _one(profile.packed_persons, names)
-        repeats = not ties and _logs_in(book, names) and _says_more(profile, ids, occurred_at)
+        last = None if profile.logged is None else profile.logged.get(ids)
+        if last is None or abs(occurred_at - last) >= devices.REPEATS:
+            names = unpack_ids(ids)
+            persons = _decode_names(profile.packed_persons)
+            ties = not _one(persons, names)
+            repeats = not ties and _logs_in(book, names)
+            if repeats and len(persons) == 1 and not _tying(profile, persons):  # else they may share a device
+                profile.one = None
+                if profile.logged is None or len(profile.logged) == LOGGED_KEPT:
+                    profile.logged = {}
+                profile.logged[ids] = occurred_at
     if ties:
-        profile.one = None
+        profile.one = profile.logged = None
         profile.tying = True
         user = user_of(book, names)
         if user is not None and user != profile.user and not profile.packed_shares:
-            if _users(book, profile) - {user}:  # it is a household from now on
+            if _users(book, persons, profile.buffer) - {user}:  # it is a household from now on
                 profile.packed_about = before
-                of = _shares(book, profile)
+                of = _shares(book, profile, persons, profile.buffer)
                 profile.packed_shares = shares.pack({**of, user: count(of.get(user, profile_about.EMPTY), row)})
                 profile.packed_about = profile_about.EMPTY
             profile.user = user
@@ -300,14 +305,13 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
                 profile.wakes = at
         profile.waiting += 1
     elif ids != profile.one:
-        names = unpack_ids(ids)
-        if not several and not _one(profile.packed_persons, names):
-            namespace, value = names
+        if not several and not _one(_decode_names(profile.packed_persons), unpack_ids(ids)):
+            namespace, value = unpack_ids(ids)
             profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
         profile.one = ids
         profile.quiet = NEVER
-        if several and profile.logged and ids in profile.logged:
-            profile.quiet = profile.logged[ids] + REPEATS
+        if profile.logged is not None and ids in profile.logged:
+            profile.quiet = profile.logged[ids] + devices.REPEATS
 
 
 def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
@@ -317,43 +321,41 @@ def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
         _earlier_counts(profile, row)
         return False
     ids = unpack_ids(row.ids)
-    name = user_of(book, ids) or owner_of(book, profile.persons, ids, row.occurred_at)
+    name = counts_for(book, profile.persons, profile.buffer, ids, row.occurred_at)
     of[name] = count(of.get(name, profile_about.EMPTY), row)
     _took(book, profile, row, profile.packed_about)
     profile.packed_shares = shares.pack(of)
     return True
 
 
-def _users(book: RuleBook, profile: Profile) -> set[str]:
-    """Under what user ids people of this profile are known."""
-    users = {user_of(book, row.ids) for row in profile.buffer}
-    for person in _decode_names(profile.packed_persons):
-        users.add(next((devices.name(ns, value) for ns in book.unique for value in person.ids.get(ns, ())), None))
-    return {user for user in users if user is not None}
+def _users(book: RuleBook, persons: list[_Names] | list[Person], rows: list[Row]) -> set[str]:
+    """Under what user ids these are known."""
+    users = {user for row in rows if (user := user_of(book, row.ids)) is not None}
+    for person in persons:
+        for ns in book.unique:
+            if values := person.ids.get(ns):
+                users.add(devices.name(ns, values[0]))
+                break
+    return users
 
 
-def _name(book: RuleBook, profile: Profile) -> str:
-    """Under what name all that was counted stands in a household."""
-    names = [(ns, value) for person in profile.persons for ns, values in person.ids.items() for value in values]
-    names += [(row.ids[i], row.ids[i + 1]) for row in profile.buffer for i in range(0, len(row.ids), 2)]
-    return min(_users(book, profile) or [devices.name(*each) for each in names], default="")
+def _name(book: RuleBook, persons: list[_Names] | list[Person], rows: list[Row]) -> str:
+    """Under what name all that was counted of these stands in a household."""
+    if users := _users(book, persons, rows):
+        return min(users)
+    names = [devices.name(ns, value) for person in persons for ns, values in person.ids.items() for value in values]
+    names += [devices.name(*row.ids[i : i + 2]) for row in rows for i in range(0, len(row.ids), 2)]
+    return min(names, default="")
+
+
+def _tying(profile: Profile, persons: list[_Names]) -> bool:
+    if profile.tying is None:
+        profile.tying = any(len(row.ids) > 2 and not _one(persons, row.ids) for row in profile.buffer)
+    return profile.tying
 
 
 def _logs_in(book: RuleBook, names: list[str]) -> bool:
     return user_of(book, names) is not None and any(names[i] in book.devices for i in range(0, len(names), 2))
-
-
-def _says_more(profile: Profile, ids: bytes, occurred_at: int) -> bool:
-    """Whether a login is more than a repetition of one that the fold sees."""
-    if profile.tying or len(_decode_names(profile.packed_persons)) > 1:  # they may share a device
-        return True
-    logged = profile.logged or {}
-    last = logged.get(ids)
-    if last is not None and abs(occurred_at - last) < REPEATS:
-        return False
-    profile.logged = {**(logged if len(logged) < LOGGED_KEPT else {}), ids: occurred_at}
-    profile.one = None
-    return True
 
 
 def _earlier_counts(profile: Profile, row: PackedRow) -> None:
@@ -371,9 +373,9 @@ def _order(row: Row) -> tuple[int, int, str, int]:
     return (row.received_at, row.occurred_at, row.event_id, row.fingerprint)  # row.order, a call less
 
 
-def _one(packed_persons: bytes, ids: list[str]) -> bool:
+def _one(persons: list[_Names], ids: list[str]) -> bool:
     """Whether all identifiers are known to be one person's already."""
-    for person in _decode_names(packed_persons):
+    for person in persons:
         names = person.ids
         if ids[1] in names.get(ids[0], ()):
             return len(ids) == 2 or all(ids[i + 1] in names.get(ids[i], ()) for i in range(2, len(ids), 2))
@@ -394,7 +396,7 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
         profile.first = rows[0].received_at
         moments = []
         for row in rows:  # as when it came: for what a profile tells now, a timer was set then
-            ties = len(row.ids) > 2 and not _one(profile.packed_persons, row.ids)
+            ties = len(row.ids) > 2 and not _one(_decode_names(profile.packed_persons), row.ids)
             removes = row.type in book.listing and "products" in row.data
             moments.append(_wakes(book, profile, row.type, row.occurred_at, row.received_at, ties, removes))
         wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
@@ -481,9 +483,11 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
     profile.packed_persons, profile.due = _encode(persons), due
     profile.soonest, profile.moved, profile.fired = _outlook(book, persons)
     if len(persons) > 1:
-        profile.one = None
+        profile.one = profile.logged = None
     if done:
-        _keep(profile, buffer[done:])
+        left = buffer[done:]
+        _keep(profile, left)
+        profile.tying = any(len(row.ids) > 2 and not any(person.holds(row.ids) for person in persons) for row in left)
     elif buffer:
         profile.wakes = UNKNOWN  # it depends on who the persons are, too
     return out
@@ -491,37 +495,50 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
 
 def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     """Both in one place. Their persons stay two until a tie's moment comes in the fold."""
-    persons = winner.persons
-    for person in loser.persons:
-        unite(book, persons, person)
-    rows = {row.fingerprint: row for row in sorted([*winner.buffer, *loser.buffer], key=_order, reverse=True)}
-    theirs = {name: profile_about.unpack(share) for name, share in _shares(book, loser).items()}
-    about = winner.about
-    for mark in profile_about.marks(about) & profile_about.marks(loser.about):
-        share = next(each for each in theirs.values() if mark in profile_about.marks(each))
-        _counted_twice(share, rows, mark, winner, loser)
-    of = shares.joined(_shares(book, winner), {name: profile_about.pack(share) for name, share in theirs.items()})
-    users = _users(book, winner) | _users(book, loser)
-    household = winner.packed_shares or loser.packed_shares or len(users) > 1
-    whole = profile_about.unpack(profile_about.EMPTY) if household else shares.merged(list(of.values()))
-    merged = profile_of(whole, persons, sorted(rows.values(), key=_order))
-    if household:
-        merged.packed_shares = shares.pack(of)
+    mine, theirs = winner.persons, loser.persons
+    a, b = winner.buffer, loser.buffer
+    rows = {row.fingerprint: row for row in sorted([*a, *b], key=_order, reverse=True)}
+    of: dict[str, bytes] = {}
+    about_winner, about_loser = winner.about, loser.about
+    twice = profile_about.marks(about_winner) & profile_about.marks(about_loser)
+    users = _users(book, mine, a) | _users(book, theirs, b)
+    if winner.packed_shares or loser.packed_shares or len(users) > 1:
+        shared = {name: profile_about.unpack(share) for name, share in _shares(book, loser, theirs, b).items()}
+        for mark in twice:
+            about = next(share for share in shared.values() if mark in profile_about.marks(share))
+            _counted_twice(about, rows, mark, winner, loser)
+        packed_loser = {name: profile_about.pack(share) for name, share in shared.items()}
+        of = shares.joined(_shares(book, winner, mine, a), packed_loser)
+        about = profile_about.unpack(profile_about.EMPTY)
+    else:
+        about = profile_about.merge(about_winner, about_loser)
+        for mark in twice:
+            _counted_twice(about, rows, mark, winner, loser)
+    for person in theirs:
+        unite(book, mine, person)
+    merged = profile_of(about, mine, sorted(rows.values(), key=_order))
+    merged.packed_shares = shares.pack(of)
+    merged.user = next(iter(users), None)
     return merged
 
 
-def _shares(book: RuleBook, profile: Profile) -> dict[str, bytes]:
+def _shares(
+    book: RuleBook, profile: Profile, persons: list[_Names] | list[Person], rows: list[Row]
+) -> dict[str, bytes]:
     """As in a household, also where it is none."""
     if profile.packed_shares:
         return shares.unpack(profile.packed_shares)
-    return {} if profile.packed_about == profile_about.EMPTY else {_name(book, profile): profile.packed_about}
+    if profile.packed_about == profile_about.EMPTY:
+        return {}
+    return {_name(book, persons, rows): profile.packed_about}
 
 
 def one_of(profile_id: str, profile: Profile, namespace: str, value: str) -> tuple[str, Profile]:
     """Of a household only the person who is known by that identifier, as far as the fold has come, under their id."""
-    person = next((each for each in profile.persons if each.has(namespace, value)), None)
-    if person is None or not profile.packed_shares:
+    if not profile.packed_shares:
         return profile_id, profile
+    known = (each for each in profile.persons if each.has(namespace, value))
+    person = next(known, None) or Person({namespace: [value]})
     rows = [
         row for row in profile.buffer if any(person.has(row.ids[i], row.ids[i + 1]) for i in range(0, len(row.ids), 2))
     ]

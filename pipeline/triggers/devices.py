@@ -18,6 +18,9 @@ from xxhash import xxh3_64_intdigest
 ALONE = 8  # logins kept of a device on which one person alone logs in: the first, and the last ones
 KEPT = 16  # of others all those of the last days (rules.max_age), the last before, and as many in any case
 MOST = 500
+# As long as one person alone logs in on a device, of logins closer together than this the first and last say it all:
+# nobody looks at every page view. Where people are known to share a device each login counts for itself.
+REPEATS = 30 * 60_000
 
 
 class Login(NamedTuple):
@@ -48,15 +51,22 @@ def note(logins: Logins, device: str, login: Login, max_age: int) -> None:
     """One more login; what can say nothing any more is forgotten."""
     of_device = logins.setdefault(device, [])
     if not of_device or of_device[-1][:2] <= login[:2]:
-        of_device.append(login)
+        if len(of_device) > 1 and login.at - of_device[-2].at < REPEATS and _alone([*of_device, login]):
+            of_device[-1] = login
+        else:
+            of_device.append(login)
     else:
         of_device.insert(bisect_right(of_device, login[:2], key=_place), login)
     if len(of_device) > ALONE:
         _forget(of_device, login.received_at - max_age)
 
 
+def _alone(logins: list[Login]) -> bool:
+    return len({login.user for login in logins}) == 1
+
+
 def _forget(logins: list[Login], horizon: int) -> None:
-    if len({login.user for login in logins}) == 1:
+    if _alone(logins):
         del logins[1 : len(logins) - ALONE + 1]
         return
     while len(logins) > KEPT and logins[1].at < horizon:

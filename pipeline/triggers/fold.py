@@ -82,21 +82,32 @@ class Person(msgspec.Struct, array_like=True, gc=False):
         values = self.ids.get(namespace)
         return values is not None and value in values
 
+    def holds(self, ids: list[str]) -> bool:
+        """Whether all of these are theirs."""
+        held = self.ids
+        for i in range(0, len(ids), 2):
+            values = held.get(ids[i])
+            if values is None or ids[i + 1] not in values:
+                return False
+        return True
+
 
 def whose(book: RuleBook, persons: list[Person], row: Row) -> Person:
     """The person that an event counts for, after its ties, and after it is noted whose device it was."""
     ids = row.ids
-    user = user_of(book, ids)
-    if user is None and len(persons) > 1:
-        ids = _owners(book, persons, ids, row.occurred_at)
+    user = user_of(book, ids) if len(ids) > 2 or len(persons) > 1 else None
+    if user is None:
+        if len(persons) > 1:
+            ids = _owners(book, persons, ids, row.occurred_at)
+        return person_of(book, persons, ids, row.received_at)[0]
     person, _ = person_of(book, persons, ids, row.received_at)
-    if user is not None and len(ids) > 2:
-        login = Login(row.occurred_at, row.received_at, user)
-        for i in range(0, len(ids), 2):
-            if ids[i] in book.devices:
-                holder = person if person.has(ids[i], ids[i + 1]) else _holder(persons, ids[i], ids[i + 1])
-                if holder is not None:
-                    devices.note(holder.logins, devices.name(ids[i], ids[i + 1]), login, book.max_age)
+    for i in range(2, len(ids), 2):
+        namespace, value = ids[i], ids[i + 1]
+        if namespace in book.devices:
+            holder = person if person.has(namespace, value) else _holder(persons, namespace, value)
+            if holder is not None:
+                login = Login(row.occurred_at, row.received_at, user)
+                devices.note(holder.logins, devices.name(namespace, value), login, book.max_age)
     return person
 
 
@@ -126,14 +137,24 @@ def _owners(book: RuleBook, persons: list[Person], ids: list[str], at: int) -> l
     return out
 
 
-def owner_of(book: RuleBook, persons: list[Person], ids: list[str], at: int) -> str:
-    """Under what name an event without a user id counts for its owner, as far as the fold has come."""
-    ids = _owners(book, persons, ids, at)
-    holder = _holder(persons, ids[0], ids[1])
+def counts_for(book: RuleBook, persons: list[Person], rows: list[Row], ids: list[str], at: int) -> str:
+    """Under what name an event counts by all that has arrived: what `persons` know, and the logins among `rows`."""
+    if (user := user_of(book, ids)) is not None:
+        return user
+    told = ids[:2]
+    device = devices.name(*told)
+    holder = _holder(persons, *told)
     known = (
         [] if holder is None else [devices.name(ns, value) for ns in book.unique for value in holder.ids.get(ns, ())]
     )
-    return known[0] if known else devices.name(ids[0], ids[1])
+    if told[0] in book.devices:
+        logins = [] if holder is None else list(holder.logins.get(device, ()))
+        for row in rows:
+            if len(row.ids) > 2 and told[1] in row.ids and (user := user_of(book, row.ids)) is not None:
+                logins.append(Login(row.occurred_at, row.received_at, user))
+        if (user := devices.owner(sorted(logins), at, known)) is not None:
+            return user
+    return known[0] if known else device
 
 
 def _owner(book: RuleBook, holder: Person, device: str, at: int) -> list[str] | None:
@@ -161,7 +182,7 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
     A tie that would put two values of a unique namespace together is left out; the refused identifiers come back as
     [namespace, value].
     """
-    if len(persons) == 1 and _holds(persons[0], ids):  # nearly always
+    if len(persons) == 1 and persons[0].holds(ids):  # nearly always
         return persons[0], []
     refused: list[list[str]] = []
     anchor: Person | None = None
@@ -186,15 +207,6 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
                 _join(book, anchor, found, now)
     assert anchor is not None, "an event without identifiers is a dead letter"
     return anchor, refused
-
-
-def _holds(person: Person, ids: list[str]) -> bool:
-    held = person.ids
-    for i in range(0, len(ids), 2):
-        values = held.get(ids[i])
-        if values is None or ids[i + 1] not in values:
-            return False
-    return True
 
 
 def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
