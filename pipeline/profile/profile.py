@@ -222,7 +222,7 @@ def receive_all(
     duplicates = 0
     for row in rows:
         state = profiles.get(row.root)
-        if isinstance(state, Profile):
+        if isinstance(state, Profile) and not state.packed_shares:
             duplicates += not receive_packed(book, state, row)
             changed[row.root] = state
         else:
@@ -499,21 +499,23 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     a, b = winner.buffer, loser.buffer
     rows = {row.fingerprint: row for row in sorted([*a, *b], key=_order, reverse=True)}
     of: dict[str, bytes] = {}
-    about_winner, about_loser = winner.about, loser.about
-    twice = profile_about.marks(about_winner) & profile_about.marks(about_loser)
     users = _users(book, mine, a) | _users(book, theirs, b)
     if winner.packed_shares or loser.packed_shares or len(users) > 1:
-        shared = {name: profile_about.unpack(share) for name, share in _shares(book, loser, theirs, b).items()}
-        for mark in twice:
-            about = next(share for share in shared.values() if mark in profile_about.marks(share))
-            _counted_twice(about, rows, mark, winner, loser)
-        packed_loser = {name: profile_about.pack(share) for name, share in shared.items()}
-        of = shares.joined(_shares(book, winner, mine, a), packed_loser)
+        of = _shares(book, winner, mine, a)
+        known = {mark for share in of.values() for mark in profile_about.marks(profile_about.unpack(share))}
+        lost = _shares(book, loser, theirs, b)
+        for name, packed_share in lost.items():
+            about = profile_about.unpack(packed_share)
+            for mark in profile_about.marks(about) & known:
+                _counted_twice(about, rows, mark, winner, loser, about)
+            lost[name] = profile_about.pack(about)
+        of = shares.joined(of, lost)
         about = profile_about.unpack(profile_about.EMPTY)
     else:
+        about_winner, about_loser = winner.about, loser.about
         about = profile_about.merge(about_winner, about_loser)
-        for mark in twice:
-            _counted_twice(about, rows, mark, winner, loser)
+        for mark in profile_about.marks(about_winner) & profile_about.marks(about_loser):
+            _counted_twice(about, rows, mark, winner, loser, about_loser)
     for person in theirs:
         unite(book, mine, person)
     merged = profile_of(about, mine, sorted(rows.values(), key=_order))
@@ -551,7 +553,9 @@ def _own_id(ids: dict[str, list[str]]) -> str:
     return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)
 
 
-def _counted_twice(about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile) -> None:
+def _counted_twice(
+    about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile, about_loser: About
+) -> None:
     """A client's duplicate came while the profile was moving: one copy here, one there."""
     copies = [next((r for r in p.buffer if r.fingerprint & profile_about.MARK == mark), None) for p in (winner, loser)]
     row = copies[0] or copies[1]
@@ -559,7 +563,7 @@ def _counted_twice(about: About, rows: dict[int, Row], mark: int, winner: Profil
         profile_about.discount(about, row.type, row.occurred_at, row.data)
         if None in copies:
             del rows[row.fingerprint]  # the other copy has been folded already
-    elif told := profile_about.told(winner.about, mark) or profile_about.told(loser.about, mark):
+    elif told := profile_about.told(winner.about, mark) or profile_about.told(about_loser, mark):
         kind, occurred_at, label = told
         profile_about.discount(about, kind, occurred_at, {"product_id": label})
 
