@@ -280,7 +280,7 @@ class Intake:
         for known in asked:
             known.partition = partition
             is_in = (known.namespace, known.value) in pairs
-            # A shared device belongs to whoever had it at the event's time: always asked.
+            # A public device belongs to whoever had it at the event's time: always asked.
             known.root = answer.root if is_in and (answer.cacheable or known.namespace not in self._devices) else None
             known.youngest = answer.youngest
 

@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 import redis
 
+from pipeline.triggers import devices
 from tests.servers import KafkaServer, RedisServer
 
 # `make test` and CI set this. By hand, a skip stays a skip.
@@ -98,3 +99,9 @@ def pytest_make_collect_report(
 
 def _no_skip(report: pytest.TestReport | pytest.CollectReport) -> str:
     return f"{report.nodeid}: skipped, and here a skip is a failure: {report.longrepr}"
+
+
+@pytest.fixture
+def every_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No login stands for those that repeat it, so that what is decided is exactly what is meant."""
+    monkeypatch.setattr(devices, "REPEATS", 0)

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from pipeline.profile.about import STATUSES, TYPES, About, read_timeline
-from pipeline.profile.profile import Profile, advance
+from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.triggers import carts, films, money, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.decisions import rfc3339
@@ -21,11 +21,16 @@ from pipeline.triggers.rules import Compiled, RuleBook
 Facts = dict[str, Any]
 
 
-def facts(book: RuleBook, profile_id: str, profile: Profile, clock: int) -> Facts:
+def facts(
+    book: RuleBook, profile_id: str, profile: Profile, clock: int, identifier: tuple[str, str] | None = None
+) -> Facts:
     """Everything that is known, newest last. `clock`: up to when (UTC ms) everything is decided; what was received
-    before it is folded, in place. `not_yet_folded`: events that the rules will see when time has come.
+    before it is folded, in place. `not_yet_folded`: events that the rules will see when time has come. Of people who
+    share a device only who is known by the `identifier`.
     """
     advance(book, profile, clock)
+    if identifier is not None:
+        profile_id, profile = one_of(profile_id, profile, *identifier)
     about = profile.about
     found = [(name, rule, state) for person in profile.persons for name, rule, state in _rules(book, person)]
     return {

@@ -52,7 +52,7 @@ def command(identifier: str, topology: Path, as_json: bool) -> None:
         raise PipelineError(
             f"nobody is known by {namespace}:{value} (in Redis at {wanted.redis}, group {wanted.group})"
         )
-    told = facts(RuleBook(wanted), *found)
+    told = facts(RuleBook(wanted), *found, (namespace, value))
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
     else:

@@ -6,6 +6,12 @@ Identifiers are the leaves of a union-find. A *link* leads from the root of one 
 the smaller id, so a set's root is the smallest leaf id in it, whatever the order of linking. Links are never rewritten
 (no path compression): each keeps the tie that made it, because whoever walks over a link that the second hop may not
 have heard of has to tell it again. What was never tied is not stored: it is its own root.
+
+A set is a person, or a *household*: persons who logged in on one device. A login on somebody else's device links the
+two, though both have a user id: whose an event on it was depends on logins that may still be on their way. The fold of
+the household's profile finds it out (triggers/devices.py), where all of them come together in the order of knowledge,
+and keeps the persons apart. Past HOUSEHOLD of them nobody is taken in any more. A device of so many is *public*: it
+keeps its logins here, and is whoever's of those that were read by then.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from pipeline.identity.asks import Answer, Ask
 from pipeline.topology.model import Identifiers
 
 LAST_MS = 10**13 - 1  # logins are kept by 13-digit times
+HOUSEHOLD = 8  # persons in one profile: families, and devices handed round; not a terminal in a shop
 
 
 class Flags(NamedTuple):
@@ -58,18 +65,17 @@ class Link(NamedTuple):
 
 
 class Member(NamedTuple):
-    """An identifier in a set. `value` only where the namespace is unique. `login`, of a device: the earliest event time
-    at which somebody of this set was seen to log in on it. None: tied in another way, by an e-mail say.
-    """
+    """An identifier in a set. `value` only where the namespace is unique."""
 
     namespace: str
     leaf: str
     value: str | None
-    login: int | None = None
 
 
 class Login(NamedTuple):
-    """From `at` on (event time) the device belongs to this person. Ordered by time, then leaf."""
+    """From `at` on (event time) a public device belongs to this person; where that is the device itself: to somebody
+    of its household. Ordered by time, then leaf.
+    """
 
     at: int
     leaf: str
@@ -114,7 +120,8 @@ class Graph:
     All values in the dicts are immutable: a copy of the dicts is a copy of the graph.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, household: int = HOUSEHOLD) -> None:
+        self.household = household
         self.links: dict[str, Link] = {}
         self.members: dict[str, tuple[Member, ...]] = {}
         self.logins: dict[str, tuple[Login, ...]] = {}
@@ -122,7 +129,7 @@ class Graph:
 
     def copy(self) -> Graph:
         """An independent copy."""
-        other = Graph()
+        other = Graph(self.household)
         other.links = self.links.copy()
         other.members = self.members.copy()
         other.logins = self.logins.copy()
@@ -136,7 +143,7 @@ class Graph:
         return leaf
 
     def owner(self, device: str, at: int) -> Login:
-        """Whose a shared device was at `at`: the last login up to then, else the first. Raises KeyError."""
+        """Whose a public device was at `at`: the last login up to then, else the first. Raises KeyError."""
         logins = self.logins[device]
         # A login at exactly `at` counts: "~" sorts after every leaf id.
         index = bisect_right(logins, (at, "~"), key=lambda login: (login.at, login.leaf))
@@ -158,45 +165,36 @@ class Graph:
 
         root, path = trip.walk(anchor.leaf)
         user = _login(ids, at, namespaces)
-        is_user = user is not None and user.leaf == anchor.leaf  # what follows is tied to the user
         accepted = [anchor.namespace, ids[1]]
         refused: list[str] = []
         cacheable = True
         for i in range(3, len(ids), 3):
             namespace, value, leaf = ids[i : i + 3]
             device = namespaces.get(namespace, PLAIN).device
-            handed_round = device and leaf in self.logins
-            if handed_round:
+            public = device and leaf in self.logins
+            other, way = trip.walk(leaf)
+            if public:
                 cacheable = False
                 if user is not None:
-                    self._log_in(leaf, user)
-            other, way = trip.walk(leaf)
-            login = at if device and is_user and not handed_round else None
+                    self._log_in(leaf, user if other != root else Login(at, leaf, namespace, value))
             if other == root:
                 if trip.youngest > ask.received_at:
                     self._tied_earlier(path, way, source, ask)
-                if login is not None:
-                    self.members[root] = _with_login(self.members[root], leaf, login)
                 accepted += (namespace, value)
-                is_user = is_user or (user is not None and user.leaf == leaf)
                 continue
-            if handed_round:
+            if public:
                 continue
             ours = self._members(root, anchor, namespaces)
             theirs = self._members(other, Member(namespace, leaf, value), namespaces)
-            clash = _clash(ours, theirs, namespaces)
-            if isinstance(clash, Member) and device and user is not None:
+            why = self._clash(ours, theirs, namespaces, device and user is not None)
+            if why == "public":
+                assert user is not None
                 cacheable = False
-                assert clash.value is not None
-                # Theirs from their login on. If they never logged in on it, it is theirs until somebody does.
-                since = next((member.login for member in theirs if member.leaf == leaf), None) or 0
-                self.logins[leaf] = (Login(since, clash.leaf, clash.namespace, clash.value),)
+                self.logins[leaf] = (Login(0, leaf, namespace, value),)
                 self._hand_over(leaf, user)
-            elif clash is not None:
-                refused += (namespace, value, "limit" if clash == "limit" else "unique")
+            elif why is not None:
+                refused += (namespace, value, why)
             else:
-                if login is not None:
-                    theirs = _with_login(theirs, leaf, login)
                 if other < root:
                     winner, loser, members = other, root, theirs + ours
                     path.append(root)
@@ -209,7 +207,6 @@ class Graph:
                 trip.youngest = max(trip.youngest, ask.received_at)
                 root = winner
                 accepted += (namespace, value)
-                is_user = is_user or (user is not None and user.leaf == leaf)
         return Answer(root, accepted, trip.youngest, cacheable, refused, trip.merges)
 
     def _members(self, root: str, single: Member, namespaces: Namespaces) -> tuple[Member, ...]:
@@ -220,8 +217,33 @@ class Graph:
             members = (single if unique else single._replace(value=None),)
         return members
 
+    def _clash(
+        self, ours: tuple[Member, ...], theirs: tuple[Member, ...], namespaces: Namespaces, login: bool
+    ) -> str | None:
+        """Why two sets stay two: None, "unique" (they are different people), "limit", or, of a login on somebody else's
+        device, "public": they are too many for a household.
+
+        Of a household nobody knows here whose an identifier is. Where it may be of somebody who is no other person than
+        ours, it is taken in, and the fold finds out.
+        """
+        mine, unique = _counts(ours, namespaces)
+        others, their_unique = _counts(theirs, namespaces)
+        both = [name for name in unique if name in their_unique]
+        persons, their_persons = max(unique.values(), default=0), max(their_unique.values(), default=0)
+        together = max(max((n + their_unique.get(name, 0) for name, n in unique.items()), default=0), their_persons)
+        if both:
+            if not login and any(unique[name] == persons and their_unique[name] == their_persons for name in both):
+                return "unique"
+            if together > self.household:
+                return "public" if login else "unique"
+        for name, n in others.items():
+            limit = namespaces.get(name, PLAIN).limit
+            if limit is not None and mine.get(name, 0) + n > limit * max(together, 1):
+                return "limit"
+        return None
+
     def _log_in(self, device: str, login: Login) -> None:
-        """On a shared device: kept where it says something new."""
+        """On a public device: kept where it says something new."""
         owner = self.owner(device, login.at)
         if owner.leaf != login.leaf:
             self._hand_over(device, login)
@@ -256,25 +278,9 @@ def _login(ids: list[str], at: int, namespaces: Namespaces) -> Login | None:
     return None
 
 
-def _with_login(members: tuple[Member, ...], device: str, at: int) -> tuple[Member, ...]:
-    """A set in which somebody of it has logged in on its device at `at`. The earliest stays, whatever arrives first."""
-    for i, member in enumerate(members):
-        if member.leaf == device and (member.login is None or at < member.login):
-            return (*members[:i], member._replace(login=at), *members[i + 1 :])
-    return members
-
-
-def _clash(ours: tuple[Member, ...], theirs: tuple[Member, ...], namespaces: Namespaces) -> Member | str | None:
-    """Why two sets can't be one person: their member of a unique namespace that ours has too, or "limit"."""
+def _counts(members: tuple[Member, ...], namespaces: Namespaces) -> tuple[dict[str, int], dict[str, int]]:
+    """How many of each namespace there are; of those that are unique to a person alone."""
     counts: dict[str, int] = {}
-    for member in ours:
+    for member in members:
         counts[member.namespace] = counts.get(member.namespace, 0) + 1
-    for member in theirs:
-        if member.value is not None and member.namespace in counts and namespaces.get(member.namespace, PLAIN).unique:
-            return member
-    for member in theirs:
-        counts[member.namespace] = counts.get(member.namespace, 0) + 1
-        limit = namespaces.get(member.namespace, PLAIN).limit
-        if limit is not None and counts[member.namespace] > limit:
-            return "limit"
-    return None
+    return counts, {name: n for name, n in counts.items() if namespaces.get(name, PLAIN).unique}

@@ -22,20 +22,23 @@ cdef enum:
     UNKNOWN = -1  # profile.UNKNOWN
 
 cdef object PROFILE = None
-cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER
+cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET, SHARES
 
 
 def bind(profile):
     """Tell what class profiles are of. Raises TypeError where its fields are no slots."""
-    global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER
-    names = ("packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "one", "fresh", "timer")
+    global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET, SHARES
+    names = (
+        "packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "one", "fresh", "timer",
+        "quiet", "packed_shares",
+    )
     places = []
     for name in names:
         slot = profile.__dict__.get(name)
         if type(slot) is not MemberDescriptorType:
             raise TypeError(f"{profile.__qualname__}.{name} is no slot but {slot!r}")
         places.append((<PyMemberDescrObject*> slot).d_member.offset)
-    ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER = places
+    ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET, SHARES = places
     PROFILE = profile
 
 
@@ -96,6 +99,9 @@ def receive(list rows, dict profiles, dict changed, concerned, by_python, took, 
                 elsewhere(row)
                 continue
             state = <object> found
+        if PyBytes_GET_SIZE(<bytes> get(state, SHARES)):
+            elsewhere(row)
+            continue
         before = get(state, ABOUT)
         after = counted(before, row)
         if after is None:
@@ -109,6 +115,7 @@ def receive(list rows, dict profiles, dict changed, concerned, by_python, took, 
                 one is None
                 or row.ids_size != PyBytes_GET_SIZE(one)
                 or memcmp(row.ids_at, PyBytes_AS_STRING(one), row.ids_size) != 0
+                or row.occurred_at >= <int64_t> get(state, QUIET)
                 or row.type in concerned
             ):
                 took(state, row, after)
@@ -120,18 +127,20 @@ def receive(list rows, dict profiles, dict changed, concerned, by_python, took, 
 
 cdef bytes encoded(object profile):
     cdef bytes about = get(profile, ABOUT), persons = get(profile, PERSONS), rows = get(profile, ROWS), made
+    cdef bytes shares = get(profile, SHARES)
     cdef list fresh = get(profile, FRESH)
     cdef Py_ssize_t waiting = get(profile, WAITING), size
     cdef uint8_t* to
     cdef uint8_t head[5]
     cdef uint8_t* head_end = put_array(head, waiting) if waiting < 1 << 16 else put_big(head, 0xDD, waiting, 4)
     size = 1 + PyBytes_GET_SIZE(about) + PyBytes_GET_SIZE(persons) + (head_end - head) + PyBytes_GET_SIZE(rows)
+    size += PyBytes_GET_SIZE(shares)
     if fresh is not None:
         for row in fresh:
             size += PyBytes_GET_SIZE(row)
     made = PyBytes_FromStringAndSize(NULL, size)
     to = <uint8_t*> PyBytes_AS_STRING(made)
-    to[0] = 0x93
+    to[0] = 0x94 if PyBytes_GET_SIZE(shares) else 0x93
     to = put(to + 1, PyBytes_AS_STRING(about), PyBytes_GET_SIZE(about))
     to = put(to, PyBytes_AS_STRING(persons), PyBytes_GET_SIZE(persons))
     to = put(to, head, head_end - head)
@@ -139,6 +148,7 @@ cdef bytes encoded(object profile):
     if fresh is not None:
         for row in fresh:
             to = put(to, PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row))
+    put(to, PyBytes_AS_STRING(shares), PyBytes_GET_SIZE(shares))
     return made
 
 

@@ -384,6 +384,12 @@ def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) ->
             views[0] -= 1
 
 
+def knows(packed: bytes, fingerprint: int) -> bool:
+    """Whether an event is remembered."""
+    about, mark = _decode(packed), (fingerprint & MARK).to_bytes(6, "big")
+    return _holds(about.recent, mark, RECENT) or _holds(about.older, mark, OLDER)
+
+
 def told(about: About, mark: int) -> tuple[str, int, str] | None:
     """(type, occurred_at in whole seconds as ms, label) of an event that is still on the timeline, by its mark."""
     for entry, label in _entries(about):

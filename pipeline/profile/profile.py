@@ -12,8 +12,9 @@ from functools import partial
 
 import msgspec
 
+from pipeline.identity.ids import leaf_id
 from pipeline.profile import about as profile_about
-from pipeline.profile import packed
+from pipeline.profile import packed, shares
 from pipeline.profile.about import About
 from pipeline.profile.packed import (
     PackedRow,
@@ -24,11 +25,14 @@ from pipeline.profile.packed import (
     unpack_ids,
     unpack_row,
 )
+from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, Row, decide, learn, person_of, unite
+from pipeline.triggers.fold import Person, Row, counts_for, decide, learn, unite, user_of, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 
 UNKNOWN = -1
+ALWAYS, NEVER = 0, 1 << 62  # `quiet`
+LOGGED_KEPT = 8
 
 
 class Profile(msgspec.Struct, gc=False, eq=False):
@@ -39,8 +43,11 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     earliest moment at which a wait of one of the persons is decided, or None. `wakes`: what the buffer adds to that
     (`wakes_at`), or UNKNOWN; only where it is known, `first` is when the first of the buffer was received. `soonest`:
     what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
-    `one`: packed identifiers that were found to be one person's before, and so still are. `timer`: at that moment or
-    before it a timer is set (timers.py), or None; its owner's business.
+    `one`: packed identifiers that were found to be one person's before, and so still are; `quiet`: before that (event
+    time) an event with them is no login that the fold must see. `logged`: when those were that it will see, by packed
+    identifiers. `tying`: what waits may tie persons; None: unknown. `user`: a user id under which somebody is known.
+    `packed_shares`: of a household, instead of `packed_about`, which is empty then (shares.py). `timer`: at that moment
+    or before it a timer is set (timers.py), or None; its owner's business.
     """
 
     packed_about: bytes
@@ -56,10 +63,17 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     one: bytes | None = None
     fresh: list[bytes] | None = None
     timer: int | None = None
+    quiet: int = ALWAYS
+    logged: dict[bytes, int] | None = None
+    tying: bool | None = False
+    packed_shares: bytes = b""
+    user: str | None = None
 
     @property
     def about(self) -> About:
-        """What people and conditions read."""
+        """What people and conditions read; of a household, all of it."""
+        if self.packed_shares:
+            return shares.merged(list(shares.unpack(self.packed_shares).values()))
         return profile_about.unpack(self.packed_about)
 
     @property
@@ -104,11 +118,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_persons = msgspec.msgpack.Decoder(list[Person]).decode
 _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
-_decode_parts = msgspec.msgpack.Decoder(tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw]).decode
+_decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_moved = msgspec.msgpack.Decoder(Moved).decode
 _MOVED = _encode("moved")
 _NOBODY = _encode([])
-_THREE = b"\x93"  # an array of three
+_THREE, _FOUR = b"\x93", b"\x94"  # an array of so many
 
 
 def _rows(profile: Profile) -> bytes:
@@ -125,6 +139,7 @@ def _keep(profile: Profile, rows: list[Row]) -> None:
     profile.packed_rows = b"".join(map(_encode, rows))
     profile.waiting = len(rows)
     profile.wakes = UNKNOWN if rows else None
+    profile.tying = None
 
 
 def encode_profile(state: Profile | Moved) -> bytes:
@@ -134,22 +149,27 @@ def encode_profile(state: Profile | Moved) -> bytes:
     if packed.COMPILED is not None:
         return packed.COMPILED.encode(state)  # type: ignore[no-any-return]
     rows = state.packed_rows if state.fresh is None else _rows(state)
-    return b"".join((_THREE, state.packed_about, state.packed_persons, array_head(state.waiting), rows))
+    head = _FOUR if state.packed_shares else _THREE
+    return b"".join(
+        (head, state.packed_about, state.packed_persons, array_head(state.waiting), rows, state.packed_shares)
+    )
 
 
 def decode(raw: bytes) -> Profile | Moved:
     """What `encode_profile` made of either."""
     if raw[1:7] == _MOVED:
         return _decode_moved(raw)
-    about, persons, rows = map(bytes, _decode_parts(raw))
+    about, persons, rows, *more = map(bytes, _decode_parts(raw))
     profile = Profile(about, persons)
+    if more:
+        profile.packed_shares = more[0]
     if persons != _NOBODY:
         profile.due, profile.soonest = _due(_decode_persons(persons)), UNKNOWN
     if rows != _NOBODY:
         short = rows[0] < 0xDC
         head = 1 if short else 3 if rows[0] == 0xDC else 5
         profile.waiting = rows[0] & 15 if short else int.from_bytes(rows[1:head], "big")
-        profile.packed_rows, profile.wakes = rows[head:], UNKNOWN
+        profile.packed_rows, profile.wakes, profile.tying = rows[head:], UNKNOWN, None
     return profile
 
 
@@ -175,6 +195,8 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
 
     Of two copies the one received first counts for the rules, whichever was read first.
     """
+    if profile.packed_shares:
+        return _receive_shared(book, profile, row)
     counted = count(profile.packed_about, row)
     if counted is profile.packed_about:
         _earlier_counts(profile, row)
@@ -191,7 +213,7 @@ def receive_all(
     elsewhere: Callable[[PackedRow], None],
 ) -> int:
     """`receive_packed` for each row and the profile of its root, which is then among the `changed`. `elsewhere` is
-    called for rows without. Returns how many were duplicates.
+    called for rows without, and where that is a household's. Returns how many were duplicates.
     """
     if packed.COMPILED is not None:
         return packed.COMPILED.receive(  # type: ignore[no-any-return]
@@ -200,7 +222,7 @@ def receive_all(
     duplicates = 0
     for row in rows:
         state = profiles.get(row.root)
-        if isinstance(state, Profile):
+        if isinstance(state, Profile) and not state.packed_shares:
             duplicates += not receive_packed(book, state, row)
             changed[row.root] = state
         else:
@@ -239,11 +261,35 @@ def settle(
 
 def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> None:
     """What is left to do of an event that was counted."""
-    profile.packed_about = counted
+    before, profile.packed_about = profile.packed_about, counted
     ids, several = row.ids, row.several
-    ties = several and ids != profile.one and not _one(profile.packed_persons, unpack_ids(ids))
-    kind = row.type
-    if ties or (kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))):
+    kind, occurred_at = row.type, row.occurred_at
+    ties = repeats = False
+    if several and (ids != profile.one or occurred_at >= profile.quiet):
+        last = None if profile.logged is None else profile.logged.get(ids)
+        if last is None or abs(occurred_at - last) >= devices.REPEATS:
+            names = unpack_ids(ids)
+            persons = _decode_names(profile.packed_persons)
+            ties = not _one(persons, names)
+            repeats = not ties and _logs_in(book, names)
+            if repeats and len(persons) == 1 and not _tying(profile, persons):  # else they may share a device
+                profile.one = None
+                if profile.logged is None or len(profile.logged) == LOGGED_KEPT:
+                    profile.logged = {}
+                profile.logged[ids] = occurred_at
+    if ties:
+        profile.one = profile.logged = None
+        profile.tying = True
+        user = user_of(book, names)
+        if user is not None and user != profile.user and not profile.packed_shares:
+            if _users(book, persons, profile.buffer) - {user}:  # it is a household from now on
+                profile.packed_about = before
+                of = _shares(book, profile, persons, profile.buffer)
+                profile.packed_shares = shares.pack({**of, user: count(of.get(user, profile_about.EMPTY), row)})
+                profile.packed_about = profile_about.EMPTY
+            profile.user = user
+    looked_at = kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))
+    if ties or repeats or looked_at:
         if profile.fresh is None:
             profile.fresh = [row.raw]
         else:
@@ -259,11 +305,57 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
                 profile.wakes = at
         profile.waiting += 1
     elif ids != profile.one:
-        names = unpack_ids(ids)
-        if not _one(profile.packed_persons, names):
-            namespace, value = names
+        if not several and not _one(_decode_names(profile.packed_persons), unpack_ids(ids)):
+            namespace, value = unpack_ids(ids)
             profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
         profile.one = ids
+        profile.quiet = NEVER
+        if profile.logged is not None and ids in profile.logged:
+            profile.quiet = profile.logged[ids] + devices.REPEATS
+
+
+def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
+    """`receive_packed` in a household: counted for one of them."""
+    of = shares.unpack(profile.packed_shares)
+    if any(profile_about.knows(share, row.fingerprint) for share in of.values()):
+        _earlier_counts(profile, row)
+        return False
+    ids = unpack_ids(row.ids)
+    name = counts_for(book, profile.persons, profile.buffer, ids, row.occurred_at)
+    of[name] = count(of.get(name, profile_about.EMPTY), row)
+    _took(book, profile, row, profile.packed_about)
+    profile.packed_shares = shares.pack(of)
+    return True
+
+
+def _users(book: RuleBook, persons: list[_Names] | list[Person], rows: list[Row]) -> set[str]:
+    """Under what user ids these are known."""
+    users = {user for row in rows if (user := user_of(book, row.ids)) is not None}
+    for person in persons:
+        for ns in book.unique:
+            if values := person.ids.get(ns):
+                users.add(devices.name(ns, values[0]))
+                break
+    return users
+
+
+def _name(book: RuleBook, persons: list[_Names] | list[Person], rows: list[Row]) -> str:
+    """Under what name all that was counted of these stands in a household."""
+    if users := _users(book, persons, rows):
+        return min(users)
+    names = [devices.name(ns, value) for person in persons for ns, values in person.ids.items() for value in values]
+    names += [devices.name(*row.ids[i : i + 2]) for row in rows for i in range(0, len(row.ids), 2)]
+    return min(names, default="")
+
+
+def _tying(profile: Profile, persons: list[_Names]) -> bool:
+    if profile.tying is None:
+        profile.tying = any(len(row.ids) > 2 and not _one(persons, row.ids) for row in profile.buffer)
+    return profile.tying
+
+
+def _logs_in(book: RuleBook, names: list[str]) -> bool:
+    return user_of(book, names) is not None and any(names[i] in book.devices for i in range(0, len(names), 2))
 
 
 def _earlier_counts(profile: Profile, row: PackedRow) -> None:
@@ -281,9 +373,9 @@ def _order(row: Row) -> tuple[int, int, str, int]:
     return (row.received_at, row.occurred_at, row.event_id, row.fingerprint)  # row.order, a call less
 
 
-def _one(packed_persons: bytes, ids: list[str]) -> bool:
+def _one(persons: list[_Names], ids: list[str]) -> bool:
     """Whether all identifiers are known to be one person's already."""
-    for person in _decode_names(packed_persons):
+    for person in persons:
         names = person.ids
         if ids[1] in names.get(ids[0], ()):
             return len(ids) == 2 or all(ids[i + 1] in names.get(ids[i], ()) for i in range(2, len(ids), 2))
@@ -304,7 +396,7 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
         profile.first = rows[0].received_at
         moments = []
         for row in rows:  # as when it came: for what a profile tells now, a timer was set then
-            ties = len(row.ids) > 2 and not _one(profile.packed_persons, row.ids)
+            ties = len(row.ids) > 2 and not _one(_decode_names(profile.packed_persons), row.ids)
             removes = row.type in book.listing and "products" in row.data
             moments.append(_wakes(book, profile, row.type, row.occurred_at, row.received_at, ties, removes))
         wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
@@ -378,16 +470,24 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
         if due is None or received <= due:  # an event received exactly at D + lateness still counts
             while done < len(buffer) and buffer[done].received_at == received:
                 row = buffer[done]
-                person, _ = person_of(book, persons, row.ids, received)
-                out += learn(book, person, row)
+                out += learn(book, whose(book, persons, row), row)
                 done += 1
-        for person in persons:
-            if person.due is not None and person.due <= clock:
-                out += decide(book, person, clock)
+        ripe = [person for person in persons if person.due is not None and person.due <= clock]
+        if len(ripe) > 1:  # in one order, whoever was met first
+            ripe.sort(key=lambda person: sorted(person.ids.items()))
+        for person in ripe:
+            out += decide(book, persons, person, clock)
+    if out and len(persons) > 1 and sum(any(p.ids.get(ns) for ns in book.unique) for p in persons) > 1:
+        for decision in out:  # each of a household under an id of their own
+            decision.profile_id = _own_id(decision.identifiers)
     profile.packed_persons, profile.due = _encode(persons), due
     profile.soonest, profile.moved, profile.fired = _outlook(book, persons)
+    if len(persons) > 1:
+        profile.one = profile.logged = None
     if done:
-        _keep(profile, buffer[done:])
+        left = buffer[done:]
+        _keep(profile, left)
+        profile.tying = any(len(row.ids) > 2 and not any(person.holds(row.ids) for person in persons) for row in left)
     elif buffer:
         profile.wakes = UNKNOWN  # it depends on who the persons are, too
     return out
@@ -395,18 +495,67 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
 
 def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     """Both in one place. Their persons stay two until a tie's moment comes in the fold."""
-    persons = winner.persons
-    for person in loser.persons:
-        unite(book, persons, person)
-    about_winner, about_loser = winner.about, loser.about
-    about = profile_about.merge(about_winner, about_loser)
-    rows = {row.fingerprint: row for row in sorted([*winner.buffer, *loser.buffer], key=_order, reverse=True)}
-    for mark in profile_about.marks(about_winner) & profile_about.marks(about_loser):
-        _counted_twice(about, rows, mark, winner, loser)
-    return profile_of(about, persons, sorted(rows.values(), key=_order))
+    mine, theirs = winner.persons, loser.persons
+    a, b = winner.buffer, loser.buffer
+    rows = {row.fingerprint: row for row in sorted([*a, *b], key=_order, reverse=True)}
+    of: dict[str, bytes] = {}
+    users = _users(book, mine, a) | _users(book, theirs, b)
+    if winner.packed_shares or loser.packed_shares or len(users) > 1:
+        of = _shares(book, winner, mine, a)
+        known = {mark for share in of.values() for mark in profile_about.marks(profile_about.unpack(share))}
+        lost = _shares(book, loser, theirs, b)
+        for name, packed_share in lost.items():
+            about = profile_about.unpack(packed_share)
+            for mark in profile_about.marks(about) & known:
+                _counted_twice(about, rows, mark, winner, loser, about)
+            lost[name] = profile_about.pack(about)
+        of = shares.joined(of, lost)
+        about = profile_about.unpack(profile_about.EMPTY)
+    else:
+        about_winner, about_loser = winner.about, loser.about
+        about = profile_about.merge(about_winner, about_loser)
+        for mark in profile_about.marks(about_winner) & profile_about.marks(about_loser):
+            _counted_twice(about, rows, mark, winner, loser, about_loser)
+    for person in theirs:
+        unite(book, mine, person)
+    merged = profile_of(about, mine, sorted(rows.values(), key=_order))
+    merged.packed_shares = shares.pack(of)
+    merged.user = next(iter(users), None)
+    return merged
 
 
-def _counted_twice(about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile) -> None:
+def _shares(
+    book: RuleBook, profile: Profile, persons: list[_Names] | list[Person], rows: list[Row]
+) -> dict[str, bytes]:
+    """As in a household, also where it is none."""
+    if profile.packed_shares:
+        return shares.unpack(profile.packed_shares)
+    if profile.packed_about == profile_about.EMPTY:
+        return {}
+    return {_name(book, persons, rows): profile.packed_about}
+
+
+def one_of(profile_id: str, profile: Profile, namespace: str, value: str) -> tuple[str, Profile]:
+    """Of a household only the person who is known by that identifier, as far as the fold has come, under their id."""
+    if not profile.packed_shares:
+        return profile_id, profile
+    known = (each for each in profile.persons if each.has(namespace, value))
+    person = next(known, None) or Person({namespace: [value]})
+    rows = [
+        row for row in profile.buffer if any(person.has(row.ids[i], row.ids[i + 1]) for i in range(0, len(row.ids), 2))
+    ]
+    about = shares.of(shares.unpack(profile.packed_shares), person)
+    return _own_id(person.ids), profile_of(about, [person], rows)
+
+
+def _own_id(ids: dict[str, list[str]]) -> str:
+    """The id of a person who is one of several in a profile: as a profile's, the smallest of their identifiers'."""
+    return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)
+
+
+def _counted_twice(
+    about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile, about_loser: About
+) -> None:
     """A client's duplicate came while the profile was moving: one copy here, one there."""
     copies = [next((r for r in p.buffer if r.fingerprint & profile_about.MARK == mark), None) for p in (winner, loser)]
     row = copies[0] or copies[1]
@@ -414,7 +563,7 @@ def _counted_twice(about: About, rows: dict[int, Row], mark: int, winner: Profil
         profile_about.discount(about, row.type, row.occurred_at, row.data)
         if None in copies:
             del rows[row.fingerprint]  # the other copy has been folded already
-    elif told := profile_about.told(winner.about, mark) or profile_about.told(loser.about, mark):
+    elif told := profile_about.told(winner.about, mark) or profile_about.told(about_loser, mark):
         kind, occurred_at, label = told
         profile_about.discount(about, kind, occurred_at, {"product_id": label})
 

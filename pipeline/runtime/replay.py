@@ -68,7 +68,7 @@ class Replay:
             if profile is None or wakes_at(self.book, profile) != at:
                 continue
             for decision in advance(self.book, profile, min(upto, at + 1)):
-                decision.profile_id = profile_id
+                decision.profile_id = decision.profile_id or profile_id
                 yield decision
             self._arm(profile_id, profile)
 

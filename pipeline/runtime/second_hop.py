@@ -379,7 +379,8 @@ class ProfilePartition:
             _, since, _ = meta.quiet.get(source, (0, meta.clock, 0))
             meta.quiet[source] = (before, since, until)
         self.work.rows += len(rows)
-        self.work.duplicates += receive_all(self._book, rows, self._cache, self._dirty, self._receive)
+        duplicates = receive_all(self._book, rows, self._cache, self._dirty, self._receive)
+        self.work.duplicates += duplicates  # and what `_receive` added meanwhile
         for i in range(0, len(message.merges), 2):
             self._merge(message.merges[i], message.merges[i + 1], at, message.after)
 
@@ -470,7 +471,7 @@ class ProfilePartition:
 
     def _keep(self, profile_id: str, decision: Decision) -> None:
         """Into the outbox."""
-        decision.profile_id = profile_id
+        decision.profile_id = decision.profile_id or profile_id
         decision.left_out = self._left_out
         if self.meta.quiet:
             decision.published = not any(self._quiet(decision, *quiet) for quiet in self.meta.quiet.values())

@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.errors import CommitRejected, Fenced
 from pipeline.identity.asks import Answer, Ask
-from pipeline.identity.graph import Graph, compile_namespaces
+from pipeline.identity.graph import HOUSEHOLD, Graph, compile_namespaces
 from pipeline.store.ports import Claimed, Commit, SourcePosition
 from pipeline.topology.model import Identifiers
 
@@ -32,9 +32,9 @@ class GraphSnapshot(msgspec.Struct, frozen=True):
 class MemoryGraphStore:
     """See `ports.GraphStore`."""
 
-    def __init__(self, identifiers: Identifiers) -> None:
+    def __init__(self, identifiers: Identifiers, household: int = HOUSEHOLD) -> None:
         self.namespaces = compile_namespaces(identifiers)
-        self.graph = Graph()
+        self.graph = Graph(household)
         self._sources: dict[str, _Source] = {}
         self._high = 0
 

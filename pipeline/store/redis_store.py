@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError, NoScriptError, ResponseError
 
 from pipeline.errors import CommitRejected, Fenced, StateLost
 from pipeline.identity.asks import Answer, Ask
-from pipeline.identity.graph import compile_namespaces
+from pipeline.identity.graph import HOUSEHOLD, compile_namespaces
 from pipeline.store.keys import graph_keys, partition_keys
 from pipeline.store.ports import Claimed, Commit, SourcePosition
 from pipeline.topology.model import Identifiers
@@ -82,8 +82,9 @@ def _answer(keys: list[str], reply: list[Any]) -> list[Any]:
 class RedisGraphStore:
     """See `ports.GraphStore`. `redis` must not decode responses."""
 
-    def __init__(self, redis: Client, prefix: str, identifiers: Identifiers) -> None:
+    def __init__(self, redis: Client, prefix: str, identifiers: Identifiers, household: int = HOUSEHOLD) -> None:
         self._redis = redis
+        self._household = household
         self._keys = graph_keys(prefix)
         table = compile_namespaces(identifiers)
         self._namespaces = _encode(
@@ -102,7 +103,7 @@ class RedisGraphStore:
         self, source: str, expected: str, token: str, done: SourcePosition, asks: list[Ask]
     ) -> tuple[list[Answer], int, int]:
         """See `ports.GraphStore.resolve`."""
-        args = [source, expected, token, _encode(done), done.high, self._namespaces, _encode(asks)]
+        args = [source, expected, token, _encode(done), done.high, self._namespaces, self._household, _encode(asks)]
         (packed,) = await _script("resolve")(self._redis, self._keys, args)
         told, shared, high = _decode_answers(packed)
         answers = [

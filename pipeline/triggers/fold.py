@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-from pipeline.triggers import carts, films, orders, waits
+from pipeline.triggers import carts, devices, films, orders, waits
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.contact import Contact, contact_of, tell
 from pipeline.triggers.decisions import Decision, decision_id, retraction_id
+from pipeline.triggers.devices import Login
 from pipeline.triggers.films import Film, Session
 from pipeline.triggers.rules import ALWAYS_SEEN, CART_TYPES, CONTENTS, ORDERS, START, Compiled, Move, RuleBook
 from pipeline.triggers.rules import End as EndRule
@@ -63,7 +64,7 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
 
 class Person(msgspec.Struct, array_like=True, gc=False):
     """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None. `told`: the
-    orders that were told, `bought`: what they add up to (orders.py).
+    orders that were told, `bought`: what they add up to (orders.py). `logins`: on devices among `ids` (devices.py).
     """
 
     ids: dict[str, list[str]]
@@ -74,10 +75,104 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     told: orders.Told = {}
     bought: orders.Sums = {}
     contact: Contact | None = None
+    logins: dict[str, list[Login]] = {}
 
     def has(self, namespace: str, value: str) -> bool:
         values = self.ids.get(namespace)
         return values is not None and value in values
+
+    def holds(self, ids: list[str]) -> bool:
+        """Whether all of these are theirs."""
+        held = self.ids
+        for i in range(0, len(ids), 2):
+            values = held.get(ids[i])
+            if values is None or ids[i + 1] not in values:
+                return False
+        return True
+
+
+def whose(book: RuleBook, persons: list[Person], row: Row) -> Person:
+    """The person that an event counts for, after its ties, and after it is noted whose device it was."""
+    ids = row.ids
+    user = user_of(book, ids) if len(ids) > 2 or len(persons) > 1 else None
+    if user is None:
+        if len(persons) > 1:
+            ids = _owners(book, persons, ids, row.occurred_at)
+        return person_of(book, persons, ids, row.received_at)[0]
+    person, _ = person_of(book, persons, ids, row.received_at)
+    for i in range(2, len(ids), 2):
+        namespace, value = ids[i], ids[i + 1]
+        if namespace in book.devices:
+            holder = person if person.has(namespace, value) else _holder(persons, namespace, value)
+            if holder is not None:
+                login = Login(row.occurred_at, row.received_at, user)
+                devices.note(holder.logins, devices.name(namespace, value), login, book.max_age)
+    return person
+
+
+def user_of(book: RuleBook, ids: list[str]) -> str | None:
+    """The strongest identifier that is unique to a person: whoever carries one on a device logs in on it."""
+    for i in range(0, len(ids), 2):
+        if ids[i] in book.unique:
+            return devices.name(ids[i], ids[i + 1])
+    return None
+
+
+def _holder(persons: list[Person], namespace: str, value: str) -> Person | None:
+    return next((person for person in persons if person.has(namespace, value)), None)
+
+
+def _owners(book: RuleBook, persons: list[Person], ids: list[str], at: int) -> list[str]:
+    """For a device that was somebody else's than its holder's at `at`, their user id."""
+    out: list[str] = []
+    for i in range(0, len(ids), 2):
+        told = ids[i : i + 2]
+        if told[0] in book.devices and (holder := _holder(persons, *told)) is not None:
+            user = _owner(book, holder, devices.name(*told), at)
+            if user is not None and not holder.has(*user):
+                told = user
+        if told != out[:2]:
+            out += told
+    return out
+
+
+def counts_for(book: RuleBook, persons: list[Person], rows: list[Row], ids: list[str], at: int) -> str:
+    """Under what name an event counts by all that has arrived: what `persons` know, and the logins among `rows`."""
+    if (user := user_of(book, ids)) is not None:
+        return user
+    told = ids[:2]
+    device = devices.name(*told)
+    holder = _holder(persons, *told)
+    known = (
+        [] if holder is None else [devices.name(ns, value) for ns in book.unique for value in holder.ids.get(ns, ())]
+    )
+    if told[0] in book.devices:
+        logins = [] if holder is None else list(holder.logins.get(device, ()))
+        for row in rows:
+            if len(row.ids) > 2 and told[1] in row.ids and (user := user_of(book, row.ids)) is not None:
+                logins.append(Login(row.occurred_at, row.received_at, user))
+        if (user := devices.owner(sorted(logins), at, known)) is not None:
+            return user
+    return known[0] if known else device
+
+
+def _owner(book: RuleBook, holder: Person, device: str, at: int) -> list[str] | None:
+    logins = holder.logins.get(device)
+    if not logins:
+        return None
+    known = [devices.name(ns, value) for ns in book.unique for value in holder.ids.get(ns, ())]
+    user = devices.owner(logins, at, known)
+    return None if user is None else devices.split(user)
+
+
+def _somebody_elses(book: RuleBook, persons: list[Person], person: Person, event_id: str, mark: int, at: int) -> bool:
+    """Whether an event on a device, which counted for `person` by what was known then, was somebody else's by what is
+    known now.
+    """
+    holders = {device: holder for holder in persons for device in holder.logins}
+    device = devices.carried(event_id, mark, list(holders)) if holders else None
+    user = None if device is None else _owner(book, holders[device], device, at)
+    return user is not None and not person.has(*user)
 
 
 def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -> tuple[Person, list[list[str]]]:
@@ -86,7 +181,7 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
     A tie that would put two values of a unique namespace together is left out; the refused identifiers come back as
     [namespace, value].
     """
-    if len(persons) == 1 and _holds(persons[0], ids):  # nearly always
+    if len(persons) == 1 and persons[0].holds(ids):  # nearly always
         return persons[0], []
     refused: list[list[str]] = []
     anchor: Person | None = None
@@ -111,15 +206,6 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
                 _join(book, anchor, found, now)
     assert anchor is not None, "an event without identifiers is a dead letter"
     return anchor, refused
-
-
-def _holds(person: Person, ids: list[str]) -> bool:
-    held = person.ids
-    for i in range(0, len(ids), 2):
-        values = held.get(ids[i])
-        if values is None or ids[i + 1] not in values:
-            return False
-    return True
 
 
 def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
@@ -164,6 +250,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     person.told = orders.merge(person.told, other.told)
     for currency, (number, revenue) in other.bought.items():
         orders.add(person.bought, currency, revenue, number)
+    person.logins = devices.joined(person.logins, other.logins)
     if other.contact is not None:
         person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
     for name, state in person.rules.items():
@@ -385,8 +472,8 @@ def _first(person: Person) -> tuple[str, str]:
     return found
 
 
-def decide(book: RuleBook, person: Person, clock: int) -> Iterator[Decision]:
-    """All decisions of a person that are due at or before `clock`, the moment that the fold has reached."""
+def decide(book: RuleBook, persons: list[Person], person: Person, clock: int) -> Iterator[Decision]:
+    """All decisions of one of the `persons` that are due at or before `clock`, the moment that the fold has reached."""
     while person.due is not None and person.due <= clock:
         name, key_name = _first(person)
         rule = book.rules.get(name)
@@ -399,7 +486,9 @@ def decide(book: RuleBook, person: Person, clock: int) -> Iterator[Decision]:
             found, emptyings = waits.walk(rule, key, everyone)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
-            if wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
+            if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
+                outcome, reason = "suppressed", "other_person"
+            elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
                 outcome, reason = "suppressed", "overtaken"
             decision = _decision(book, rule, person, key_name, wait, outcome, reason, clock)
             waits.close(rule, key, wait)
@@ -412,6 +501,12 @@ def decide(book: RuleBook, person: Person, clock: int) -> Iterator[Decision]:
             key.due = waits.next_due(rule, key, everyone)
             yield decision
         _refresh(person)
+
+
+def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
+    """Whether the wait's last start turned out to be somebody else's."""
+    start = next((fact for fact in key.facts if fact.order == wait.last_start), wait.cause)
+    return _somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
 
 
 def _decision(

@@ -97,7 +97,9 @@ class RuleBook:
         self.lateness = topology.time.lateness_ms
         self.max_age = topology.time.max_age_ms
         self.retention = topology.profile_retention_ms
-        self.unique = tuple(n.name for n in topology.identifiers.namespaces if n.unique)
+        ordered = sorted(topology.identifiers.namespaces, key=lambda n: n.priority)
+        self.unique = tuple(n.name for n in ordered if n.unique)
+        self.devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
         self.moves: dict[str, list[Move]] = {}
         self.ends: dict[str, list[End]] = {}
         self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}

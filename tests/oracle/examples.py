@@ -979,7 +979,7 @@ WHO = [
     ),
     Example(
         20,
-        "who logs in first is asked of event time too, as far as logins had arrived",
+        "who logs in first is asked of event time too; a login that comes later says whose the wait was",
         [
             add("1", 0),
             login("2", 10),
@@ -988,7 +988,7 @@ WHO = [
             add("5", 4, 31, cart="d"),
         ],
         [
-            want("cart", "fired", "due", "c", "1", 0, 60, 65, who="a:phone u:1"),
+            want("cart", "suppressed", "other_person", "c", "1", 0, 60, 65, who="a:phone u:1"),
             want("cart", "fired", "due", "d", "5", 4, 64, 69, who="u:2"),
         ],
     ),
@@ -1344,14 +1344,94 @@ WHO = [
     ),
     Example(
         20,
-        "who logs in again on what is theirs says nothing new: an earlier login of another, told later, holds",
+        "who logs in again on what is theirs logs in: an earlier login of another, told later, ends there",
         [
             login("1", 0, who="d:tablet u:1"),
             login("2", 20, who="d:tablet u:1"),
             login("3", 10, 21, who="d:tablet u:2"),
             add("4", 30, who="d:tablet"),
         ],
-        [want("cart", "fired", "due", "c", "4", 30, 90, 95, who="u:2")],
+        [want("cart", "fired", "due", "c", "4", 30, 90, 95, who="d:tablet u:1")],
+    ),
+    Example(
+        20,
+        "a device changes hands a second before: in order",
+        [
+            login("1", 0, who="d:tablet u:bert"),
+            login("2", 10, who="d:tablet u:ann"),
+            add("3", 10 + 1 / 60, who="d:tablet"),
+            order("4", 12, who="u:ann"),
+        ],
+        [
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                "c",
+                "3",
+                10 + 1 / 60,
+                70 + 1 / 60,
+                75 + 1 / 60,
+                who="u:ann",
+                ended_by="4",
+            )
+        ],
+    ),
+    Example(
+        20,
+        "a device changes hands a second before, and the login stands behind it in the log",
+        [
+            login("1", 0, who="d:tablet u:bert"),
+            add("3", 10 + 1 / 60, who="d:tablet"),
+            login("2", 10, who="d:tablet u:ann"),
+            order("4", 12, who="u:ann"),
+        ],
+        [
+            want(
+                "cart",
+                "cancelled",
+                "bought",
+                "c",
+                "3",
+                10 + 1 / 60,
+                70 + 1 / 60,
+                75 + 1 / 60,
+                who="u:ann",
+                ended_by="4",
+            )
+        ],
+    ),
+    Example(
+        20,
+        "a login that stands before the tie makes the device theirs, though that was read first",
+        [
+            add("1", 0, who="d:tablet"),
+            login("3", 10 + 1 / 60, who="d:tablet u:bert"),
+            login("2", 10, who="d:tablet u:ann"),
+            order("4", 12, who="u:ann"),
+            add("5", 20, who="d:tablet", cart="d"),
+        ],
+        [
+            want("cart", "cancelled", "bought", "c", "1", 0, 60, 65, who="d:tablet u:ann", ended_by="4"),
+            want("cart", "fired", "due", "d", "5", 20, 80, 85, who="u:bert"),
+        ],
+    ),
+    Example(
+        20,
+        "a login told after the start shows that it was somebody else's; one told after the decision shows nothing",
+        [
+            login("1", 0, who="d:tablet u:bert"),
+            add("2", 10, who="d:tablet"),
+            add("3", 10, who="d:tablet", cart="d"),
+            login("4", 5, 75, who="d:tablet u:ann"),
+            add("5", 11, 76, who="d:tablet", cart="e"),
+            login("6", 7, 76 + 1 / 60, who="d:tablet u:bert"),
+        ],
+        [
+            want("cart", "suppressed", "other_person", "c", "2", 10, 70, 75, who="d:tablet u:bert"),
+            want("cart", "suppressed", "other_person", "d", "3", 10, 70, 75, who="d:tablet u:bert"),
+            want("cart", "fired", "due", "e", "5", 11, 71, 76, who="u:ann"),
+        ],
     ),
     Example(
         15,

@@ -25,6 +25,7 @@ def history(
     seed: int,
     *,
     shared_devices: bool = False,
+    handed_round: bool = False,
     segment: bool = True,
     behind: bool = False,
     size: int | None = None,
@@ -34,6 +35,7 @@ def history(
 
     `segment`: only what Segment's JSON can say (no intervals of our own player, no crm_id, no offline_purchased).
     `behind`: some events lie further back in the log than the disorder. `size`: how many events at least.
+    `handed_round`: two to five people on one device, or two, by turns.
     `real`: what people really send (real.py); without it a seed's history is what it always was.
     """
     story = RealStory(seed, segment=segment) if real else Story(seed, segment=segment)
@@ -43,6 +45,8 @@ def history(
         for number in range(rng.choice([2, 2, 3, 4] if shared_devices else [1, 1, 2, 2, 3, 4]))
     ]
     wanted = size or rng.randint(8, 45)
+    if handed_round:
+        story.handed_round(rng.randint(2, 5))
     if shared_devices:
         story.shared_tablet(people)
     favourite = rng.choice(["cart", "cart", "ebook", "film", "any"])

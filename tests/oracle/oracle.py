@@ -27,7 +27,7 @@ from tests.oracle.lines import Contents
 from tests.oracle.message import ends_message, opens
 from tests.oracle.orders import OrderIds
 from tests.oracle.reading import ORDERS
-from tests.oracle.who import Fact, Identifier, read_log
+from tests.oracle.who import Fact, Identifier, Logins, read_log
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -192,6 +192,7 @@ class World:
         self.constants = constants
         self.people: dict[Identifier, Person] = {}
         self.made: list[Decision] = []
+        self.logins = Logins()
 
     def person(self, identifier: Identifier) -> Person:
         """Whose `identifier` is, as known now."""
@@ -206,6 +207,8 @@ class World:
     def learn(self, moment: int, facts: list[Fact]) -> None:
         """2, 21: everything received at `moment`, in order of knowledge, each with its ties; then what is due."""
         for fact in facts:
+            for device, user in fact.logins:
+                self.logins.note(device, fact.occurred_at, user)
             for other in fact.ties:
                 self.tie(fact.person, other, moment)
             person = self.person(fact.person)
@@ -345,7 +348,7 @@ class World:
         """4, 6, 10, 12: one decision; it closes the cart up to D, or up to the event that cancelled."""
         assert wait.shown is not None
         assert wait.left is not None
-        outcome, reason = self.outcome(wait.ended_by, wait.reason, wait.overtaking, wait.due, wait.last_start)
+        outcome, reason = self.outcome(person, wait.ended_by, wait.reason, wait.overtaking, wait.due, wait.last_start)
         self.write(
             person,
             CART,
@@ -378,7 +381,7 @@ class World:
         ended_by = min((f for f in cancels if f.occurred_at <= wait.due), key=lambda f: f.event_time, default=None)
         overtaking = [f for f in cancels if f.occurred_at > wait.due]
         cancelled = (ended_by and reasons[ended_by]) or "due"
-        outcome, reason = self.outcome(ended_by, cancelled, overtaking, wait.due, start)
+        outcome, reason = self.outcome(person, ended_by, cancelled, overtaking, wait.due, start)
         if wait.rule == EBOOK:
             payload = {"message_id": wait.key, "campaign": start.get("campaign")}
         else:  # 2: what was known then
@@ -406,15 +409,25 @@ class World:
             person.triggers.append(Trigger(wait.rule, wait.key, start, start, wait.due))
 
     def outcome(
-        self, ended_by: Fact | None, reason: str, overtaking: list[Fact], due: int, last_start: Fact
+        self, person: Person, ended_by: Fact | None, reason: str, overtaking: list[Fact], due: int, last_start: Fact
     ) -> tuple[str, str]:
-        """4: cancelled; or suppressed if they did it again after D, received up to D + L, of a late start up to its own
-        receipt; or fired."""
+        """4: cancelled; or suppressed if the last start turned out to be somebody else's (20), or if they did it again
+        after D, received up to D + L, of a late start up to its own receipt; or fired."""
         if ended_by:
             return "cancelled", reason
+        if self.somebody_elses(person, last_start):
+            return "suppressed", "other_person"
         if any(fact.received_at <= max(due + self.constants.lateness, last_start.received_at) for fact in overtaking):
             return "suppressed", "overtaken"
         return "fired", "due"
+
+    def somebody_elses(self, person: Person, start: Fact) -> bool:
+        """20: did it happen on a device that, by all logins known now, was another person's then?"""
+        if start.device is None:
+            return False
+        holder = next((value for name, value in self.person(start.device).identifiers if name == "user_id"), None)
+        owner = self.logins.owner(start.device, start.occurred_at, holder)
+        return owner is not None and ("user_id", owner) not in person.identifiers
 
     def ends_once(self, rule: str, key: str, start: Fact, fact: Fact) -> str | None:
         """14, 15: the reason with which `fact` ends the wait of a message or film that `start` opened, whenever that

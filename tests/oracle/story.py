@@ -333,6 +333,58 @@ class Story:
                 )
             at += rng.choice([MS, 1, 5, 10, 30, 60, 65, 70])
 
+    def handed_round(self, people: int) -> None:
+        """A device or two that `people` pass on to each other, some every second: logins that repeat, in page views
+        too, and what somebody does without saying who. All of it told at once or late, logins most of all.
+        """
+        rng = self.rng
+        tablets = [{"anonymous_id": "tablet"}, {"device_id": "tablet"}, {"anonymous_id": "tablet", "device_id": "pad"}]
+        chosen = rng.sample(tablets, rng.choice([1, 1, 1, 2]))
+        paces: list[list[float]] = [[MS, 1 / 60, 0.05, 0.1], [1 / 60, 0.5, 1, 1], [1, 5, 10, 30, 60, 65]]
+        pace = rng.choice(paces)
+        tardy = rng.choice([0.1, 0.5, 0.9])
+        at = 5.0 * rng.randrange(0, 20)
+        user = {"user_id": f"u{rng.randint(1, people)}"}
+        for _ in range(rng.randint(5, 25)):
+            if rng.random() < 0.4:
+                user = {"user_id": f"u{rng.randint(1, people)}"}
+            tablet = rng.choice(chosen)
+            key = rng.choice([None, "c1", "c2", f"c{user['user_id']}"])
+            kind = rng.choice(["login", "login", "seen", "add", "add", "add", "order", "view", "clear", "film", "mail"])
+            late = at + rng.choice([MS, 1 / 60, 0.1, 0.15, 1, 30, 61, 65, 66, 70, DAY, 73 * 60])
+            got = late if rng.random() < tardy * (0.6 if kind in ("login", "seen") else 0.2) else at
+            if kind == "login":
+                extra = {"email": f"p{user['user_id'][1:]}@shop.example"} if rng.random() < 0.2 else {}
+                self.tell("identified", at, {**tablet, **user, **extra}, got)
+            elif kind == "seen":
+                self.tell("page_viewed", at, {**tablet, **user}, got, url="https://shop.example/")
+            else:
+                self.done_on(rng.choice([tablet, tablet, tablet, user, {**tablet, **user}]), kind, at, got, key)
+            at += rng.choice(pace) if rng.random() < 0.9 else 60
+
+    def done_on(self, who: dict[str, str], kind: str, at: float, got: float, key: str | None) -> None:
+        """Something that rules look at."""
+        rng = self.rng
+        body: dict[str, Any]
+        if kind == "add":
+            body = {"product_id": rng.choice(["p", "q"]), "quantity": 1, "price": 10, "currency": "EUR"}
+            self.tell("product_added", at, who, got, cart_id=key, **body)
+        elif kind == "order":
+            self.tell("order_completed", at, who, got, cart_id=key, order_id=f"o{len(self.events)}")
+        elif kind == "view":
+            self.tell("cart_viewed", at, who, got, cart_id=key)
+        elif kind == "clear":
+            self.tell("cart_cleared", at, who, got, cart_id=key)
+        elif kind == "mail":
+            told = rng.choice(["email_sent", "email_sent", "email_clicked"])
+            sent: dict[str, Any] = {"campaign": "x", "link_ids": ["ebook"]}
+            body = sent if told == "email_sent" else {"link_id": "ebook"}
+            self.tell(told, at, who, got, message_id=rng.choice(["m1", "m2"]), **body)
+        else:
+            position = rng.choice([0.0, 10.0, 20.0, 30.0])
+            body = {"session_id": "tv", "film": "alpha", "title": "Alpha", "total_length": 40}
+            self.tell(rng.choice(["video_started", "video_progressed"]), at, who, got, position=position, **body)
+
     def noise(self, person: Person) -> None:
         """What no rule looks at."""
         kind = self.rng.choice(["page_viewed", "custom", "product_viewed", "order_refunded"])

@@ -1,7 +1,7 @@
 """Who did it: semantics 18 to 21, for the oracle. Shares no code with `pipeline`.
 
-Reads one partition's log in its order and says of each event whom it counts for and which identifiers it ties.
-When a tie takes effect is not decided here (that is its `received_at`, semantics 21).
+Reads one partition's log, and says of each event, in the order of knowledge, whom it counts for and which identifiers
+it ties. When a tie takes effect is not decided here (that is its `received_at`, semantics 21).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ LIMITS = {"email": 10, "anonymous_id": 100}
 class Fact:
     """One event as the second hop sees it, its body tidied. Times in ms; `received_at` is the effective one (3).
 
-    `type` and `items`: what it is to a cart (13). `contact`: what it tells of how to write to the person.
+    `type` and `items`: what it is to a cart (13). `contact`: what it tells of how to write to the person. `device`:
+    the one that it happened on, where it carried nothing else. `again`: a further copy of one that was received (11).
     """
 
     type: str
@@ -39,6 +40,16 @@ class Fact:
     ties: tuple[Identifier, ...]
     items: tuple[Item, ...]
     contact: dict[str, str]
+    device: Identifier | None = None
+    again: bool = False
+
+    @property
+    def logins(self) -> list[tuple[Identifier, str]]:
+        """19: (device, user) of each device on which somebody logs in by this event."""
+        if self.again:
+            return []
+        carried = dict(self.carried)
+        return [((name, carried[name]), carried["user_id"]) for name in DEVICES if {name, "user_id"} <= carried.keys()]
 
     @property
     def knowledge(self) -> tuple[int, int, str, tuple[Identifier, ...]]:
@@ -99,23 +110,15 @@ class Groups:
 
 
 class Logins:
-    """Semantics 19 and 20: who logged in on which device, and when, as far as the log was read."""
+    """Semantics 19 and 20: who logged in on which device, and when, up to one moment in the order of knowledge."""
 
     def __init__(self) -> None:
         self._logins: dict[Identifier, list[tuple[int, int, str]]] = {}
 
     def note(self, device: Identifier, occurred_at: int, user: str) -> None:
-        """`user` logged in on `device`. What was theirs already stays theirs: such a login says nothing, and if an
-        earlier one of somebody else arrives later, it isn't remembered (20: the order of arrival may matter)."""
+        """`user` logged in on `device`. Every event with both is a login, repeats too (20)."""
         known = self._logins.setdefault(device, [])
-        if self._last_before(device, occurred_at) != user:
-            known.append((occurred_at, len(known), user))
-            if {name for _, _, name in known} == {user}:
-                self._logins[device] = [min(known)]
-
-    def _last_before(self, device: Identifier, at: int) -> str | None:
-        before = [user for occurred_at, _, user in sorted(self._logins.get(device, [])) if occurred_at <= at]
-        return before[-1] if before else None
+        known.append((occurred_at, len(known), user))
 
     def owner(self, device: Identifier, at: int, holder: str | None) -> str | None:
         """Semantics 20: the user who had logged in last at `at`; before the first login the one who logs in first.
@@ -134,24 +137,31 @@ class Logins:
 
 
 def read_log(events: Iterable[dict[str, Any]], disorder: int) -> list[Fact]:
-    """Semantics 3 and 18 to 22: the facts of one partition, in the order of the log."""
-    groups, logins = Groups(), Logins()
+    """Semantics 3 and 18 to 22: the facts of one partition, in the order of knowledge."""
+    placed: list[tuple[Any, ...]] = []
     largest: int | None = None
-    facts = []
     for event in events:
         largest = event["received_at"] if largest is None else max(largest, event["received_at"])
         received_at = max(event["received_at"], largest - disorder)  # semantics 3: further behind: the watermark
         ids = usable(event["identifiers"])
-        if not ids:  # semantics 22: a dead letter
-            continue
-        carried = tuple(sorted(ids.items()))
-        person, ties = attribute(ids, event["occurred_at"], groups, logins)
+        if ids:  # semantics 22: else a dead letter
+            place = received_at, min(event["occurred_at"], received_at), event["event_id"]
+            placed.append((*place, tuple(sorted(ids.items())), len(placed), event))
+    groups, logins = Groups(), Logins()
+    facts = []
+    told: set[tuple[str, tuple[Identifier, ...]]] = set()
+    for received_at, occurred_at, event_id, carried, _, event in sorted(placed, key=lambda each: each[:5]):
+        ids = dict(carried)
+        again = (event_id, carried) in told
+        person, ties = attribute(ids, occurred_at, groups, logins, again=again)
+        told.add((event_id, carried))
         type_, items = understood(event["type"], event["body"])
+        devices = [name for name in PRIORITY if name in ids and name in DEVICES]
         facts.append(
             Fact(
                 type=type_,
-                event_id=event["event_id"],
-                occurred_at=min(event["occurred_at"], received_at),
+                event_id=event_id,
+                occurred_at=occurred_at,
                 received_at=received_at,
                 body=tidied(event["body"]),
                 carried=carried,
@@ -159,6 +169,8 @@ def read_log(events: Iterable[dict[str, Any]], disorder: int) -> list[Fact]:
                 ties=ties,
                 items=items,
                 contact=contact_of({**event, "body": tidied(event["body"])}, ids, {person, *ties}),
+                device=(devices[0], ids[devices[0]]) if len(devices) == len(ids) else None,
+                again=again,
             )
         )
     return facts
@@ -209,17 +221,18 @@ def contact_of(event: dict[str, Any], carried: dict[str, str], theirs: set[Ident
 
 
 def attribute(
-    carried: dict[str, str], occurred_at: int, groups: Groups, logins: Logins
+    carried: dict[str, str], occurred_at: int, groups: Groups, logins: Logins, *, again: bool = False
 ) -> tuple[Identifier, tuple[Identifier, ...]]:
     """Semantics 18 to 20: whom an event counts for (its strongest identifier), and what that is tied to.
 
     Changes `groups` and `logins` as this event does.
     """
-    ids = on_behalf_of_owner(carried, occurred_at, groups, logins)
-    ordered = [(namespace, ids[namespace]) for namespace in PRIORITY if namespace in ids]
+    ordered = [(namespace, carried[namespace]) for namespace in PRIORITY if namespace in carried]
     address = named_by_user_id(carried)
     if address is not None and address not in ordered:
         ordered.insert(sum(PRIORITY.index(namespace) <= PRIORITY.index("email") for namespace, _ in ordered), address)
+    if "user_id" not in carried:
+        ordered = [whose(one, occurred_at, groups, logins) for one in ordered]
     anchor, others = ordered[0], ordered[1:]
     groups.of(anchor)
     ties = []
@@ -227,25 +240,17 @@ def attribute(
         if groups.may_join(anchor, other):  # else only this one is left out (semantics 20, last sentence)
             groups.join(anchor, other)
             ties.append(other)
-    if "user_id" in carried:
+    if "user_id" in carried and not again:  # a second copy of one event is nothing (11)
         for namespace in DEVICES:
             if namespace in carried:
                 logins.note((namespace, carried[namespace]), occurred_at, carried["user_id"])
     return anchor, tuple(ties)
 
 
-def on_behalf_of_owner(carried: dict[str, str], occurred_at: int, groups: Groups, logins: Logins) -> dict[str, str]:
-    """Semantics 20: on a device that has changed hands, an event without a user id counts as its owner's user id."""
-    ids = dict(carried)
-    if "user_id" in carried:
-        return ids
-    for namespace in DEVICES:
-        if namespace not in carried:
-            continue
-        device = (namespace, carried[namespace])
-        holder = groups.user_of(device)
-        owner = logins.owner(device, occurred_at, holder)
-        if owner is not None and owner != holder:
-            del ids[namespace]
-            ids.setdefault("user_id", owner)
-    return ids
+def whose(one: Identifier, occurred_at: int, groups: Groups, logins: Logins) -> Identifier:
+    """Semantics 20: for a device that was somebody else's than its holder's then, the owner's user id."""
+    if one[0] not in DEVICES:
+        return one
+    holder = groups.user_of(one)
+    owner = logins.owner(one, occurred_at, holder)
+    return one if owner is None or owner == holder else ("user_id", owner)

@@ -20,6 +20,12 @@ KINDS: dict[str, tuple[int, dict[str, Any]]] = {
     "plain": (SEEDS, {}),
     "shared devices": (SEEDS // 3, {"shared_devices": True}),
     "further behind than the disorder": (SEEDS // 3, {"behind": True}),
+    "a device handed round": (SEEDS, {"handed_round": True}),
+    "devices handed round, further behind": (
+        SEEDS // 3,
+        {"handed_round": True, "shared_devices": True, "behind": True},
+    ),
+    "a device handed round, in our own schemas": (SEEDS // 3, {"handed_round": True, "segment": False}),
     "our own player and identifiers": (SEEDS // 3, {"segment": False}),
     "what people really send": (SEEDS, {"real": True}),
     "what people really send, on shared devices": (SEEDS // 3, {"real": True, "shared_devices": True}),
@@ -27,6 +33,7 @@ KINDS: dict[str, tuple[int, dict[str, Any]]] = {
     "what people really send, in our own schemas": (SEEDS // 3, {"real": True, "segment": False}),
 }
 STEP = 50
+pytestmark = pytest.mark.usefixtures("every_login")
 BLOCKS = [(kind, start) for kind, (seeds, _) in KINDS.items() for start in range(0, seeds, STEP)]
 
 

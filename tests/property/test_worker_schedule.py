@@ -33,7 +33,7 @@ from pipeline.runtime.ports import Out
 from pipeline.runtime.producers import Producers
 from pipeline.runtime.transport import Batch
 from tests.property.hops import END, Hops, encode_decision
-from tests.property.test_any_order import oracle_history, shop_history, shuffled, unlike_replay
+from tests.property.test_any_order import handed_round, oracle_history, shop_history, shuffled, unlike_replay
 from tests.replayed import shipped
 
 SEEDS = int(os.environ.get("SCHEDULE_SEEDS", "60"))
@@ -272,7 +272,8 @@ def differences(seed: int, events: list[Event]) -> list[str]:
     return unlike_replay(events, world.made.decisions(), world.made.final_profiles())
 
 
-@pytest.mark.parametrize("make", [oracle_history, shop_history])
+@pytest.mark.usefixtures("every_login")
+@pytest.mark.parametrize("make", [oracle_history, handed_round, shop_history])
 @pytest.mark.parametrize("start", range(0, SEEDS, STEP))
 def test_nothing_changes(make: Callable[[int], list[Event]], start: int) -> None:
     for seed in range(start, min(start + STEP, SEEDS)):

@@ -1,4 +1,4 @@
-"""Events for a simulated world: small, nasty, within what the topology allows (no limit is met, no device shared)."""
+"""Events for a simulated world: small, nasty, within what the topology allows (no limit is met)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T0 = 1_700_000_000_000
 SPAN = 6 * HOUR
 
 
-def history(seed: int, sources: int, duplicates: bool = True) -> list[tuple[int, Event]]:
+def history(seed: int, sources: int, duplicates: bool = True, shared: bool = True) -> list[tuple[int, Event]]:
     """[(source partition, event)] in log order: within a partition received_at runs back by less than 10 s."""
     r = random.Random(seed)
     events: list[Event] = []
@@ -43,6 +43,8 @@ def history(seed: int, sources: int, duplicates: bool = True) -> list[tuple[int,
         for _ in range(r.randint(3, 10)):
             ids = {"anonymous_id": r.choice(devices)} if r.random() < 0.7 else dict(user)
             act(r, tell, ids, T0 + r.randrange(SPAN), person)
+    if shared:
+        tablet(r, tell, r.randint(2, 5))
     for event in list(events):
         if duplicates and r.random() < 0.05:
             events.append(event)
@@ -52,6 +54,21 @@ def history(seed: int, sources: int, duplicates: bool = True) -> list[tuple[int,
         placed.append((event.received_at + jitter, r.randrange(sources), event))
     placed.sort(key=lambda p: p[0])
     return [(partition, event) for _, partition, event in placed]
+
+
+def tablet(r: random.Random, tell, people: int) -> None:
+    """A device that `people` pass on to each other, mostly faster than the log is in order."""
+    at = T0 + r.randrange(SPAN)
+    device = {"anonymous_id": "tablet"}
+    for _ in range(r.randint(4, 12)):
+        person = r.randrange(people)
+        login = {**device, "user_id": f"u{person}"}
+        late = at + r.choice([0, 0, 0, 3_000, 8_000, 20 * MINUTE, 64 * MINUTE])
+        tell(r.choice(["identified", "page_viewed"]), login, at, {}, late)
+        for _ in range(r.randint(0, 2)):
+            at += r.choice([1, 1_000, 3_000])
+            act(r, tell, device, at, person)
+        at += r.choice([500, 2_000, 5_000, MINUTE, 30 * MINUTE])
 
 
 def act(r: random.Random, tell, ids: dict[str, str], at: int, person: int) -> None:

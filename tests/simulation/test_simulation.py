@@ -16,6 +16,7 @@ from tests.simulation.world import SOURCES, Faults, Off, World
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200"))
 TOPOLOGY = load("topology.yaml")
+pytestmark = pytest.mark.usefixtures("every_login")
 
 
 def expected(events: list, topology: Topology = TOPOLOGY) -> tuple[dict, dict]:
@@ -86,6 +87,7 @@ def first_fault(off: Off, seeds: int, kinds: tuple[str, ...], duplicates: bool =
         ("retell", 150, ("lost", "false")),  # a link that nobody told strands what is on its other side
         ("taken", 150, ("profile",)),  # a move that comes twice counts twice
         ("outbox", 20, ("lost",)),  # nothing is published again after a crash
+        ("household", 20, ("lost", "false", "different")),  # whose a device is by the logins that were read by then
     ],
 )
 def test_each_protection_is_missed(protection: str, seeds: int, kinds: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from pipeline.errors import CommitRejected, Fenced
 from pipeline.events.model import Event
 from pipeline.flow import Intake, source_names
-from pipeline.identity.graph import Graph
+from pipeline.identity.graph import HOUSEHOLD, Graph
 from pipeline.profile.profile import Moved, Profile, decode
 from pipeline.runtime import watermark
 from pipeline.runtime.first_hop import SourcePartition
@@ -69,6 +69,7 @@ class Off:
     retell: bool = False
     taken: bool = False
     outbox: bool = False
+    household: bool = False
 
 
 @dataclass
@@ -297,7 +298,7 @@ class World:
         self.log = Log()
         self.faults = faults
         self.off = off or Off()
-        self.graph = MemoryGraphStore(topology.identifiers)
+        self.graph = MemoryGraphStore(topology.identifiers, 1 if self.off.household else HOUSEHOLD)
         if self.off.retell:
             self.graph.graph = NeverTellsAgain()
         self.profiles = Unfenced(self.off)

@@ -223,7 +223,8 @@ def test_identifiers_left_out_of_a_tie_are_counted(part: Part) -> None:
     assert part.rows()[1].ids == ["user_id", "v"]
 
 
-def test_a_device_that_changes_hands_forgets_routes(part: Part) -> None:
+def test_a_public_device_that_changes_hands_forgets_routes(part: Part) -> None:
+    part.graph.graph.household = 1
     run(part.hop.process([seen(0, "user_id:u,anonymous_id:t"), seen(1, "anonymous_id:t", T0 + 1)]))
     run(part.hop.process([seen(2, "user_id:v,anonymous_id:t", T0 + 2)]))
     run(part.hop.process([seen(3, "anonymous_id:t", T0 + 3), seen(4, "user_id:u", T0 + 3)]))

@@ -344,7 +344,7 @@ def test_however_an_identifier_is_written_it_leads_to_the_same(intake: Intake) -
         assert again.fingerprint == row.fingerprint
 
 
-def test_a_device_of_several_people_is_always_asked_for(intake: Intake) -> None:
+def test_a_public_device_is_always_asked_for(intake: Intake) -> None:
     both, asked = intake.prepare(event(ids={"user_id": "u", "anonymous_id": "tablet"}), 0, 0, T0)
     assert asked is not None
     intake.answer(both, asked, Answer("root", ["user_id", "u", "anonymous_id", "tablet"], 0, False, [], []))

@@ -76,6 +76,7 @@ def test_histories_are_nasty() -> None:
     }
     expected = {(rule, outcome, reason) for rule, of in ends.items() for reason in of for outcome in OUTCOMES}
     expected |= {(rule, *plain_end) for rule in ends for plain_end in [("fired", "due"), ("suppressed", "overtaken")]}
+    expected |= {("abandoned_cart", "suppressed", "other_person")}
     assert reasons == expected - {("abandoned_cart", "retracted", "emptied")}
     assert any(d["outcome"] != "retracted" and d["decided_at"] > d["due_at"] + 5 * MINUTE for d in made)
     assert any(len(names) > 1 for d in made for names in d["identifiers"].values())

@@ -6,11 +6,10 @@
 --
 -- KEYS[2] members: hash, root -> the identifiers of its set, one after the other: namespace (2 bytes, a number from
 --   `names`), leaf id (16 characters), length of the value (3 bytes), value. The length is 0 and the value left out
---   where the namespace isn't unique; a device's value is the earliest time at which somebody of its set logged in on it
---   (big-endian, 6 bytes), if anybody did. No entry: the root was never tied.
+--   where the namespace isn't unique. No entry: the root was never tied.
 --
 -- KEYS[3] logins: sorted set, all scores 0, so in order of text: device's leaf id (16 characters), time (13 digits),
---   user's leaf id (16 characters), user's namespace, zero byte, user's value. Only of devices that changed hands.
+--   user's leaf id (16 characters), user's namespace, zero byte, user's value. Only of public devices.
 --
 -- KEYS[4] positions: hash, source -> where it stands (opaque); source#token -> names its last batch;
 --   #high -> largest received_at of all sources; #shared -> number of hand-overs of devices ever recorded.
@@ -18,7 +17,7 @@
 -- KEYS[5] names: hash, namespace or source -> its number. Numbers are given once and stay.
 --
 -- ARGV: source, expected token, new token, position's bytes, its high, namespaces (msgpack: name -> [unique, device,
---   limit or -1]), asks (msgpack: [[offset, occurred_at, received_at, [namespace, value, leaf, ...]], ...]).
+--   limit or -1]), persons in a household at the most, asks (msgpack: [[offset, occurred_at, received_at, [namespace, value, leaf, ...]], ...]).
 --
 -- Returns {"ok", msgpack of [answers, shared, high]}, {"rejected", token} or {"broken", what}. An answer is false where
 -- one identifier alone was asked for, and no tie is known: it leads to itself. Types are looked at first, and nearly all
@@ -43,7 +42,8 @@ local stored = call('HGET', positions, source .. '#token')
 if not stored or (stored ~= ARGV[2] and stored ~= ARGV[3]) then
   return {'rejected', stored or ''}
 end
-local asks = cmsgpack.unpack(ARGV[7])
+local asks = cmsgpack.unpack(ARGV[8])
+local household = tonumber(ARGV[7])
 local flags = cmsgpack.unpack(ARGV[6])
 
 local was = call('HMGET', positions, '#high', '#shared')
@@ -234,72 +234,48 @@ local function next_member(set, i)
   return i + 21 + length, namespace, leaf, sub(set, i + 21, i + 20 + length)
 end
 
--- The set in which somebody of it has logged in on its device at `at`; nil if that changes nothing. The earliest stays.
-local function with_login(set, device)
-  -- Mostly nothing changes, and this finds it out faster. (Who gives themselves a device's leaf id for a user id gets
-  -- no login time by it.)
-  local found = string.find(set, device, 1, true)
-  if found and #set >= found + 24 then
-    local length, login = unpack_bytes('>I3I6', set, found + 16)
-    if length == 6 and login <= at then
-      return nil
-    end
-  end
-  local i = 1
+-- How many there are of each namespace of a set (by number), and how many persons at the least.
+local function counts_of(set)
+  local counts, persons, i, namespace = {}, 0, 1, nil
   while i <= #set do
-    local following, namespace, leaf, login = next_member(set, i)
-    if leaf == device then
-      if login ~= '' and unpack_bytes('>I6', login) <= at then
-        return nil
-      end
-      return sub(set, 1, i - 1) .. pack('>I2c16I3I6', namespace, leaf, 6, at) .. sub(set, following)
+    i, namespace = next_member(set, i)
+    counts[namespace] = (counts[namespace] or 0) + 1
+    if counts[namespace] > persons and flags_of(name_of[namespace])[1] then
+      persons = counts[namespace]
     end
-    i = following
   end
+  return counts, persons
 end
 
--- When somebody of its set first logged in on a device; 0 if nobody did: it is theirs until somebody does.
-local function login_of(set, device)
-  local i = 1
-  while i <= #set do
-    local following, _, leaf, login = next_member(set, i)
-    if leaf == device then
-      return login ~= '' and unpack_bytes('>I6', login) or 0
-    end
-    i = following
-  end
-  return 0
-end
-
--- Why two sets can't be one person: nil, 'limit', or 'unique' and their member in the way as the end of a login's text.
-local function clash(ours, theirs)
-  local counts = {}
-  local i, namespace, leaf, value = 1, nil, nil, nil
-  while i <= #ours do
-    i, namespace = next_member(ours, i)
-    counts[namespace] = (counts[namespace] or 0) + 1
-  end
-  i = 1
-  while i <= #theirs do
-    i, namespace, leaf, value = next_member(theirs, i)
-    local name = name_of[namespace]
-    local flag = flags_of(name)
-    if value ~= '' and flag[1] and counts[namespace] then
-      return 'unique', leaf .. name .. '\0' .. value
+-- Why two sets stay two: nil, 'unique', 'limit' or 'public'.
+local function clash(ours, theirs, login)
+  local mine, persons = counts_of(ours)
+  local others, their_persons = counts_of(theirs)
+  local together, both, certain = math.max(persons, their_persons), false, false
+  for namespace, count in pairs(others) do
+    if flags_of(name_of[namespace])[1] and mine[namespace] then
+      both = true
+      certain = certain or (mine[namespace] == persons and count == their_persons)
+      together = math.max(together, mine[namespace] + count)
     end
   end
-  i = 1
-  while i <= #theirs do
-    i, namespace = next_member(theirs, i)
-    counts[namespace] = (counts[namespace] or 0) + 1
+  if both then
+    if not login and certain then
+      return 'unique'
+    end
+    if together > household then
+      return login and 'public' or 'unique'
+    end
+  end
+  for namespace, count in pairs(others) do
     local limit = flags_of(name_of[namespace])[3]
-    if limit >= 0 and counts[namespace] > limit then
+    if limit >= 0 and (mine[namespace] or 0) + count > limit * math.max(together, 1) then
       return 'limit'
     end
   end
 end
 
--- The first login on a device that changed hands, else nil.
+-- The first login on a public device, else nil.
 local function first_login(device)
   if shared > 0 then
     return call('ZRANGE', logins, '[' .. device, '[' .. device .. '~', 'BYLEX', 'LIMIT', 0, 1)[1]
@@ -322,7 +298,7 @@ local function hand_over(device, leaf, namespace, value)
   end
 end
 
--- A login on a shared device is kept where it says something new: another owner, or that it was the first of all.
+-- A login on a public device is kept where it says something new: another owner, or that it was the first of all.
 local function log_in(device, first, leaf, namespace, value)
   local owner_leaf, _, _, since = owner(device, first)
   if owner_leaf ~= leaf then
@@ -353,45 +329,41 @@ local function resolve(ids)
       break
     end
   end
-  local is_user = user == 1 -- what follows is tied to the user
   for i = 4, #ids, 3 do
     local its_namespace, its_value, its_leaf = ids[i], ids[i + 1], ids[i + 2]
     local device = flags_of(its_namespace)[2]
-    local logged_in = device and first_login(its_leaf)
-    if logged_in then
+    local public = device and first_login(its_leaf)
+    local other, way = walk(its_leaf)
+    if public then
       cacheable = false
-      if user then
-        log_in(its_leaf, logged_in, ids[user + 2], ids[user], ids[user + 1])
+      if user and other ~= root then
+        log_in(its_leaf, public, ids[user + 2], ids[user], ids[user + 1])
+      elseif user then
+        log_in(its_leaf, public, its_leaf, its_namespace, its_value)
       end
     end
-    local other, way = walk(its_leaf)
-    local accept, login = false, device and is_user and not logged_in
+    local accept = false
     if other == root then
       if youngest > received_at then
         tied_earlier(path, way)
       end
-      local changed = login and with_login(set_of(root), its_leaf)
-      if changed then
-        put_set(root, changed)
-      end
       accept = true
-    elseif not logged_in then
+    elseif not public then
       local ours, ours_stored = members_of(root, namespace, value, leaf)
       local theirs, theirs_stored = members_of(other, its_namespace, its_value, its_leaf)
-      local why, owned
+      local why
       if ours_stored or theirs_stored or namespace == its_namespace then
-        why, owned = clash(ours, theirs)
+        why = clash(ours, theirs, device and user)
       end
-      if why == 'unique' and device and user then
+      if why == 'public' then
         cacheable = false
-        call('ZADD', logins, 0, its_leaf .. string.format('%013d', login_of(theirs, its_leaf)) .. owned)
+        call('ZADD', logins, 0, its_leaf .. string.format('%013d', 0) .. its_leaf .. its_namespace .. '\0' .. its_value)
         hand_over(its_leaf, ids[user + 2], ids[user], ids[user + 1])
       elseif why then
         refused[#refused + 1] = its_namespace
         refused[#refused + 1] = its_value
         refused[#refused + 1] = why
       else
-        theirs = login and with_login(theirs, its_leaf) or theirs
         local winner, loser, loser_stored = root, other, theirs_stored
         if before(other, root) then
           winner, loser, loser_stored = other, root, ours_stored
@@ -414,7 +386,6 @@ local function resolve(ids)
     if accept then
       accepted[#accepted + 1] = its_namespace
       accepted[#accepted + 1] = its_value
-      is_user = is_user or user == i
     end
   end
   return {root, accepted, youngest, cacheable, refused, merges}

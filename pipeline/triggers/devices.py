@@ -1,0 +1,116 @@
+"""Whose an event on a device is (semantics 19, 20).
+
+Who shares a device lies in one profile (identity/graph.py), as persons of their own. The person that has the device in
+its identifiers, its *holder*, keeps the device's logins, in event-time order: those that the fold has come to, so those
+that stand before whatever it comes to next. An event without a user id counts for the owner that they tell, and for the
+holder where they tell none.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+ALONE = 8  # logins kept of a device on which one person alone logs in: the first, and the last ones
+KEPT = 16  # of others all those of the last days (rules.max_age), the last before, and as many in any case
+MOST = 500
+# As long as one person alone logs in on a device, of logins closer together than this the first and last say it all:
+# nobody looks at every page view. Where people are known to share a device each login counts for itself.
+REPEATS = 30 * 60_000
+
+
+class Login(NamedTuple):
+    """`user` logged in at `at` (event time). Both names are namespace, zero byte, value."""
+
+    at: int
+    received_at: int
+    user: str
+
+
+Logins = dict[str, list[Login]]
+"""By device. Sorted by time; of one moment in the order of knowledge."""
+
+_place = itemgetter(0, 1)
+
+
+def name(namespace: str, value: str) -> str:
+    """An identifier as it is called here."""
+    return f"{namespace}\0{value}"
+
+
+def split(told: str) -> list[str]:
+    """[namespace, value]."""
+    return told.split("\0", 1)
+
+
+def note(logins: Logins, device: str, login: Login, max_age: int) -> None:
+    """One more login; what can say nothing any more is forgotten."""
+    of_device = logins.setdefault(device, [])
+    if not of_device or of_device[-1][:2] <= login[:2]:
+        if len(of_device) > 1 and login.at - of_device[-2].at < REPEATS and _alone([*of_device, login]):
+            of_device[-1] = login
+        else:
+            of_device.append(login)
+    else:
+        of_device.insert(bisect_right(of_device, login[:2], key=_place), login)
+    if len(of_device) > ALONE:
+        _forget(of_device, login.received_at - max_age)
+
+
+def _alone(logins: list[Login]) -> bool:
+    return len({login.user for login in logins}) == 1
+
+
+def _forget(logins: list[Login], horizon: int) -> None:
+    if _alone(logins):
+        del logins[1 : len(logins) - ALONE + 1]
+        return
+    while len(logins) > KEPT and logins[1].at < horizon:
+        del logins[0]
+    if len(logins) > MOST:
+        within = (i for i in range(1, MOST) if logins[i - 1].user == logins[i].user == logins[i + 1].user)
+        del logins[next(within, 0)]
+
+
+def owner(logins: list[Login], at: int, holder: list[str]) -> str | None:
+    """Who had logged in last at `at`; before all of them who logs in first. None: the holder, who is known under the
+    user ids `holder` and came to the device otherwise (through an e-mail, say), until somebody logs in.
+    """
+    before = bisect_right(logins, at, key=itemgetter(0))
+    if before:
+        return logins[before - 1].user
+    if not logins or (holder and not any(login.user in holder for login in logins)):
+        return None
+    return logins[0].user
+
+
+def joined(some: Logins, others: Logins) -> Logins:
+    """Those of two persons who turn out to be one."""
+    if not some or not others:
+        return some or others
+    out = {**some, **others}
+    for device in some.keys() & others.keys():
+        out[device] = sorted({*some[device], *others[device]}, key=_place)
+    return out
+
+
+def carried(event_id: str, fingerprint: int, devices: list[str]) -> str | None:
+    """The device that an event carried which carried nothing else, the stronger of two; None: it is none of these."""
+    for told in _devices_alone(devices):
+        parts = [part for device in told for part in split(device)]
+        if xxh3_64_intdigest("\0".join([event_id, *parts]).encode()) == fingerprint:
+            return told[0]
+    return None
+
+
+def _devices_alone(devices: list[str]) -> Iterator[tuple[str, ...]]:
+    for one in devices:
+        yield (one,)
+    for one in devices:
+        for other in devices:
+            if split(one)[0] != split(other)[0]:
+                yield one, other
