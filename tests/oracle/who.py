@@ -155,7 +155,7 @@ def read_log(events: Iterable[dict[str, Any]], disorder: int) -> list[Fact]:
         again = (event_id, carried) in told
         devices = [name for name in PRIORITY if name in ids and name in DEVICES]
         if again and len(devices) == len(ids):  # a second copy is the first's owner's, whoever has the device by now
-            person, ties = told[event_id, carried], ()
+            person, ties = told[event_id, carried], tuple[Identifier, ...]()
         else:
             person, ties = attribute(ids, occurred_at, groups, logins, again=again)
         told.setdefault((event_id, carried), person)
