@@ -149,14 +149,17 @@ def read_log(events: Iterable[dict[str, Any]], disorder: int) -> list[Fact]:
             placed.append((*place, tuple(sorted(ids.items())), len(placed), event))
     groups, logins = Groups(), Logins()
     facts = []
-    told: set[tuple[str, tuple[Identifier, ...]]] = set()
+    told: dict[tuple[str, tuple[Identifier, ...]], Identifier] = {}
     for received_at, occurred_at, event_id, carried, _, event in sorted(placed, key=lambda each: each[:5]):
         ids = dict(carried)
         again = (event_id, carried) in told
-        person, ties = attribute(ids, occurred_at, groups, logins, again=again)
-        told.add((event_id, carried))
-        type_, items = understood(event["type"], event["body"])
         devices = [name for name in PRIORITY if name in ids and name in DEVICES]
+        if again and len(devices) == len(ids):  # a second copy is the first's owner's, whoever has the device by now
+            person, ties = told[event_id, carried], tuple[Identifier, ...]()
+        else:
+            person, ties = attribute(ids, occurred_at, groups, logins, again=again)
+        told.setdefault((event_id, carried), person)
+        type_, items = understood(event["type"], event["body"])
         facts.append(
             Fact(
                 type=type_,
