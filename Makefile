@@ -1,6 +1,6 @@
 # `make` alone tells what there is. Every target makes what it needs first; Python 3.11 or newer and make are all
 # that `make demo` asks of a machine; a C compiler makes it faster. `make test` and below also install one, and
-# redis-server, Java and Apache Kafka's jars.
+# redis-server, Java, Apache Kafka, a schema registry and promtool; `make test` other people's clients and Chromium, too.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -26,9 +26,20 @@ demo: .venv/.demo ## A small simulated shop through the real worker, on your ter
 	@$(BIN)/pipeline demo $(ARGS)
 
 .PHONY: test
-test: .venv/.dev lint servers ## Everything: linters, types, then all tests on a real Kafka and a real Redis
-	@echo "── tests"
-	PIPELINE_TESTS_STRICT=1 $(BIN)/python -m pytest -q --durations=10 $(ARGS)
+test: .venv/.dev lint servers clients ## Everything: linters, types, then all tests on a real Kafka and a real Redis
+	@export PIPELINE_TESTS_STRICT=1
+	run="$(BIN)/python -m pytest -q --durations=10"
+	if [ -n "$(ARGS)" ]; then echo "── tests"; exec $$run $(ARGS); fi
+	echo "── whole ways and crashes, which wait much; beside them all other tests, told at the end"
+	log=$$(mktemp)
+	$$run tests/unit tests/property tests/simulation tests/contract >"$$log" 2>&1 & others=$$!
+	trap 'kill $$others 2>/dev/null; rm -f "$$log"' EXIT
+	failed=0
+	$$run tests/flow tests/chaos || failed=$$?
+	wait $$others || failed=$$?
+	echo "── all other tests"
+	cat "$$log"
+	exit $$failed
 
 .PHONY: lint
 lint: .venv/.dev ## ruff, formatting, mypy, and the directions of imports
@@ -47,20 +58,26 @@ bench: .venv/.dev servers ## CPU and memory an event, ours and the peers', into 
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: servers
-servers: # Java, redis-server and Kafka's jars, where they are missing
+servers: # Java, redis-server, Kafka, a schema registry and promtool, where they are missing
 	@$(PYTHON) tests/install_servers.py
+
+.PHONY: clients
+clients: # Other people's clients, Node, Chromium, where they are missing
+	@$(PYTHON) tests/install_servers.py clients
 
 .PHONY: lock
 lock: # Pin anew, within the bounds of pyproject.toml (for maintainers; needs uv)
 	@compile() { uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url "$$@" pyproject.toml; }
-	compile --extra build -o requirements.lock
-	compile --extra build --extra dev --extra bench -o requirements-dev.lock
+		--no-emit-index-url "$$@"; }
+	compile --extra build -o requirements.lock pyproject.toml
+	compile --extra build --extra dev --extra bench -o requirements-dev.lock pyproject.toml
+	compile -o tests/clients/requirements.lock tests/clients/requirements.in
+	cd tests/clients && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 
 .PHONY: clean
 clean: # Forget the environment, the servers and every cache
 	find pipeline -name '_*.so' -delete
-	rm -rf .venv .servers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .servers .clients tests/clients/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # The environment. `.demo`: what a worker needs; `.dev`: what the checks need on top. The checkout itself is installed
 # editable, without a look at any index: what builds it is in the lock. pip hides what a build prints, so

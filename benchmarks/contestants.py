@@ -10,10 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import fastavro
@@ -24,11 +27,10 @@ from confluent_kafka import Consumer
 from benchmarks.generate import PARTITIONS
 from pipeline.events import schemas
 from pipeline.runtime.second_hop import decode_meta
-from pipeline.store.keys import graph_keys, partition_keys
+from pipeline.store.keys import partition_keys
 from pipeline.topology import load
 from pipeline.topology.model import Topology
-from tests.registry import RegistryServer
-from tests.servers import KafkaServer, RedisServer, free_port
+from tests.servers import KafkaServer, RedisServer, SchemaRegistry, free_port
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
@@ -39,7 +41,7 @@ CORE = "1"
 class Servers:
     """The Kafka, Redis and schema registry that all contestants share."""
 
-    def __init__(self, kafka: KafkaServer, store: RedisServer, registry: RegistryServer) -> None:
+    def __init__(self, kafka: KafkaServer, store: RedisServer, registry: SchemaRegistry) -> None:
         self.kafka = kafka
         self.redis = store
         self.registry = registry
@@ -49,6 +51,16 @@ class Servers:
     def memory(self) -> int:
         """Bytes of data in Redis."""
         return int(self.client.info("memory")["used_memory_dataset"])
+
+
+@contextmanager
+def servers() -> Iterator[Servers]:
+    """Everything that contestants share."""
+    with ExitStack() as stack:
+        kafka = stack.enter_context(KafkaServer(cpus="0", heap="1g"))
+        store = stack.enter_context(RedisServer(cpus="0"))
+        registry = stack.enter_context(SchemaRegistry(cpus="0"))
+        yield Servers(kafka, store, registry)
 
 
 class Contestant:
@@ -125,13 +137,17 @@ class Contestant:
 
 
 class Ours(Contestant):
-    """`pipeline worker`: both hops, the identity graph, three rules."""
+    """`pipeline worker`: both hops, the identity graph, three rules. `changes`: of the topology's text, old -> new."""
 
     name = "ours"
 
-    def __init__(self, servers: Servers, topic: str, total: int) -> None:
+    def __init__(self, servers: Servers, topic: str, total: int, changes: Mapping[str, str] = MappingProxyType({})):
         super().__init__(servers, topic, total)
         text = (HERE / "topology.yaml").read_text()
+        for old, new in changes.items():
+            if old not in text:
+                raise ValueError(f"{old!r} isn't in {HERE / 'topology.yaml'}")
+            text = text.replace(old, new)
         for name in ("resolved", "triggers", "decisions", "dead-letter"):
             text = text.replace(f"name: bench.{name},", f"name: bench.{name}.{self.run},")
         self.topology_file = OUT / "logs" / f"topology-{self.run}.yaml"
@@ -148,7 +164,6 @@ class Ours(Contestant):
         group = self.topology.group
         count = self.topology.topics.resolved.partitions
         self._metas = [partition_keys(group, p, count)[0] for p in range(count)]
-        self._positions = graph_keys(group)[3]
 
     def start(self) -> None:
         """Make the topics, start the worker, wait until it has claimed its partitions."""
@@ -297,21 +312,22 @@ class Quix(Peer):
         super().start()
 
 
-class KStreams(Peer):
-    """Kafka Streams as it comes: RocksDB, changelogs, no record cache. One JVM, which four passes make warm."""
+class Jvm(Peer):
+    """One JVM, which four passes make warm. `home`: the folder of its sources. `main`: what is started."""
 
-    name = "kstreams"
     redis_used = False
     passes = 4  # 900,000 events before the one that counts: it needs half a million
     counts_broker = True
-    memory = ("-Xms1g", "-Xmx1g")
+    memory: tuple[str, ...] = ("-Xms1g", "-Xmx1g")
+    home: str
+    main: str
 
     def start(self) -> None:
         """Build it, where that wasn't done with these sources; start the JVM and the first pass."""
-        home = PEERS / "kstreams"
+        home = PEERS / self.home
         build(home)
-        jars = f"{home}/target/kstreams.jar:{home}/target/lib/*"
-        command = ["java", *self.memory, "-cp", jars, "peer.KafkaStreamsPeer"]
+        jars = f"{home}/target/{self.home}.jar:{home}/target/lib/*"
+        command = ["java", *self.memory, "-cp", jars, self.main]
         self._spawn(command, self._env(), PEERS, stdin=subprocess.PIPE)
         self._pass = 0
         self.again()
@@ -341,6 +357,14 @@ class KStreams(Peer):
             gone.result(timeout=30)
 
 
+class KStreams(Jvm):
+    """Kafka Streams as it comes: RocksDB, changelogs, no record cache."""
+
+    name = "kstreams"
+    home = "kstreams"
+    main = "peer.KafkaStreamsPeer"
+
+
 class KStreamsCached(KStreams):
     """The same with record caches of the default size, 10 MB: what its DSL does, and the low-level API on request."""
 
@@ -348,17 +372,41 @@ class KStreamsCached(KStreams):
     env = {"CACHED": "1"}  # noqa: RUF012
 
 
+class Flink(Jvm):
+    """Flink's current release, its state on the heap, a checkpoint every ten seconds."""
+
+    name = "flink"
+    home = "flink"
+    main = "peer.FlinkPeer"
+    env = {"STATE": "hashmap"}  # noqa: RUF012
+    # Flink's serializers look into these.
+    memory = (
+        *Jvm.memory,
+        *(
+            f"--add-opens=java.base/{package}=ALL-UNNAMED"
+            for package in ("java.lang", "java.util", "java.util.concurrent", "java.net", "java.time")
+        ),
+    )
+
+
+class FlinkRocksDB(Flink):
+    """The same with its state in RocksDB."""
+
+    name = "flink_rocksdb"
+    env = {"STATE": "rocksdb"}  # noqa: RUF012
+
+
 def build(home: Path) -> None:
     """`mvn package`, unless what it made is newer than all sources. Raises RuntimeError with what to do."""
-    jar = home / "target" / "kstreams.jar"
-    sources = [home / "pom.xml", *home.glob("src/**/*.java")]
+    jar = home / "target" / f"{home.name}.jar"
+    sources = [home / "pom.xml", *PEERS.glob("*/src/**/*.java")]  # Flink's job is that of Kafka Streams
     if jar.exists() and jar.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return
     missing = [program for program in ("mvn", "javac", "java") if shutil.which(program) is None]
     if missing:
         raise RuntimeError(
-            f"Kafka Streams needs {', '.join(missing)}, which is not in PATH: install a JDK of 17 or newer and Maven"
-            " (on Debian: apt-get install openjdk-17-jdk-headless maven), or leave out `--with kstreams`"
+            f"{home.name} needs {', '.join(missing)}, which is not in PATH: install a JDK of 17 or newer and Maven"
+            " (on Debian: apt-get install openjdk-17-jdk-headless maven), or leave it out of `--with`"
         )
     shutil.rmtree(jar.parent, ignore_errors=True)  # an older jar of a dependency must not stay beside the newer
     made = subprocess.run(["mvn", "-B", "-q", "package"], cwd=home, capture_output=True, text=True)
@@ -366,17 +414,26 @@ def build(home: Path) -> None:
         raise RuntimeError(f"mvn package in {home}, which needs Maven Central, failed:\n{made.stdout}{made.stderr}")
 
 
+TRIES = 10
+
 PEERS_BY_NAME: dict[str, type[Peer]] = {
-    peer.name: peer for peer in (FaustRedis, Bytewax, FaustTable, Quix, KStreams, KStreamsCached)
+    peer.name: peer for peer in (FaustRedis, Bytewax, FaustTable, Quix, KStreams, KStreamsCached, Flink, FlinkRocksDB)
 }
 
 
 def end_offsets(servers: Servers, topic: str) -> list[int]:
-    """Where each partition of a topic ends."""
-    from confluent_kafka import TopicPartition
+    """Where each partition of a topic ends. Raises KafkaException."""
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-    ask = servers.reader.get_watermark_offsets
-    return [ask(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS)]
+    for tries in range(TRIES):
+        try:
+            ask = servers.reader.get_watermark_offsets
+            return [ask(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS)]
+        except KafkaException as problem:  # of a topic that has just been made
+            if problem.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or tries == TRIES - 1:
+                raise
+            time.sleep(0.5)
+    raise AssertionError("unreachable")
 
 
 def read(servers: Servers, topic: str) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.core                      CPU µs an event by stage, in-memory stores
     python -m benchmarks.core --redis              the same with a Redis of its own, its CPU and memory too
+    python -m benchmarks.core --shared 5           5 % of the people share a device with another one
     python -m benchmarks.core --profile hop2       cProfile of one hop (decode, hop1, hop2)
 
 What it leaves out is the transport: fetching, producing, Faust, the event loop's waits.
@@ -150,7 +151,7 @@ async def run(
         for out in middle.sent:
             assert out.partition is not None
             middle_bytes += len(out.value or b"")
-            inbox[out.partition].append(In(offsets[out.partition], NOW, None, out.value, ()))
+            inbox[out.partition].append(In(offsets[out.partition], NOW, None, out.value, out.headers))
             offsets[out.partition] += 1
         middle.sent.clear()
         for p, owner in enumerate(hop2):
@@ -190,7 +191,7 @@ async def _forwarded(final: Collected, inbox: list[list[In]], offsets: list[int]
     for out in final.sent:
         if out.topic == resolved:
             assert out.partition is not None
-            inbox[out.partition].append(In(offsets[out.partition], NOW, None, out.value, ()))
+            inbox[out.partition].append(In(offsets[out.partition], NOW, None, out.value, out.headers))
             offsets[out.partition] += 1
     final.sent.clear()
 
@@ -220,12 +221,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=3_000, help="records a batch of one source partition")
     parser.add_argument("--redis", action="store_true", help="a real Redis instead of memory")
     parser.add_argument("--check", action="store_true", help="compare the decisions with those of replay")
+    parser.add_argument("--shared", type=int, default=0, help="of a hundred people so many share a device with another")
     parser.add_argument("--gc", help="gc.set_threshold, for instance 50000,20,100; 0: off")
     parser.add_argument("--profile", choices=["decode", "hop1", "hop2"])
     options = parser.parse_args(arguments)
     if options.gc:
         gc.set_threshold(*map(int, options.gc.split(",")))
-    workload = Workload(options.events, options.identities)
+    workload = Workload(options.events, options.identities, shared=options.shared)
     profiler = cProfile.Profile() if options.profile else None
     server: Any = nullcontext()
     if options.redis:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.events import schemas
 from pipeline.events.codec import Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import Registry
@@ -46,12 +47,19 @@ MIX = {
 
 @dataclass(frozen=True)
 class Workload:
-    """`events` without the closing ones. `step_ms`: event time from one to the next."""
+    """`events` without the closing ones. `step_ms`: event time from one to the next. `shared`: of a hundred people so
+    many use a device together with another one (what peers and `carts_of_ours` know nothing of).
+    """
 
     events: int = 300_000
     identities: int = 20_000
     seed: int = 7
     step_ms: float = 36
+    shared: int = 0
+
+    def device_of(self, who: int) -> int:
+        """Whose device somebody uses."""
+        return who - 1 if who % 2 and who // 2 * 2_654_435_761 % 100 < self.shared else who
 
     @property
     def total(self) -> int:
@@ -96,7 +104,7 @@ def stream(workload: Workload) -> Iterator[Event]:
         kind = rand.choices(kinds, weights)[0]
         kind, body = _MAKE[kind](person, rand)
         at = START + int(i * workload.step_ms) - who * 2_654_435_761 % DISORDER_MS
-        identifiers = {"anonymous_id": f"a-{who}"}
+        identifiers = {"anonymous_id": f"a-{workload.device_of(who)}"}
         if kind == "identified" or draw() < (LOGINS - 0.015) / 0.985:
             identifiers["user_id"] = f"u-{who}"
         context = {
@@ -356,6 +364,8 @@ def load(bootstrap: str, registry: Registry, topic: str, workload: Workload) -> 
         {"bootstrap.servers": bootstrap, "linger.ms": 50, "compression.type": "lz4", "acks": "all",
          "enable.idempotence": True, "queue.buffering.max.messages": 1_000_000}
     )  # fmt: skip
+    for name in schemas.names():
+        registry.register(schemas.subject(topic, name), schemas.text(name))
     encoder = Encoder(registry)
     size = 0
     for event in stream(workload):

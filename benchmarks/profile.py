@@ -7,7 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.contestants import OUT, Ours
+from benchmarks.backlog import TOPIC, fill, measure
+from benchmarks.contestants import OUT, Ours, servers
 from benchmarks.generate import Workload
 from benchmarks.meter import TICK
 
@@ -72,8 +73,6 @@ class Spied(Ours):
 
 def profile(workload: Workload) -> None:
     """Run once and print. py-spy is installed where it is missing; it needs the right to trace a child."""
-    from benchmarks.run import TOPIC, fill, measure, servers
-
     if not Path(sys.executable).with_name("py-spy").exists():
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
     raw = OUT / "profile.raw"

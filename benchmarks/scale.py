@@ -11,7 +11,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from benchmarks.contestants import Ours, Servers
+from benchmarks.backlog import Expected, fill, measure, together
+from benchmarks.contestants import Ours, Servers, servers
 from benchmarks.generate import Workload
 from pipeline.profile.timers import Timers
 from pipeline.store.ports import Claimed, Commit
@@ -31,8 +32,6 @@ PREFIX, PARTITIONS = "bench-timers", 4
 
 def scale() -> dict[str, Any]:
     """Both, printed and returned."""
-    from benchmarks.run import Expected, fill, measure, servers, together
-
     out: dict[str, Any] = {}
     with servers() as on:
         # As many events an hour of event time a person, so that as many waits run out.

@@ -11,10 +11,13 @@ from pipeline.errors import PipelineError, TopologyError
 
 COMMANDS = {
     "lint": "Check topology.yaml: every finding with line, column and a hint.",
-    "topics": "Create the Kafka topics that are missing, and check those that are there.",
+    "topics": "Create the Kafka topics and register the schemas that are missing; check those that are there.",
+    "schema": "Print the Avro schema of an event type, a trigger or a decision.",
     "worker": "Run the worker: events in, triggers out, until SIGTERM.",
     "ingest": "Put recorded events into the source topics.",
     "replay": "Decide over recorded events in this process: no Kafka, no Redis.",
+    "edge": "Take events over HTTP from the clients of Segment, RudderStack, PostHog and Snowplow.",
+    "skip": "Let a partition that has stopped go on: what is bad before an offset becomes dead letters.",
     "profile": "Show a person: who, what they did, what waits.",
     "demo": "A small simulated shop through the real worker, on your terminal.",
 }
@@ -70,7 +73,7 @@ def main() -> None:
         sys.exit(1)
     except PipelineError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,44 @@ PipelineError
 ├── TopologyError        the deployer: topology.yaml can't be used as it is
 ├── InvalidEvent         the producer: one record is bad; it becomes a dead letter, the stream goes on
 ├── RegistryUnavailable  the operator: no answer from the schema registry; the partition waits
+├── SchemaMissing        the operator: the registry lacks a schema that is written with; `pipeline topics` registers it
+├── SchemaRefused        the developer: a changed schema isn't compatible with what is registered
+├── SendFailed           nobody: the broker didn't take it in time; claim again, and send again what isn't there
+│   ├── Unsent           nobody: some of a batch is there, and isn't sent again
+│   └── RecordTooLarge   nobody: a topic takes no record of that size; it goes in parts, or with less
 ├── CommitRejected       nobody: state moved under us (zombie, fail-over); claim again
 ├── Fenced               nobody: another worker owns the partition; give it up
 ├── ProducersTime        the operator: a topic goes by its producers' clocks; the worker doesn't start
+├── OtherDeployment      the operator: the state in Redis belongs to another Kafka or other topics; nothing is touched
+├── TopicsChanged        the operator: a topic is gone, or has partitions that nobody reads; the worker ends
 ├── StateLost            the operator: Redis lacks what the log needs; the worker ends and says what to do
-└── TooManyDeadLetters   the operator: a partition stops before it drains into the dead letters
+├── StoodStill           nobody: the consumer hangs; the worker ends, and its supervisor starts another
+└── TooManyDeadLetters   the operator: a source partition stops, before it drains into the dead letters; others go on
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+# What a refusal may advise where nothing else helps; docs/runbook.md, "Starting over".
+START_OVER = (
+    "start over with another `group` (PIPELINE_GROUP): it reads the source topics from their beginning and decides all"
+    " anew, under the same ids, but knows nothing of what their retention has deleted"
+)
+
+MADE_ANEW = (
+    "What it held and nobody had read is lost. To keep all that is known of people, make the source topic under another"
+    f" name and put that into topology.yaml: it is read from its beginning. Or {START_OVER}"
+)
+
 
 class PipelineError(Exception):
-    """Base of all."""
+    """Base of all. `exit_code`: of a command that ends by it; 2: a worker that went on would lose, repeat or wrongly
+    decide something.
+    """
+
+    exit_code = 1
 
 
 class TopologyError(PipelineError):
@@ -39,6 +65,14 @@ class RegistryUnavailable(PipelineError):
     """The schema registry did not answer (anything but its own 404)."""
 
 
+class SchemaMissing(PipelineError):
+    """A schema that we write with is not registered under its subject."""
+
+
+class SchemaRefused(PipelineError):
+    """The registry refuses a schema as incompatible; `str()` is what it says."""
+
+
 class CommitRejected(PipelineError):
     """The store's token is not the one this owner wrote last."""
 
@@ -50,10 +84,71 @@ class Fenced(PipelineError):
 class ProducersTime(PipelineError):
     """A topic that tells time carries what its producers say, not when the broker appended it."""
 
+    exit_code = 2
+
+
+class OtherDeployment(PipelineError):
+    """What Redis holds under this group belongs to another Kafka cluster, or to other topics of this one."""
+
+    exit_code = 2
+
+
+class TopicsChanged(PipelineError):
+    """The topics are no longer those that the worker started with."""
+
+    exit_code = 2
+
 
 class StateLost(PipelineError):
     """The store and the log don't fit together and nothing here can repair it."""
 
+    exit_code = 2
+
 
 class TooManyDeadLetters(PipelineError):
     """More bad records than the topology allows."""
+
+
+class SendFailed(PipelineError):
+    """The broker refused or did not answer in time; whether it has the records is not known."""
+
+
+class Unsent(SendFailed):
+    """The broker has not acknowledged all of a batch.
+
+    `left`: places, in order, of what it has not; all others need not be sent again. `too_large`: those of them that it
+    refuses for their size, also one by one.
+    """
+
+    def __init__(self, problem: str, left: Sequence[int], too_large: Sequence[int] = ()) -> None:
+        super().__init__(problem)
+        self.left = list(left)
+        self.too_large = frozenset(too_large)
+
+
+class RecordTooLarge(SendFailed):
+    """`topic` doesn't take a record, however often it is tried. Nothing of its batch is there; the sender is well."""
+
+    def __init__(self, message: str, topic: str) -> None:
+        super().__init__(message)
+        self.topic = topic
+
+
+class StoodStill(PipelineError):
+    """A partition has records and didn't move, or the event loop is blocked: only a new process helps."""
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+
+
+def shown(url: str) -> str:
+    """An address as it may be shown, in a message or a log: what is or may be a password is `***`, wherever it stands:
+    before the host, or behind a question mark. Where that can't be told from the host all of it is hidden.
+    """
+    scheme = found[0] if (found := _SCHEME.match(url)) else ""
+    rest = url[len(scheme) :]
+    place = re.split("[?#;]", rest, maxsplit=1)[0]
+    if "@" in rest[len(place) :]:
+        return f"{scheme}***"
+    _, at, host = place.rpartition("@")
+    return f"{scheme}{'***' if at else ''}{at}{host}{'?***' if place != rest else ''}"

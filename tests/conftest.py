@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import redis
 
 from pipeline.triggers import devices
-from tests.servers import KafkaServer, RedisServer
+from tests.servers import KafkaServer, RedisServer, SchemaRegistry, Server
 
 # `make test` and CI set this. By hand, a skip stays a skip.
 STRICT = bool(os.environ.get("CI") or os.environ.get("PIPELINE_TESTS_STRICT"))
@@ -39,11 +42,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def starting(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
+    """Servers that take seconds start side by side, beside the first tests; those that no test wants don't."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    kinds: dict[str, type[Server]] = {"kafka": KafkaServer, "registry": SchemaRegistry}
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        yield {name: pool.submit(stack.enter_context, kind()) for name, kind in kinds.items() if name in wanted}
+
+
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
+def kafka(starting: dict[str, Future[KafkaServer]]) -> KafkaServer:
     """One Kafka for the whole run; its address is `kafka.bootstrap`. Don't stop it: start your own for that."""
-    with KafkaServer() as server:
-        yield server
+    return starting["kafka"].result()
+
+
+@pytest.fixture(scope="session")
+def registry(starting: dict[str, Future[SchemaRegistry]]) -> SchemaRegistry:
+    """One schema registry for the whole run. Don't stop it: tests/registry.py has one that fails on demand."""
+    return starting["registry"].result()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from pipeline.events.registry import connect
 from pipeline.topology import load
 from tests.registry import RegistryServer
-from tests.servers import free_port
+from tests.servers import SchemaRegistry, free_port
 
 SHIPPED = Path(__file__).parent.parent / "topology.yaml"
 PIPELINE = [sys.executable, "-m", "pipeline.cli"]
@@ -31,7 +32,13 @@ class Deployment:
     """`name` makes topics and Redis keys its own. `change` edits the topology document before it is written."""
 
     def __init__(
-        self, folder: Path, name: str, kafka: str, redis: str, registry: RegistryServer, change: Any = None
+        self,
+        folder: Path,
+        name: str,
+        kafka: str,
+        redis: str,
+        registry: SchemaRegistry | RegistryServer,
+        change: Any = None,
     ) -> None:
         self.folder, self.name, self.kafka, self.redis, self.registry = folder, name, kafka, redis, registry
         document = yaml.safe_load(SHIPPED.read_text())
@@ -54,13 +61,19 @@ class Deployment:
         for worker in self.workers:
             worker.kill()
 
-    def run(self, *args: str, code: int = 0) -> str:
+    def run(self, *args: str, code: int = 0, launcher: Sequence[str] = PIPELINE, **env: str) -> str:
         """A `pipeline` command to its end; returns standard output."""
-        done = subprocess.run(
-            [*PIPELINE, args[0], "--topology", str(self.path), *args[1:]], capture_output=True, text=True, timeout=300
-        )
+        command = [*launcher, args[0], "--topology", str(self.path), *args[1:]]
+        done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
         assert done.returncode == code, f"pipeline {' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def grow(self, source: str, partitions: int) -> None:
+        """So many partitions of a source topic in topology.yaml; workers that run don't hear of it."""
+        document = yaml.safe_load(self.path.read_text())
+        document["topics"]["sources"][source]["partitions"] = partitions
+        self.path.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.topology = load(self.path, {})
 
     def worker(self, *, launcher: Sequence[str] = PIPELINE, **env: str) -> WorkerProcess:
         """Start one more worker. `launcher`: what stands before `worker --topology FILE`."""
@@ -114,6 +127,8 @@ class Deployment:
                     del record["left_out"]
                 if record["published"]:
                     del record["published"]
+                if not record["bounded"]:
+                    del record["bounded"]
                 out.append(record)
         return out
 
@@ -157,6 +172,13 @@ class WorkerProcess:
         """An answer of its HTTP server."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
+
+    def ready(self) -> dict[str, Any]:
+        """What /readyz says, whatever the status."""
+        try:
+            return dict(json.loads(self.get("/readyz")))
+        except urllib.error.HTTPError as error:  # 503
+            return dict(json.loads(error.read()))
 
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Until /readyz says so."""

@@ -1,4 +1,6 @@
-"""A schema registry for tests: a small HTTP server that follows the documented REST API of Confluent's.
+"""A schema registry that fails on demand: a small HTTP server that follows the documented REST API of Confluent's.
+
+Everything but faults is shown on a real one: tests/servers.py's SchemaRegistry.
 
     with RegistryServer() as registry:
         connect(registry.url)  # "http://127.0.0.1:20817"
@@ -30,6 +32,7 @@ class RegistryServer:
         self.requests: list[tuple[str, str]] = []
         self.schemas: list[tuple[str, str]] = []
         self.subjects: dict[str, list[int]] = {}
+        self.levels: dict[str, str] = {}
         self._forced: tuple[int, str] | None = None
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -97,8 +100,17 @@ class RegistryServer:
                 return _error(404, 40403, "Schema not found")
             case "GET", ["subjects"]:
                 return 200, sorted(self.subjects)
-            case "GET", ["subjects", subject, "versions"] if subject in self.subjects:
+            case "GET", ["subjects", subject, "versions"]:
+                if subject not in self.subjects:
+                    return _error(404, 40401, f"Subject '{subject}' not found.")
                 return 200, list(range(1, len(self.subjects[subject]) + 1))
+            case "PUT", ["config", subject]:
+                self.levels[subject] = body["compatibility"]
+                return 200, body
+            case "GET", ["config", subject]:
+                if subject not in self.levels:
+                    return _error(404, 40408, f"Subject '{subject}' has no compatibility of its own")
+                return 200, {"compatibilityLevel": self.levels[subject]}
         return _error(404, 404, "HTTP 404 Not Found")
 
 
@@ -128,6 +140,9 @@ def _handler(registry: RegistryServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             self._answer("POST")
+
+        def do_PUT(self) -> None:
+            self._answer("PUT")
 
         def _answer(self, method: str) -> None:
             length = int(self.headers.get("Content-Length") or 0)

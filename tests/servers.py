@@ -1,14 +1,15 @@
-"""A real Apache Kafka and a real Redis for tests, chaos runs and benchmarks.
+"""A real Apache Kafka, Redis and schema registry (Apicurio's) for tests, chaos runs and benchmarks.
 
-    with KafkaServer() as kafka, RedisServer() as redis:
+    with KafkaServer() as kafka, RedisServer() as redis, SchemaRegistry() as registry:
         ...  # kafka.bootstrap == "127.0.0.1:20817", redis.url == "redis://127.0.0.1:24120/0"
+             # registry.url == "http://127.0.0.1:21700/apis/ccompat/v7"
 
 A server keeps its ports and its data from `start()` over `stop()`, `kill()` and `restart()` until `close()` (or the end
 of the `with` block) removes the data. By hand, in the foreground until ^C:
 
     python -m tests.servers start --kafka-port 19092 --redis-port 16400
 
-`python tests/install_servers.py` brings what this needs (Java, the broker's jars, redis-server).
+`python tests/install_servers.py` brings what this needs (Java, the jars, redis-server).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,22 +34,38 @@ from redis.retry import Retry
 
 from tests.child import HOST, ROOT, SERVERS, Server, ServerFailed, free_port, listens
 
-__all__ = ["HOST", "ROOT", "SERVERS", "KafkaServer", "RedisServer", "Server", "ServerFailed", "both", "free_port"]
+__all__ = [
+    "HOST",
+    "ROOT",
+    "SERVERS",
+    "KafkaServer",
+    "RedisServer",
+    "SchemaRegistry",
+    "Server",
+    "ServerFailed",
+    "both",
+    "free_port",
+]
 
 JARS = SERVERS / "kafka"
+NEWEST = SERVERS / "kafka-newest"
+REGISTRY = SERVERS / "registry"
 BROKER = ROOT / "tests" / "broker"
 
 
 class KafkaServer(Server):
     """Apache Kafka in KRaft mode: one node, broker and controller in one process. Topics are never made by themselves.
 
-    `heap`: Java's -Xmx.
+    `heap`: Java's -Xmx. `jars`: which release.
     """
 
     name = "kafka"
 
-    def __init__(self, port: int | None = None, *, heap: str = "512m", cpus: str | None = None) -> None:
+    def __init__(
+        self, port: int | None = None, *, heap: str = "512m", cpus: str | None = None, jars: Path = JARS
+    ) -> None:
         super().__init__(cpus=cpus)
+        self.jars = jars
         self.port = port or free_port()
         self.controller_port = free_port()
         self.ports = (self.port, self.controller_port)
@@ -83,11 +102,11 @@ class KafkaServer(Server):
         admin.incremental_alter_configs([resource])[resource].result(timeout=30)
 
     def _prepare(self) -> None:
-        if not any(JARS.glob("kafka_2.13-*.jar")):
-            raise ServerFailed(f"no Kafka in {JARS}: run `python3 tests/install_servers.py` (`make test` does)")
+        if not any(self.jars.glob("kafka_2.13-*.jar")):
+            raise ServerFailed(f"no Kafka in {self.jars}: run `python3 tests/install_servers.py` (`make test` does)")
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
         command = f"kafka.tools.StorageTool format -t {uuid.uuid4().hex[:22]} -c".split()
-        java = _java("-XX:TieredStopAtLevel=1")
+        java = _java(self.jars, "-XX:TieredStopAtLevel=1")
         made = subprocess.run([*java, *command, self._properties], capture_output=True, text=True)
         if made.returncode != 0:
             raise ServerFailed(f"Kafka's StorageTool failed:\n{made.stdout}{made.stderr}")
@@ -130,7 +149,7 @@ class KafkaServer(Server):
 
     def _command(self) -> list[str]:
         memory = (f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
-        return [*_java(*memory), "kafka.Kafka", str(self._properties)]
+        return [*_java(self.jars, *memory), "kafka.Kafka", str(self._properties)]
 
     def _answers(self) -> bool:
         if not listens(self.port):
@@ -142,12 +161,20 @@ class KafkaServer(Server):
 
 
 class RedisServer(Server):
-    """Redis as the pipeline wants it: append-only file, no snapshots, nothing evicted."""
+    """Redis as the pipeline wants it: append-only file, no snapshots, nothing evicted. `program`: Valkey's, perhaps."""
 
     name = "redis"
 
-    def __init__(self, port: int | None = None, *, appendfsync: str = "everysec", cpus: str | None = None) -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        appendfsync: str = "everysec",
+        cpus: str | None = None,
+        program: str = "redis-server",
+    ) -> None:
         super().__init__(cpus=cpus)
+        self.program = program
         self.port = port or free_port()
         self.ports = (self.port,)
         self.appendfsync = appendfsync
@@ -175,8 +202,8 @@ class RedisServer(Server):
         return self.dir / "data"
 
     def _prepare(self) -> None:
-        if shutil.which("redis-server") is None:
-            raise ServerFailed("no redis-server: run `python3 tests/install_servers.py` (`make test` does)")
+        if shutil.which(self.program) is None:
+            raise ServerFailed(f"no {self.program}: run `python3 tests/install_servers.py` (`make test` does)")
         self._data.mkdir()
 
     def _command(self) -> list[str]:
@@ -190,7 +217,7 @@ class RedisServer(Server):
             "save": "",
             "daemonize": "no",
         }
-        return ["redis-server", *(word for key, value in settings.items() for word in (f"--{key}", value))]
+        return [self.program, *(word for key, value in settings.items() for word in (f"--{key}", value))]
 
     def _answers(self) -> bool:
         try:
@@ -201,9 +228,47 @@ class RedisServer(Server):
             return False
 
 
-def _java(*options: str) -> list[str]:
+class SchemaRegistry(Server):
+    """Apicurio's, which speaks Confluent's API below /apis/ccompat/v7. It keeps everything in memory: a restart, and it
+    is empty. Its ids begin at 1.
+    """
+
+    name = "registry"
+    start_timeout = 120.0  # 4 s on an idle machine, nearly all of it processor time
+
+    def __init__(self, port: int | None = None, *, cpus: str | None = None) -> None:
+        super().__init__(cpus=cpus)
+        self.port = port or free_port()
+        self.ports = (self.port,)
+
+    @property
+    def url(self) -> str:
+        """Address for clients, `http://host:port/apis/ccompat/v7`."""
+        return f"http://{HOST}:{self.port}/apis/ccompat/v7"
+
+    def _prepare(self) -> None:
+        if not list(REGISTRY.glob("apicurio-registry-app-*-runner.jar")):
+            raise ServerFailed(f"no registry in {REGISTRY}: run `python3 tests/install_servers.py` (`make test` does)")
+
+    def _command(self) -> list[str]:
+        (jar,) = REGISTRY.glob("apicurio-registry-app-*-runner.jar")
+        memory = ("-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+        settings = {"quarkus.http.host": HOST, "quarkus.http.port": str(self.port), "quarkus.log.level": "WARN"}
+        return ["java", *memory, *(f"-D{key}={value}" for key, value in settings.items()), "-jar", str(jar)]
+
+    def _answers(self) -> bool:
+        if not listens(self.port):
+            return False
+        try:
+            with urllib.request.urlopen(f"{self.url}/subjects", timeout=10) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, TimeoutError):
+            return False
+
+
+def _java(jars: Path, *options: str) -> list[str]:
     logging = f"-Dlog4j2.configurationFile={BROKER / 'log4j2.properties'}"
-    return ["java", *options, logging, "-cp", f"{JARS}/*"]
+    return ["java", *options, logging, "-cp", f"{jars}/*"]
 
 
 @contextlib.contextmanager
@@ -214,15 +279,17 @@ def both(kafka_port: int | None = None, redis_port: int | None = None) -> Iterat
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run both in the foreground until ^C or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m tests.servers", description="A Kafka and a Redis until ^C.")
+    """Run all three in the foreground until ^C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description="Kafka, Redis, registry until ^C.")
     parser.add_argument("command", choices=["start"])
     parser.add_argument("--kafka-port", type=int, help="default: a free one")
     parser.add_argument("--redis-port", type=int, help="default: a free one")
+    parser.add_argument("--registry-port", type=int, help="default: a free one")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with both(options.kafka_port, options.redis_port) as (kafka, store):
-        print(f"PIPELINE_KAFKA={kafka.bootstrap}\nPIPELINE_REDIS={store.url}\n# running until ^C", flush=True)
+    with both(options.kafka_port, options.redis_port) as (kafka, store), SchemaRegistry(options.registry_port) as third:
+        print(f"PIPELINE_KAFKA={kafka.bootstrap}\nPIPELINE_REDIS={store.url}\nPIPELINE_REGISTRY={third.url}")
+        print("# running until ^C", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 

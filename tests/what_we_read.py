@@ -1,25 +1,45 @@
-"""The tables of docs/what-we-read.md, from what the code reads: `python -m tests.what_we_read` writes them anew."""
+"""The tables of docs/what-we-read.md, docs/collect-names.md and docs/produce.md that name event types and what is read
+of them: `python -m tests.what_we_read` writes them anew.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from pipeline.events import posthog, snowplow
+from pipeline.events.catalogue import STREAMS, catalogue, stream_of
+from pipeline.events.segment import translate
 from pipeline.events.segment_body import Fields
 from pipeline.events.segment_names import LINE, PAGE, TRACKED
+from pipeline.events.snowplow_schemas import BASE, GOOGLE, MEDIA, SHOP
 from pipeline.events.text import PLACEHOLDERS
 
-PAGE_FILE = Path(__file__).parents[1] / "docs" / "what-we-read.md"
+PAGE_FILES = [
+    Path(__file__).parents[1] / "docs" / name for name in ("what-we-read.md", "collect-names.md", "produce.md")
+]
 _TABLE = re.compile(
     r"(?P<start><!-- made by tests/what_we_read.py: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
 
 
 def rewritten(page: str) -> str:
-    """The page with its tables as they ought to be."""
-    tables = {"names": _names(), "fields": _fields(), "nothing": _nothing()}
+    """A page with its tables as they ought to be."""
+    tables = {
+        "names": _names(), "fields": _fields(), "nothing": _nothing(), "topics": _topics(), "posthog": _posthog(),
+        "snowplow": _snowplow(),
+    }  # fmt: skip
     return _TABLE.sub(lambda found: found["start"] + tables[found["name"]] + "\n" + found["end"], page)
+
+
+def _topics() -> str:
+    rows = [
+        (f"`events.{stream}`", ", ".join(f"`{name}`" for name in catalogue() if stream_of(name) == stream))
+        for stream in STREAMS
+    ]
+    return _table(("topic", "event types (`pipeline schema NAME` prints one, whole)"), rows)
 
 
 def _names() -> str:
@@ -49,14 +69,51 @@ def _nothing() -> str:
     return ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS) if word)
 
 
+def _posthog() -> str:
+    rows = [(f"`{name}`", *_as(posthog.call_of({"event": name}))) for name in posthog.CALLS]
+    rows.append(("any other", "track, by its name", "by its name, else `custom`"))
+    told = [
+        *((f"`page.{ours}`", f"`{theirs}`") for ours, theirs in posthog.PAGE.items()),
+        *((f"`{ours}`", ", ".join(f"`{name}`" for name in theirs)) for ours, theirs in posthog.CONTEXT.items()),
+        *((f"`library.{ours}`", f"`{theirs}`") for ours, theirs in posthog.LIBRARY.items()),
+        *((f"`campaign.{ours}`", f"`{theirs}`") for ours, theirs in posthog.CAMPAIGN.items()),
+    ]
+    return "\n\n".join((_table(("PostHog's event", "as", "our type"), rows), _table(("context", "read from"), told)))
+
+
+def _snowplow() -> str:
+    rows = [(f"`e={e}`", *_as(snowplow.call_of({"e": e}))) for e in snowplow.EVENTS if e != "ue"]
+    described: list[tuple[str, dict[str, Any]]] = [
+        *((f"{BASE}.ecommerce/snowplow_ecommerce_action", {"type": action}) for action in SHOP),
+        *(("com.google.analytics.enhanced-ecommerce/action", {"action": action}) for action in GOOGLE),
+        *((f"{BASE}.media/{name}", {}) for name in MEDIA),
+        *((f"{BASE}/{name}", {}) for name in ("add_to_cart", "remove_from_cart", "site_search", "identify")),
+        (f"{BASE}/screen_view", {}),
+        ("com.snowplowanalytics.mobile/screen_view", {}),
+    ]
+    for schema, data in described:
+        which = "".join(f", `{field}: {value}`" for field, value in data.items())
+        event = {"e": "ue", "ue_pr": {"schema": f"iglu:{schema}/jsonschema/1-0-0", "data": data}}
+        rows.append((f"`{schema}`{which}", *_as(snowplow.call_of(event))))
+    rows.append(("any other self-describing event", "track, by its schema's name", "by its name, else `custom`"))
+    return _table(("Snowplow's event", "as", "our type"), rows)
+
+
+def _as(call: dict[str, Any]) -> tuple[str, str]:
+    """The call, by its event's name if it is a track, and our type."""
+    (event,) = translate({**call, "timestamp": "2026-11-29"})
+    return str(call["event"] if call["type"] == "track" else call["type"]), f"`{event.type}`"
+
+
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def main() -> None:
-    """Write the page anew."""
-    PAGE_FILE.write_text(rewritten(PAGE_FILE.read_text("utf-8")), "utf-8")
+    """Write the pages anew."""
+    for file in PAGE_FILES:
+        file.write_text(rewritten(file.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

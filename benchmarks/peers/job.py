@@ -12,7 +12,7 @@ TOPIC = os.environ.get("TOPIC", "bench.events")
 TRIGGERS = os.environ.get("TRIGGERS", "bench.peer")
 RUN = os.environ.get("RUN", "dev")
 STATE_DIR = os.environ.get("STATE_DIR", "state")
-HOUR, DAY = 3_600_000, 86_400_000
+HOUR, DAY = int(os.environ.get("WAIT_MS", "3600000")), 86_400_000
 DISORDER = 5_000  # events of different people stand up to four seconds out of order: a timer waits for them
 
 schemas = {}  # schema id -> (event type, parsed schema)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from rich.console import Console
 
+from pipeline.errors import PipelineError
 from pipeline.topology import Topology, load
+from pipeline.topology.addresses import shown
 
 _INSTALLED = Path(__file__).parents[1] / "_data" / "topology.yaml"
 _CHECKOUT = Path(__file__).parents[2] / "topology.yaml"
@@ -34,9 +39,36 @@ def topology_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def log_level_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--log-level LEVEL`, handed on as a text `log_level`."""
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        default="info",
+        show_default=True,
+        envvar="PIPELINE_LOG_LEVEL",
+        help="What to log on standard error: for people on a terminal, JSON Lines otherwise.",
+    )(function)
+
+
 def read_topology(path: Path) -> Topology:
     """The topology, with addresses from the environment. Raises TopologyError."""
     return load(path)
+
+
+@asynccontextmanager
+async def redis_of(topology: Topology) -> AsyncIterator[Redis]:
+    """Its Redis, while the block lasts. Raises PipelineError where that doesn't answer."""
+    redis = Redis.from_url(topology.redis)
+    try:
+        yield redis
+    except (RedisError, OSError) as error:
+        raise PipelineError(
+            f"Redis at {shown(topology.redis)}: {error}. Check that it runs, and the address: `redis` in"
+            " topology.yaml, or PIPELINE_REDIS."
+        ) from error
+    finally:
+        await redis.aclose()
 
 
 def files_argument(function: Callable[..., Any]) -> Callable[..., Any]:

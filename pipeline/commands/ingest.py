@@ -17,12 +17,12 @@ from pipeline.commands.summary import Summary
 from pipeline.errors import PipelineError
 from pipeline.events.files import Recording
 from pipeline.events.registry import connect
+from pipeline.events.times import rfc3339
 from pipeline.runtime.forecast import LOOKED_AT, Forecast, all_quiet, clock_of, forecast
 from pipeline.runtime.ingest import Ingest
 from pipeline.runtime.recordings import in_order, merged
 from pipeline.topology import Topology
 from pipeline.topology.model import HOUR, MINUTE
-from pipeline.triggers.decisions import rfc3339
 
 QUIET_S = 60.0
 

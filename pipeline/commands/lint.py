@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.common import default_topology, plural
+from pipeline.events.catalogue import problems
 from pipeline.topology import Finding, lint
 
 COLOURS = {"error": "red", "warning": "yellow"}
@@ -33,6 +34,7 @@ def command(topology: Path | None, option: Path | None) -> None:
     """
     path = topology or option or default_topology()
     findings = lint(path)
+    findings += [Finding(str(file), 1, 1, "error", "uncounted-type", wrong) for file, wrong in problems()]
     for finding in findings:
         click.echo(_shown(finding))
     errors = sum(finding.severity == "error" for finding in findings)

@@ -10,12 +10,14 @@ from functools import reduce
 from math import isfinite
 from typing import Any
 
-from pipeline.profile.about import STATUSES, TYPES, About, read_timeline
+from pipeline.events.catalogue import STATUSES
+from pipeline.events.times import rfc3339
+from pipeline.profile.about import TYPES, About, read_timeline
 from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.triggers import carts, films, money, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
-from pipeline.triggers.decisions import rfc3339
-from pipeline.triggers.fold import Person, RuleState
+from pipeline.triggers.fold import Person
+from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import Compiled, RuleBook
 
 Facts = dict[str, Any]
@@ -88,11 +90,8 @@ def contents(key: waits.Key, everyone: list[waits.End]) -> list[carts.Line]:
     lines = list(key.lines)
     steps: list[tuple[waits.Order, waits.Fact | waits.End]] = [(step.order, step) for step in key.facts]
     steps += [(end.order, end) for end in (*key.ends, *everyone) if end.order > tuple(key.closed)]
-    for (at, *_), step in sorted(steps, key=lambda s: s[0]):
-        if isinstance(step, waits.End):
-            lines = step.leaves(lines)
-        elif step.change is not None:
-            carts.apply(lines, step.change, at)
+    for _, step in sorted(steps, key=lambda s: s[0]):
+        lines = step.leaves(lines) if isinstance(step, waits.End) else step.leaves(lines)[0]
     return lines
 
 

@@ -8,24 +8,24 @@ from pathlib import Path
 
 import click
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from rich.console import Console
 
-from pipeline.commands.common import read_topology, topology_option
+from pipeline.commands.common import read_topology, redis_of, topology_option
 from pipeline.commands.person import facts
 from pipeline.commands.person_view import render
 from pipeline.errors import PipelineError
-from pipeline.flow import partition_of
+from pipeline.events.times import rfc3339
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
-from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.profile.marks import Parts, Quarantined
+from pipeline.profile.profile import Profile, decode
 from pipeline.runtime.second_hop import decode_meta
 from pipeline.store.redis_store import Client, RedisGraphStore, RedisProfileStore
 from pipeline.topology import Topology
 from pipeline.topology.addresses import shown
 from pipeline.topology.findings import suggest
 from pipeline.triggers.rules import RuleBook
+from pipeline.wire.records import partition_of
 
 
 @click.command("profile")
@@ -38,7 +38,7 @@ def command(identifier: str, topology: Path, as_json: bool) -> None:
 
     It reads Redis and changes nothing. What the rules conclude is as far as event time has come in the pipeline.
 
-    Exit code: 0, or 1 when nobody is known by that identifier.
+    Exit code: 0, or 1 when nobody is known by that identifier, or their profile is quarantined (it says why).
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def command(identifier: str, topology: Path, as_json: bool) -> None:
     found = asyncio.run(_find(wanted, namespace, value))
     if found is None:
         raise PipelineError(
-            f"nobody is known by {namespace}:{value} (in Redis at {wanted.redis}, group {wanted.group})"
+            f"nobody is known by {namespace}:{value} (in Redis at {shown(wanted.redis)}, group {wanted.group})"
         )
     told = facts(RuleBook(wanted), *found, (namespace, value))
     if as_json:
@@ -74,8 +74,16 @@ async def find(redis: Client, topology: Topology, namespace: str, value: str) ->
         if raw is None:
             return None
         state = decode(raw)
-        if not isinstance(state, Moved):
+        if isinstance(state, Quarantined):
+            raise PipelineError(
+                f"profile {profile_id} (partition {partition}) is quarantined since {rfc3339(state.since)}, because it"
+                f" can't be computed: {state.why}. Nothing of it is decided. What was known and the {len(state.rows)}"
+                " events that have come since are kept; what came then is in the dead letters, too (reason"
+                " `quarantined`). Each worker that starts tries it once more: restart with a version that can."
+            )
+        if isinstance(state, Profile):
             return profile_id, state, decode_meta(meta).clock if meta else 0
+        assert not isinstance(state, Parts)
         profile_id = state.winner
 
 
@@ -85,16 +93,8 @@ async def _find(topology: Topology, namespace: str, value: str) -> tuple[str, Pr
             "redis is embedded://, which ends with the process that started it. Name a Redis in topology.yaml or"
             " PIPELINE_REDIS."
         )
-    redis = Redis.from_url(topology.redis)
-    try:
+    async with redis_of(topology) as redis:
         return await find(redis, topology, namespace, value)
-    except (RedisError, OSError) as error:
-        raise PipelineError(
-            f"Redis at {shown(topology.redis)}: {error}. Check that it runs, and the address: `redis` in"
-            " topology.yaml, or PIPELINE_REDIS."
-        ) from error
-    finally:
-        await redis.aclose()
 
 
 def _identifier(topology: Topology, given: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -11,21 +12,32 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.commands.common import read_topology, topology_option
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, RegistryUnavailable
+from pipeline.events.registry import connect
+from pipeline.runtime import subjects
 from pipeline.runtime.broker import APPEND_TIME, STAMP, Broker, Finding, all_topics
-from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND, Topic
+from pipeline.topology.addresses import shown
+from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND, Topic, Topology
 
 
 @click.command("topics")
 @topology_option
 @click.option("--create/--check", default=True, show_default=True, help="Create and set, or only look.")
-def command(topology: Path, create: bool) -> None:
+@click.option(
+    "--schemas/--no-schemas", default=True, show_default=True, help="The schema registry, too, or Kafka only."
+)
+def command(topology: Path, create: bool, schemas: bool) -> None:
     """Create the topics of the topology that Kafka doesn't have, and check those that it has: partitions, retention,
     cleanup policy, whose clock stamps their records, and that every record of a source topic would fit into the dead
     letters. One setting is made right where it isn't, and said: records of source topics and of identity.resolved carry
     the broker's time (message.timestamp.type=LogAppendTime), not their producers'. Nothing else that is there is ever
     changed: where Kafka and the topology differ, this says how to bring them together, and which of both to change is
     yours to decide.
+
+    Then the schema registry: each event type is registered under a subject of its own for its topic
+    (TopicRecordNameStrategy: events.email-behavioural.events.EmailSent), which takes only versions that are compatible
+    with all before (FULL_TRANSITIVE; BACKWARD_TRANSITIVE is left, where a subject has it). A version that isn't
+    compatible is refused, and the field named.
 
     Exit code: 0 when all is as the topology says, 1 when something is missing or differs.
 
@@ -47,8 +59,54 @@ def command(topology: Path, create: bool) -> None:
         click.echo(f"set: {name}: {STAMP} is {APPEND_TIME} now; what was in it keeps the times that its producers gave")
     for finding in findings:
         click.echo(f"{'error' if finding.fatal else 'warning'}: {finding}")
-    if findings:
+    fine = not findings
+    if schemas and not wanted.registry.startswith("mock://"):
+        fine = _schemas(wanted, create) and fine
+    if not fine:
         sys.exit(1)
+
+
+def _schemas(topology: Topology, create: bool) -> bool:
+    """Register, and tell; whether all is well."""
+    try:
+        with connect(topology.registry) as registry:
+            found = subjects.bring(registry, topology.topics, create=create)
+    except RegistryUnavailable as problem:
+        click.echo(f"error: {problem} The topics are as shown; run this again for the schemas.")
+        return False
+    count: Counter[str] = Counter(subject.state for subject in found)
+    words = {"registered": "registered", "there": "as they should be", "missing": "missing", "refused": "refused"}
+    told = ", ".join(f"{count[state]} {said}" for state, said in words.items() if count[state])
+    click.echo(f"schemas in {shown(topology.registry)}: {told}")
+    for subject in found:
+        if subject.was and create:
+            click.echo(f"set: {subject.name}: its compatibility is {subjects.LEVEL} now; it was {subject.was}")
+        elif subject.was:
+            click.echo(
+                f"warning: {subject.name}: its compatibility is {subject.was}, so it takes versions that others can't"
+                f" read; `pipeline topics` sets {subjects.LEVEL}"
+            )
+        if subject.state == "refused":
+            click.echo(
+                f"error: {subject.name}: the registry refuses schemas/{subject.file}.avsc, because records of the"
+                f" versions that it has and of this one can't all be read by both: {subject.said}. A field that comes"
+                " or goes needs a default (`null` first in its type), and none may change its type: give what has to be"
+                " otherwise a field of another name, or an event type of its own."
+            )
+    for topic, missing in _by_topic(found, "missing").items():
+        click.echo(
+            f"error: {topic}: the registry doesn't have these schemas as they are here; `pipeline topics --create`"
+            f" registers them: {', '.join(missing)}"
+        )
+    return not any(subject.state in ("missing", "refused") or (subject.was and not create) for subject in found)
+
+
+def _by_topic(found: list[subjects.Subject], state: str) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for subject in found:
+        if subject.state == state:
+            names.setdefault(subject.topic, []).append(subject.file)
+    return names
 
 
 async def _go(broker: Broker, topics: tuple[Topic, ...], create: bool) -> tuple[list[str], list[str], list[Finding]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.common import read_topology, topology_option
-from pipeline.errors import PipelineError, ProducersTime
+from pipeline.commands.common import log_level_option, read_topology, topology_option
+from pipeline.errors import PipelineError
 from pipeline.topology.addresses import shown
 
 log = logging.getLogger(__name__)
@@ -18,14 +18,7 @@ log = logging.getLogger(__name__)
 
 @click.command("worker")
 @topology_option
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    default="info",
-    show_default=True,
-    envvar="PIPELINE_LOG_LEVEL",
-    help="What to log on standard error: for people on a terminal, JSON Lines otherwise.",
-)
+@log_level_option
 def command(topology: Path, log_level: str) -> None:
     """Run a worker: take events from the source topics, find out who it was, remember it, and write triggers, until
     SIGTERM or ^C. Any number of workers of one group share the partitions.
@@ -33,9 +26,9 @@ def command(topology: Path, log_level: str) -> None:
     Over HTTP (port: `http` in the topology, or PIPELINE_HTTP_PORT) it answers /healthz (is it alive), /readyz (does it
     work; if not, what it waits for; what holds event time back; whose clocks differ) and /metrics (Prometheus).
 
-    Exit code: 0 when it was asked to end, 1 when Kafka can't be reached or the topology can't be used, 2 when going on
-    would lose, repeat or wrongly decide something (topics that go by their producers' clocks, say): the last lines say
-    what to do.
+    Exit code: 0 when it was asked to end, 1 when it can't start (a server is away, a topic missing, the topology can't
+    be used), 2 when going on would lose, repeat or wrongly decide something (state of another deployment, deleted
+    records, topics that changed or go by their producers' clocks, say): the last lines say what to do.
 
     \b
     Examples:
@@ -57,9 +50,6 @@ def command(topology: Path, log_level: str) -> None:
     log.info("starting", extra={"topology": str(topology), "group": wanted.group, **servers, "rules": rules})
     try:
         code = run(wanted)
-    except ProducersTime as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
     except OSError as error:  # the port for health and metrics is taken
         raise PipelineError(error.strerror or str(error)) from error
     sys.stderr.flush()

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -48,12 +48,13 @@ T = TypeVar("T")
 class Stage:
     """Servers and worker from `with` to its end.
 
-    `topology`: the one the worker runs. Everything else may be asked from the thread that holds it; PipelineError when
-    the worker has ended by itself, with the last lines of its log.
+    `topology`: the one the worker runs, as `change` makes it. Everything else may be asked from the thread that holds
+    it; PipelineError when the worker has ended by itself, with the last lines of its log.
     """
 
-    def __init__(self, topology: Path) -> None:
+    def __init__(self, topology: Path, change: Callable[[Topology], Topology] = lambda topology: topology) -> None:
         self._path = topology
+        self._change = change
         self._stack = ExitStack()
         self._log = Tail()
         self._worker: Worker | None = None
@@ -68,7 +69,7 @@ class Stage:
             kafka = stack.enter_context(EmbeddedKafka())
             redis = stack.enter_context(EmbeddedRedis())
             addresses = {"PIPELINE_KAFKA": kafka.bootstrap, "PIPELINE_REDIS": redis.url, "PIPELINE_REGISTRY": "mock://"}
-            self.topology = embedded(load(self._path, addresses))
+            self.topology = self._change(embedded(load(self._path, addresses)))
             kafka.create_topics(topic.name for topic in all_topics(self.topology.topics))
             self._ear = Ear(self.topology)
             stack.callback(self._ear.close)

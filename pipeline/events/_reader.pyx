@@ -31,6 +31,7 @@ from pipeline.events.text import PLACEHOLDERS
 
 cdef extern from "Python.h":
     double PyFloat_Unpack8(const char* p, int le) except? -1.0
+    int PyFloat_Pack8(double value, char* p, int le) except -1
     bint PyUnicode_IS_ASCII(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     void* PyUnicode_DATA(object text)

@@ -2,11 +2,13 @@
 # without an object for each field. Included by _reader.pyx.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from xxhash import xxh3_64_intdigest
 
 include "../_msgpack.pxi"
+include "../_slots.pxi"
 
 cdef enum:
     ROOM = 1 << 16  # bytes that a row may need: more than any has whose record is as short as `row` takes it
@@ -26,6 +28,18 @@ cdef enum:
 
 cdef frozenset NOTHING = frozenset([word.encode() for word in PLACEHOLDERS])
 cdef Py_ssize_t LONGEST_PLACEHOLDER = max(map(len, NOTHING))
+
+cdef object KNOWN = None
+cdef Py_ssize_t NAMESPACE, VALUE, ROOT, YOUNGEST, PARTITION, IMPLIED
+
+
+def bind(known):
+    """Tell what class `routes.Known` is. Raises TypeError where its fields are no slots."""
+    global KNOWN, NAMESPACE, VALUE, ROOT, YOUNGEST, PARTITION, IMPLIED
+    names = ("namespace", "value", "root", "youngest", "partition", "implied")
+    NAMESPACE, VALUE, ROOT, YOUNGEST, PARTITION, IMPLIED = places_of(known, names)
+    KNOWN = known
+
 
 cdef unsigned char ROW[ROOM]
 cdef unsigned char DATA[ROOM]
@@ -188,7 +202,7 @@ cdef class Open:
     cdef uint64_t fingerprint
 
     def packed(self):
-        """msgpack of a `fold.Row`."""
+        """msgpack of a `Row`."""
         cdef uint8_t* to = put_head(
             ROW, self.offset, self.root, self.type, self.occurred_at, self.received_at,
             PyBytes_AS_STRING(self.event_id), PyBytes_GET_SIZE(self.event_id), self.fingerprint,
@@ -217,7 +231,7 @@ cdef uint8_t* put_head(
 
 
 cdef list whose(Bytes* at, dict known, identify):
-    """The identifiers of an event, as `flow.Known`, the strongest first."""
+    """The identifiers of an event, as `routes.Known`, the strongest first."""
     cdef Py_ssize_t n = block(at), i
     cdef dict told = {}
     for i in range(n):
@@ -280,11 +294,13 @@ cdef object route(
         raise Unusual
     to = put(DATA, event_id, id_size)
     for each in ids:
-        for part in (each.namespace, each.value):
+        if type(each) is not KNOWN:
+            raise Unusual
+        for part in (get(each, NAMESPACE), get(each, VALUE)):
             to[0] = 0
             s = PyUnicode_AsUTF8AndSize(part, &size)
             to = put(to + 1, s, size)
-        implies |= each.implied is not None
+        implies |= get(each, IMPLIED) is not None
     name = PyBytes_FromStringAndSize(<char*>DATA, to - DATA)
     fingerprint = <uint64_t>xxh3_64_intdigest(name)
 
@@ -293,13 +309,13 @@ cdef object route(
         if len(ids) > 4:
             raise Unusual
     one = ids[0]
-    root = one.root
+    root = get(one, ROOT)
     if root is not None:
-        for other in ids:
-            if other.root != root or received_at <= <int64_t>other.youngest:
+        for each in ids:
+            if get(each, ROOT) != root or received_at <= <int64_t>get(each, YOUNGEST):
                 root = None
                 break
-    told.partition = -1 if root is None else one.partition
+    told.partition = -1 if root is None else get(one, PARTITION)
 
     # From here on no other thread gets a turn: ROW and DATA are everybody's.
     to = DATA
@@ -345,7 +361,7 @@ cdef object route(
         to = put_head(to, offset, root, reader.name, occurred_at, received_at, event_id, id_size, fingerprint)
         to = put_array(to, 2 * len(ids))
         for each in ids:
-            to = put_str(put_str(to, each.namespace), each.value)
+            to = put_str(put_str(to, get(each, NAMESPACE)), get(each, VALUE))
     to = put_entries(to, fields)
     to = put(to, DATA, data_end - DATA)
     if trace is None:
@@ -369,11 +385,11 @@ def take(
     records, dict readers, dict known, identify, with_implied, trace_of, slow, int64_t high, int64_t disorder,
     int64_t ahead, list rows, list partitions, list kinds, list late, list asked,
 ):
-    """Rows of a batch's plain records, in order; `slow(record, high)`, which returns `high` anew, is called for the
+    """Rows of a batch's plain records (`ports.In`), in order; `slow(record, high)`, which returns `high` anew, is called for the
     others in their turn.
 
-    `readers`: schema id -> Reader. `known`: namespace -> value -> `flow.Known` or None; `identify`: identifiers -> list
-    of `flow.Known`; `with_implied`: such a list -> the same with what they name besides. `trace_of`: headers ->
+    `readers`: schema id -> Reader. `known`: namespace -> value -> `routes.Known` or None; `identify`: identifiers -> list
+    of `routes.Known`; `with_implied`: such a list -> the same with what they name besides. `trace_of`: headers ->
     traceparent or None. `high`: the largest time of receipt so far; returned as it is then. A record is received `disorder` before it at the least,
     and when it was appended at the most; one that says over `ahead` more is for `slow`.
 
@@ -387,19 +403,21 @@ def take(
     cdef bytes value
     for record in records:
         try:
-            headers = record.headers
+            if not PyTuple_Check(record) or PyTuple_GET_SIZE(record) != 5:
+                raise Unusual
+            headers = <object>PyTuple_GET_ITEM(record, 4)
             trace = trace_of(headers) if headers else None
-            value = record.value
+            value = <object>PyTuple_GET_ITEM(record, 3)
             if value is None or PyBytes_GET_SIZE(value) < 5 or value[0] != 0:
                 raise Unusual
             head = <const uint8_t*>PyBytes_AS_STRING(value)
             reader = readers[<int64_t>head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4]]
-            appended = record.timestamp
+            appended = <object>PyTuple_GET_ITEM(record, 1)
             latest = appended + ahead
             if appended <= 0:
                 appended = latest = INT64_MAX
             row = route(
-                reader, value, trace, record.offset, high - disorder, appended, latest, known, identify, with_implied,
+                reader, value, trace, <object>PyTuple_GET_ITEM(record, 0), high - disorder, appended, latest, known, identify, with_implied,
                 asked, &told,
             )
         except Exception:  # of many kinds; whatever it is, `slow` tells it
@@ -413,3 +431,19 @@ def take(
         elif told.received_at != told.told_at:
             late.append(reader.name)
     return high
+
+
+def deal(rows, list places, list to, other):
+    """See compiled.plain_deal."""
+    cdef Py_ssize_t place, n = len(to), i = 0
+    if len(rows) != len(places):
+        raise ValueError(f"{len(rows)} rows, {len(places)} places")
+    for row in rows:
+        place = places[i]
+        i += 1
+        if place < 0:
+            other(row)
+        elif place < n:
+            (<list?>to[place]).append(row)
+        else:
+            raise IndexError(place)

@@ -73,6 +73,8 @@ cdef int emit_text(str value) except -1:
 
 cdef int write_value(Node* node, object value) except -1:
     cdef uint8_t flag
+    cdef char real[8]
+    cdef Py_ssize_t i
     if node.nullable:
         emit_number(value is not None)
         if value is None:
@@ -109,4 +111,15 @@ cdef int write_value(Node* node, object value) except -1:
                 emit_text(name)
                 write_value(node.inner, item)
         return emit_number(0)
+    if node.kind == RECORD:
+        if type(value) is not dict:
+            raise Unusual
+        for i in range(node.count):
+            write_value(&node.inner[i], (<dict>value).get(<object>node.inner[i].name))
+        return 0
+    if node.kind == DOUBLE:
+        if type(value) is not float and type(value) is not int:
+            raise Unusual
+        PyFloat_Pack8(value, real, 1)
+        return emit(real, 8)
     raise Unusual

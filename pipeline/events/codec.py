@@ -17,7 +17,7 @@ from fastavro.schema import to_parsing_canonical_form
 from pipeline.errors import InvalidEvent, RegistryUnavailable
 from pipeline.events import schemas
 from pipeline.events.checks import validate
-from pipeline.events.compiled import WRITER, compile_reader
+from pipeline.events.compiled import WRITER, Writer, compile_reader
 from pipeline.events.compiled import Reader as CompiledReader
 from pipeline.events.model import Event, Remark
 
@@ -35,8 +35,8 @@ class Registry(Protocol):
     def schema(self, schema_id: int) -> str | None:
         """A schema's text; None: no such schema. May block. Raises RegistryUnavailable."""
 
-    def register(self, subject: str, text: str) -> int:
-        """A schema's id. May block. Raises RegistryUnavailable."""
+    def id_of(self, subject: str, text: str) -> int:
+        """A registered schema's id. May block. Raises SchemaMissing, RegistryUnavailable."""
 
 
 encode_json = msgspec.json.Encoder(order="sorted").encode
@@ -59,24 +59,31 @@ class Encoder:
         self._names = [field["name"] for field in schemas.plain("decision")["fields"]]
         self._values = attrgetter(*self._names)
         self._payload = self._names.index("payload")
-        self._writer = None if WRITER is None else WRITER(schemas.plain("decision"))
+        self._writers: dict[str, Writer | None] = {}
 
     def encode(self, topic: str, event: Event) -> bytes:
         """One event as a record's value. The first of a type and topic asks the registry (and may block).
 
-        Raises RegistryUnavailable; InvalidEvent(`wrong_schema`: no such type; `unencodable`: a field of a wrong kind).
+        Raises SchemaMissing, RegistryUnavailable; InvalidEvent (`wrong_schema`: no such type; `unencodable`: a field of
+        a wrong kind).
         """
         if event.type not in schemas.names():
             raise InvalidEvent("wrong_schema", f"{event.type!r} is not one of our event types")
-        return self._write(topic, event.type, to_record(event))
+        header, record = self._header(topic, event.type), to_record(event)
+        if (writer := self._writer_of(event.type)) is not None:
+            try:
+                return writer.write(header, list(record.values()))
+            except Exception:  # of many kinds: fastavro tells what is wrong
+                pass
+        return self._write(topic, event.type, record)
 
     def encode_decision(self, topic: str, decision: Any) -> bytes:
         """A `triggers.decisions.Decision` for the decisions topic. Raises InvalidEvent(`unencodable`)."""
         values = list(self._values(decision))
         values[self._payload] = encode_json(values[self._payload]).decode()
-        if self._writer is not None:
+        if (writer := self._writer_of("decision")) is not None:
             try:
-                return self._writer.write(self._header(topic, "decision"), values)
+                return writer.write(self._header(topic, "decision"), values)
             except Exception:  # of many kinds: fastavro tells what is wrong
                 pass
         return self._write(topic, "decision", dict(zip(self._names, values, strict=True)))
@@ -85,15 +92,26 @@ class Encoder:
         """The trigger of an encoded decision: both schemas have the same fields, so only the schema id differs."""
         return self._header(topic, "trigger") + encoded[HEADER.size :]
 
+    def read_decision(self, encoded: bytes) -> dict[str, Any]:
+        """The fields of an encoded decision, or trigger, with the payload as it was."""
+        record: Any = fastavro.schemaless_reader(io.BytesIO(encoded[HEADER.size :]), schemas.plain("decision"), None)
+        return {**record, "payload": msgspec.json.decode(record["payload"])}
+
     def prepare(self, topic: str, *names: str) -> None:
-        """Register schemas ahead, so that nothing blocks later. Raises RegistryUnavailable."""
+        """Look schemas up ahead, so that nothing blocks later. Raises SchemaMissing, RegistryUnavailable."""
         for name in names:
             self._header(topic, name)
+
+    def _writer_of(self, name: str) -> Writer | None:
+        """A compiled one, or None."""
+        if name not in self._writers:
+            self._writers[name] = None if WRITER is None else WRITER(schemas.plain(name))
+        return self._writers[name]
 
     def _header(self, topic: str, name: str) -> bytes:
         header = self._headers.get((topic, name))
         if header is None:
-            schema_id = self._registry.register(schemas.subject(topic, name), schemas.text(name))
+            schema_id = self._registry.id_of(schemas.subject(topic, name), schemas.text(name))
             header = self._headers[topic, name] = HEADER.pack(0, schema_id)
         return header
 
@@ -153,6 +171,10 @@ class Decoder:
             return self.decode(value, trace)
         assert value is not None
         return reader(value, trace)
+
+    def knows(self, schema_id: int) -> bool:
+        """Whether `decode` wouldn't have to ask for it. Never blocks."""
+        return HEADER.pack(0, schema_id) in self._readers or self._registry.missing(schema_id)
 
     def learn(self, schema_id: int) -> None:
         """Fetch a schema. Blocks. Its 404 is remembered by the registry client; decode then says `unknown_schema`.

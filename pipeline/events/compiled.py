@@ -6,7 +6,7 @@ It only knows the good case; see there. All that it reads or writes, and all tha
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -26,25 +26,39 @@ def fitting(module: ModuleType) -> None:
         raise ImportError(why)
 
 
+def plain_deal(rows: Sequence[Any], places: list[int], to: list[list[Any]], other: Callable[[Any], None]) -> None:
+    """Each row goes to the list of its place. `other` is called for those that have none (-1), in their turn."""
+    for row, place in zip(rows, places, strict=True):
+        if place >= 0:
+            to[place].append(row)
+        else:
+            other(row)
+
+
 if TYPE_CHECKING:
     from pipeline.events._reader import Open as Open
     from pipeline.events._reader import Reader as Reader
     from pipeline.events._reader import Writer as Writer
+    from pipeline.events._reader import bind as _bind
+    from pipeline.events._reader import deal as deal
     from pipeline.events._reader import take as _take
 
     READER: type[Reader] | None = Reader
     WRITER: type[Writer] | None = Writer
     TAKE: Callable[..., int] | None = _take
+    BIND: Callable[[type], None] | None = _bind
 else:
     try:
         from pipeline.events import _reader
-        from pipeline.events._reader import Open, Reader, Writer
+        from pipeline.events._reader import Open, Reader, Writer, deal
+        from pipeline.events._reader import bind as BIND
         from pipeline.events._reader import take as TAKE
 
         fitting(_reader)
         READER, WRITER = Reader, Writer
     except ImportError:  # no compiler when this was installed, or changed since: hatch_build.py or `fitting` said so
-        READER = Reader = WRITER = Writer = TAKE = None
+        READER = Reader = WRITER = Writer = TAKE = BIND = None
+        deal = plain_deal
 
         class Open:
             """Nobody makes one."""

@@ -1,9 +1,13 @@
-"""Batches as Segment's and RudderStack's HTTP bodies tell them: a list of events, and around it what holds of each."""
+"""Batches as the bodies of HTTP requests tell them: a list of events, and around it what holds of each.
+
+Segment's and RudderStack's, PostHog's and Snowplow's; and whose a single object is, where it stands in a file.
+"""
 
 from __future__ import annotations
 
 from typing import Any, TypeGuard
 
+from pipeline.events import posthog, snowplow
 from pipeline.events.segment_fields import numbered
 
 _LISTS = ("batch", "events", "data", "messages")
@@ -13,6 +17,7 @@ _TELLING = frozenset(
 )
 _INHERITED = ("sentAt", "receivedAt", "anonymousId", "userId", "channel", "integrations")
 _STAMPS = ("timestamp", "originalTimestamp")
+_SEGMENTS = frozenset(("type", "messageId", "anonymousId", "userId"))
 
 
 def is_event(value: object) -> TypeGuard[dict[str, Any]]:
@@ -23,14 +28,57 @@ def is_event(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(kind, str) and kind.strip().lower() in _CALLS and not _TELLING.isdisjoint(value)
 
 
+def call_of(value: object) -> object:
+    """What a file tells, as one of Segment's calls if it is surely an event of PostHog's or Snowplow's; else as it is.
+
+    Raises InvalidEvent: invalid_shape.
+    """
+    if _is_posthogs(value):
+        return posthog.call_of(value)
+    return snowplow.call_of(value) if _is_snowplows(value) else value
+
+
+def _is_posthogs(value: object) -> bool:
+    """`event` and `distinct_id`. Pages send that in the properties, as Mixpanel's do, which have no `$lib`."""
+    if not isinstance(value, dict) or "event" not in value or not _SEGMENTS.isdisjoint(value):
+        return False
+    properties = value.get("properties")
+    return "distinct_id" in value or (isinstance(properties, dict) and {"distinct_id", "$lib"} <= properties.keys())
+
+
+def _is_snowplows(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(e := value.get("e"), str)
+        and e in snowplow.EVENTS
+        and ("eid" in value or "tv" in value)
+        and _SEGMENTS.isdisjoint(value)
+    )
+
+
 def is_envelope(value: object) -> bool:
-    """Whether this is a batch: `batch` holds a list, or another of its names one of events; and it is no event."""
-    return isinstance(value, dict) and _list(value) is not None
+    """Whether this is a batch: `batch` holds a list, or another of its names one of events; and it is no event. Or it
+    is Snowplow's payload_data.
+    """
+    return isinstance(value, dict) and (_list(value) is not None or _is_payload(value))
+
+
+def _is_payload(value: dict[str, Any]) -> bool:
+    schema = value.get("schema")
+    return (
+        isinstance(schema, str)
+        and snowplow.PAYLOAD.match(schema) is not None
+        and numbered(value.get("data")) is not None
+    )
 
 
 def items(envelope: dict[str, Any]) -> list[object]:
     """The events of a batch, each with what the batch tells of all where it lacks it."""
+    if _is_payload(envelope):
+        return snowplow.items(envelope)
     found = _list(envelope) or []
+    if any(map(_is_posthogs, found)):
+        return posthog.items(envelope)
     shared = {name: envelope[name] for name in _INHERITED if envelope.get(name) is not None}
     context = envelope.get("context")
     return [_inheriting(item, envelope, shared, context) if isinstance(item, dict) else item for item in found]

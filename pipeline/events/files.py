@@ -1,4 +1,5 @@
-"""Recorded events from files: Segment's JSON however it is laid out, and Avro containers of our schemas; also packed.
+"""Recorded events from files: JSON of Segment, PostHog or Snowplow however it is laid out, and Avro containers of our
+schemas; also packed.
 
 A bad piece never stops the rest: it comes out with its error, file and line, for the dead letters.
 """
@@ -18,7 +19,7 @@ import msgspec
 
 from pipeline.errors import InvalidEvent
 from pipeline.events import codec
-from pipeline.events.envelopes import is_envelope, items
+from pipeline.events.envelopes import call_of, is_envelope, items
 from pipeline.events.json_text import raw_bytes, text_of
 from pipeline.events.json_values import MAX_LINE as MAX_LINE
 from pipeline.events.json_values import Value, values
@@ -91,8 +92,8 @@ def parse(raw: bytes) -> list[Event]:
     found = []
     for value in values(text_of(iter([raw]))):
         for line in _of_value("", value):
-            if line.error is not None:
-                raise line.error
+            if line.error is not None:  # raised as it is, it would hold what holds it: a circle that nobody collects
+                raise InvalidEvent(line.error.reason, line.error.detail)
             assert line.event is not None
             found.append(line.event)
     return found
@@ -108,7 +109,7 @@ def _of_value(file: str, value: Value) -> Iterable[Line]:
     if value.error is not None:
         return [Line(file, value.number, raw[:MAX_LINE], None, value.error, value.column)]
     try:
-        events = translate(value.value)
+        events = translate(call_of(value.value))
     except InvalidEvent as error:
         if is_envelope(value.value):
             return [line for item in items(value.value) for line in _of_item(file, value, item)]

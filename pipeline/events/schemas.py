@@ -3,6 +3,9 @@
 One file a record in `schemas/` (a wheel carries them as `pipeline/_data/schemas/`). An event type in snake_case is
 the file's name and `Event.type`; its record in CamelCase is `behavioural.events.<Name>`. `trigger` and `decision`
 are outbound and belong to `behavioural.triggers`.
+
+An event type's file has its body alone; the fields of `envelope.avsc` stand before it in the schema that everybody
+gets. What we know of a type beside its schema, the file says too (catalogue.py); nobody else sees that.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from fastavro.schema import to_parsing_canonical_form
 
 NAMESPACE = "behavioural.events"
 OUTBOUND = ("decision", "trigger")
+ENVELOPE = "envelope"
+ANNOTATIONS = frozenset({"pipeline", "form", "keeps"})  # ours, see catalogue.py
 
 _INSTALLED = Path(__file__).parents[1] / "_data" / "schemas"
 _CHECKOUT = Path(__file__).parents[2] / "schemas"
@@ -31,10 +36,24 @@ def directory() -> Path:
     raise FileNotFoundError(f"No schemas: neither {_INSTALLED} nor {_CHECKOUT} is there; install the package again.")
 
 
+def path(name: str) -> Path:
+    """An event type's file."""
+    return directory() / f"{name}.avsc"
+
+
+@cache
+def annotated(name: str) -> Any:
+    """What a file holds, as parsed JSON; not to be changed."""
+    return json.loads(path(name).read_text("utf-8"))
+
+
 @cache
 def text(name: str) -> str:
     """The schema as compact JSON text, which is what the registry gets. `name` is a file's name without suffix."""
-    return json.dumps(json.loads((directory() / f"{name}.avsc").read_text("utf-8")), ensure_ascii=False)
+    whole = annotated(name)
+    if name not in OUTBOUND:
+        whole = whole | {"fields": [*annotated(ENVELOPE)["fields"], *whole["fields"]]}
+    return json.dumps(_without(whole, ANNOTATIONS), ensure_ascii=False)
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -46,7 +65,7 @@ def schema(name: str) -> dict[str, Any]:
 @cache
 def names() -> dict[str, str]:
     """Event type -> record's full name, for instance `product_added` -> `behavioural.events.ProductAdded`."""
-    types = sorted(path.stem for path in directory().glob("*.avsc") if path.stem not in OUTBOUND)
+    types = sorted(file.stem for file in directory().glob("*.avsc") if file.stem not in (*OUTBOUND, ENVELOPE))
     return {name: full_name(name) for name in types}
 
 
@@ -89,8 +108,12 @@ def body_fields(name: str) -> frozenset[str]:
 
 def stripped(node: Any) -> Any:
     """A copy of a schema without `logicalType`."""
+    return _without(node, frozenset({"logicalType"}))
+
+
+def _without(node: Any, keys: frozenset[str]) -> Any:
     if isinstance(node, dict):
-        return {key: stripped(value) for key, value in node.items() if key != "logicalType"}
+        return {key: _without(value, keys) for key, value in node.items() if key not in keys}
     if isinstance(node, list):
-        return [stripped(value) for value in node]
+        return [_without(value, keys) for value in node]
     return node

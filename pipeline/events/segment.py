@@ -37,21 +37,24 @@ DEEPEST = 24
 Part = dict[str, Any]
 
 
-def translate(obj: object) -> list[Event]:
+def translate(obj: object, received_at: int | None = None) -> list[Event]:
     """The events in one object of Segment's JSON: one, or two where an alias names two earlier ids.
+
+    `received_at` (UTC ms): of what has just come in from a client. What the call says of its receipt is not believed
+    then, and its `timestamp` is the client's own, by the clock that tells `sentAt`. None: a recording tells it itself.
 
     Raises InvalidEvent: invalid_shape (no such object, or nothing says what happened), invalid_time (nor when).
     """
     notes = Notes()
     try:
-        return _translate(obj, notes)
+        return _translate(obj, notes, received_at)
     except RecursionError:
         notes = Notes()
         notes.add("left_out", f"what lies more than {DEEPEST} objects or arrays deep")
-        return _translate(_shallow(obj, DEEPEST), notes)
+        return _translate(_shallow(obj, DEEPEST), notes, received_at)
 
 
-def _translate(obj: object, notes: Notes) -> list[Event]:
+def _translate(obj: object, notes: Notes, received_now: int | None) -> list[Event]:
     if isinstance(obj, str):  # JSON in JSON
         obj = maybe_object(obj) or obj
     if not isinstance(obj, dict):
@@ -59,7 +62,9 @@ def _translate(obj: object, notes: Notes) -> list[Event]:
     told, obj = obj, _CALL.known(obj, notes.add)
     call = _call(obj, notes.add)
     context = _part(obj, "context", notes.add)
-    occurred_at, received_at = _times(obj, notes.add)
+    occurred_at, received_at = _times(obj, notes.add, received_now)
+    if received_now is not None and not any(obj.get(name) for name in _TIMES):  # two such are two, however alike
+        told = {**told, "receivedAt": received_now}
     name, body = _BUILDERS[call](obj, context, notes.add)
     event = Event(
         type=name,
@@ -139,7 +144,9 @@ def _event_name(obj: Part) -> str | None:
 
 
 def _identify(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
-    return "identified", {"traits": texts(_part(obj, "traits", note))}
+    """RudderStack's Python client tells the traits in the context alone."""
+    told = obj if obj.get("traits") is not None else context
+    return "identified", {"traits": texts(_part(told, "traits", note))}
 
 
 def _alias(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
@@ -195,7 +202,12 @@ def _event_id(obj: Part, told: Part, note: Note) -> str:
 _TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
 
 
-def _times(obj: Part, note: Note) -> tuple[int, int]:
+def _times(obj: Part, note: Note, received_now: int | None) -> tuple[int, int]:
+    if received_now is not None:
+        stamp = _time(obj, "timestamp", note)
+        original, sent = _time(obj, "originalTimestamp", note), _time(obj, "sentAt", note)
+        original = stamp if original is None else original
+        return event_times(stamp, original, sent, received_now) or (received_now, received_now)
     times = event_times(*(_time(obj, name, note) for name in _TIMES))
     if times is None:
         told = [f"`{name}` ({kind_of(obj[name])})" for name in _TIMES if obj.get(name) is not None]

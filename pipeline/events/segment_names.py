@@ -203,6 +203,7 @@ TRACKED: dict[str, Tracked] = {
     "product viewed": _PRODUCT_VIEWED,
     "product added": _PRODUCT_ADDED,
     "product removed": _PRODUCT_REMOVED,
+    "product added to wishlist": Tracked("wishlist_product_added", Fields(_DETAILED + _field("wishlist_id", KEY))),
     "cart viewed": _CART_VIEWED,
     "cart updated": _CART_UPDATED,
     "checkout started": _CHECKOUT_STARTED,

@@ -15,7 +15,7 @@ _BEFORE = re.compile(f"(?:[{re.escape(_EDGES + _QUOTES)}]|%22)+")
 _BEHIND = re.compile(f"(?:[{re.escape(_EDGES + _QUOTES)}]|22%)+")  # of the text backwards
 _LONGEST = 128  # characters: no placeholder is longer, with whatever quotes around it
 
-# semantics.md 18: what trackers, templates and languages write where they mean nobody. The topology may say more.
+# Semantics 18: what trackers, templates and languages write where they mean nobody. The topology may say more.
 PLACEHOLDERS = frozenset(
     (
         "", "-1", "0", "null", "none", "undefined", "anonymous", "unknown", "nan", "n/a", "false", "true", "guest",

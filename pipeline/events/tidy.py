@@ -10,16 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.events.catalogue import catalogue, doing
 from pipeline.events.text import stands_for_nothing, trimmed
 
-KEYS = frozenset({"cart_id", "film", "message_id", "order_id"})
-NAMES = frozenset(
-    {
-        "asset", "campaign", "name", "product_id", "session_id", "sku", "variant", "url", "image_url",
-        "context.locale", "context.timezone",
-    }
-)  # fmt: skip
-LINKS = frozenset({"link_id", "link_ids"})
+CONTEXT_NAMES = frozenset({"context.locale", "context.timezone"})
 _ITEM_NAMES = ("product_id", "sku", "name", "variant")
 _ITEM_VALUES = ("price", "currency", "quantity")
 _ITEM_ADDRESSES = ("url", "image_url")
@@ -28,26 +22,21 @@ _SOFT = re.compile(r"\W*(?:soft|transient|temporary)(?:[\W_]*(?:bounce|fail)|[\W
 
 # How the compiled reader looks at a field: what it finds to be in another form is for `tidy`.
 AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER = range(7)
+_FORMS = {"trimmed": TRIMMED, "key": KEY, "lower": LOWER, "upper": UPPER, "positive": POSITIVE, "soft": NEVER}
+_CARE = {(name, field): _FORMS[form] for name, each in catalogue().items() for field, form in each.forms.items()}
+_SEVERAL = {name: each.keeps for name, each in catalogue().items()}
+_QUANTITIES = {name: how for name, how in doing("cart").items() if how in ("put", "take")}
+_TAKEN = next((name for name, how in _QUANTITIES.items() if how == "take"), "")  # "": catalogue.problems() tells why
 
 
 def care(kind: str, field: str) -> int:
-    """Which of these a body field is."""
-    if field in KEYS:
-        return KEY
-    if field in LINKS:
-        return LOWER if kind.startswith("email_") else TRIMMED
-    if field == "currency":
-        return UPPER
-    if field == "total_length" or (field == "quantity" and kind in ("product_added", "product_removed")):
-        return POSITIVE
-    if field == "kind" and kind == "email_bounced":
-        return NEVER
-    return TRIMMED if field in NAMES else AS_IT_IS
+    """Which of these a field is, of the body, or of the context under its longer name."""
+    return TRIMMED if field in CONTEXT_NAMES else _CARE.get((kind, field), AS_IT_IS)
 
 
 def item_fields(kind: str, addresses: bool) -> tuple[str, ...]:
     """What is kept of each of an event's `products`: of those of an order what they are called, of a cart's more."""
-    if not kind.startswith(("product_", "cart_")):
+    if _SEVERAL[kind] == "names":
         return _ITEM_NAMES
     return (*_ITEM_NAMES, *_ITEM_VALUES, *(_ITEM_ADDRESSES if addresses else ()))
 
@@ -70,11 +59,11 @@ def tidy(kind: str, data: dict[str, Any], addresses: bool) -> tuple[str, dict[st
             value = _tidied(kind, field, how, value)
         if value is not None:
             out[field] = value
-    if kind in ("product_added", "product_removed") and "quantity" in out and not out.get("products"):
+    if kind in _QUANTITIES and "quantity" in out and not out.get("products"):
         quantity = out["quantity"]
         if quantity < 0:
-            kind, out["quantity"] = "product_removed", -quantity
-        elif quantity == 0 and kind == "product_removed":
+            kind, out["quantity"] = _TAKEN, -quantity
+        elif quantity == 0 and kind == _TAKEN:
             del out["quantity"]  # the whole line
     return kind, out
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline.events.text import unquoted
@@ -121,6 +122,18 @@ def by_size(value: int | Decimal) -> Reading | None:
         if EARLIEST <= at <= LATEST:
             return Reading(int(at), unit)
     return None
+
+
+def rfc3339(ms: int) -> str:
+    """`2026-11-22T19:00:00.000Z`."""
+    days, rest = divmod(ms, _DAY)
+    minutes, rest = divmod(rest, 60_000)
+    return f"{_date(days)}T{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}Z"
+
+
+@lru_cache(maxsize=1000)
+def _date(days: int) -> str:
+    return date.fromordinal(_EPOCH_DAY + days).isoformat()
 
 
 def event_times(

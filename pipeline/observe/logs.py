@@ -94,6 +94,11 @@ class Tidy(logging.Filter):
         return True
 
 
+def in_words(problem: BaseException) -> str:
+    """An exception's kind and its words."""
+    return repr(_Said(problem))
+
+
 class _Said:
     """An exception in a message: its kind and its words. Some clients' `repr` keeps the words to itself."""
 

@@ -27,7 +27,7 @@ HOPS = ("resolve_identity", "maintain_profile")
 OUTCOMES = ("processed", "duplicate", "late", "dead_letter")
 
 # From one small batch in memory to a commit that waits for a broker's election.
-_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -83,6 +83,13 @@ HELD = Declared(
     "partitions",
     "Source partitions of this worker whose time a recording that is being ingested keeps from following the clock.",
 )
+STOPPED = Declared(
+    "pipeline_partition_stopped",
+    "gauge",
+    "",
+    "1 where a source partition has stopped because too much of it is bad: decisions wait for it (`pipeline skip`).",
+    ("topic", "partition"),
+)
 CLOCK_DELAY = Declared(
     "pipeline_clock_delay_seconds",
     "delay",
@@ -101,7 +108,8 @@ TIMERS_OVERDUE = Declared(
     "pipeline_timers_overdue_seconds",
     "delay",
     "seconds",
-    "How long ago the first that waits should have been looked at (due time and lateness); 0 when none should.",
+    "How long ago the first that waits should have been decided (due time, lateness and disorder); 0 when none should. "
+    "Every worker tells it of every partition, whoever owns it.",
     ("partition",),
 )
 CLOCK_OFFSET = Declared(
@@ -149,6 +157,13 @@ MOVES = Declared(
     "Moved profiles and forwarded rows that a partition has sent and no other has taken yet. They hold decisions back.",
     ("partition",),
 )
+QUARANTINED = Declared(
+    "pipeline_profiles_quarantined",
+    "gauge",
+    "profiles",
+    "Profiles that can't be computed, by partition (at most 1,000 are named): nothing is decided for them.",
+    ("partition",),
+)
 OUTBOX = Declared(
     "pipeline_outbox_entries", "gauge", "messages", "Committed in Redis, not yet published to Kafka.", ("partition",)
 )
@@ -160,6 +175,7 @@ DECLARED = (
     LAG,
     WATERMARK_DELAY,
     HELD,
+    STOPPED,
     CLOCK_DELAY,
     TIMERS_PENDING,
     TIMERS_OVERDUE,
@@ -170,6 +186,7 @@ DECLARED = (
     MERGES,
     REFUSALS,
     MOVES,
+    QUARANTINED,
     OUTBOX,
 )
 
@@ -232,6 +249,7 @@ class Metrics:
         self.lag = self._gauge(LAG)
         self.watermark_delay = self._delay(WATERMARK_DELAY)
         self.held = self._gauge(HELD)
+        self.stopped = self._gauge(STOPPED)
         self.clock_delay = self._delay(CLOCK_DELAY)
         self.timers_pending = self._gauge(TIMERS_PENDING)
         self.timers_overdue = self._delay(TIMERS_OVERDUE)
@@ -242,6 +260,7 @@ class Metrics:
         self.merges = self._counter(MERGES)
         self.refusals = self._counter(REFUSALS)
         self.moves_under_way = self._gauge(MOVES)
+        self.quarantined = self._gauge(QUARANTINED)
         self.outbox = self._gauge(OUTBOX)
         for hop in HOPS:  # there from the start: a rate over a series that appears with its first value misses it
             self.batch_seconds(hop)
@@ -254,13 +273,13 @@ class Metrics:
         """A source partition went to another worker."""
         self.lag.forget(topic=topic, partition=partition)
         self.watermark_delay.forget(topic=topic, partition=partition)
+        self.stopped.forget(topic=topic, partition=partition)
 
     def forget_partition(self, topic: str, partition: str) -> None:
-        """A partition of `topic` (identity.resolved) went to another worker."""
+        """A partition of `topic` (identity.resolved) went to another worker. What is overdue there is told on."""
         self.lag.forget(topic=topic, partition=partition)
-        for metric in (self.clock_delay, self.timers_overdue):
-            metric.forget(partition=partition)
-        for gauge in (self.timers_pending, self.moves_under_way, self.outbox):
+        self.clock_delay.forget(partition=partition)
+        for gauge in (self.timers_pending, self.moves_under_way, self.quarantined, self.outbox):
             gauge.forget(partition=partition)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
@@ -269,17 +288,17 @@ class Metrics:
         return encode(_WithoutCreated(self.registry)), content_type
 
     def _counter(self, declared: Declared) -> Labelled[Counter]:
-        return Labelled(declared, Counter(*_declaration(declared), registry=self.registry), _same)
+        return Labelled(declared, Counter(*declaration(declared), registry=self.registry), _same)
 
     def _gauge(self, declared: Declared) -> Labelled[Gauge]:
-        return Labelled(declared, Gauge(*_declaration(declared), registry=self.registry), _same)
+        return Labelled(declared, Gauge(*declaration(declared), registry=self.registry), _same)
 
     def _histogram(self, declared: Declared) -> Labelled[Histogram]:
-        family = Histogram(*_declaration(declared), registry=self.registry, buckets=_BUCKETS)
+        family = Histogram(*declaration(declared), registry=self.registry, buckets=BUCKETS)
         return Labelled(declared, family, _same)
 
     def _delay(self, declared: Declared) -> Labelled[Delay]:
-        family = Gauge(*_declaration(declared), registry=self.registry)
+        family = Gauge(*declaration(declared), registry=self.registry)
         return Labelled(declared, family, lambda child: Delay(child, self._clock))
 
 
@@ -298,7 +317,8 @@ class _WithoutCreated(Collector):
             yield metric
 
 
-def _declaration(declared: Declared) -> tuple[str, str, tuple[str, ...]]:
+def declaration(declared: Declared) -> tuple[str, str, tuple[str, ...]]:
+    """Name, text and labels, as prometheus_client takes them."""
     return declared.name, f"{declared.meaning} Unit: {declared.unit}.", declared.labels
 
 

@@ -26,28 +26,45 @@ cdef bint holds(Text old, int size, const uint8_t* mark) noexcept:
 
 
 cdef bint add_to(Cursor* old, uint8_t** out, int64_t key, Py_ssize_t most) noexcept:
-    """One more of `key` in a map of counts. False: there is no place for another key, or it is no such map."""
+    """One more of `key` in a map of counts. Of too many keys in ascending order the first goes for a higher one. False:
+    there is no place for another key, or it is no such map.
+    """
     cdef Py_ssize_t n = entries(old), i
     cdef Cursor begin = old[0]
     cdef const uint8_t* value = NULL
     cdef const uint8_t* behind = NULL
-    cdef int64_t counted = 0, found
+    cdef const uint8_t* second = old.at
+    cdef int64_t counted = 0, found, last = 0
+    cdef bint ascending = True
     for i in range(n):
         if old.bad:
             return False
+        if i == 1:
+            second = old.at
         found = integer(old)
+        if i and found <= last:
+            ascending = False
+        last = found
         if found == key and value == NULL:
             value = old.at
             counted = integer(old)
             behind = old.at
         else:
             skip(old)
-    if old.bad or (value == NULL and n >= most):
+    if old.bad:
         return False
+    if value == NULL and n >= most:
+        if n > most or n < 2 or not ascending or key <= last:
+            return False
+        out[0] = put_entries(out[0], n)
+        out[0] = put(out[0], second, old.at - second)
+        out[0] = put_integer(out[0], key)
+        out[0] = put_integer(out[0], 1)
+        return True
     if value != NULL:
         out[0] = put_entries(out[0], n)
         out[0] = put(out[0], begin.at, value - begin.at)
-        out[0] = put_integer(out[0], counted + 1)
+        out[0] = put_integer(out[0], bounded(counted, 1))
         out[0] = put(out[0], behind, old.at - behind)
     else:
         out[0] = put_entries(out[0], n + 1)
@@ -108,7 +125,7 @@ cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexc
         return False
     if mine != NULL:
         out[0] = put(out[0], start, mine - start)
-        out[0] = put_integer(out[0], my_views + 1)
+        out[0] = put_integer(out[0], bounded(my_views, 1))
         out[0] = put_integer(out[0], my_last)
         out[0] = put(out[0], behind_mine, kept.end - behind_mine)
         return True
@@ -187,17 +204,83 @@ cdef bint message(Cursor kept, uint8_t** out, Cursor data, int status, int64_t s
         out[0] = put_integer(out[0], earliest)
         out[0] = put(out[0], kept.at, kept.end - kept.at)
         return True
-    if kept.bad or n >= MESSAGES:
+    if kept.bad or n > MESSAGES:
         return False
     out[0] = put(out[0], start, at - start)
-    out[0] = put_entries(out[0], n + 1)
-    out[0] = put(out[0], first, kept.at - first)
-    out[0] = put_text(out[0], name.at, name.size)
-    out[0][0] = 0x90 | <uint8_t> STATUSES
-    out[0] += 1
-    for s in range(STATUSES):
-        out[0] = put_integer(out[0], second if s == status else 0)
+    if n == MESSAGES:
+        if not exchanged(first, kept, out, n, name, status, second):
+            return False
+    else:
+        out[0] = put_entries(out[0], n + 1)
+        out[0] = put(out[0], first, kept.at - first)
+        out[0] = put_message(out[0], name, status, second)
     out[0] = put(out[0], kept.at, kept.end - kept.at)
+    return True
+
+
+cdef inline uint8_t* put_message(uint8_t* to, Text name, int status, int64_t second) noexcept:
+    cdef int s
+    to = put_text(to, name.at, name.size)
+    to[0] = 0x90 | <uint8_t> STATUSES
+    to += 1
+    for s in range(STATUSES):
+        to = put_integer(to, second if s == status else 0)
+    return to
+
+
+cdef inline int compared(Text a, Text b) noexcept:
+    """As Python compares texts: by code point, which is by byte in UTF-8."""
+    cdef int order = memcmp(a.at, b.at, min(a.size, b.size))
+    return order if order else (a.size > b.size) - (a.size < b.size)
+
+
+cdef bint exchanged(
+    const uint8_t* first, Cursor kept, uint8_t** out, Py_ssize_t n, Text name, int status, int64_t second
+) noexcept:
+    """All messages, from `first` up to where `kept` stands, and a new one, but for the one that was heard of last longest
+    ago. False: they aren't sorted by name.
+    """
+    cdef Cursor c = kept
+    cdef Py_ssize_t i
+    cdef int s
+    cdef int64_t last, oldest_last = second
+    cdef Text each, before, oldest_name = name
+    cdef const uint8_t* at
+    cdef const uint8_t* oldest = NULL
+    cdef const uint8_t* behind_oldest = NULL
+    cdef const uint8_t* place = NULL
+    before.at, before.size = first, 0
+    c.at, c.end = first, kept.at
+    for i in range(n):
+        at = c.at
+        each = text(&c)
+        if array(&c) != STATUSES:
+            return False
+        last = 0
+        for s in range(STATUSES):
+            last = max(last, integer(&c))
+        if c.bad or (i and compared(before, each) >= 0):
+            return False
+        before = each
+        if place == NULL and compared(each, name) > 0:
+            place = at
+        if last < oldest_last or (last == oldest_last and compared(each, oldest_name) < 0):
+            oldest, behind_oldest, oldest_last, oldest_name = at, c.at, last, each
+    if place == NULL:
+        place = c.at
+    out[0] = put_entries(out[0], n)
+    if oldest == NULL:  # the new one itself
+        out[0] = put(out[0], first, c.at - first)
+    elif oldest < place:
+        out[0] = put(out[0], first, oldest - first)
+        out[0] = put(out[0], behind_oldest, place - behind_oldest)
+        out[0] = put_message(out[0], name, status, second)
+        out[0] = put(out[0], place, c.at - place)
+    else:
+        out[0] = put(out[0], first, place - first)
+        out[0] = put_message(out[0], name, status, second)
+        out[0] = put(out[0], place, oldest - place)
+        out[0] = put(out[0], behind_oldest, c.at - behind_oldest)
     return True
 
 
@@ -205,51 +288,59 @@ cdef bint timeline(Cursor* c, uint8_t** out, const uint8_t* entry, Text label) n
     """`recent`, `labels`, `older` with a new entry. False: it's for Python."""
     cdef Text recent = binary(c), labels = binary(c), older = binary(c)
     cdef uint8_t aged[AGED]
-    cdef uint64_t received
-    cdef Py_ssize_t n, at, label_at, cut
+    cdef const uint8_t* oldest = recent.at  # what leaves the timeline, where it is full
+    cdef Py_ssize_t at = recent.size, label_at = labels.size, gone = 0, label_gone = 0
+    cdef bint full = recent.size == TIMELINE * ENTRY
     cdef uint8_t* to = out[0]
-    n = recent.size // ENTRY
-    if recent.size == 0 or memcmp(entry, recent.at + recent.size - ENTRY, ENTRY) > 0:
-        if n < TIMELINE:
-            to = put_binary_head(to, recent.size + ENTRY)
-            to = put(put(to, recent.at, recent.size), entry, ENTRY)
-            to = put_binary_head(to, labels.size + label.size)
-            to = put(put(to, labels.at, labels.size), label.at, label.size)
-            to = put_binary_head(to, older.size)
-            out[0] = put(to, older.at, older.size)
-            return True
-        cut = recent.at[ENTRY - 1]
-        if n != TIMELINE or cut > labels.size:
-            return False
-        to = put_binary_head(to, recent.size)
-        to = put(put(to, recent.at + ENTRY, recent.size - ENTRY), entry, ENTRY)
-        to = put_binary_head(to, labels.size - cut + label.size)
-        to = put(put(to, labels.at + cut, labels.size - cut), label.at, label.size)
-        received = big(recent.at, 4) + big(recent.at + 10, 3)
-        for at in range(4):
-            aged[at] = received >> 8 * (3 - at) & 255
-        memcpy(aged + 4, recent.at + 4, 6)
-        if older.size and memcmp(aged, older.at + older.size - AGED, AGED) < 0:
-            return False
-        cut = max(0, older.size + AGED - OLDER * AGED)
-        to = put_binary_head(to, older.size + AGED - cut)
-        to = put(to, older.at + cut, older.size - cut)  # it holds whole entries: `count` has seen to it
-        out[0] = put(to, aged, AGED)
+    if recent.size > TIMELINE * ENTRY or older.size > OLDER * AGED:
+        return False
+    if at and memcmp(entry, recent.at + at - ENTRY, ENTRY) < 0:
+        at = label_at = 0
+        while memcmp(recent.at + at, entry, ENTRY) < 0:  # ends: the last one is not smaller
+            label_at += recent.at[at + ENTRY - 1]
+            at += ENTRY
+    if full and at:
+        gone, label_gone = ENTRY, oldest[ENTRY - 1]
+    if label_at > labels.size or label_gone > label_at:
+        return False
+    if full and not at:  # it is the oldest itself
+        oldest = entry
+        to = put(put_binary_head(to, recent.size), recent.at, recent.size)
+        to = put(put_binary_head(to, labels.size), labels.at, labels.size)
+    else:
+        to = put_binary_head(to, recent.size + ENTRY - gone)
+        to = put(put(to, recent.at + gone, at - gone), entry, ENTRY)
+        to = put(to, recent.at + at, recent.size - at)
+        to = put_binary_head(to, labels.size + label.size - label_gone)
+        to = put(put(to, labels.at + label_gone, label_at - label_gone), label.at, label.size)
+        to = put(to, labels.at + label_at, labels.size - label_at)
+    if not full:
+        out[0] = put(put_binary_head(to, older.size), older.at, older.size)
         return True
-    if n >= TIMELINE or older.size:
-        return False
-    at = label_at = 0
-    while memcmp(recent.at + at, entry, ENTRY) < 0:  # ends: the last one is not smaller
-        label_at += recent.at[at + ENTRY - 1]
-        at += ENTRY
-    if label_at > labels.size:
-        return False
-    to = put_binary_head(to, recent.size + ENTRY)
-    to = put(put(put(to, recent.at, at), entry, ENTRY), recent.at + at, recent.size - at)
-    to = put_binary_head(to, labels.size + label.size)
-    to = put(put(put(to, labels.at, label_at), label.at, label.size), labels.at + label_at, labels.size - label_at)
-    out[0] = put_binary_head(to, 0)
+    age(oldest, aged)
+    at = older.size
+    if at and memcmp(aged, older.at + at - AGED, AGED) < 0:
+        at = 0
+        while memcmp(older.at + at, aged, AGED) < 0:
+            at += AGED
+    gone = AGED if older.size == OLDER * AGED else 0
+    if gone and not at:
+        to = put(put_binary_head(to, older.size), older.at, older.size)
+    else:
+        to = put_binary_head(to, older.size + AGED - gone)
+        to = put(put(to, older.at + gone, at - gone), aged, AGED)
+        to = put(to, older.at + at, older.size - at)  # it holds whole entries: `count` has seen to it
+    out[0] = to
     return True
+
+
+cdef inline void age(const uint8_t* entry, uint8_t* aged) noexcept:
+    """`about._aged`."""
+    cdef uint64_t received = big(entry, 4) + big(entry + 10, 3)
+    cdef int at
+    for at in range(4):
+        aged[at] = received >> 8 * (3 - at) & 255
+    memcpy(aged + 4, entry + 4, 6)
 
 
 def count(bytes packed, PackedRow row):
@@ -309,17 +400,6 @@ cdef object counted(bytes packed, PackedRow row):
     if array(&c) != 10:
         return None
     first, last, engaged, absolute = integer(&c), integer(&c), integer(&c), integer(&c)
-    look = c
-    skip(&look)
-    skip(&look)
-    recent = binary(&look)
-    binary(&look)
-    older = binary(&look)
-    if look.bad or recent.size % ENTRY or older.size % AGED:
-        return None
-    if holds(recent, ENTRY, entry + 4) or holds(older, AGED, entry + 4):
-        return packed
-
     if row.occurred_at < first or first == 0:
         first = row.occurred_at
     last = max(last, row.occurred_at)
@@ -337,6 +417,14 @@ cdef object counted(bytes packed, PackedRow row):
     out = put_integer(put_integer(out, engaged), absolute)
     if not add_to(&c, &out, code, KINDS) or not add_to(&c, &out, row.occurred_at // DAY, DAYS):
         return None
+    look = c
+    recent = binary(&look)
+    binary(&look)
+    older = binary(&look)
+    if look.bad or recent.size % ENTRY or older.size % AGED:
+        return None
+    if holds(recent, ENTRY, entry + 4) or holds(older, AGED, entry + 4):
+        return packed
     if not timeline(&c, &out, entry, label):
         return None
     if kinds[code].special == PRODUCT:

@@ -32,11 +32,14 @@ def receive(
     profiles: dict[str, Any],
     changed: dict[str, Any],
     concerned: frozenset[str],
+    plain: dict[str, tuple[int | None, bool, bool, bool]],
     by_python: Callable[[bytes, PackedRow], bytes],
     took: Callable[[Any, PackedRow, bytes], None],
     again: Callable[[Any, PackedRow], None],
-    elsewhere: Callable[[PackedRow], None],
+    elsewhere: Callable[[PackedRow], Any],
 ) -> int: ...
+def shape(told: Any) -> int: ...
+def trimmed(packed: bytearray, of: int) -> bytes: ...
 def encode(profile: Any) -> bytes: ...
 def settle(
     changed: dict[str, Any],

@@ -4,16 +4,14 @@
 Every read is checked against the end of its bytes. What isn't the good case is left to Python: `count` returns None.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.mem cimport PyMem_Realloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
-
-from types import MemberDescriptorType
 
 from pipeline.profile import about as plain
 
@@ -35,7 +33,7 @@ cdef enum:
 cdef int64_t DAY = plain.DAY, LAG = plain.LAG, LONGEST = plain.LONGEST
 cdef int TIMELINE = plain.TIMELINE_KEPT, OLDER = plain.OLDER_KEPT, DAYS = plain.DAYS_KEPT
 cdef int PRODUCTS = plain.PRODUCTS_KEPT, MESSAGES = plain.MESSAGES_KEPT, LABEL = plain.LABEL_LENGTH
-cdef int PAGE = plain.PAGE, FIRST_STATUS = plain.CODE["email_sent"], STATUSES = len(plain.STATUSES)
+cdef int PAGE = plain.PAGE, FIRST_STATUS = min(plain._STATUS), STATUSES = len(plain.STATUSES)
 
 
 cdef struct Text:
@@ -72,11 +70,16 @@ cdef Text _text(str value):
 
 cdef Text PRODUCT_NAMES[3]
 cdef Text ENGAGED = _text("engaged_ms"), ABSOLUTE = _text("absolute_ms"), CONFIDENCE = _text("confidence")
-cdef Text MESSAGE_ID = _text("message_id"), MACHINE = _text("machine")
+cdef Text MESSAGE_ID = _text("message_id"), MACHINE = _text("machine"), PRODUCTS_LISTED = _text("products")
 
 
 cdef _tables():
     cdef int code, n
+    if len(plain.TYPES) > KINDS or max(map(len, plain.LABELS.values())) > NAMES:
+        raise ValueError(
+            f"about.py has {len(plain.TYPES)} TYPES and up to {max(map(len, plain.LABELS.values()))} LABELS of one, and"
+            f" _packed.pyx has room for {KINDS} and {NAMES}: raise KINDS or NAMES there"
+        )
     for n, name in enumerate(("product_id", "sku", "name")):
         PRODUCT_NAMES[n] = _text(name)
     for code, name in enumerate(plain.TYPES):
@@ -124,9 +127,11 @@ cdef class PackedRow:
         """What comes next in `owner`."""
         cdef Text found
         cdef int code
+        cdef Py_ssize_t fields
         self.owner = owner
         self.at = c.at
-        if array(c) < 9:
+        fields = array(c)
+        if fields < 9:
             c.bad = True
         self.offset = integer(c)
         found = text(c)
@@ -156,10 +161,10 @@ cdef class PackedRow:
         skip(c)
         self.ids_size = c.at - self.ids_at
         self.data = c.at
-        c.at = self.at
-        skip(c)
+        for fields in range(8, fields):
+            skip(c)
         self.size = c.at - self.at
-        if c.bad or self.data > c.at:
+        if c.bad:
             raise ValueError(f"not a row: {owner[:200]!r}")
         return 0
 
@@ -197,3 +202,4 @@ def rows_of(bytes packed):
 
 include "_counting.pxi"
 include "_profiles.pxi"
+include "_trimming.pxi"

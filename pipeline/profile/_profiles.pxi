@@ -1,6 +1,6 @@
 # Many profiles in one go: rows taken in, and what changed encoded. Included by _packed.pyx.
-#
-# A profile's fields are slots, which CPython keeps at a fixed place in the object: `bind` looks these places up.
+
+include "../_slots.pxi"
 
 cdef extern from *:
     """
@@ -12,47 +12,27 @@ cdef extern from *:
     """
     void prefetch(const void* at) noexcept
 
-cdef extern from "Python.h":
-    ctypedef struct PyMemberDef:
-        Py_ssize_t offset
-    ctypedef struct PyMemberDescrObject:
-        PyMemberDef* d_member
-
 cdef enum:
     UNKNOWN = -1  # profile.UNKNOWN
 
 cdef object PROFILE = None
-cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET, SHARES
+cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET
+cdef Py_ssize_t LOGGED, SHARES
+cdef object NEVER = 1 << 62  # profile.NEVER
 
 
 def bind(profile):
     """Tell what class profiles are of. Raises TypeError where its fields are no slots."""
-    global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET, SHARES
+    global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET
+    global LOGGED, SHARES
     names = (
-        "packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "one", "fresh", "timer",
-        "quiet", "packed_shares",
+        "packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "soonest", "moved",
+        "fired", "one", "fresh", "timer", "quiet", "logged", "packed_shares",
     )
-    places = []
-    for name in names:
-        slot = profile.__dict__.get(name)
-        if type(slot) is not MemberDescriptorType:
-            raise TypeError(f"{profile.__qualname__}.{name} is no slot but {slot!r}")
-        places.append((<PyMemberDescrObject*> slot).d_member.offset)
-    ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, ONE, FRESH, TIMER, QUIET, SHARES = places
+    (
+        ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET, LOGGED, SHARES
+    ) = places_of(profile, names)
     PROFILE = profile
-
-
-cdef inline object get(object profile, Py_ssize_t place):
-    cdef PyObject* found = (<PyObject**> (<char*> <PyObject*> profile + place))[0]
-    return <object> found if found != NULL else None
-
-
-cdef inline void put_into(object profile, Py_ssize_t place, object value) noexcept:
-    cdef PyObject** at = <PyObject**> (<char*> <PyObject*> profile + place)
-    cdef PyObject* old = at[0]
-    Py_INCREF(value)
-    at[0] = <PyObject*> value
-    Py_XDECREF(old)
 
 
 # Of thousands of profiles each is met when it has left the processor's caches. So memory is asked ahead for the next
@@ -75,12 +55,113 @@ cdef inline void fetch_bytes(PyObject* profile, Py_ssize_t place) noexcept:
     prefetch(at + 2 * LINE)
 
 
-def receive(list rows, dict profiles, dict changed, concerned, by_python, took, again, elsewhere):
+cdef bint keep(object profile, PackedRow row, dict plain) except -1:
+    """What `profile._took` does with an event that ties nobody and that the fold must see. False: it's for Python."""
+    cdef PyObject* found = PyDict_GetItemWithError(plain, row.type)
+    cdef Cursor data, value
+    cdef int64_t occurred_at = row.occurred_at, at = 0, first
+    cdef bint wakes = False, closes, order, lists
+    cdef Py_ssize_t waiting = get(profile, WAITING)
+    cdef object until = get(profile, WAKES), soonest, opens
+    if found == NULL:
+        return False
+    if until is None or <int64_t> until != UNKNOWN:
+        opens, closes, order, lists = <tuple> <object> found
+        if opens is not None:
+            wakes, at = True, occurred_at + <int64_t> opens
+        if lists:
+            data.at, data.end, data.bad = row.data, row.at + row.size, False
+            closes |= find(data, PRODUCTS_LISTED, &value)
+        if closes:
+            if order:
+                occurred_at = 0
+            soonest = get(profile, SOONEST)
+            if soonest is not None and <int64_t> soonest == UNKNOWN:
+                return False
+            if occurred_at <= <int64_t> get(profile, FIRED):
+                wakes, at = True, row.received_at
+            elif soonest is not None and occurred_at <= <int64_t> get(profile, MOVED):
+                first = soonest
+                if not wakes or first < at:
+                    wakes, at = True, first
+        if wakes:
+            at = max(at, row.received_at)
+            if until is None or at < <int64_t> until:
+                put_into(profile, WAKES, at)
+        if not waiting or row.received_at < <int64_t> get(profile, FIRST):
+            put_into(profile, FIRST, row.received_at)
+    if get(profile, FRESH) is None:
+        put_into(profile, FRESH, [row.raw])
+    else:
+        (<list> get(profile, FRESH)).append(row.raw)
+    put_into(profile, WAITING, waiting + 1)
+    return True
+
+
+cdef bint held(bytes persons, Text namespace, Text value) noexcept:
+    """Whether an identifier is known to be one of the packed persons'. What can't be read holds nothing."""
+    cdef Cursor c, ids
+    cdef Py_ssize_t person, fields, names, values
+    c.at = <const uint8_t*> PyBytes_AS_STRING(persons)
+    c.end = c.at + PyBytes_GET_SIZE(persons)
+    c.bad = False
+    for person in range(array(&c)):
+        fields = array(&c)
+        ids = c
+        names = entries(&ids)
+        while names and not ids.bad:
+            names -= 1
+            if not same(text(&ids), namespace):
+                skip(&ids)
+                continue
+            for values in range(array(&ids)):
+                if same(text(&ids), value):
+                    return not ids.bad
+            break
+        while fields and not c.bad:
+            fields -= 1
+            skip(&c)
+    return False
+
+
+cdef bint meet(object profile, PackedRow row) except -1:
+    """What `profile._took` does with an event that carries one identifier, and that the fold needn't see. False: it's
+    for Python.
+    """
+    cdef bytes persons = get(profile, PERSONS)
+    cdef Cursor ids
+    cdef Text namespace, value
+    cdef const uint8_t* second
+    cdef uint8_t* to
+    ids.at, ids.end, ids.bad = row.ids_at, row.ids_at + row.ids_size, False
+    if array(&ids) != 2 or row.ids_at[0] != 0x92 or get(profile, LOGGED) is not None:
+        return False
+    namespace = text(&ids)
+    second = ids.at
+    value = text(&ids)
+    if ids.bad:
+        return False
+    if PyBytes_GET_SIZE(persons) > 1:
+        if not held(persons, namespace, value):
+            return False
+    else:  # nobody yet: [[{namespace: [value]}]], a person's, but for what isn't known
+        made = PyBytes_FromStringAndSize(NULL, row.ids_size + 3)
+        to = put_entries(put_array(put_array(<uint8_t*> PyBytes_AS_STRING(made), 1), 1), 1)
+        to = put_array(put(to, row.ids_at + 1, second - row.ids_at - 1), 1)
+        put(to, second, ids.at - second)
+        put_into(profile, PERSONS, made)
+    put_into(profile, ONE, row.ids)
+    put_into(profile, QUIET, NEVER)
+    return True
+
+
+def receive(list rows, dict profiles, dict changed, concerned, dict plain, by_python, took, again, elsewhere):
     """See profile.receive_all. `by_python`, `took` and `again` do what isn't the good case."""
     cdef PackedRow row
     cdef PyObject* found
     cdef object state, before, after, one
     cdef Py_ssize_t duplicates = 0, i, n = len(rows)
+    cdef bint known, done
     cdef list states = []
     for row in rows:
         found = PyDict_GetItemWithError(profiles, row.root)
@@ -95,10 +176,11 @@ def receive(list rows, dict profiles, dict changed, concerned, by_python, took, 
         state = states[i]
         if type(state) is not PROFILE:  # or it has become one by a row before
             found = PyDict_GetItemWithError(profiles, row.root)
-            if found == NULL or type(<object> found) is not PROFILE:
-                elsewhere(row)
-                continue
-            state = <object> found
+            state = <object> found if found != NULL else None
+            if type(state) is not PROFILE:
+                state = elsewhere(row)
+                if state is None:
+                    continue
         if PyBytes_GET_SIZE(<bytes> get(state, SHARES)):
             elsewhere(row)
             continue
@@ -111,16 +193,20 @@ def receive(list rows, dict profiles, dict changed, concerned, by_python, took, 
             duplicates += 1
         else:
             one = get(state, ONE)
-            if (
-                one is None
-                or row.ids_size != PyBytes_GET_SIZE(one)
-                or memcmp(row.ids_at, PyBytes_AS_STRING(one), row.ids_size) != 0
-                or row.occurred_at >= <int64_t> get(state, QUIET)
-                or row.type in concerned
-            ):
-                took(state, row, after)
+            known = (
+                one is not None
+                and row.ids_size == PyBytes_GET_SIZE(one)
+                and memcmp(row.ids_at, PyBytes_AS_STRING(one), row.ids_size) == 0
+                and row.occurred_at < <int64_t> get(state, QUIET)
+            )
+            if row.type in concerned:
+                done = (known or not row.several) and keep(state, row, plain)
             else:
+                done = known or (not row.several and meet(state, row))
+            if done:
                 put_into(state, ABOUT, after)
+            else:
+                took(state, row, after)
         PyDict_SetItem(changed, row.root, state)
     return duplicates
 
@@ -159,9 +245,17 @@ def encode(profile):
     return encoded(profile)
 
 
+cdef inline object wakes_then(object profile, by_python):
+    """See profile.wakes_at."""
+    cdef object wakes = get(profile, WAKES), due = get(profile, DUE)
+    if wakes is not None and <int64_t> wakes == UNKNOWN:
+        return by_python(profile)
+    return due if wakes is None or (due is not None and <int64_t> due < <int64_t> wakes) else wakes
+
+
 def settle(dict changed, int64_t clock, Py_ssize_t unfolded, wakes_at, look, encode_other, dict states, dict timers):
     """See profile.settle."""
-    cdef object at, due, wakes, timer
+    cdef object at, timer
     cdef list each = list(changed.values())
     cdef Py_ssize_t i = -1, n = len(each)
     for root, state in changed.items():
@@ -174,16 +268,12 @@ def settle(dict changed, int64_t clock, Py_ssize_t unfolded, wakes_at, look, enc
         if type(state) is not PROFILE:
             PyDict_SetItem(states, root, encode_other(state))
             continue
-        wakes, due = get(state, WAKES), get(state, DUE)
-        if wakes is not None and <int64_t> wakes == UNKNOWN:
-            at = wakes_at(state)
-        else:
-            at = due if wakes is None or (due is not None and <int64_t> due < <int64_t> wakes) else wakes
+        at = wakes_then(state, wakes_at)
         if (at is not None and <int64_t> at < clock) or (
             <Py_ssize_t> get(state, WAITING) > unfolded and <int64_t> get(state, FIRST) < clock
         ):
             look(root, state)
-            at = wakes_at(state)
+            at = wakes_then(state, wakes_at)
         timer = get(state, TIMER)
         if at is not None and (timer is None or <int64_t> at < <int64_t> timer):
             put_into(state, TIMER, at)

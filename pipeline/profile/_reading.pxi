@@ -100,39 +100,58 @@ cdef inline Py_ssize_t array(Cursor* c) noexcept:
     return items(c, 0x90, 0xDC)
 
 
+cdef uint8_t WHOLE[256]  # by the byte that it begins with, how many an item takes; 0: that byte alone doesn't tell
+
+
+cdef _sizes():
+    cdef int kind
+    for kind in range(256):
+        if kind < 0x80 or kind >= 0xE0 or kind in (0xC0, 0xC2, 0xC3):
+            WHOLE[kind] = 1
+        elif 0xA0 <= kind < 0xC0:
+            WHOLE[kind] = 1 + (kind & 31)
+        elif kind in (0xCA, 0xCB):
+            WHOLE[kind] = 1 + (4 << (kind - 0xCA))
+        elif 0xCC <= kind <= 0xCF:
+            WHOLE[kind] = 1 + (1 << (kind - 0xCC))
+        elif 0xD0 <= kind <= 0xD3:
+            WHOLE[kind] = 1 + (1 << (kind - 0xD0))
+        else:
+            WHOLE[kind] = 0
+
+
+_sizes()
+
+
+cdef inline uint64_t step(Cursor* c) noexcept:
+    """Past what comes next; of a map or array past its head only. Returns how many items then follow."""
+    cdef uint8_t kind, size = WHOLE[c.at[0]] if c.at < c.end else 0
+    if size:  # nearly always
+        take(c, size)
+        return 0
+    kind = head(c)
+    if 0x80 <= kind < 0x90:
+        return 2 * (kind & 15)
+    if 0x90 <= kind < 0xA0:
+        return kind & 15
+    if kind == 0xDC or kind == 0xDD:
+        return sized(c, 2 << (kind - 0xDC))
+    if kind == 0xDE or kind == 0xDF:
+        return 2 * sized(c, 2 << (kind - 0xDE))
+    if 0xC4 <= kind <= 0xC6:
+        take(c, <Py_ssize_t> sized(c, 1 << (kind - 0xC4)))
+    elif 0xD9 <= kind <= 0xDB:
+        take(c, <Py_ssize_t> sized(c, 1 << (kind - 0xD9)))
+    else:
+        c.bad = True
+    return 0
+
+
 cdef void skip(Cursor* c) noexcept:
     """Whatever comes next, with all that is in it."""
     cdef uint64_t left = 1
-    cdef uint8_t kind
     while left and not c.bad:
-        left -= 1
-        kind = head(c)
-        if kind < 0x80 or kind >= 0xE0 or kind == 0xC0 or kind == 0xC2 or kind == 0xC3:
-            pass
-        elif kind < 0x90:
-            left += 2 * (kind & 15)
-        elif kind < 0xA0:
-            left += kind & 15
-        elif kind < 0xC0:
-            take(c, kind & 31)
-        elif 0xC4 <= kind <= 0xC6:
-            take(c, <Py_ssize_t> sized(c, 1 << (kind - 0xC4)))
-        elif kind == 0xCA:
-            take(c, 4)
-        elif kind == 0xCB:
-            take(c, 8)
-        elif 0xCC <= kind <= 0xCF:
-            take(c, 1 << (kind - 0xCC))
-        elif 0xD0 <= kind <= 0xD3:
-            take(c, 1 << (kind - 0xD0))
-        elif 0xD9 <= kind <= 0xDB:
-            take(c, <Py_ssize_t> sized(c, 1 << (kind - 0xD9)))
-        elif kind == 0xDC or kind == 0xDD:
-            left += sized(c, 2 << (kind - 0xDC))
-        elif kind == 0xDE or kind == 0xDF:
-            left += 2 * sized(c, 2 << (kind - 0xDE))
-        else:
-            c.bad = True
+        left += step(c) - 1
 
 
 cdef inline bint same(Text a, Text b) noexcept:

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from pipeline.events.catalogue import STATUSES, catalogue, doing
+
 DAY = 86_400_000
 DAYS_KEPT = 30
 TIMELINE_KEPT = 20
@@ -37,82 +39,12 @@ RECENT = 15
 OLDER = 10
 _entry = Struct(">IHIIB").pack
 
-# Stored as numbers: append, never reorder.
-TYPES = (
-    "page_viewed",
-    "element_clicked",
-    "form_submitted",
-    "searched",
-    "product_viewed",
-    "product_added",
-    "product_removed",
-    "cart_viewed",
-    "cart_cleared",
-    "checkout_started",
-    "order_completed",
-    "order_refunded",
-    "asset_downloaded",
-    "identified",
-    "custom",
-    "email_sent",
-    "email_delivered",
-    "email_opened",
-    "email_clicked",
-    "email_bounced",
-    "email_complained",
-    "email_unsubscribed",
-    "video_started",
-    "video_progressed",
-    "video_paused",
-    "video_resumed",
-    "video_sought",
-    "video_completed",
-    "offline_purchased",
-    "call_logged",
-    "store_visited",
-    "cart_updated",
-)
-CODE = {name: code for code, name in enumerate(TYPES)}
-PAGE = CODE["page_viewed"]
-STATUSES = ("sent", "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed")
-
-# Body fields that the profile reads; the first one that is there is the timeline's label.
-LABELS: dict[str, tuple[str, ...]] = {
-    "page_viewed": ("path", "title"),
-    "element_clicked": ("link_id", "text"),
-    "form_submitted": ("form_id",),
-    "searched": ("query",),
-    "product_viewed": ("product_id", "sku", "name"),
-    "product_added": ("product_id", "sku", "name"),
-    "product_removed": ("product_id", "sku", "name"),
-    "cart_viewed": ("cart_id",),
-    "cart_cleared": ("cart_id",),
-    "cart_updated": ("cart_id",),
-    "checkout_started": ("cart_id", "order_id"),
-    "order_completed": ("order_id", "cart_id"),
-    "order_refunded": ("order_id",),
-    "asset_downloaded": ("asset",),
-    "custom": ("name",),
-    **{f"email_{status}": ("message_id",) for status in STATUSES},
-    **{t: ("film",) for t in TYPES if t.startswith("video_")},
-    "offline_purchased": ("order_id", "location"),
-    "call_logged": ("outcome",),
-    "store_visited": ("location",),
-}
-FIELDS: dict[str, tuple[str, ...]] = {
-    **LABELS,
-    "page_viewed": ("path", "title", "engaged_ms", "absolute_ms"),
-    "identified": ("traits",),
-    "email_sent": ("message_id", "campaign", "link_ids"),
-    "email_opened": ("message_id", "confidence"),
-    "email_clicked": ("message_id", "confidence", "link_id"),
-    **{
-        t: ("film", "title", "session_id", "position", "total_length", "watched_from", "watched_to")
-        for t in TYPES
-        if t.startswith("video_")
-    },
-    "video_sought": ("film", "title", "session_id", "position", "total_length", "seek_from", "seek_to"),
-}
+CODE = {name: each.code for name, each in catalogue().items()}
+TYPES = tuple({code: name for name, code in CODE.items()}.get(code, "") for code in range(max(CODE.values()) + 1))
+PAGE = next((CODE[name] for name in doing("page")), -1)  # -1: catalogue.problems() tells why
+LABELS = {name: each.label for name, each in catalogue().items() if each.label}
+# Body fields that the profile reads.
+FIELDS = {name: (*each.label, *each.reads) for name, each in catalogue().items() if each.label or each.reads}
 
 
 class Kept(msgspec.Struct, array_like=True, gc=False):
@@ -209,11 +141,11 @@ def count(
     if occurred_at > about.last_seen:
         about.last_seen = occurred_at
     totals = about.totals
-    totals[code] = totals.get(code, 0) + 1
+    totals[code] = _bounded(totals.get(code, 0) + 1)
     days = about.days
     day = occurred_at // DAY
     if day in days:
-        days[day] += 1
+        days[day] = _bounded(days[day] + 1)
     else:
         days[day] = 1
         if len(days) > DAYS_KEPT:
@@ -226,9 +158,9 @@ def count(
     return pack(about)
 
 
-def _bounded(milliseconds: int) -> int:
+def _bounded(number: int) -> int:
     """A sum that a broken client made too large stays at what can be written."""
-    return max(-LONGEST, min(milliseconds, LONGEST))
+    return max(-LONGEST, min(number, LONGEST))
 
 
 def _holds(entries: bytes, mark: bytes, size: int) -> bool:
@@ -308,7 +240,7 @@ def _product(about: _About, code: int, at: int, fingerprint: int, data: dict[str
         if len(products) > PRODUCTS_KEPT:
             del products[min(products, key=lambda p: (products[p][1], p))]
     else:
-        had[0] += 1
+        had[0] = _bounded(had[0] + 1)
         had[1] = max(had[1], second)
     about.kept = msgspec.Raw(pack(kept))
 
@@ -341,11 +273,12 @@ def _message(about: _About, code: int, at: int, fingerprint: int, data: dict[str
 
 _Special = Callable[[_About, int, int, int, dict[str, Any]], None]
 _SPECIAL: dict[str, _Special] = {
-    "product_viewed": _product,
-    "identified": _traits,
-    **{f"email_{status}": _message for status in STATUSES},
+    **dict.fromkeys(doing("product"), _product),
+    **dict.fromkeys(doing("traits"), _traits),
+    **dict.fromkeys(doing("message"), _message),
 }
-_STATUS = {CODE[f"email_{status}"]: number for number, status in enumerate(STATUSES)}
+_STATUS = {CODE[name]: STATUSES.index(status) for name, status in doing("message").items()}
+_VIEWS = frozenset(doing("product"))
 # By event type: its code, what may be its label, and what else it changes.
 _READ = {kind: (code, LABELS.get(kind, ()), _SPECIAL.get(kind)) for kind, code in CODE.items()}
 
@@ -365,23 +298,25 @@ def _capped(items: dict[str, Any], keep: int, age: Any) -> dict[str, Any]:
 
 def marks(about: About) -> set[int]:
     """The low 48 bits of the fingerprints that are remembered."""
-    entries = _aged_entries(about.older).union(entry for entry, _ in _entries(about))
-    return {int.from_bytes(entry[4:10], "big") for entry in entries}
+    recent, older = about.recent, about.older
+    found = {recent[at : at + 6] for at in range(4, len(recent), RECENT)}
+    found.update([older[at : at + 6] for at in range(4, len(older), OLDER)])
+    return {int.from_bytes(mark, "big") for mark in found}
 
 
 def discount(about: About, kind: str, occurred_at: int, data: dict[str, Any]) -> None:
     """Take one event out of the sums again: two copies of it were counted in two profiles that are now one."""
     code = CODE[kind]
-    about.totals[code] -= 1
+    about.totals[code] = _bounded(about.totals[code] - 1)
     day = occurred_at // DAY
     if day in about.days:
-        about.days[day] -= 1
+        about.days[day] = _bounded(about.days[day] - 1)
     about.engaged_ms = _bounded(about.engaged_ms - (data.get("engaged_ms") or 0))
     about.absolute_ms = _bounded(about.absolute_ms - (data.get("absolute_ms") or 0))
-    if kind == "product_viewed":
+    if kind in _VIEWS:
         views = about.kept.products.get(data.get("product_id") or data.get("sku") or data.get("name") or "")
         if views is not None:
-            views[0] -= 1
+            views[0] = _bounded(views[0] - 1)
 
 
 def knows(packed: bytes, fingerprint: int) -> bool:
@@ -421,7 +356,7 @@ def _merge_kept(a: Kept, b: Kept) -> Kept:
     products = {n: list(v) for n, v in a.products.items()}
     for name, (views, last) in b.products.items():
         had = products.get(name)
-        products[name] = [views, last] if had is None else [had[0] + views, max(had[1], last)]
+        products[name] = [views, last] if had is None else [_bounded(had[0] + views), max(had[1], last)]
     messages = {m: list(t) for m, t in a.messages.items()}
     for message, times in b.messages.items():
         mine = messages.get(message, times)
@@ -438,4 +373,4 @@ def _merge_kept(a: Kept, b: Kept) -> Kept:
 
 
 def _summed(a: dict[int, int], b: dict[int, int]) -> dict[int, int]:
-    return {k: a.get(k, 0) + b.get(k, 0) for k in sorted({*a, *b})}
+    return {k: _bounded(a.get(k, 0) + b.get(k, 0)) for k in sorted({*a, *b})}

@@ -7,32 +7,26 @@ magnitude faster; where it could not be built this module does without, and deci
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import inspect
 
 from pipeline.events.compiled import fitting
 from pipeline.profile import about as plain
-from pipeline.triggers.fold import Row
+from pipeline.wire.row import Row
 
 _encode = msgspec.msgpack.Encoder().encode
+_encode_into = msgspec.msgpack.Encoder().encode_into
 _decode_row = msgspec.msgpack.Decoder(Row).decode
 _decode_raws = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
 
 
-_SHORT_ARRAYS = [bytes((0x90 | n,)) for n in range(16)]
-
-
-def array_head(n: int) -> bytes:
-    """What stands before `n` items (https://github.com/msgpack/msgpack/blob/master/spec.md#array-format-family)."""
-    if n < 16:
-        return _SHORT_ARRAYS[n]
-    return b"\xdc" + n.to_bytes(2, "big") if n < 1 << 16 else b"\xdd" + n.to_bytes(4, "big")
-
-
 class PlainRow:
-    """A row, as msgpack of a `fold.Row`, with what is read of it; `ids` are packed too. `several`: more than one id."""
+    """A row, as msgpack of a `Row`, with what is read of it; `ids` are packed too. `several`: more than one id."""
 
     __slots__ = ("fingerprint", "ids", "occurred_at", "offset", "raw", "received_at", "root", "several", "type")
 
@@ -90,6 +84,22 @@ def rows_of(packed: bytes) -> list[PackedRow]:
     return [PackedRow(raw) for raw in _decode_raws(packed)]
 
 
+def readable_rows(packed: bytes) -> tuple[list[PackedRow], list[tuple[bytes, Exception]]]:
+    """The same where some of them are none: those that are rows, and the others, each with what is wrong with it.
+
+    Raises msgspec.DecodeError for what is no list.
+    """
+    rows: list[PackedRow] = []
+    bad: list[tuple[bytes, Exception]] = []
+    for raw in map(bytes, _decode_raws(packed)):
+        try:
+            _decode_row(raw)
+            rows.append(PackedRow(raw))
+        except (ValueError, msgspec.MsgspecError) as problem:
+            bad.append((raw, problem))
+    return rows, bad
+
+
 def unpack_row(row: PackedRow) -> Row:
     """The row, whole."""
     return _decode_row(row.raw)
@@ -98,3 +108,42 @@ def unpack_row(row: PackedRow) -> Row:
 def unpack_ids(ids: bytes) -> list[str]:
     """Flat [namespace, value, ...]."""
     return _decode_ids(ids)
+
+
+def shape_of(kind: Any) -> tuple[str, Any] | None:
+    """Where in a type there are structs, packed as arrays: ("struct", [(default, packed, or None; shape), ...]),
+    ("list" or "map", shape of what it holds), or None.
+    """
+    kind = inspect.type_info(kind) if not isinstance(kind, inspect.Type) else kind
+    if isinstance(kind, inspect.UnionType):
+        (kind,) = (each for each in kind.types if not isinstance(each, inspect.NoneType))
+    if isinstance(kind, inspect.StructType) and kind.array_like and kind.tag is None:
+        return "struct", [(_default(field), shape_of(field.type)) for field in kind.fields]
+    if isinstance(kind, inspect.ListType) and (of := shape_of(kind.item_type)) is not None:
+        return "list", of
+    if isinstance(kind, inspect.DictType) and (of := shape_of(kind.value_type)) is not None:
+        return "map", of
+    return None
+
+
+def _default(field: inspect.Field) -> bytes | None:
+    if field.default is not msgspec.NODEFAULT:
+        return _encode(field.default)
+    return None if field.default_factory is msgspec.NODEFAULT else _encode(field.default_factory())
+
+
+@cache
+def packer(kind: Any) -> Callable[[Any], bytes]:
+    """A function that packs values of this type, and leaves out the fields at an array's end that hold their defaults:
+    most of what may be known of a person never is. Prices and quantities take four bytes where that is exact. Where
+    nothing could be compiled all stays as it is; either is read.
+    """
+    if COMPILED is None:
+        return _encode
+    trimmed, shape, room = COMPILED.trimmed, COMPILED.shape(shape_of(kind)), bytearray()
+
+    def pack(value: Any) -> bytes:
+        _encode_into(value, room)
+        return trimmed(room, shape)  # type: ignore[no-any-return]
+
+    return pack

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 
 import msgspec
 
@@ -16,19 +17,21 @@ from pipeline.identity.ids import leaf_id
 from pipeline.profile import about as profile_about
 from pipeline.profile import packed, shares
 from pipeline.profile.about import About
+from pipeline.profile.marks import Mark, decode_mark, is_mark
 from pipeline.profile.packed import (
     PackedRow,
-    array_head,
     count,
     pack_row,
+    packer,
     plain_count,
     unpack_ids,
     unpack_row,
 )
 from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, Row, counts_for, decide, learn, unite, user_of, whose
+from pipeline.triggers.fold import Person, counts_for, decide, learn, unite, user_of, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
+from pipeline.wire.row import Row, array_head
 
 UNKNOWN = -1
 ALWAYS, NEVER = 0, 1 << 62  # `quiet`
@@ -79,7 +82,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     @property
     def persons(self) -> list[Person]:
         """Who it is, as far as the fold has come."""
-        return _decode_persons(self.packed_persons)
+        return [whole(person) for person in _persons(self)]
 
     @property
     def buffer(self) -> list[Row]:
@@ -101,11 +104,7 @@ if packed.COMPILED is not None:
     packed.COMPILED.bind(Profile)
 
 
-class Moved(msgspec.Struct, array_like=True, gc=False, tag="moved"):
-    """What is left of a profile that merged into another. `at`: when, by the watermark (UTC ms)."""
-
-    winner: str
-    at: int
+State = Profile | Mark  # what stands under a profile's id
 
 
 class _Names(msgspec.Struct, array_like=True, gc=False):
@@ -114,15 +113,30 @@ class _Names(msgspec.Struct, array_like=True, gc=False):
     ids: dict[str, list[str]]
 
 
+class _Due(msgspec.Struct, array_like=True, gc=False):
+    """The first fields of a `Person`."""
+
+    ids: msgspec.Raw
+    rules: msgspec.Raw = msgspec.Raw()
+    films: msgspec.Raw = msgspec.Raw()
+    sessions: msgspec.Raw = msgspec.Raw()
+    due: int | None = None
+
+
 _encode = msgspec.msgpack.Encoder().encode
+_pack = packer(list[Person])
+_decode_dues = msgspec.msgpack.Decoder(list[_Due]).decode
 _decode_persons = msgspec.msgpack.Decoder(list[Person]).decode
 _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_decode_moved = msgspec.msgpack.Decoder(Moved).decode
-_MOVED = _encode("moved")
 _NOBODY = _encode([])
 _THREE, _FOUR = b"\x93", b"\x94"  # an array of so many
+
+
+def _persons(profile: Profile) -> list[Person]:
+    """As they are kept, most of those who have much packed."""
+    return _decode_persons(profile.packed_persons)
 
 
 def _rows(profile: Profile) -> bytes:
@@ -136,15 +150,15 @@ def _rows(profile: Profile) -> bytes:
 def _keep(profile: Profile, rows: list[Row]) -> None:
     """These are the buffer from now on."""
     profile.fresh = None
-    profile.packed_rows = b"".join(map(_encode, rows))
+    profile.packed_rows = b"".join(map(_encode, rows)) if rows else b""
     profile.waiting = len(rows)
     profile.wakes = UNKNOWN if rows else None
     profile.tying = None
 
 
-def encode_profile(state: Profile | Moved) -> bytes:
+def encode_profile(state: State) -> bytes:
     """What is stored."""
-    if isinstance(state, Moved):
+    if not isinstance(state, Profile):
         return _encode(state)
     if packed.COMPILED is not None:
         return packed.COMPILED.encode(state)  # type: ignore[no-any-return]
@@ -155,16 +169,19 @@ def encode_profile(state: Profile | Moved) -> bytes:
     )
 
 
-def decode(raw: bytes) -> Profile | Moved:
-    """What `encode_profile` made of either."""
-    if raw[1:7] == _MOVED:
-        return _decode_moved(raw)
+def decode(raw: bytes) -> State:
+    """What `encode_profile` made of it. Raises ValueError, msgspec.MsgspecError for what is neither."""
+    if len(raw) < 2:
+        raise ValueError(f"not a profile: {raw!r}")
+    if is_mark(raw):
+        mark: Mark = decode_mark(raw)
+        return mark
     about, persons, rows, *more = map(bytes, _decode_parts(raw))
     profile = Profile(about, persons)
     if more:
         profile.packed_shares = more[0]
     if persons != _NOBODY:
-        profile.due, profile.soonest = _due(_decode_persons(persons)), UNKNOWN
+        profile.due, profile.soonest = _due(_decode_dues(persons)), UNKNOWN
     if rows != _NOBODY:
         short = rows[0] < 0xDC
         head = 1 if short else 3 if rows[0] == 0xDC else 5
@@ -180,7 +197,7 @@ def new_profile() -> Profile:
 
 def profile_of(about: About, persons: list[Person], rows: list[Row]) -> Profile:
     """A profile from its parts."""
-    profile = Profile(profile_about.pack(about), _encode(persons), due=_due(persons), soonest=UNKNOWN)
+    profile = Profile(profile_about.pack(about), _pack(persons), due=_due(persons), soonest=UNKNOWN)
     _keep(profile, rows)
     return profile
 
@@ -208,31 +225,32 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
 def receive_all(
     book: RuleBook,
     rows: list[PackedRow],
-    profiles: Mapping[str, Profile | Moved | None],
-    changed: dict[str, Profile | Moved],
-    elsewhere: Callable[[PackedRow], None],
+    profiles: Mapping[str, State | None],
+    changed: dict[str, State],
+    elsewhere: Callable[[PackedRow], Profile | None],
 ) -> int:
     """`receive_packed` for each row and the profile of its root, which is then among the `changed`. `elsewhere` is
-    called for rows without, and where that is a household's. Returns how many were duplicates.
+    called for rows without, and where that is a household's: it takes the row in, or returns a new profile that is to.
+    Returns how many were duplicates.
     """
     if packed.COMPILED is not None:
         return packed.COMPILED.receive(  # type: ignore[no-any-return]
-            rows, profiles, changed, book.concerned, plain_count, partial(_took, book), _earlier_counts, elsewhere
-        )
+            rows, profiles, changed, book.concerned, book.plain, plain_count, partial(_took, book), _earlier_counts,
+            elsewhere,
+        )  # fmt: skip
     duplicates = 0
     for row in rows:
         state = profiles.get(row.root)
-        if isinstance(state, Profile) and not state.packed_shares:
-            duplicates += not receive_packed(book, state, row)
-            changed[row.root] = state
-        else:
-            elsewhere(row)
+        profile = state if isinstance(state, Profile) and not state.packed_shares else elsewhere(row)
+        if profile is not None:
+            duplicates += not receive_packed(book, profile, row)
+            changed[row.root] = profile
     return duplicates
 
 
 def settle(
     book: RuleBook,
-    changed: dict[str, Profile | Moved],
+    changed: dict[str, State],
     clock: int,
     unfolded: int,
     look: Callable[[str, Profile], None],
@@ -299,15 +317,18 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
             received_at = row.received_at
             if not profile.waiting or received_at < profile.first:
                 profile.first = received_at
-            removes = kind in book.listing and b"products" in row.raw
+            removes = kind in book.listing and "products" in unpack_row(row).data
             at = _wakes(book, profile, kind, row.occurred_at, received_at, ties, removes)
             if at is not None and (wakes is None or at < wakes):
                 profile.wakes = at
         profile.waiting += 1
     elif ids != profile.one:
-        if not several and not _one(_decode_names(profile.packed_persons), unpack_ids(ids)):
+        if not several:
             namespace, value = unpack_ids(ids)
-            profile.packed_persons = _encode([*profile.persons, Person({namespace: [value]})])
+            if profile.packed_persons == _NOBODY:
+                profile.packed_persons = _encode([_Names({namespace: [value]})])  # a person's, but for what isn't known
+            elif not _one(_decode_names(profile.packed_persons), [namespace, value]):
+                profile.packed_persons = _pack([*_persons(profile), Person({namespace: [value]})])
         profile.one = ids
         profile.quiet = NEVER
         if profile.logged is not None and ids in profile.logged:
@@ -321,7 +342,7 @@ def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
         _earlier_counts(profile, row)
         return False
     ids = unpack_ids(row.ids)
-    name = counts_for(book, profile.persons, profile.buffer, ids, row.occurred_at)
+    name = counts_for(book, _persons(profile), profile.buffer, ids, row.occurred_at)
     of[name] = count(of.get(name, profile_about.EMPTY), row)
     _took(book, profile, row, profile.packed_about)
     profile.packed_shares = shares.pack(of)
@@ -369,8 +390,7 @@ def _earlier_counts(profile: Profile, row: PackedRow) -> None:
             return
 
 
-def _order(row: Row) -> tuple[int, int, str, int]:
-    return (row.received_at, row.occurred_at, row.event_id, row.fingerprint)  # row.order, a call less
+_order = attrgetter("received_at", "occurred_at", "event_id", "fingerprint")  # row.order, a call less
 
 
 def _one(persons: list[_Names], ids: list[str]) -> bool:
@@ -418,7 +438,7 @@ def _wakes(
         if kind in ORDERS:
             occurred_at = 0  # it may have been told before, and counts from then
         if profile.soonest == UNKNOWN:
-            profile.soonest, profile.moved, profile.fired = _outlook(book, profile.persons)
+            profile.soonest, profile.moved, profile.fired = _outlook(book, _persons(profile))
         if closes and occurred_at <= profile.fired:
             return received_at
         soonest = profile.soonest
@@ -427,27 +447,39 @@ def _wakes(
     return at if at is None or at > received_at else received_at
 
 
-def _outlook(book: RuleBook, persons: list[Person]) -> tuple[int | None, int, int]:
+def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tuple[int | None, int, int]:
     """Before the first of these no wait can be due, however ends and ties rearrange what is known; None: there is none.
     What occurred after the second rearranges nothing, unless it ties. What occurred after the third takes no trigger
-    back. (-1: there is nothing to rearrange, or take back.)
+    back. (-1: there is nothing to rearrange, or take back.) Where much is known it is only worked out when it is
+    `asked` for: UNKNOWN.
     """
     soonest = None
     moved = last_fired = -1
     for person in persons:
         for name, state in person.rules.items():
+            if state.pages and not asked:
+                return UNKNOWN, -1, -1
             rule = book.rules.get(name)
+            wait = rule.after + rule.lateness if rule else 0
             for key in state.keys.values():
                 for fired in key.fired:
-                    last_fired = max(last_fired, fired.due)
-                if key.facts:
-                    due = key.facts[0].occurred_at + (rule.after + rule.lateness if rule else 0)
+                    if fired.due > last_fired:
+                        last_fired = fired.due
+                if facts := key.facts:
+                    due = facts[0].occurred_at + wait
+                    if soonest is None or due < soonest:
+                        soonest = due
+                    if facts[-1].occurred_at > moved:
+                        moved = facts[-1].occurred_at
+            for page in state.pages:
+                last_fired, moved = max(last_fired, page.fired), max(moved, page.moved)
+                if page.first is not None:
+                    due = page.first + wait
                     soonest = due if soonest is None else min(soonest, due)
-                    moved = max(moved, key.facts[-1].occurred_at)
     return soonest, moved, last_fired
 
 
-def _due(persons: list[Person]) -> int | None:
+def _due(persons: list[Person] | list[_Due]) -> int | None:
     first = None
     for person in persons:
         due = person.due
@@ -456,38 +488,68 @@ def _due(persons: list[Person]) -> int | None:
     return first
 
 
-def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
-    """Fold everything received before `upto` and decide everything due before it, in one order."""
-    out: list[Decision] = []
-    buffer, persons = profile.buffer, profile.persons
-    done = 0
-    while True:
-        received = buffer[done].received_at if done < len(buffer) else upto
-        due = _due(persons)
-        clock = received if due is None or received < due else due
-        if clock >= upto:
-            break
-        if due is None or received <= due:  # an event received exactly at D + lateness still counts
-            while done < len(buffer) and buffer[done].received_at == received:
-                row = buffer[done]
-                out += learn(book, whose(book, persons, row), row)
-                done += 1
+def _decide(
+    book: RuleBook,
+    persons: list[Person],
+    clock: int,
+    until: int,
+    out: list[Decision],
+    quiet: Callable[[Decision], bool] | None,
+) -> None:
+    """Decide what is due before `until`: at `clock`, which the fold has reached, what is due by then, and the rest each
+    when it is due.
+    """
+    while (due := _due(persons)) is not None and due < until:
+        clock = max(clock, due)
         ripe = [person for person in persons if person.due is not None and person.due <= clock]
         if len(ripe) > 1:  # in one order, whoever was met first
             ripe.sort(key=lambda person: sorted(person.ids.items()))
         for person in ripe:
-            out += decide(book, persons, person, clock)
+            decide(book, persons, person, clock, out, quiet)
+
+
+def advance(
+    book: RuleBook, profile: Profile, upto: int, quiet: Callable[[Decision], bool] | None = None
+) -> list[Decision]:
+    """Fold everything received before `upto` and decide everything due before it, in one order.
+
+    `quiet`: whether a trigger will not be published.
+    """
+    out: list[Decision] = []
+    buffer, persons = profile.buffer, _persons(profile)
+    clock, done = -1, 0
+    one = persons[0] if len(persons) == 1 else None  # nearly always
+    for row in buffer:
+        received_at = row.received_at
+        if received_at >= upto:
+            break
+        if received_at > clock:  # what is received exactly at D + lateness still counts
+            due = _due(persons) if one is None else one.due
+            if due is not None and due < received_at:
+                _decide(book, persons, clock, received_at, out, quiet)
+            clock = received_at
+        ids = row.ids
+        if one is not None and len(ids) == 2 and ids[1] in one.ids.get(ids[0], ()):
+            learn(book, one, row, out)
+        else:
+            learn(book, whose(book, persons, row), row, out)
+            one = persons[0] if len(persons) == 1 else None
+        done += 1
+    _decide(book, persons, clock, upto, out, quiet)
+    due = _due(persons)
     if out and len(persons) > 1 and sum(any(p.ids.get(ns) for ns in book.unique) for p in persons) > 1:
         for decision in out:  # each of a household under an id of their own
             decision.profile_id = _own_id(decision.identifiers)
-    profile.packed_persons, profile.due = _encode(persons), due
-    profile.soonest, profile.moved, profile.fired = _outlook(book, persons)
+    profile.packed_persons, profile.due = _pack(persons), due
+    profile.soonest, profile.moved, profile.fired = _outlook(book, persons, asked=False)
     if len(persons) > 1:
         profile.one = profile.logged = None
     if done:
         left = buffer[done:]
         _keep(profile, left)
-        profile.tying = any(len(row.ids) > 2 and not any(person.holds(row.ids) for person in persons) for row in left)
+        profile.tying = bool(left) and any(
+            len(row.ids) > 2 and not any(person.holds(row.ids) for person in persons) for row in left
+        )
     elif buffer:
         profile.wakes = UNKNOWN  # it depends on who the persons are, too
     return out
@@ -495,7 +557,7 @@ def advance(book: RuleBook, profile: Profile, upto: int) -> list[Decision]:
 
 def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     """Both in one place. Their persons stay two until a tie's moment comes in the fold."""
-    mine, theirs = winner.persons, loser.persons
+    mine, theirs = _persons(winner), _persons(loser)
     a, b = winner.buffer, loser.buffer
     rows = {row.fingerprint: row for row in sorted([*a, *b], key=_order, reverse=True)}
     of: dict[str, bytes] = {}
@@ -539,7 +601,7 @@ def one_of(profile_id: str, profile: Profile, namespace: str, value: str) -> tup
     """Of a household only the person who is known by that identifier, as far as the fold has come, under their id."""
     if not profile.packed_shares:
         return profile_id, profile
-    known = (each for each in profile.persons if each.has(namespace, value))
+    known = (each for each in _persons(profile) if each.has(namespace, value))
     person = next(known, None) or Person({namespace: [value]})
     rows = [
         row for row in profile.buffer if any(person.has(row.ids[i], row.ids[i + 1]) for i in range(0, len(row.ids), 2))
@@ -562,7 +624,7 @@ def _counted_twice(
     if row is not None:
         profile_about.discount(about, row.type, row.occurred_at, row.data)
         if None in copies:
-            del rows[row.fingerprint]  # the other copy has been folded already
+            rows.pop(row.fingerprint, None)  # the other copy has been folded already
     elif told := profile_about.told(winner.about, mark) or profile_about.told(about_loser, mark):
         kind, occurred_at, label = told
         profile_about.discount(about, kind, occurred_at, {"product_id": label})

@@ -63,6 +63,12 @@ class Hooks(Protocol):
     async def maintain_profile(self, tp: TP, records: Records) -> None:
         """Second hop: the same of identity.resolved."""
 
+    def out_of_range(self, tp: TP) -> None:
+        """Kafka has nothing at the offset that is to be read next; said several times a second while that is so."""
+
+    async def watch(self) -> None:
+        """Beside all else, from the start to the end, whatever hangs."""
+
     async def tick(self) -> None:
         """Every 100 ms, never twice at a time, whatever the lanes do meanwhile."""
 
@@ -98,6 +104,7 @@ class Worker:
         self.lanes: dict[TP, Lane] = {}
         self.control = Control(self)
         self.ready = False
+        self.probing: asyncio.Task[None] | None = None
         self._transactions = transactions
         self._max_batch = max_batch
         self._stall_s = stall_s
@@ -133,7 +140,8 @@ class Worker:
             for signum in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(signum, self.end)
         starting = asyncio.create_task(self._start(), name="faust")
-        services = [asyncio.create_task(service) for service in (self._tick(), Watchdog(self, self._stall_s).run())]
+        running = (self._tick(), self._watch(), Watchdog(self, self._stall_s).run())
+        services = [asyncio.create_task(service) for service in running]
         await self._ending.wait()
         code = await self._end(starting, services)
         log.info("ended with exit code %d", code)
@@ -155,7 +163,10 @@ class Worker:
     async def claim(self, tps: set[TP]) -> dict[TP, int]:
         """Ask the hooks."""
         offsets = await self.hooks.claim(tps)
-        log.info("claimed %d partitions (@: the next offset): %s", len(tps), _listed(offsets))
+        if tps:
+            log.info("claimed %d partitions (@: the next offset): %s", len(tps), _listed(offsets))
+        else:
+            log.info("the group has no partition left for this worker: it stands by")
         self.ready = True
         return offsets
 
@@ -186,6 +197,11 @@ class Worker:
         """Partitions whose lane is full or paused."""
         return {tp for tp, lane in self.lanes.items() if lane.full}
 
+    def out_of_range(self, tp: TP) -> None:
+        """Ask the hooks, who find out whether it's gone for good."""
+        if tp in self.lanes and not self.ending:
+            self.hooks.out_of_range(tp)
+
     def done(self) -> dict[TP, int]:
         """Next offset a partition."""
         return {tp: lane.position for tp, lane in self.lanes.items()}
@@ -215,7 +231,8 @@ class Worker:
     async def _kafka_ready(self) -> bool:
         try:
             broker = Broker(self.topology.kafka)
-            findings = await broker.unusable(all_topics(self.topology.topics), wait_s=self._kafka_wait_s)
+            topics = all_topics(self.topology.topics)
+            findings = [f for f in await broker.unusable(topics, wait_s=self._kafka_wait_s) if f.fatal]
         except PipelineError as problem:
             log.critical("the worker can't start: %s", problem)
             return False
@@ -278,6 +295,12 @@ class Worker:
             return EXIT_FATAL
         return EXIT_OK if asked else EXIT_KAFKA
 
+    async def _watch(self) -> None:
+        try:
+            await self.hooks.watch()
+        except Exception as problem:
+            self.fatal(problem)
+
     async def _tick(self) -> None:
         try:
             while not self.ending:  # redis-py now and then swallows a cancellation
@@ -327,7 +350,8 @@ def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_
         broker_commit_interval=2.0,
     )
     app.owner = worker
-    app.fetch = FetchSettings(read_committed=transactions)
+    gathered = frozenset(topic.name for topic in topology.topics.sources)
+    app.fetch = FetchSettings(read_committed=transactions, linger_ms=topology.linger_ms, gathered=gathered)
     sources = app.topic(*(topic.name for topic in topology.topics.sources), acks=False, value_serializer="raw")
     resolved = app.topic(topology.topics.resolved.name, acks=False, value_serializer="raw")
 

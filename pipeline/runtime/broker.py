@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, OffsetSpec
 
 from pipeline.errors import PipelineError
@@ -38,17 +39,28 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def fatal(self) -> bool:
         """Whether a worker must not start: rows would go where nobody looks, or wait for a topic that isn't there, or
         a producer's clock would say when everybody's reminders are due."""
-        return self.what in ("missing", "partitions", STAMP)
+        if self.what == "partitions":
+            return self.topic.role == "source" or not self.grown
+        return self.what in ("missing", STAMP)
+
+    @property
+    def grown(self) -> bool:
+        """Whether the topic has more partitions than topology.yaml says."""
+        return self.what == "partitions" and int(self.found) > int(self.expected)
 
     def __str__(self) -> str:
         name = self.topic.name
         if self.what == "missing":
             return f"{name}: not on the broker; create it with `pipeline topics --create`"
         if self.what == "partitions":
-            return (
-                f"{name}: {self.found} partitions on the broker, {self.expected} in topology.yaml; "
-                "the count is fixed for a deployment's life, so set topology.yaml to what the broker has"
-            )
+            there = f"{name}: {self.found} partitions on the broker, {self.expected} in topology.yaml; "
+            if not self.grown:
+                return there + "set topology.yaml to what the broker has"
+            if self.topic.role == "source":
+                return there + grown(int(self.found))
+            if self.topic.role == "internal":
+                return there + f"only the first {self.expected} are used, the others do no harm: leave both as they are"
+            return there + "keys spread over all of them; set topology.yaml to what the broker has"
         if self.what == STAMP:
             return (
                 f"{name}: {self.what} is {self.found}, so a producer with a wrong clock would make everybody's events "
@@ -64,6 +76,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
             f"{name}: {self.what} is {self.found} on the broker, {self.expected} in topology.yaml; change one of them: "
             f"{change}"
         )
+
+
+def grown(partitions: int) -> str:
+    """What to do where somebody has added partitions to a source topic."""
+    return (
+        f"set `partitions: {partitions}` of this topic there and start the workers (again): they read the new ones from"
+        " their beginning, and nothing is lost"
+    )
 
 
 def all_topics(topics: Topics) -> tuple[Topic, ...]:
@@ -99,6 +119,15 @@ class Broker:
         """
         return await asyncio.to_thread(self._guard, self._stamp, list(topics))
 
+    async def shapes(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Topic -> (its id, how many partitions it has) of those that are there, in one request."""
+        return await asyncio.to_thread(self._guard, self._shapes, list(names))
+
+    async def cluster_id(self) -> str:
+        """What the brokers call their cluster."""
+        known = await asyncio.to_thread(self._guard, partial(self._admin.list_topics, timeout=TIMEOUT_S))
+        return str(known.cluster_id)
+
     async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Next offset to be written, of what is committed."""
         return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.latest())
@@ -116,6 +145,19 @@ class Broker:
     async def earliest_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """First offset that is still there."""
         return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.earliest())
+
+    def _shapes(self, names: list[str]) -> dict[str, tuple[str, int]]:
+        found = {}
+        answers = self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
+        for name, answer in answers.items():
+            try:
+                told = answer.result(timeout=TIMEOUT_S)
+            except KafkaException as problem:
+                if problem.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+            else:
+                found[name] = (str(told.topic_id), len(told.partitions))
+        return found
 
     def _unusable(self, topics: list[Topic], wait_s: float) -> list[Finding]:
         known = self._admin.list_topics(timeout=wait_s).topics
@@ -218,8 +260,14 @@ class Broker:
         if not partitions:
             return {}
         asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
-        # A broker that restarted refuses who knows its leaders of before, and this call doesn't ask anew by itself.
-        self._admin.list_topics(timeout=TIMEOUT_S)
+        try:
+            return self._asked(asked, isolation)
+        except KafkaException:
+            # A broker that restarted refuses who knows its leaders of before, and this call doesn't ask anew by itself.
+            self._admin.list_topics(timeout=TIMEOUT_S)
+            return self._asked(asked, isolation)
+
+    def _asked(self, asked: dict[TopicPartition, Any], isolation: IsolationLevel) -> dict[tuple[str, int], int]:
         answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT_S)
         return {(tp.topic, tp.partition): answer.result(timeout=TIMEOUT_S).offset for tp, answer in answers.items()}
 

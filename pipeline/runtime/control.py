@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from faust.types import TP
 
-from pipeline.runtime.lanes import Job, LaneState
+from pipeline.runtime.lanes import Job, Lane, LaneState
 from pipeline.runtime.transport import BatchConsumer
 
-if TYPE_CHECKING:
-    from pipeline.runtime.app import Worker
+
+class Consuming(Protocol):
+    """A worker, as far as it is asked for here."""
+
+    @property
+    def lanes(self) -> Mapping[TP, Lane]: ...
+    @property
+    def consumer(self) -> BatchConsumer: ...
 
 
 class Control:
     """What the hops may ask of the consumer. All offsets are "next to read"."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Consuming) -> None:
         self._worker = worker
 
     @property
@@ -35,7 +41,9 @@ class Control:
             await self._consumer.seek_all({tp: offset})
 
     def pause(self, tp: TP, reason: str) -> None:
-        """Fetch nothing more and tell the watchdog that this standstill is meant. What is queued still comes."""
+        """Fetch nothing more and tell the watchdog that this standstill is meant. What is queued, or was asked for
+        already, still comes.
+        """
         if tp in self._worker.lanes:
             self._worker.lanes[tp].held = reason
 
@@ -67,14 +75,30 @@ class Control:
         """What Kafka holds for our group; None: nothing. To tell lost state from a new group, for nothing else."""
         return await self._ask(tps, "committed")
 
-    async def read_to_end(self, tps: Iterable[TP]) -> set[TP]:
+    async def signed(self, tp: TP) -> tuple[int, str]:
+        """What Kafka holds of it for our group: the offset (0: none), and the name of the producer that has written of
+        it last ("": nobody's). To be asked before `sign`. Raises KafkaError.
+        """
+        found: tuple[int, str] = await self._call("signed", tp)
+        return found
+
+    async def sign(self, tp: TP, offset: int, name: str) -> None:
+        """Let Kafka hold the name of who writes of it from now on, for as long as the group gives us this partition.
+        Raises Fenced where it gave it to us no more, or anew, since `signed`; KafkaError.
+        """
+        await self._call("sign", tp, offset, name)
+
+    async def read_to_end(self, tps: Iterable[TP], ends: Mapping[TP, int] | None = None) -> set[TP]:
         """Those of `tps` of which everything that the broker had when asked has been processed.
 
-        Read the clock **before** calling. Transaction markers and aborted records count as read. Raises KafkaError.
+        Read the clock **before** calling. Transaction markers and aborted records count as read. What lies behind an
+        open transaction's first record isn't there for us: to count it as unread, ask first how far is written, and
+        give that as `ends`. Raises KafkaError.
         """
         wanted = [tp for tp in tps if tp in self._worker.lanes]
-        ends = await self.end_offsets(wanted) if wanted else {}
-        readings = await self._call("read", list(ends))
+        if ends is None:
+            ends = await self.end_offsets(wanted) if wanted else {}
+        readings = await self._call("read", wanted)
         finished = set()
         for tp, reading in readings.items():
             lane = self._worker.lanes.get(tp)

@@ -5,8 +5,9 @@ A batch, step by step, and what a crash right after each leaves behind:
 1. decode, check, route by what is cached          nothing
 2. one graph script: check the token, store the    links that nobody told yet: whoever reads the batch again, or
    position after the *previous* batch, tie        routes through such a link, tells it (identity/graph.py)
-3. one Kafka transaction: a record for every       the batch is read again; the second hop drops what it has seen,
-   partition of identity.resolved, dead letters    by source offset
+3. one Kafka transaction (together.py): a record   the batch is read again; the second hop drops what it has seen,
+   for every partition of identity.resolved,       by source offset
+   dead letters
 4. the position moves in memory only; step 2 of the next batch stores it
 
 What a recording says on the control topic (words.py) is obeyed behind a batch, in the same transaction, or alone where
@@ -20,7 +21,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from functools import partial
 from secrets import token_hex
 from types import MappingProxyType
@@ -28,24 +29,33 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import InvalidEvent, TooManyDeadLetters
+from pipeline.errors import InvalidEvent, PipelineError, RecordTooLarge, TooManyDeadLetters
+from pipeline.events.codec import MissingSchema
 from pipeline.events.compiled import TAKE, Open
 from pipeline.events.model import Event, Remark
-from pipeline.flow import NOT_QUIET, Asked, Intake, dead_letter_headers, resolved_records, source_partitions
-from pipeline.runtime import words
-from pipeline.runtime.ports import In, Out, Sender
+from pipeline.events.times import rfc3339
+from pipeline.flow import Intake, source_partitions
+from pipeline.identity.routes import Asked
+from pipeline.runtime import dead_letters, words
+from pipeline.runtime.ports import In, Out, Sender, Unreadable
 from pipeline.runtime.words import Said
-from pipeline.store.ports import GraphStore, SourcePosition
+from pipeline.store.ports import GraphStore, Skip, SourcePosition
 from pipeline.topology.model import DeadLetterLimit, Topology
-from pipeline.triggers.fold import Row
+from pipeline.wire.records import NOT_QUIET, Seal, resolved_records
+from pipeline.wire.row import Row
 
 log = logging.getLogger(__name__)
 
 TRACE = "traceparent"
 TRACE_BYTES = 128  # W3C's has 55
 DEAD_AT_ONCE = 200  # refused words in one transaction
+CUT = 16 * 1024  # bytes kept of a dead letter that is too large for its topic
+CUT_HEADER = 1024
+CUT_HEADERS = 20
 REMARKS_SAID = 100  # different ones, of a partition; all are counted
 Decode = Callable[[bytes | None, str | None], Event]
+Learn = Callable[[Mapping[int, int]], Awaitable[frozenset[int]]]
+"""Asks for schemas, id -> records that name it; returns those that were not asked for (schemas.py)."""
 
 
 class Tally:
@@ -74,6 +84,15 @@ class Tally:
         if read.dead:
             self.events["unknown", "dead_letter"] = len(read.dead)
 
+    def add(self, other: Tally) -> None:
+        """What became of the batch before, where both came as one."""
+        self.events = dict(Counter(self.events) + Counter(other.events))
+        self.dead = dict(Counter(self.dead) + Counter(other.dead))
+        self.refused = dict(Counter(self.refused) + Counter(other.refused))
+        self.remarks += other.remarks
+        self.refused_words += other.refused_words
+        self.merges += other.merges
+
 
 class Read:
     """A batch, decoded, checked, and routed by what is cached.
@@ -81,9 +100,14 @@ class Read:
     `rows`, in order, with the `places` (resolved_records) and `kinds` (event types) of each; `late`: types of those
     that came later than the disorder allows. `asked`: rows that have no root yet, and what to ask the graph about.
     `dead`: dead letters; `bad`: their places among all records.
+
+    `unknown`: schemas that have to be asked for first, with how many records name each; then this is no reading yet.
+    `unasked`: None before that; then those that were not asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unasked: frozenset[int] | None = None) -> None:
+        self.unknown: Counter[int] = Counter()
+        self.unasked = unasked
         self.rows: list[Row | Open | bytes] = []
         self.places: list[int] = []
         self.kinds: list[str] = []
@@ -108,7 +132,8 @@ class Obeyed:
 class SourcePartition:
     """One source partition of the first hop. `name`: "<topic>-<partition>". Not safe for concurrent calls.
 
-    `takers`: `Decoder.takers`, empty where nothing is compiled; what they don't take, `decode` does.
+    `takers`: `Decoder.takers`, empty where nothing is compiled; what they don't take, `decode` does. `learn` is needed
+    where that raises MissingSchema.
     """
 
     def __init__(
@@ -121,6 +146,7 @@ class SourcePartition:
         topic: str,
         partition: int,
         takers: Mapping[int, Any] = MappingProxyType({}),
+        learn: Learn | None = None,
     ) -> None:
         self.name = f"{topic}-{partition}"
         self._topology = topology
@@ -129,18 +155,22 @@ class SourcePartition:
         self._sender = sender
         self._decode = decode
         self._takers = takers
+        self._seal = Seal(topology.group)
+        self._learn = learn
         self.topic = topic
         self._said: set[Remark] = set()
         self._partition = partition
         self._token = ""
         self._shared = -1
         self._recent_bad: list[bool] = []
+        self._skip: Skip | None = None
         self._pending: list[Said] = []
         # What is wrong with a word is the same for all: one of them tells it.
         self._tells = self.name == source_partitions(topology)[0]
         self.heard = 0
         self.position = SourcePosition()
         self.stored: SourcePosition | None = None
+        self._told = True
         self.seen_anything = False
         self.tally = Tally()
 
@@ -158,15 +188,26 @@ class SourcePartition:
         stored = await self._graph.claim(self.name, token)
         self._token = token
         self.stored = stored
+        self._told = stored is not None
         self.position = stored or SourcePosition()
         self.heard = self.position.control
         self._pending.clear()
-        self._intake.drop_routes()
+        self._intake.routes.drop()
+        self._skip = await self._graph.skipped(self.name)
         return stored.offset if stored else None
 
-    def start_at(self, offset: int) -> None:
-        """Where a partition begins that was never read."""
+    async def let_pass(self) -> Skip | None:
+        """An operator's word that what is bad from the position on may pass, if there is one by now: claim again."""
+        said = await self._graph.skipped(self.name)
+        return said if said is not None and said.offset > self.position.offset else None
+
+    def start_at(self, offset: int, decided: int = 0) -> None:
+        """Where a partition begins that was never read. `decided`: up to where others are decided by now (UTC ms): it
+        counts as read up to then, so what it tells of an earlier time comes late, and all else waits for it from there.
+        """
         self.position.offset = offset
+        if decided:
+            self.position.high = decided + self._topology.time.disorder_ms
 
     # What recordings say.
 
@@ -226,6 +267,7 @@ class SourcePartition:
         position = obeyed.position
         if position.high != self.position.high or obeyed.dead or obeyed.quiet != NOT_QUIET:
             before = self.watermark
+            await self._begin()
             await self._ask([], Tally())
             read = Read()
             read.dead = obeyed.dead
@@ -257,7 +299,7 @@ class SourcePartition:
     def _refused_word(self, record: In, error: InvalidEvent) -> Out:
         control = self._topology.topics.control.name
         log.warning("%s offset %d: not obeyed: %s", control, record.offset, error)
-        headers = dead_letter_headers(control, 0, record.offset, "control", error, None)
+        headers = dead_letters.headers(control, 0, record.offset, "control", error, None)
         headers.append(("pipeline.timestamp", str(record.timestamp).encode()))
         return Out(self._topology.topics.dead_letters.name, None, record.key, record.value, [*record.headers, *headers])
 
@@ -271,38 +313,57 @@ class SourcePartition:
             return
         if records[0].offset < self.position.offset:
             records = [r for r in records if r.offset >= self.position.offset]
-        self.tally = tally = Tally()
+        if self._skip is not None and records[0].offset < self._skip.offset <= records[-1].offset:
+            # The limit counts for the rest, which must not keep back what may pass.
+            await self._process([r for r in records if r.offset < self._skip.offset])
+            first = self.tally
+            await self._process([r for r in records if r.offset >= self._skip.offset])
+            self.tally.add(first)
+        else:
+            await self._process(records)
+
+    async def _process(self, records: Sequence[In]) -> None:
         before = self.watermark
-        position = msgspec.structs.replace(self.position, offset=records[-1].offset + 1)
-        read = self._read(records, position, tally)
+        position, read = self._read(records)
+        if read.unknown:
+            assert self._learn is not None
+            position, read = self._read(records, await self._learn(read.unknown))
+        tally = self.tally
         obeyed = self._obey(position, tally)
         read.dead += obeyed.dead
         began = time.perf_counter()
+        await self._begin()
         merges = await self._ask(read.asked, tally)
         await self._send(position, before, read, merges, obeyed.quiet)
         self.position = position
         del self._pending[: obeyed.count]
         tally.commit_s = time.perf_counter() - began
 
-    def _read(self, records: Sequence[In], position: SourcePosition, tally: Tally) -> Read:
-        """Decode, check, and route by what is cached. Updates `position` by what was read."""
-        read, intake = Read(), self._intake
+    def _read(self, records: Sequence[In], unasked: frozenset[int] | None = None) -> tuple[SourcePosition, Read]:
+        """Decode, check, and route by what is cached. Returns the position as it is then, too. `unasked`: see Read."""
+        self.tally = tally = Tally()
+        position = msgspec.structs.replace(self.position, offset=records[-1].offset + 1)
+        read, intake, routes = Read(unasked), self._intake, self._intake.routes
         one = partial(self._read_one, read, position, tally)
         if TAKE is not None and self._takers:  # nearly all
             position.high = TAKE(
-                records, self._takers, intake.known, intake.identify, intake.with_implied, _trace_of, one,
+                records, self._takers, routes.known, routes.identify, routes.with_implied, _trace_of, one,
                 position.high, intake.disorder, intake.max_ahead, read.rows, read.places, read.kinds, read.late,
                 read.asked,
             )  # fmt: skip
         else:
             for record in records:
                 position.high = one(record, position.high)
-        self._check_limit(read.bad, len(read.rows) + len(read.dead), records)
-        tally.count(read)
-        return read
+        if not read.unknown:
+            reasons = [reason for reason, _ in Counter(tally.dead).most_common(2)]
+            self._check_limit(read.bad, len(read.rows) + len(read.dead), records, reasons)
+            tally.count(read)
+        return position, read
 
     def _read_one(self, read: Read, position: SourcePosition, tally: Tally, record: In, high: int) -> int:
         """Read one record, whatever it is. Returns `high` as it is then."""
+        if isinstance(record, Unreadable):
+            return self._refuse(read, tally, record, record.error, high)
         trace = None
         if record.headers:
             trace = _trace_of(record.headers)
@@ -316,10 +377,20 @@ class SourcePartition:
             if event.remarks:
                 self._remark(event, record.offset, tally)
         except InvalidEvent as error:
-            read.bad.append(len(read.rows) + len(read.dead))
-            read.dead.append(self._dead_letter(record, error))
-            tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
-            return high
+            return self._refuse(read, tally, record, error, high)
+        except MissingSchema as missing:
+            if self._learn is None:
+                raise
+            if read.unasked is None:
+                read.unknown[missing.schema_id] += 1
+                return high
+            return self._refuse(read, tally, record, _unknown(missing.schema_id, read.unasked), high)
+        except PipelineError:
+            raise
+        except Exception as problem:  # a fault of ours: it may cost this record, and no other
+            log.exception("%s offset %d can't be processed", self.name, record.offset)
+            why = InvalidEvent("failed", f"{type(problem).__name__}: {problem}")
+            return self._refuse(read, tally, record, why, high)
         read.rows.append(row)
         read.places.append(-1)
         read.kinds.append(row.type)
@@ -329,6 +400,14 @@ class SourcePartition:
             read.late.append(row.type)
         return max(high, received_at)
 
+    def _refuse(self, read: Read, tally: Tally, record: In, error: InvalidEvent, high: int) -> int:
+        """One that becomes a dead letter. Returns `high`, which doesn't change."""
+        if self._skip is None or record.offset >= self._skip.offset:
+            read.bad.append(len(read.rows) + len(read.dead))
+        read.dead.append(self._dead_letter(record, error))
+        tally.dead[error.reason] = tally.dead.get(error.reason, 0) + 1
+        return high
+
     def _remark(self, event: Event, offset: int, tally: Tally) -> None:
         """Count what is odd about an event, and say it once."""
         for remark in event.remarks:
@@ -337,7 +416,7 @@ class SourcePartition:
                 self._said.add(remark)
                 log.warning("%s offset %d: %s: %s: %s", self.name, offset, event.type, *remark)
 
-    def _check_limit(self, bad: list[int], size: int, records: Sequence[In]) -> None:
+    def _check_limit(self, bad: list[int], size: int, records: Sequence[In], reasons: list[str]) -> None:
         """`bad`: places of the bad ones among the `size` records of a batch."""
         limit = self._topology.dead_letter_limit
         flags = [False] * size
@@ -348,19 +427,39 @@ class SourcePartition:
         if why is None:
             self._recent_bad = recent[-max(limit.window, limit.run) :]
             return
+        last = records[bad[-1]].offset
+        left_out = self.name in self._topology.left_out
+        waits = "" if left_out else ", but all that is due, whoever's it is, waits for this one"
         raise TooManyDeadLetters(
-            f"{self.name} stops before offset {records[0].offset}: {why}. Nothing is lost: mend the producer or the"
-            f" schema, or raise dead_letter_limit in topology.yaml, and start the worker again."
+            f"{self.name} stops before offset {records[0].offset}: {why}, mostly {', '.join(reasons)}. Nothing is lost"
+            f" and the other partitions go on{waits}. Mend the producer or the schema, then let what is bad go into"
+            f" the dead letters: `pipeline skip {self.topic} {self._partition} OFFSET`, where OFFSET is {last + 1} or"
+            f" higher (as far as it is read, the last is {last}). Or raise dead_letter_limit, or name {self.name} in"
+            f" left_out, in topology.yaml, and start the workers again."
         )
 
     def _dead_letter(self, record: In, error: InvalidEvent) -> Out:
-        value = record.value
+        value, offset = record.value, record.offset
         schema_id = int.from_bytes(value[1:5], "big") if value and len(value) >= 5 and value[0] == 0 else None
-        headers = dead_letter_headers(self.topic, self._partition, record.offset, "resolve_identity", error, schema_id)
+        if isinstance(record, Unreadable):
+            value, offset = record.packed, record.first
+        headers = dead_letters.headers(self.topic, self._partition, offset, "resolve_identity", error, schema_id)
         headers.append(("pipeline.timestamp", str(record.timestamp).encode()))
+        if isinstance(record, Unreadable):
+            headers += record.place
+        if self._skip is not None and record.offset < self._skip.offset:
+            headers.append(("pipeline.skipped.by", f"{self._skip.by} {rfc3339(self._skip.at)}".encode()))
         log.debug("dead letter: %s offset %d: %s", self.name, record.offset, error)
-        dead_letters = self._topology.topics.dead_letters.name
-        return Out(dead_letters, None, record.key, value, [*record.headers, *headers])
+        topic = self._topology.topics.dead_letters.name
+        return Out(topic, None, record.key, value, [*record.headers, *headers])
+
+    async def _begin(self) -> None:
+        """A partition that was never read tells from where on it counts, before it ties anybody: whoever tells such a
+        tie stands behind this in the log, so no move that it makes matters later than what is still to come from here.
+        """
+        if not self._told:
+            await self._send(self.position, self.watermark, Read(), [])
+            self._told = True
 
     async def _ask(self, asked: list[tuple[Row | Open, Asked]], tally: Tally) -> list[str]:
         """Give every row its profile that has none. The script runs once a batch, asks or not: it stores the position.
@@ -374,12 +473,14 @@ class SourcePartition:
         self.seen_anything = high > 0
         if shared != self._shared:
             if self._shared >= 0:
-                self._intake.drop_routes()
+                self._intake.routes.drop()
             self._shared = shared
         merges: list[str] = []
         told: set[str] = set()
         for (row, known), answer in zip(asked, answers, strict=True):
             self._intake.answer(row, known, answer)
+            if not (answer.merges or answer.refused):
+                continue
             for i in range(0, len(answer.merges), 2):
                 if answer.merges[i] not in told:
                     told.add(answer.merges[i])
@@ -402,11 +503,18 @@ class SourcePartition:
         """`position`: as it is with this batch; `before`: the watermark before it."""
         resolved = self._topology.topics.resolved
         first, after = self.position.offset, self._watermark_of(position)
-        values = resolved_records(
-            self.name, first, position.offset, before, after, read.rows, merges, resolved.partitions, read.places, quiet
-        )
-        out = [Out(resolved.name, p, None, value, []) for p, each in enumerate(values) for value in each]
-        await self._sender.send(out + read.dead)
+        made = resolved_records(
+            self._seal, self.name, first, position.offset, before, after, read.rows, merges, resolved.partitions,
+            read.places, quiet,
+        )  # fmt: skip
+        out = [Out(resolved.name, p, None, value, headers) for p, each in enumerate(made) for headers, value in each]
+        try:
+            await self._sender.send(out + read.dead)
+        except RecordTooLarge as refused:
+            if refused.topic != self._topology.topics.dead_letters.name:
+                raise
+            log.warning("%s: dead letters are cut short: %s", self.name, refused)
+            await self._sender.send(out + [_cut(letter) for letter in read.dead])
 
     async def idle(self, clock: int | None) -> bool:
         """Advance without events. The caller has read `clock` (UTC ms, the broker's) and *then* shown that this
@@ -421,6 +529,7 @@ class SourcePartition:
         if self.position.held or self._pending or (clock is not None and clock <= self.position.high):
             return False
         before = self.watermark
+        await self._begin()
         # As it was known before the clock was read: what others have seen since may be the first events of a recording,
         # whose `begin` nobody has looked for here yet.
         seen_before = self.seen_anything
@@ -436,9 +545,31 @@ class SourcePartition:
         return True
 
 
-def _trace_of(headers: Sequence[tuple[str, bytes]]) -> str | None:
+def _cut(letter: Out) -> Out:
+    """A dead letter of which the topic takes less than there is: its beginning, with what there was."""
+    size = len(letter.value or b"") + len(letter.key or b"") + sum(len(n) + len(v or b"") for n, v in letter.headers)
+    if size <= CUT:
+        return letter
+    ours = [(name, value) for name, value in letter.headers if name.startswith(("__connect.errors.", "pipeline."))]
+    headers = [(name[:CUT_HEADER], (value or b"")[:CUT_HEADER]) for name, value in ours[-CUT_HEADERS:]]
+    headers.append(("pipeline.cut", str(size).encode()))
+    return letter._replace(
+        key=letter.key and letter.key[:CUT], value=letter.value and letter.value[:CUT], headers=headers
+    )
+
+
+def _unknown(schema_id: int, unasked: Container[int]) -> InvalidEvent:
+    """A record's schema that can't be had."""
+    if schema_id in unasked:
+        why = f"schema {schema_id} was not asked for: records name more unknown ones than the registry may be asked for"
+    else:  # it was missing a moment ago
+        why = f"the schema registry has no schema {schema_id}"
+    return InvalidEvent("unknown_schema", why)
+
+
+def _trace_of(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
     """An event's traceparent."""
-    trace = dict(headers).get(TRACE)  # Kafka knows headers without a value
+    trace = dict(headers).get(TRACE)
     return trace[:TRACE_BYTES].decode("ascii", "replace") if trace else None
 
 

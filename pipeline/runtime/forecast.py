@@ -68,9 +68,9 @@ async def clock_of(topology: Topology) -> int:
 async def all_quiet(topology: Topology, before: int) -> bool:
     """Whether every partition knows from all sources that what was due before a time (UTC ms) isn't to be published."""
     found, names = await books(topology), source_partitions(topology)
-    nothing = (0, 0, 0)
+    nothing = (0, 0)
     return len(found) == topology.topics.resolved.partitions and all(
-        meta.quiet.get(name, nothing)[0] >= before and not meta.quiet[name][2] for meta in found for name in names
+        meta.quiet.get(name, nothing)[0] >= before and not meta.quiet[name][1] for meta in found for name in names
     )
 
 

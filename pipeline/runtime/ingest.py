@@ -17,15 +17,19 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from msgspec.structs import replace
 
 from pipeline.errors import InvalidEvent, PipelineError
+from pipeline.events.catalogue import stream_of
 from pipeline.events.codec import Encoder, Registry
 from pipeline.events.files import Line
 from pipeline.events.model import NOW, Event
 from pipeline.identity.identifiers import Normaliser
+from pipeline.runtime import dead_letters
 from pipeline.runtime.broker import Broker
 from pipeline.runtime.first_hop import TRACE
 from pipeline.runtime.living import living
+from pipeline.runtime.sources import key_of, settings
 from pipeline.runtime.words import LAPSE_S, Word, encode
 from pipeline.topology.model import Topology
 
@@ -33,27 +37,8 @@ WORD_EVERY_S = 1.0
 FLUSH_S = 60.0
 ANSWER_S = 15.0
 VALUE_BYTES = 900_000  # of a dead letter: Kafka takes 1 MB with its headers
-KEYED_BY = ("anonymous_id", "device_id", "user_id", "email")
 
 Headers = list[tuple[str, str | bytes | None]]
-
-
-def stream_of(event_type: str) -> str:
-    """Which recorded stream (`Topic.stream`) an event belongs to."""
-    if event_type.startswith("email_"):
-        return "email"
-    if event_type.startswith("video_"):
-        return "video"
-    return "offline" if event_type in ("offline_purchased", "call_logged", "store_visited") else "clickstream"
-
-
-def key_of(event: Event, normaliser: Normaliser) -> bytes | None:
-    """What a source record is keyed by, so that one device's events stay in order; None: it identifies nobody."""
-    values = event.identifiers
-    for namespace in (*KEYED_BY, *normaliser.rank):
-        if namespace in values and (value := normaliser.value(namespace, values[namespace])) is not None:
-            return value.encode("utf-8", "surrogatepass")
-    return None
 
 
 def complete_at(topology: Topology, high: int, now: int | None = None) -> int:
@@ -199,10 +184,7 @@ class Ingest:
 
     def _alone(self, at: int, before: int | None = None) -> None:
         """Raises PipelineError where another recording holds at a time (UTC ms). `before`: as was said up to there."""
-        try:
-            other = living(self._topology, at, before)
-        except KafkaException as error:
-            raise self._away(error.args[0]) from error
+        other = living(self._topology, at, before)
         if other is None or other == self.id:
             return
         if self._begun is not None:
@@ -216,8 +198,10 @@ class Ingest:
     def _say(self, word: Literal["begin", "through", "end", "open"], through: int = 0) -> None:
         """On the control topic, with all that was written before it acknowledged; returns when it is, too."""
         self._flush()
+        if word != "begin" and self._grown():
+            self._say("begin")  # whoever has an added partition hears of the recording before time follows the clock
         offsets = {f"{topic}-{partition}": end for (topic, partition), end in self._ends().items()}
-        quiet, over = (self._quiet, self._over) if word == "begin" else (0, False)
+        quiet, over = self._quiet if word == "begin" else 0, self._over and self._begun is None
         said = Word(recording=self.id, word=word, through=through, quiet=quiet, over=over, offsets=offsets)
         self._produce(self._control, encode(said), [], key=self.id.encode(), partition=0)
         self._flush()
@@ -242,17 +226,7 @@ class Ingest:
     def _bad(self, line: Line, error: InvalidEvent) -> None:
         self.bad += 1
         self._told(line, error)
-        told: dict[str, Any] = {
-            "__connect.errors.stage": "ingest",
-            "__connect.errors.connector.name": "pipeline",
-            "__connect.errors.class.name": __name__,
-            "__connect.errors.exception.class.name": "pipeline.errors.InvalidEvent",
-            "__connect.errors.exception.message": error,
-            "pipeline.reason": error.reason,
-            "pipeline.file": line.file,
-            "pipeline.line": line.number,
-        }
-        headers: Headers = [(name, str(value).encode("utf-8", "surrogateescape")) for name, value in told.items()]
+        headers: Headers = [*dead_letters.made("ingest", error, __name__, {"file": line.file, "line": line.number})]
         self._produce(self._dead_letters, line.raw[:VALUE_BYTES], headers)
 
     def _produce(
@@ -261,7 +235,9 @@ class Ingest:
         try:
             while True:
                 try:
-                    self._producer.produce(topic, value, key, partition, on_delivery=self._delivered, headers=headers)
+                    self._producer.produce(
+                        topic, value, key, partition, on_delivery=self._delivered, headers=list(headers)
+                    )
                     break
                 except BufferError:  # Kafka is slower than we are
                     self._producer.poll(0.1)
@@ -297,10 +273,28 @@ class Ingest:
             f" ingest it once more (an event counts once for a person)."
         )
 
+    def _grown(self) -> bool:
+        """Whether partitions were added to source topics. What is written from now on goes there, too, and is named."""
+        try:
+            found = self._partitions()
+        except KafkaException:  # who writes next meets it, too
+            return False
+        topics = self._topology.topics
+        sources = tuple(replace(t, partitions=max(t.partitions, found.get(t.name, 0))) for t in topics.sources)
+        if sources == topics.sources:
+            return False
+        self._topology = replace(self._topology, topics=replace(topics, sources=sources))
+        return True
+
+    def _partitions(self) -> dict[str, int]:
+        """Topic -> how many partitions the broker has, which the producer knows by that, too."""
+        found = self._producer.list_topics(timeout=ANSWER_S).topics
+        return {name: len(topic.partitions) for name, topic in found.items()}
+
     def _check_topics(self) -> None:
         """Asked of the broker, which must have them all, with the partitions of the topology."""
         try:
-            found = self._producer.list_topics(timeout=ANSWER_S).topics
+            found = self._partitions()
         except KafkaException as error:
             raise PipelineError(
                 f"Kafka at {self._topology.kafka} doesn't answer ({error.args[0].str()}). Check that it runs, and the"
@@ -312,7 +306,7 @@ class Ingest:
         if missing:
             raise PipelineError(f"Kafka has no topic {', '.join(missing)}: `pipeline topics` creates what is missing.")
         for topic in topics.sources:
-            there = len(found[topic.name].partitions)
+            there = found[topic.name]
             if there != topic.partitions:
                 raise PipelineError(
                     f"{topic.name} has {there} partitions in Kafka and {topic.partitions} in"
@@ -338,15 +332,4 @@ def _producer(topology: Topology) -> Producer:
             f"kafka is {topology.kafka}: the embedded broker lives inside of one process (`pipeline demo`)."
             " Name a Kafka in topology.yaml or PIPELINE_KAFKA."
         )
-    return Producer(
-        {
-            "bootstrap.servers": topology.kafka,
-            "client.id": "pipeline-ingest",
-            "partitioner": "murmur2_random",  # as Kafka's own clients do, so that others' records meet ours
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            "linger.ms": 20,
-            "queue.buffering.max.messages": 200_000,
-            "log_level": 2,  # what is wrong comes back as an error
-        }
-    )
+    return Producer({**settings(topology, "pipeline-ingest"), "linger.ms": 20, "queue.buffering.max.messages": 200_000})

@@ -20,7 +20,8 @@ from pipeline.runtime.transport import Batch
 
 log = logging.getLogger(__name__)
 
-FETCHES = 16  # of a megabyte at most: a record of identity.resolved holds a batch's rows, a few of them are much to do
+FETCHES = 16  # of a megabyte mostly: a record of identity.resolved holds a batch's rows, a few of them are much to do
+BYTES = 32 * 1024 * 1024  # it is not known how much a fetch holds before it is unpacked
 
 Records = list[In]
 Handler = Callable[[TP, Records], Awaitable[None]]
@@ -51,8 +52,9 @@ class Lane:
         self._handler = handler
         self._fatal = fatal
         self._max_records = max_records
-        self._batches: deque[Records] = deque()
+        self._batches: deque[Batch] = deque()
         self._queued = 0
+        self._bytes = 0
         self._jobs: deque[Job] = deque()
         self._busy_since: float | None = None
         self._wake = asyncio.Event()
@@ -63,14 +65,15 @@ class Lane:
         """Start over at `offset`; whatever is queued was fetched for another position and goes."""
         self.epoch, self.position = epoch, offset
         self._batches.clear()
-        self._queued = 0
+        self._queued = self._bytes = 0
 
     def put(self, batch: Batch) -> None:
         """Queue a batch, or drop it when a seek has overtaken it."""
         if batch.epoch != self.epoch or self._closing:
             return
-        self._batches.append(batch.records)
+        self._batches.append(batch)
         self._queued += len(batch.records)
+        self._bytes += batch.size
         self._wake.set()
 
     def submit(self, job: Job) -> None:
@@ -81,7 +84,8 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether nothing more should be fetched for now."""
-        return self.held is not None or self._queued >= self._max_records or len(self._batches) >= FETCHES
+        much = self._queued >= self._max_records or len(self._batches) >= FETCHES or self._bytes >= BYTES
+        return much or self.held is not None
 
     @property
     def idle(self) -> bool:
@@ -125,10 +129,18 @@ class Lane:
             self._fatal(problem)
 
     def _take(self) -> Records:
-        records = self._batches.popleft()
-        if self._batches and len(records) + len(self._batches[0]) <= self._max_records:
+        first = self._batches.popleft()
+        records, size = first.records, first.size
+        if self._fits(records):
             records = list(records)
-            while self._batches and len(records) + len(self._batches[0]) <= self._max_records:
-                records += self._batches.popleft()
+            while self._fits(records):
+                batch = self._batches.popleft()
+                records += batch.records
+                size += batch.size
         self._queued -= len(records)
+        self._bytes -= size
         return records
+
+    def _fits(self, records: Records) -> bool:
+        """Whether the next batch may be taken with these."""
+        return bool(self._batches) and len(records) + len(self._batches[0].records) <= self._max_records

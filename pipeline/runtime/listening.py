@@ -7,31 +7,28 @@ a jump of the clock, a pause of this process or a broker that is away lets nothi
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from pipeline.errors import InvalidEvent
+from pipeline.events.times import rfc3339
 from pipeline.flow import source_partitions
 from pipeline.runtime import words
 from pipeline.runtime.broker import Broker
+from pipeline.runtime.control_topic import ControlTopic
 from pipeline.runtime.first_hop import SourcePartition
-from pipeline.runtime.ports import In
+from pipeline.runtime.ports import In, Unreadable
 from pipeline.runtime.words import LAPSE_S, Said, Word
 from pipeline.store.ports import Recording
 from pipeline.topology.model import Topology
-from pipeline.triggers.decisions import rfc3339
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 1_000  # records
 WAITING = 10_000  # words that a partition may have to wait for, before no more are read
-REFUSED_BYTES = 16 * 1024
+KEPT_BYTES = 16 * 1024
 SAY_EVERY_S = 60.0
 KNOWN = 1_000  # recordings
 
@@ -50,10 +47,9 @@ class Listener:
         self._source_of = {
             f"{topic.name}-{p}": (topic.name, p) for topic in topology.topics.sources for p in range(topic.partitions)
         }
-        self._kafka = topology.kafka
         self._broker = broker
         self._clock = clock
-        self._consumer: Consumer | None = None
+        self._control = ControlTopic(topology.kafka, self._topic)
         self._next = -1  # next offset to read; -1: not reading
         self._written: dict[tuple[str, int], int] = {}
         self._read_at: dict[str, float] = {}
@@ -68,9 +64,8 @@ class Listener:
             await self._begin(start, hops)
         if max(hop.waiting for hop in hops) > WAITING:
             return
-        assert self._consumer is not None
-        records, reached = self._take(self._consumer.consume(AT_ONCE, 0))
         try:
+            records, reached = await self._control.take()
             found = [await self._judge(record) for record in records]
         except BaseException:
             self._next = -1  # what was taken is read again
@@ -102,9 +97,7 @@ class Listener:
 
     async def close(self) -> None:
         """Free everything. May be called twice."""
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await asyncio.to_thread(consumer.close)
+        await self._control.close()
 
     async def _begin(self, start: int, hops: Hops) -> None:
         end = (await self._broker.written_offsets([(self._topic, 0)]))[self._topic, 0]
@@ -113,29 +106,13 @@ class Listener:
             for hop in hops:
                 hop.forget()
             start = 0
-        if self._consumer is None:
-            self._consumer = Consumer(settings(self._kafka))
-        self._consumer.assign([TopicPartition(self._topic, 0, start)])
+        await self._control.seek(start)
         self._next = start
-
-    def _take(self, messages: list[Any]) -> tuple[list[In], int]:
-        """Records, and the offset up to which everything is read."""
-        records, reached = [], self._next
-        for message in messages:
-            error = message.error()
-            if error is None:
-                kind, at = message.timestamp()
-                headers = list(message.headers() or [])
-                records.append(In(message.offset(), at if kind else 0, message.key(), message.value(), headers))
-                reached = message.offset() + 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                reached = max(reached, message.offset())
-            else:
-                log.warning("%s: %s", self._topic, error.str())
-        return records, reached
 
     async def _judge(self, record: In) -> Said:
         try:
+            if isinstance(record, Unreadable):
+                raise record.error
             word = words.read(record.value, self._names)
             wanted = {self._source_of[name]: offset for name, offset in word.offsets.items()}
             if any(offset > self._written.get(place, 0) for place, offset in wanted.items()):
@@ -147,7 +124,7 @@ class Listener:
                     raise InvalidEvent("no_such_offset", text)
         except InvalidEvent as error:
             return Said(_bounded(record), error)
-        return Said(record, word)
+        return Said(_bounded(record), word)
 
     def _forget_old(self) -> None:
         if len(self._read_at) > KNOWN:
@@ -200,24 +177,9 @@ class Reporter:
 
 
 def _bounded(record: In) -> In:
-    """What is kept of a record that is no word: its dead letter must fit, and many of them into memory."""
-    key, value = (part and part[:REFUSED_BYTES] for part in (record.key, record.value))
+    """What is kept of a record: its dead letter, should it be refused, must fit, and many of them into memory."""
+    if isinstance(record, Unreadable):
+        record = In(record.offset, record.timestamp, None, record.packed, record.place)
+    key, value = (part and part[:KEPT_BYTES] for part in (record.key, record.value))
     size = sum(len(name) + len(told or b"") for name, told in record.headers)
-    return record._replace(key=key, value=value, headers=record.headers if size < REFUSED_BYTES else [])
-
-
-def settings(kafka: str) -> dict[str, Any]:
-    """Of a consumer that reads the control topic, whole and for itself."""
-    return {
-        "bootstrap.servers": kafka,
-        "client.id": "pipeline-control",
-        "group.id": "none",  # the client wants one; nothing is ever committed
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "earliest",
-        # Nobody's open transaction may keep words away; who may write here is trusted to mean what they write.
-        "isolation.level": "read_uncommitted",
-        "fetch.wait.max.ms": 100,
-        "log_level": 0,
-    }
+    return record._replace(key=key, value=value, headers=record.headers if size < KEPT_BYTES else [])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from aiokafka.errors import KafkaError
 
-from pipeline.runtime.listening import settings
-from pipeline.runtime.words import LAPSE_S, Word
+from pipeline.errors import PipelineError
+from pipeline.runtime.broker import Broker
+from pipeline.runtime.control_topic import ControlTopic
+from pipeline.runtime.ports import In
+from pipeline.runtime.words import LAPSE_S, WORD_BYTES, Word
 from pipeline.topology.model import Topology
 
 LOOK_BACK = 2_000  # records: words of a minute are some hundred at most
@@ -21,54 +25,60 @@ _decode = msgspec.json.Decoder(Word).decode
 def living(topology: Topology, at: int, before: int | None = None) -> str | None:
     """The recording that holds at a moment (UTC ms), by what stands before an offset (all that is there); None: none.
 
-    Blocks for a moment. Raises KafkaException.
+    Blocks for a moment. Raises PipelineError.
     """
     topic = topology.topics.control.name
-    consumer = Consumer({**settings(topology.kafka), "enable.partition.eof": False})
+    low, high = asyncio.run(_ends(Broker(topology.kafka), topic))
+    end = high if before is None else before
+    start = max(low, end - LOOK_BACK)
+    if start >= end:
+        return None
     try:
-        low, high = _ends(consumer, TopicPartition(topic, 0))
-        end = high if before is None else before
-        start = max(low, end - LOOK_BACK)
-        if start >= end:
-            return None
-        consumer.assign([TopicPartition(topic, 0, start)])
-        return _holds(_read(consumer, end), at)
-    finally:
-        consumer.close()
+        return _holds(asyncio.run(_read(ControlTopic(topology.kafka, topic), start, end)), at)
+    except (KafkaError, TimeoutError) as error:
+        raise PipelineError(f"Kafka at {topology.kafka}: {error}") from error
 
 
-def _ends(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+async def _ends(broker: Broker, topic: str) -> tuple[int, int]:
     """A topic that was made a moment ago, and one whose broker restarts, has no leader for a while."""
-    deadline = time.monotonic() + ANSWER_S
+    place, deadline = (topic, 0), time.monotonic() + ANSWER_S
     while True:
         try:
-            low, high = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
-            return low, high
-        except KafkaException:
+            low, high = await broker.earliest_offsets([place]), await broker.written_offsets([place])
+            return low[place], high[place]
+        except PipelineError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.2)
+            await asyncio.sleep(0.2)
 
 
-def _read(consumer: Consumer, end: int) -> list[Any]:
-    found: list[Any] = []
+async def _read(control: ControlTopic, start: int, end: int) -> list[tuple[Word, int]]:
+    """Words and when they were said."""
+    found: list[tuple[Word, int]] = []
     deadline = time.monotonic() + ANSWER_S
-    while time.monotonic() < deadline and (not found or found[-1].offset() < end - 1):
-        messages = [message for message in consumer.consume(LOOK_BACK, 0.2) if message.error() is None]
-        found += messages
-        if not messages and found and consumer.position(consumer.assignment())[0].offset >= end:
-            break  # what stands last is no record
-    return [message for message in found if message.offset() < end]
+    try:
+        await control.seek(start)
+        reached = start
+        while reached < end and time.monotonic() < deadline:
+            records, reached = await control.take(0.2)
+            said = ((_word(record), record.timestamp) for record in records if record.offset < end)
+            found += [(word, at) for word, at in said if word is not None]
+    finally:
+        await control.close()
+    return found
 
 
-def _holds(messages: list[Any], at: int) -> str | None:
+def _word(record: In) -> Word | None:
+    value = record.value or b""
+    try:
+        return _decode(value) if len(value) <= WORD_BYTES else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _holds(said: Sequence[tuple[Word, int]], at: int) -> str | None:
     holder, heard = None, 0
-    for message in messages:
-        try:
-            word = _decode(message.value() or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        said_at = message.timestamp()[1]
+    for word, said_at in said:
         if word.word == "begin":
             if holder is None or word.over or said_at - heard >= LAPSE_S * 1000:
                 holder, heard = word.recording, said_at

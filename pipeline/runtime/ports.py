@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from pipeline.errors import InvalidEvent
+
 
 class Out(NamedTuple):
     """A record to produce. `partition` None: the partitioner of Kafka's clients, by key."""
@@ -13,7 +15,7 @@ class Out(NamedTuple):
     partition: int | None
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class In(NamedTuple):
@@ -23,11 +25,26 @@ class In(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]  # Kafka knows headers without a value
+
+
+class Unreadable(In):
+    """A record batch that can't be unpacked: it stands for the records from offset `first` to its own. `packed`: the
+    batch as it lies in Kafka. Whoever doesn't know of this finds a record without a value.
+    """
+
+    first: int
+    packed: bytes
+    error: InvalidEvent
+
+    @property
+    def place(self) -> list[tuple[str, bytes]]:
+        """What a dead letter says of it besides."""
+        return [("pipeline.batch", f"{self.first}-{self.offset}".encode())]
 
 
 class Sender(Protocol):
     """Produces batches: all of one batch or, where the sender is transactional, none."""
 
     async def send(self, messages: list[Out]) -> None:
-        """Returns when the broker has them all. Raises Fenced, or any other exception: then nothing is certain."""
+        """Returns when the broker has them all. Raises Fenced, Unsent, or whatever else: then nothing is certain."""

@@ -18,11 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
-from pipeline.errors import Fenced, PipelineError
+from pipeline.errors import Fenced, RecordTooLarge, SendFailed, Unsent
 from pipeline.runtime.ports import Out, Sender
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,6 @@ MESSAGE_BYTES = 100_000_000
 Heard = Callable[[str, int, int], None]
 
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
-
-
-class SendFailed(PipelineError):
-    """The broker refused or did not answer in time; whether it has the records is not known."""
 
 
 class ClosableSender(Sender, Protocol):
@@ -81,13 +78,15 @@ class Producers:
         self._transactions = transactions
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="producer")
 
-    def source(self, topic: str, partition: int) -> ClosableSender:
-        """The first hop's sender of one source partition."""
+    def named(self, name: str) -> ClosableSender:
+        """A sender for the first hop. Its start ends whoever had that name before: that one writes no more, and what it
+        left open is settled.
+        """
         if not self._transactions:
             return PlainSender(self._bootstrap, deadline_s=self._deadline_s)
         return TransactionalProducer(
             self._bootstrap,
-            f"{self._group}-{topic}-{partition}",
+            f"{self._group}-{name}",
             self._pool,
             deadline_s=self._deadline_s,
             heard=self._heard,
@@ -103,8 +102,7 @@ class Producers:
 
 
 class TransactionalProducer:
-    """A transaction a batch. `transactional_id` names the source partition: of two producers with the same id only the
-    one started last can commit."""
+    """A transaction a call. Of two producers with the same `transactional_id` only the one started last can commit."""
 
     def __init__(
         self,
@@ -172,14 +170,15 @@ class TransactionalProducer:
         deadline = time.monotonic() + self._deadline_s
         pause = 0.01
         while True:
-            refused: list[str] = []
+            refused: list[tuple[str, str]] = []
             try:
                 return self._transaction(self._producer, messages, deadline, refused)
             except KafkaException as problem:
                 error = self._judge(problem)
                 self._abort(self._producer, deadline)
                 if refused:
-                    raise SendFailed(f"{self._id}: {refused[0]}") from problem
+                    topic, why = refused[0]
+                    raise RecordTooLarge(f"{self._id}: {why}", topic) from problem
                 if not error.txn_requires_abort() and not error.retriable():
                     raise SendFailed(f"{self._id}: {error}") from problem
                 if _left(deadline) <= pause:
@@ -188,13 +187,15 @@ class TransactionalProducer:
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 
-    def _transaction(self, producer: Producer, messages: Sequence[Out], deadline: float, refused: list[str]) -> None:
-        """`refused`: to be filled with what no second try would change."""
+    def _transaction(
+        self, producer: Producer, messages: Sequence[Out], deadline: float, refused: list[tuple[str, str]]
+    ) -> None:
+        """`refused`: to be filled with what no second try would change: (topic, what)."""
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                    refused.append(_too_large(message))
+                    refused.append((message.topic() or "", _too_large(message)))
             elif self._heard is not None:
                 kind, at = message.timestamp()
                 if kind == TIMESTAMP_LOG_APPEND_TIME:
@@ -245,7 +246,7 @@ class TransactionalProducer:
 
 
 class OutboxProducer:
-    """Idempotent, acks=all: records of one call arrive in order and once, unless the call fails."""
+    """Idempotent, acks=all: records of one call arrive in order and once, but for those that the call says are left."""
 
     def __init__(self, bootstrap: str, *, deadline_s: float = SEND_S, settings: dict[str, Any] | None = None) -> None:
         self._deadline_s = deadline_s
@@ -258,55 +259,82 @@ class OutboxProducer:
             **(settings or {}),
         }
         self._client = _Client(self._settings)
+        self._singly: _Client | None = None
         self._closed = False
 
     async def start(self) -> None:
         """Nothing to do: it connects by itself."""
 
     async def send(self, messages: Sequence[Out]) -> None:
-        """Returns when all replicas have acknowledged all. Raises SendFailed after 20 s at the latest."""
+        """Returns when all replicas have acknowledged all. Raises Unsent after 20 s at the latest.
+
+        A batch on its way to a partition, in which others' records may be too, is refused as a whole where it is larger
+        than the topic takes; its records are sent again in batches of one, so that only those are left which are too
+        large alone.
+        """
         if self._closed:
-            raise SendFailed("outbox: closed")
+            raise Unsent("outbox: closed", range(len(messages)))
         if not messages:
             return
-        client = self._usable()
+        self._client = self._usable(self._client, self._settings)
+        failed = await self._try(self._client, messages, range(len(messages)))
+        large = sorted(place for place, (too_large, _) in failed.items() if too_large)
+        if large:
+            self._singly = self._usable(self._singly, {**self._settings, "batch.num.messages": 1})
+            for place in large:
+                del failed[place]
+            failed |= await self._try(self._singly, messages, large)
+        if failed:
+            left = sorted(failed)
+            large = [place for place in left if failed[place][0]]
+            raise Unsent(f"outbox: {failed[left[0]][1]}", left, large)
+
+    async def _try(
+        self, client: _Client, messages: Sequence[Out], places: Sequence[int]
+    ) -> dict[int, tuple[bool, str]]:
+        """Send those; returns what failed: place -> (whether for its size, why)."""
         loop = asyncio.get_running_loop()
         over = loop.create_future()
-        left = len(messages)
-        failed: str | None = None
+        under_way = set(places)
+        failed: dict[int, tuple[bool, str]] = {}
 
         def end() -> None:
             if not over.done():
                 over.set_result(None)
 
-        def acknowledged(error: KafkaError | None, message: Message) -> None:  # in the client's thread
-            nonlocal left, failed
-            left -= 1
+        def acknowledged(place: int, error: KafkaError | None, message: Message) -> None:  # in the client's thread
             if error is not None:
                 large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
-                failed = failed or (_too_large(message) if large else f"{message.topic()}: {error.str()}")
-            if not left and not loop.is_closed():
+                failed[place] = large, _too_large(message) if large else f"{message.topic()}: {error.str()}"
+            under_way.discard(place)
+            if not under_way and not loop.is_closed():
                 loop.call_soon_threadsafe(end)
 
         deadline = time.monotonic() + self._deadline_s
-        for out in messages:
-            while True:
+        refused: str | None = None
+        for place in places:
+            out = messages[place]
+            while refused is None:
                 try:
-                    client.produce(out, acknowledged)
+                    client.produce(out, partial(acknowledged, place))
                     break
                 except BufferError:  # the local queue is full: let it drain
                     if not _left(deadline):
-                        raise SendFailed(f"outbox: {out.topic}: the local queue stayed full") from None
+                        refused = f"{out.topic}: the local queue stayed full"
                     await asyncio.sleep(0.01)
                 except KafkaException as problem:
-                    raise SendFailed(f"outbox: {out.topic}: {problem.args[0]}") from problem
-        try:
-            async with asyncio.timeout(self._deadline_s + GRACE_S):
-                await over
-        except TimeoutError:
-            raise SendFailed(f"outbox: no word of {left} records") from None
-        if failed is not None:
-            raise SendFailed(f"outbox: {failed}")
+                    refused = f"{out.topic}: {problem.args[0]}"
+            if refused is not None:  # nor what comes behind it: in order
+                failed[place] = False, refused
+                under_way.discard(place)
+        if under_way:
+            try:
+                async with asyncio.timeout(self._deadline_s + GRACE_S):
+                    await over
+            except TimeoutError:
+                lost = set(under_way)
+                failed |= {place: (False, f"no word of {len(lost)} records") for place in lost}
+        return failed
 
     publish = send
 
@@ -314,13 +342,15 @@ class OutboxProducer:
         """Give up what isn't acknowledged."""
         self._closed = True
         await asyncio.to_thread(self._client.close)
+        if self._singly is not None:
+            await asyncio.to_thread(self._singly.close)
 
-    def _usable(self) -> _Client:
+    def _usable(self, client: _Client | None, settings: dict[str, Any]) -> _Client:
         """A producer that met a fatal error takes nothing any more, for as long as it lives: the next one can."""
-        if self._client.broken is not None:
-            log.warning("outbox: goes on with a new producer, the last one can't: %s", self._client.broken)
-            self._client = _Client(self._settings)
-        return self._client
+        if client is not None and client.broken is not None:
+            log.warning("outbox: goes on with a new producer, the last one can't: %s", client.broken)
+            client = None
+        return client or _Client(settings)
 
 
 class _Client:
@@ -359,9 +389,16 @@ class _Client:
 class PlainSender(OutboxProducer):
     """For the embedded broker: without transactions a crash inside `send` leaves half a batch."""
 
+    async def send(self, messages: Sequence[Out]) -> None:
+        """As the transactional one: what fails is sent again as a whole."""
+        try:
+            await super().send(messages)
+        except Unsent as unsent:
+            raise SendFailed(str(unsent)) from unsent
+
 
 def _lean(bootstrap: str) -> dict[str, Any]:
-    """There is one producer a source partition: small buffers, no surprises."""
+    """Small buffers, no surprises."""
     return {
         "bootstrap.servers": bootstrap,
         # What is wrong comes back as an error, and is told by who gets it; on its own librdkafka writes to stderr.

@@ -11,28 +11,34 @@ A batch, step by step, and what a crash right after each leaves behind:
 On any failure caches are dropped and the partition is claimed again: its position, and what stands in its outbox, are
 read back from the store, so a lost reply and a lost commit are the same case.
 
+What is no record of ours, or can't be read, is skipped in 1. and becomes a dead letter in 3. (incoming.py). A profile
+that raises in 2. is shut, and the others are computed again (quarantine.py).
+
 Profiles that merge move between partitions as messages in `identity.resolved`, told apart by what they are (`id`).
 `Meta.sent` and `Meta.taken` name them, with the time `at` from which they matter: `runtime/watermark.py` lets no
-partition decide at or after the `at` of a message that is under way. Whatever comes with an older `at` than the
+partition decide at or after the `at` of a message that is under way. A profile that is too large for a record goes in
+parts, a message each. Whatever comes with an older `at` than the
 partition's clock has been taken before, and is dropped.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from secrets import token_hex
 from typing import Any
 
 import msgspec
 
-from pipeline.errors import StateLost
-from pipeline.flow import NOT_QUIET, Forward, Move, Packed, Resolved, decode_packed, encode, partition_of, source_names
-from pipeline.profile.packed import PackedRow, pack_row, rows_of, unpack_row
+from pipeline.errors import START_OVER, InvalidEvent, StateLost, Unsent
+from pipeline.profile.marks import Moved, Parts, Quarantined, is_mark
+from pipeline.profile.packed import PackedRow, unpack_row
 from pipeline.profile.profile import (
-    Moved,
     Profile,
+    State,
     advance,
     decode,
     encode_profile,
@@ -45,24 +51,33 @@ from pipeline.profile.profile import (
     wakes_at,
 )
 from pipeline.profile.timers import Timers
+from pipeline.runtime.incoming import UNREADABLE, Incoming, Message
 from pipeline.runtime.ports import In, Out, Sender
+from pipeline.runtime.quarantine import NAMED, Quarantine
 from pipeline.store.ports import Commit, ProfileStore
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
+from pipeline.wire.records import FORMAT, NOT_QUIET, Forward, Move, Resolved, Seal, moves, partition_of
+from pipeline.wire.row import Row
+
+log = logging.getLogger(__name__)
 
 STATES_A_COMMIT = 5_000  # Redis does nothing else while it takes them in, some kilobyte each
 ROWS_A_COMMIT = 20_000  # behind one another in a backlog: what each changes of a profile is written once
-CACHED = 400_000  # profiles in memory, by a worker that owns every partition: some kilobyte each
+CACHED = 400_000  # profiles in memory at most, by a worker that owns every partition: some kilobyte each
 SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 UNSEEN: Any = object()
+NO_GUARD = nullcontext()
 SHEETS = 100  # of timers, to ask for at once
-FORMAT = 3  # of what is stored
+DEAD_BYTES = 8_000_000  # of dead letters in a commit
+AHEAD = 60_000  # ms of event time
 
-Message = Resolved[PackedRow] | Move | Forward
+Batch = list[tuple[Message, In]]
 States = dict[str, bytes | None]
 EncodeDecision = Callable[[Decision], list[Out]]
+Smaller = Callable[[Out], Out | None]
 
 
 class Meta(msgspec.Struct, array_like=True, gc=False):
@@ -70,8 +85,8 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
 
     `offset`: next to read. `seen`: source -> next source offset. `marks`: source -> watermark. `clock`: everything
     before it is decided. `sent`: message id -> [at, destination partition]; `taken`: message id -> at. `timers`: how
-    many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, since,
-    until]: what was due before the first is not published while the clock goes from the second to the third (0: on).
+    many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, until]: what was due before
+    the first and is decided up to the second (0: on) is not published. `quarantined`: profile id -> since when it is.
     """
 
     format: int = FORMAT
@@ -83,14 +98,39 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     taken: dict[str, int] = {}
     timers: int = 0
     sheets: int = 0
-    quiet: dict[str, tuple[int, int, int]] = {}
+    quiet: dict[str, tuple[int, int]] = {}
+    quarantined: dict[str, int] = {}
+
+
+class _Format(msgspec.Struct, array_like=True, gc=False):
+    """The first field of a `Meta`, of whatever version."""
+
+    format: int
 
 
 root_of = attrgetter("root")
 encode_meta = msgspec.msgpack.Encoder().encode
 decode_meta = msgspec.msgpack.Decoder(Meta).decode
+decode_format = msgspec.msgpack.Decoder(_Format).decode
 encode_out = msgspec.msgpack.Encoder().encode
 decode_out = msgspec.msgpack.Decoder(Out).decode
+
+
+class _Raised(Exception):
+    """Computing raised `problem`, nothing else did: no store, no broker."""
+
+    def __init__(self, problem: Exception) -> None:
+        self.problem = problem
+
+
+@contextmanager
+def _computing() -> Iterator[None]:
+    try:
+        yield
+    except StateLost:
+        raise
+    except Exception as problem:
+        raise _Raised(problem) from problem
 
 
 class Work:
@@ -102,6 +142,14 @@ class Work:
         self.decisions: dict[tuple[str, str], int] = {}
         self.commits_s: list[float] = []
         self.moves = 0
+        self.dead: dict[str, int] = {}
+
+    def copy(self) -> Work:
+        """As it is now."""
+        copy = Work()
+        copy.rows, copy.duplicates, copy.moves = self.rows, self.duplicates, self.moves
+        copy.decisions, copy.commits_s, copy.dead = dict(self.decisions), list(self.commits_s), dict(self.dead)
+        return copy
 
 
 class ProfilePartition:
@@ -116,7 +164,9 @@ class ProfilePartition:
         encode_decision: EncodeDecision,
         partition: int,
         cached: int | None = None,
+        smaller: Smaller = lambda out: None,
     ) -> None:
+        """`smaller`: what to send instead of a record that is refused for its size (deliver.py)."""
         self.partition = partition
         self.partitions = topology.topics.resolved.partitions
         self.meta = Meta()
@@ -125,12 +175,15 @@ class ProfilePartition:
         self.timers = Timers()
         self.work = Work()
         self._topic = topology.topics.resolved.name
-        self._sources = source_names(topology)
+        self._topics = {topic.name for topic in topology.topics.sources}
         self._left_out = list(topology.left_out)
         self._book = book
+        self._seal = Seal(topology.group)
+        self._incoming = Incoming(topology, partition)
         self._store = store
         self._sender = sender
         self._encode_decision = encode_decision
+        self._smaller = smaller
         self._cached = CACHED // self.partitions if cached is None else cached
         self._fence = 0
         self._token = ""
@@ -138,8 +191,15 @@ class ProfilePartition:
         self._pending: list[Out] = []
         self._tail = 0
         self._published = 0
-        self._cache: dict[str, Profile | Moved | None] = {}
-        self._dirty: dict[str, Profile | Moved] = {}
+        self._quarantine = Quarantine(book, f"{self._topic}-{partition}")
+        self._shut: set[str] = set()  # quarantined by others than this owner, and not tried yet
+        self._joined: set[str] = set()  # those of the batch in hand
+        self._raised: list[Exception] = []
+        self._stored: bytes | None = None
+        self._cache: dict[str, State | None] = {}
+        self._aged: dict[str, State | None] = {}  # as committed; `_load` takes back what is asked for
+        self._aging = False
+        self._dirty: dict[str, State] = {}
         self._over: dict[bytes, int] = {}
         self._outbox: list[Out] = []
         self._forgotten: list[str] = []
@@ -152,10 +212,10 @@ class ProfilePartition:
         by this partition stands below it, and may have to be read again if the store fell back.
         """
         claimed = await self._store.claim(self.partition)
-        self._cache.clear()
-        self._dirty.clear()
-        self.timers, self._over = Timers(), {}
-        self._outbox, self._forgotten = [], []
+        self._forget()
+        self._incoming.take()
+        self._quarantine.suspects.clear()
+        self._stored = claimed.meta
         self._fence, self._token = claimed.fence, claimed.token
         self._pending = [decode_out(entry) for entry in claimed.outbox]
         self._head = self._published = claimed.head
@@ -164,25 +224,68 @@ class ProfilePartition:
         if claimed.meta is None:
             self.meta = Meta()
             return None
-        self.meta = decode_meta(claimed.meta)
-        if self.meta.format != FORMAT:
+        if (written := decode_format(claimed.meta).format) != FORMAT:  # the rest may mean anything
             raise StateLost(
-                f"partition {self.partition}: what Redis holds was written in format {self.meta.format}, and this"
-                f" version reads format {FORMAT} only. Go on with the version that wrote it,"
-                " or start over with a new group."
+                f"partition {self.partition}: what Redis holds was written in format {written}, and this"
+                f" version reads format {FORMAT} only. Go on with the version that wrote it, or {START_OVER}."
             )
+        self.meta = decode_meta(claimed.meta)
+        self._shut = set(self.meta.quarantined)  # each is tried once more
         return self.meta.offset
+
+    def _forget(self) -> None:
+        """What is in memory and not committed, and all that was read."""
+        self._cache.clear()
+        self._aged.clear()
+        self._dirty.clear()
+        self._quarantine.fresh.clear()
+        self._raised.clear()
+        self._joined.clear()
+        self.timers, self._over = Timers(), {}
+        self._outbox, self._forgotten = [], []
 
     def start_at(self, offset: int) -> None:
         """Where a partition begins that has no state."""
         self.meta.offset = offset
 
     async def publish(self) -> None:
-        """Publish what is committed and not yet published. Also the first thing after a claim."""
-        if self._pending:
-            await self._sender.send(self._pending)
-            self._pending = []
+        """Publish what is committed and not yet published. Also the first thing after a claim.
+
+        What is refused for its size goes out smaller. Raises Unsent where the broker takes some for no other reason:
+        then only these are left, also after a crash.
+        """
+        while self._pending:
+            try:
+                await self._sender.send(self._pending)
+                self._pending = []
+            except Unsent as unsent:
+                pending, shrunk = self._pending, False
+                left: list[Out] = []
+                for place in unsent.left:
+                    out = pending[place]
+                    less = self._smaller(out) if place in unsent.too_large else None
+                    if less is not None:
+                        shrunk = True
+                        size = len(out.value or b"")
+                        log.warning("%s: a record of %d bytes is too large for it: sent with less", out.topic, size)
+                    left.append(less or out)
+                if shrunk or len(left) < len(pending):
+                    self._published, self._pending, self._outbox = self._tail, [], left
+                    await self._commit({}, {})
+                if not shrunk:
+                    raise
         self._published = self._tail
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something is left of what was there at the claim that needs no records: see `finish`."""
+        return bool(self._pending or self._shut)
+
+    async def finish(self) -> None:
+        """Publish what the outbox holds, and try once more what is quarantined."""
+        await self.publish()
+        if self._shut:
+            await self._run([], set())
 
     @property
     def waiting(self) -> int:
@@ -198,27 +301,30 @@ class ProfilePartition:
         the broker raises: claim again.
         """
         self.work = Work()
-        batch: list[Message] = []
+        batch: Batch = []
         named: set[str] = set()
-        rows = 0
+        rows, done = 0, self.meta.offset
         for record in records:
-            if record.offset < self.meta.offset or record.value is None:
+            if record.offset < self.meta.offset:
                 continue
-            message = decode_packed(record.value)
-            if isinstance(message, Packed):
-                m, of = message, rows_of(bytes(message.rows))
-                rows += len(of)
-                named.update(map(root_of, of))
-                named.update(m.merges)
-                batch.append(Resolved(m.source, m.first, m.next, m.before, m.after, of, m.merges, m.quiet))
-            else:
-                named.add(message.winner if isinstance(message, Move) else message.row.root)
-                batch.append(message)
+            message = self._incoming.open(record)
+            if message is not None:
+                batch.append((message, record))
+                if isinstance(message, Resolved):
+                    rows += len(message.rows)
+                    named.update(map(root_of, message.rows))
+                    named.update(message.merges)
+                elif isinstance(message, Move):
+                    named.add(message.winner)
+                    if message.parts > 1:
+                        named.add(message.whole)
+                elif message.row is not None:
+                    named.add(message.row.root)
             self.meta.offset = record.offset + 1
-            if len(named) >= STATES_A_COMMIT or rows >= ROWS_A_COMMIT:
+            if len(named) >= STATES_A_COMMIT or rows >= ROWS_A_COMMIT or self._incoming.size >= DEAD_BYTES:
                 await self._run(batch, named)
-                batch, named, rows = [], set(), 0
-        if batch:
+                batch, named, rows, done = [], set(), 0, self.meta.offset
+        if self.meta.offset > done:
             await self._run(batch, named)
 
     def aim(self, clock: int) -> None:
@@ -235,6 +341,15 @@ class ProfilePartition:
             self.work = Work()
             await self._run([], set())
 
+    def age(self) -> None:
+        """Let go of the profiles in memory that nobody asked for since this was called last. At any time."""
+        self._aging = True
+
+    def something_due(self, clock: int) -> bool:
+        """Whether a timer rings before `clock`, or may: of those beyond what is known only the store can tell."""
+        first = self.timers.first
+        return self.timers.upto < clock or (first is not None and first < clock)
+
     async def sweep(self) -> int:
         """Look at some profiles, and forget those that were silent for as long as the topology says. Returns how many.
 
@@ -246,69 +361,123 @@ class ProfilePartition:
         self._cursor, ids = await self._store.walk(self.partition, self._cursor, SWEPT)
         unseen = [i for i in ids if i not in self._cache]
         loaded = await self._store.load(self.partition, self._token, unseen)
-        states = {i: decode(raw) for i, raw in zip(unseen, loaded, strict=True) if raw is not None}
+        states = dict(zip(unseen, loaded, strict=True))
         for profile_id in ids:
-            state = states.get(profile_id) or self._cache.get(profile_id)
-            if isinstance(state, Moved):
-                old = state.at < horizon
-            else:
-                old = state is not None and silent_since(state) < horizon and wakes_at(self._book, state) is None
+            raw = states.get(profile_id)
+            try:
+                old = self._is_old(self._cache.get(profile_id) if raw is None else decode(raw), horizon)
+            except Exception as problem:  # it is shut as soon as something comes for it
+                log.warning("%s-%d: profile %s can't be read: %r", self._topic, self.partition, profile_id, problem)
+                continue
             if old:
                 self._forgotten.append(profile_id)
+                self.meta.quarantined.pop(profile_id, None)
         forgotten = len(self._forgotten)
         if forgotten:
             await self._commit({}, {})
         return forgotten
 
-    async def _run(self, batch: list[Message], named: set[str]) -> None:
-        """`named`: every profile that the batch names."""
+    def _is_old(self, state: State | None, horizon: int) -> bool:
+        if isinstance(state, Moved | Parts):
+            return state.at < horizon
+        if isinstance(state, Quarantined):
+            return state.last < horizon
+        return state is not None and silent_since(state) < horizon and wakes_at(self._book, state) is None
+
+    async def _run(self, batch: Batch, named: set[str]) -> None:
+        """`named`: every profile that the batch names.
+
+        Where computing raises, all is forgotten since the last commit, and is computed again, one profile at a time:
+        those that raise are shut (quarantine.py). What raises and is nobody's in particular is raised.
+        """
         target = self.target  # it may be aimed further while this runs: the next batch's business
-        await self._load(named)
-        for message in batch:
-            if isinstance(message, Resolved):
-                self._resolved(message)
-            elif isinstance(message, Move):
-                self._take_move(message)
-            else:
-                self._take_forward(message)
+        reached, careful = self.meta.offset, False
         while True:
-            more = False
-            again: dict[str, int] = {}
-            if target > self.meta.clock:
-                more, again = await self._ring(target)
-                if not more:
-                    # What is decided now may be older than the clock is then.
-                    quiet = self.meta.quiet.items()
-                    self.meta.quiet = {s: q for s, q in quiet if not q[2] or q[2] >= self.meta.clock}
-                    self.meta.clock = target
-                    self._prune()
-            states, timers = self._decide(max(target, self.meta.clock))
-            await self._commit(states, again | timers)
+            before = self.work.copy(), self._incoming.mark(), len(self._quarantine.suspects)
+            try:
+                more = await self._step(batch, named, target, careful)
+            except _Raised as raised:
+                self.work, mark, suspects = before
+                if careful and len(self._quarantine.suspects) == suspects:
+                    raise raised.problem from None
+                log.warning("%s-%d: computing again, with care: %r", self._topic, self.partition, raised.problem)
+                self._incoming.back_to(mark)
+                self._forget()
+                self.meta = decode_meta(self._stored) if self._stored else Meta()
+                self.meta.offset = reached
+                careful = True
+                continue
+            batch, named = [], set()
             await self.publish()
             if not more:
                 return
 
-    async def _ring(self, target: int) -> tuple[bool, dict[str, int]]:
+    async def _step(self, batch: Batch, named: set[str], target: int, careful: bool) -> bool:
+        """Compute, and commit. True: there are more timers that ring before `target`."""
+        await self._load(named | self._shut if self._shut else named)
+        with _computing():
+            for message, record in batch:
+                self._incoming.at = record.offset
+                if isinstance(message, Resolved):
+                    self._resolved(message, careful)
+                elif isinstance(message, Move):
+                    self._take_move(message, record, careful)
+                else:
+                    self._take_forward(message, careful)
+        more = False
+        again: dict[str, int] = {}
+        if target > self.meta.clock:
+            more, again = await self._ring(target, careful)
+            if not more:
+                # What is decided now may be older than the clock is then.
+                quiet = self.meta.quiet.items()
+                self.meta.quiet = {s: q for s, q in quiet if not q[1] or q[1] >= self.meta.clock}
+                self.meta.clock = target
+                self._prune()
+        with _computing():
+            states, timers = self._decide(max(target, self.meta.clock), careful)
+            if self._raised:
+                raise self._raised[0]
+        for profile_id, error, value in self._quarantine.letters():
+            self._incoming.refuse_profile(profile_id, value, error)
+        self._outbox += self._incoming.letters()
+        await self._commit(states, again | timers)
+        for profile_id in self._joined:
+            self._cache.pop(profile_id, None)
+        self._shut, self._joined = self._joined, set()
+        self._quarantine.fresh.clear()
+        for reason, n in self._incoming.take().items():
+            self.work.dead[reason] = self.work.dead.get(reason, 0) + n
+        return more
+
+    async def _ring(self, target: int, careful: bool) -> tuple[bool, dict[str, int]]:
         """Wake profiles whose timers ring before `target`. Returns whether there are more of them, and what is due when
         in those that only get another timer: nothing is yet.
         """
         again: dict[str, int] = {}
         timers, limit = self.timers, SHEETS
         if timers.upto < target:
-            asked = await self._store.due(self.partition, self._token, timers.upto, target, limit)
-            while not timers.found(asked, target, limit):
+            ahead = target + AHEAD  # so that not every look at the clock is one into the store
+            asked = await self._store.due(self.partition, self._token, timers.upto, ahead, limit)
+            while not timers.found(asked, ahead, limit):
                 limit *= 2
-                asked = await self._store.due(self.partition, self._token, timers.upto, target, limit)
+                asked = await self._store.due(self.partition, self._token, timers.upto, ahead, limit)
         rung, over = timers.ring(min(timers.upto, target), STATES_A_COMMIT // 2)
         self._over |= over
         await self._load(set(rung))
-        for profile_id in rung:
-            state = self._cache.get(profile_id)
-            if not isinstance(state, Profile):
-                continue
-            state.timer = None
-            if profile_id not in self._dirty:
-                at = wakes_at(self._book, state)
+        with _computing():
+            for profile_id in rung:
+                state = self._cache.get(profile_id)
+                if not isinstance(state, Profile):
+                    continue
+                state.timer = at = None
+                if profile_id in self._dirty:
+                    continue
+                if careful:
+                    with self._guard(profile_id):
+                        at = wakes_at(self._book, state)
+                else:
+                    at = wakes_at(self._book, state)
                 if at is not None and at >= target:
                     again[profile_id] = state.timer = at
                 elif at is not None:
@@ -318,35 +487,60 @@ class ProfilePartition:
 
     async def _load(self, ids: set[str]) -> None:
         """Into the cache, with whatever profile of this partition they have moved to."""
-        cache = self._cache
-        if len(cache) > self._cached and not self._dirty:
-            for old in list(cache)[: self._cached // 2]:
-                del cache[old]
+        if not self._dirty and (self._aging or len(self._cache) > self._cached // 2):
+            self._aged, self._cache, self._aging = self._cache, {}, False
+        cache, aged = self._cache, self._aged
         wanted = ids
         while wanted:
-            missing: list[str] = []
-            moved: list[str] = []
-            for profile_id in wanted:
-                state = cache.get(profile_id, UNSEEN)
-                if state is UNSEEN:
-                    if self._here(profile_id):
-                        missing.append(profile_id)
-                elif isinstance(state, Moved):
-                    moved.append(state.winner)
+            if aged:
+                for profile_id in wanted.difference(cache):
+                    state = aged.pop(profile_id, UNSEEN)
+                    if state is not UNSEEN:
+                        cache[profile_id] = state
+            missing = list(wanted.difference(cache))  # what isn't of this partition isn't found
             if missing:
                 found = await self._store.load(self.partition, self._token, missing)
                 for profile_id, raw in zip(missing, found, strict=True):
-                    state = cache[profile_id] = None if raw is None else decode(raw)
+                    state = cache[profile_id] = self._read(profile_id, raw)
                     if isinstance(state, Profile):
                         # One by then was set when this was written. What else may wake it may have been seen otherwise
                         # then, with other rules say: if it is still to be woken for that, it gets one more.
-                        state.timer = state.due
-                    elif state is not None:
-                        moved.append(state.winner)
-            wanted = set(moved)
+                        # What was quarantined has none any more.
+                        state.timer = None if profile_id in self._dirty else state.due
+            wanted = {state.winner for state in map(cache.get, wanted) if type(state) is Moved}
+
+    def _read(self, profile_id: str, raw: bytes | None) -> State | None:
+        state = self._quarantine.read(profile_id, raw, self._now())
+        quarantined = self.meta.quarantined
+        if isinstance(state, Quarantined):
+            if profile_id in self._quarantine.fresh:
+                self._dirty[profile_id] = state
+                if len(quarantined) < NAMED:
+                    quarantined[profile_id] = state.since
+        elif raw is not None and is_mark(raw) and isinstance(state, Profile):  # out of it
+            quarantined.pop(profile_id, None)
+            self._dirty[profile_id] = state
+            log.warning("%s-%d: profile %s is out of quarantine", self._topic, self.partition, profile_id)
+        return state
+
+    def _now(self) -> int:
+        """How far event time is, more or less."""
+        return max(self.meta.marks.values(), default=self.meta.clock)
+
+    @contextmanager
+    def _guard(self, profile_id: str) -> Iterator[None]:
+        """What raises here is this profile's fault."""
+        try:
+            yield
+        except StateLost:
+            raise
+        except Exception as problem:
+            self._quarantine.suspect(profile_id, problem)
+            self._raised.append(problem)
 
     def _here(self, profile_id: str) -> bool:
-        return partition_of(profile_id, self.partitions) == self.partition
+        """Also what waits for the rest of a move, under the move's id."""
+        return ">" in profile_id or partition_of(profile_id, self.partitions) == self.partition
 
     def _home(self, profile_id: str) -> str:
         """Where a profile is now, as far as this partition knows: follow the marks, also out of it."""
@@ -354,7 +548,7 @@ class ProfilePartition:
             profile_id = state.winner
         return profile_id
 
-    def _resolved(self, message: Resolved[PackedRow]) -> None:
+    def _resolved(self, message: Resolved[PackedRow], careful: bool) -> None:
         meta, source = self.meta, message.source
         seen = meta.seen.get(source)
         if seen is not None:
@@ -362,7 +556,7 @@ class ProfilePartition:
                 raise StateLost(
                     f"{self._topic}-{self.partition}, offset {meta.offset - 1}: {source} goes on at {message.first},"
                     f" but this partition has seen it up to {seen} only. Records were lost (retention too short?)."
-                    f" Restore Redis and the topic to one moment, or start over with a new group."
+                    f" Restore Redis and the topic to one moment, or {START_OVER}."
                 )
             rows = message.rows if message.first == seen else [r for r in message.rows if r.offset >= seen]
         else:
@@ -371,18 +565,54 @@ class ProfilePartition:
             meta.seen[source] = message.next
         # A move may hold facts that count from now on: nobody may decide beyond what this partition has read so far.
         # That bound follows from the log alone, so a move that is made again has the same `at`.
-        at = min(meta.marks.get(name, 0) for name in self._sources)
+        # A source that is new says itself from where on it counts; until then nothing of it is here. What was sent
+        # before may matter from there on, too, by a tie that it tells.
+        if source not in meta.marks:
+            meta.marks[source] = begins = message.before
+            meta.sent = {name: (min(at, begins), to) for name, (at, to) in meta.sent.items()}
+        at = self._read_upto()
         if message.after > meta.marks.get(source, 0):
             meta.marks[source] = message.after
         if message.quiet != NOT_QUIET:
-            before, until = message.quiet
-            _, since, _ = meta.quiet.get(source, (0, meta.clock, 0))
-            meta.quiet[source] = (before, since, until)
+            meta.quiet[source] = message.quiet
         self.work.rows += len(rows)
-        duplicates = receive_all(self._book, rows, self._cache, self._dirty, self._receive)
-        self.work.duplicates += duplicates  # and what `_receive` added meanwhile
+        if careful:
+            for row in rows:
+                self._receive_with_care(row)
+        else:
+            duplicates = receive_all(self._book, rows, self._cache, self._dirty, self._elsewhere)
+            self.work.duplicates += duplicates  # and what `_receive` added meanwhile
         for i in range(0, len(message.merges), 2):
-            self._merge(message.merges[i], message.merges[i + 1], at, message.after)
+            loser, winner = message.merges[i : i + 2]
+            with self._guard(self._home(winner)) if careful else NO_GUARD:
+                self._merge(loser, winner, at, message.after)
+
+    def _read_upto(self) -> int:
+        """What was received before it has been read here from every source."""
+        return min((mark for name, mark in self.meta.marks.items() if self._waits_for(name)), default=0)
+
+    def _waits_for(self, source: str) -> bool:
+        """Also for one that was added: those who started with it wait for it already."""
+        return source.rpartition("-")[0] in self._topics and source not in self._left_out
+
+    def _receive_with_care(self, row: PackedRow) -> None:
+        try:
+            receive_packed(self._book, new_profile(), row)
+            unpack_row(row)
+        except Exception as problem:  # whosever it is
+            self._incoming.refuse_row(row.raw, InvalidEvent("unreadable_row", f"{type(problem).__name__}: {problem}"))
+            return
+        with self._guard(self._home(row.root)):
+            self._receive(row)
+
+    def _elsewhere(self, row: PackedRow) -> Profile | None:
+        """Take in a row whose root is no plain profile here. A new one is returned instead, and is to take it in."""
+        profile_id = row.root
+        if self._cache.get(profile_id) is None and self._here(profile_id):
+            profile = self._cache[profile_id] = new_profile()
+            return profile
+        self._receive(row)
+        return None
 
     def _receive(self, row: PackedRow) -> None:
         """Take in a row, wherever its profile is."""
@@ -393,62 +623,121 @@ class ProfilePartition:
             if not self._here(profile_id):
                 # Of two copies that a client made the earlier counts: they are two messages, each with its `at`.
                 name = f"{row.fingerprint:x}@{row.received_at}>{profile_id}"
-                self._send(Forward(name, row.received_at, unpack_row(row)), profile_id)
+                copy = unpack_row(row)
+                copy.root = profile_id
+                self._send(Forward(name, row.received_at, copy), profile_id)
                 return
             state = self._cache.get(profile_id)
-            assert not isinstance(state, Moved)
         if state is None:
             state = self._cache[profile_id] = new_profile()
-        if not receive_packed(self._book, state, row):
-            self.work.duplicates += 1
+        if isinstance(state, Quarantined):
+            if not self._quarantine.keep(state, row):
+                self._incoming.refuse_row(row.raw, InvalidEvent("quarantined", f"profile {profile_id} is, and full"))
+        elif isinstance(state, Profile):
+            if not receive_packed(self._book, state, row):
+                self.work.duplicates += 1
+        else:
+            raise TypeError(f"{profile_id} is no profile")
         self._dirty[profile_id] = state
 
     def _merge(self, loser: str, winner: str, at: int, now: int) -> None:
         state = self._cache.get(loser)
         if isinstance(state, Moved):
             return  # told again
+        assert not isinstance(state, Parts)
         self._cache[loser] = self._dirty[loser] = Moved(winner, now)
+        self.meta.quarantined.pop(loser, None)
         self.work.moves += 1
         if state is not None:
             self._bring(loser, state, winner, at)
 
-    def _bring(self, loser: str, profile: Profile, winner: str, at: int) -> None:
+    def _bring(self, loser: str, profile: Profile | Quarantined, winner: str, at: int) -> None:
         home = self._home(winner)
         if not self._here(home):
-            self._send(Move(f"{loser}>{home}", at, home, encode_profile(profile)), home)
+            for part in moves(f"{loser}>{home}", at, home, encode_profile(profile)):
+                self._send(part, home)
             return
         into = self._cache.get(home)
-        assert not isinstance(into, Moved)
+        assert not isinstance(into, Moved | Parts)
+        if isinstance(into, Quarantined) or isinstance(profile, Quarantined):
+            state = self._quarantine.join(into, profile, self._now())
+            if home in self._quarantine.fresh:
+                self._quarantine.fresh[home] = state
+            if len(self.meta.quarantined) < NAMED:
+                self.meta.quarantined[home] = state.since
+            if home not in self._quarantine.suspects:
+                self._joined.add(home)
+            self._cache[home] = self._dirty[home] = state
+            return
         timer = None
         if into is not None:
             timer, profile = into.timer, merge(self._book, into, profile)
         profile.timer = timer
         self._cache[home] = self._dirty[home] = profile
 
-    def _send(self, message: Move | Forward, home: str) -> None:
-        if isinstance(message, Forward):
-            message.row.root = home
+    def _send(self, message: Move | Forward[Row], home: str) -> None:
         destination = partition_of(home, self.partitions)
         self.meta.sent[message.id] = (message.at, destination)
-        self._outbox.append(Out(self._topic, destination, None, encode(message), []))
+        headers, value = self._seal.move(message) if isinstance(message, Move) else self._seal.forward(message)
+        self._outbox.append(Out(self._topic, destination, None, value, headers))
 
-    def _taken(self, message: Move | Forward) -> bool:
+    def _taken(self, name: str, at: int) -> bool:
         """Whether it came before; if not, it has now."""
         meta = self.meta
-        if message.at < meta.clock or message.id in meta.taken:
+        if at < meta.clock or name in meta.taken:
             return True
-        meta.taken[message.id] = message.at
+        meta.taken[name] = at
         return False
 
-    def _take_move(self, message: Move) -> None:
-        if not self._taken(message):
-            profile = decode(message.profile)
-            assert isinstance(profile, Profile)
-            self._bring(message.id.partition(">")[0], profile, message.winner, message.at)
+    def _take_move(self, message: Move, record: In, careful: bool) -> None:
+        if self._taken(message.id, message.at):
+            return
+        raw: bytes | None = message.profile
+        if message.parts > 1:
+            raw = self._assembled(message)
+            if raw is None:
+                return
+        try:
+            assert raw is not None
+            profile = decode(raw)
+            if isinstance(profile, Moved | Parts):
+                raise ValueError("not a profile")
+            if careful and isinstance(profile, Profile):
+                profile.about, profile.persons, profile.buffer  # noqa: B018 - whether they can be read
+        except UNREADABLE as problem:
+            self._incoming.unreadable(record._replace(value=raw) if message.parts > 1 else record, problem)
+            return
+        loser = (message.whole or message.id).partition(">")[0]
+        with self._guard(self._home(message.winner)) if careful else NO_GUARD:
+            self._bring(loser, profile, message.winner, min(message.at, self._read_upto()))
 
-    def _take_forward(self, message: Forward) -> None:
-        if not self._taken(message):
-            self._receive(pack_row(message.row))
+    def _assembled(self, part: Move) -> bytes | None:
+        """The profile, with its last part; else the part waits for the others. Of several copies the first counts that
+        is there as a whole.
+        """
+        whole, stored = part.whole, self._cache.get(part.whole)
+        if whole in self.meta.taken:
+            return None
+        parts = stored if isinstance(stored, Parts) else Parts(part.at, {})
+        copy = parts.copies.setdefault(part.copy, {})
+        copy[part.part] = part.profile
+        if len(copy) < part.parts:
+            self._cache[whole] = self._dirty[whole] = parts
+            return None
+        self.meta.taken[whole] = part.at
+        self._cache[whole] = None
+        self._dirty.pop(whole, None)
+        if stored is not None:
+            self._forgotten.append(whole)
+        return b"".join(copy.get(n, b"") for n in range(part.parts))
+
+    def _take_forward(self, message: Forward[PackedRow], careful: bool) -> None:
+        if self._taken(message.id, message.at) or message.row is None:
+            return
+        if careful:
+            self._receive_with_care(message.row)
+        else:
+            self._receive(message.row)
 
     def _prune(self) -> None:
         """What everybody has passed need not be named any more."""
@@ -458,40 +747,54 @@ class ProfilePartition:
         if meta.sent:
             meta.sent = {i: (at, to) for i, (at, to) in meta.sent.items() if at >= meta.clock}
 
-    def _decide(self, clock: int) -> tuple[States, dict[str, int]]:
+    def _decide(self, clock: int, careful: bool) -> tuple[States, dict[str, int]]:
         """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them, and
         when to look at them again.
         """
 
         def look(profile_id: str, profile: Profile) -> None:
-            for decision in advance(self._book, profile, clock):
+            for decision in advance(self._book, profile, clock, self._quiet if self.meta.quiet else None):
                 self._keep(profile_id, decision)
 
-        return settle(self._book, self._dirty, clock, UNFOLDED, look)
+        if not careful:
+            return settle(self._book, self._dirty, clock, UNFOLDED, look)
+        states: States = {}
+        timers: dict[str, int] = {}
+        for profile_id, state in self._dirty.items():
+            with self._guard(profile_id):
+                state_of, timer_of = settle(self._book, {profile_id: state}, clock, UNFOLDED, look)
+                states |= state_of
+                timers |= timer_of
+        return states, timers
 
     def _keep(self, profile_id: str, decision: Decision) -> None:
         """Into the outbox."""
         decision.profile_id = decision.profile_id or profile_id
         decision.left_out = self._left_out
-        if self.meta.quiet:
-            decision.published = not any(self._quiet(decision, *quiet) for quiet in self.meta.quiet.values())
+        if self.meta.quiet and decision.retracts is None:
+            decision.published = not self._quiet(decision)
         self._outbox += self._encode_decision(decision)
         counted = (decision.rule, decision.outcome)
         self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
 
-    def _quiet(self, decision: Decision, before: int, since: int, until: int) -> bool:
-        """Whether nobody shall act on it. Who was told of a trigger shall be told that it is retracted, too."""
-        told = decision.outcome == "retracted" and decision.due_at + self._book.lateness < since
-        return decision.due_at < before and not told and (not until or decision.decided_at <= until)
+    def _quiet(self, decision: Decision) -> bool:
+        """Whether nobody shall act on it: it was due in the time of a recording that is ingested without triggers. A
+        retraction goes where its trigger went.
+        """
+        return any(
+            decision.due_at < before and (not until or decision.decided_at <= until)
+            for before, until in self.meta.quiet.values()
+        )
 
     async def _commit(self, states: States, timers: dict[str, int]) -> None:
         for profile_id in self._forgotten:
             states[profile_id] = None
             self._cache.pop(profile_id, None)
+            self._aged.pop(profile_id, None)
         sheets = self.timers.set(timers, self.meta.sheets)
         self.meta.sheets += len(sheets)
         self.meta.timers += len(timers) - sum(self._over.values())
-        token = token_hex(8)
+        token, meta = token_hex(8), encode_meta(self.meta)
         began = time.perf_counter()
         await self._store.commit(
             self.partition,
@@ -499,7 +802,7 @@ class ProfilePartition:
                 fence=self._fence,
                 expected=self._token,
                 token=token,
-                meta=encode_meta(self.meta),
+                meta=meta,
                 states=states,
                 timers={**dict.fromkeys(self._over), **sheets},
                 outbox=[encode_out(out) for out in self._outbox],
@@ -508,7 +811,7 @@ class ProfilePartition:
             ),
         )
         self.work.commits_s.append(time.perf_counter() - began)
-        self._token = token
+        self._token, self._stored = token, meta
         self._tail += len(self._outbox)
         self._pending += self._outbox
         self._outbox = []

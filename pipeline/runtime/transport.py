@@ -18,21 +18,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import faust
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer import fetcher
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.app.base import BootStrategy
 from faust.transport.consumer import RecordMap, ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import MethodQueue
 
+from pipeline.errors import Fenced
+from pipeline.runtime import unpacking
 from pipeline.runtime.ports import In
 
 log = logging.getLogger(__name__)
@@ -44,34 +46,25 @@ SHORT_POLL_S = 0.02
 # Faust allows a seek `broker_request_timeout`; past it the worker would live on and consume nothing.
 CLAIM_S = 60.0
 TELL_S = 5.0
+SIGN_S = 10.0
+CALM_MS = 500  # how long a fetch waits for the first record
+MUCH = 3_000  # records of a poll: a backlog, which need not gather
 
 _epochs = itertools.count(1)
 
 
 class Batch(NamedTuple):
-    """Records of one partition, in order of offset, fetched since the seek that `epoch` names. Never empty."""
+    """Records of one partition, in order of offset, fetched since the seek that `epoch` names. Never empty. `size`:
+    bytes of their values.
+    """
 
     tp: TP
     epoch: int
     records: list[In]
+    size: int = 0
 
 
-class Records(fetcher.PartitionRecords):
-    """What was fetched of a partition, record by record as it was parsed.
-
-    aiokafka copies each into an object that says of which topic it is, too; `Batch` does that for all of them. Copying,
-    and a function called for each, take longer than parsing it.
-    """
-
-    def __iter__(self) -> Iterator[In]:
-        records: Iterator[In] = self._records_iterator
-        return records
-
-    def _consumer_record(self, tp: Any, record: In) -> In:
-        return record
-
-
-fetcher.PartitionRecords = Records
+unpacking.bound()
 
 
 class Reading(NamedTuple):
@@ -104,6 +97,9 @@ class Owner(Protocol):
     def blocked(self) -> set[TP]:
         """Partitions of which nothing should be fetched now."""
 
+    def out_of_range(self, tp: TP) -> None:
+        """Kafka has nothing where a partition is to be read next. Said again and again, as long as that is so."""
+
     def done(self) -> dict[TP, int]:
         """Next offset a partition, everything before it being processed: for lag tools."""
 
@@ -123,14 +119,16 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         self._method_queue = MethodQueue(num_workers=4, loop=self.thread_loop, beacon=self.beacon)
         self.epochs: dict[TP, int] = {}
         self.handed: dict[TP, int] = {}
+        self._gathers_until = 0.0
         self.sought: object = None  # the assignment in which we have sought
+        self.names: dict[TP, tuple[str, object]] = {}  # who writes of it, and the assignment in which that was asked
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         settings = self.consumer.settings
         # Faust asks for read_committed only with its own transactions, which we don't use.
         consumer._isolation_level = "read_committed" if settings.read_committed else "read_uncommitted"
-        consumer._fetch_max_wait_ms = settings.fetch_max_wait_ms
+        consumer._fetch_max_wait_ms = CALM_MS
         consumer._fetch_max_bytes = settings.fetch_max_bytes
         # Source partitions and identity.resolved partitions have nothing to do with each other, so each may go
         # anywhere: plain round robin over all of them. Faust comes to the same, but only because there are no tables.
@@ -150,18 +148,52 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             )
         except (NoOffsetForPartitionError, OffsetOutOfRangeError) as early:
             # A poll that was under way when partitions were assigned meets them before we have sought there.
-            if self.sought is consumer._subscription.subscription.assignment:
+            if self.sought is not consumer._subscription.subscription.assignment:
+                log.debug("fetched before the first seek: %r", early)
+                return {}
+            if isinstance(early, NoOffsetForPartitionError):
                 raise
-            log.debug("fetched before the first seek: %r", early)
+            for key in early.args[0]:
+                self.parent_loop.call_soon_threadsafe(self.consumer.owner.out_of_range, TP(key.topic, key.partition))
             return {}
+        self._gather(consumer, fetched, timeout is not None and timeout > SHORT_POLL_S and not fetched)
         batches = {}
         # No await from here to the return: a seek can't come between the fetch and the label.
         for key, records in fetched.items():
             if records:
                 tp = TP(key.topic, key.partition)
                 self.handed[tp] = records[-1].offset + 1
-                batches[tp] = [Batch(tp, self.epochs.get(tp, 0), records)]
+                size = sum([len(record.value or b"") for record in records])
+                batches[tp] = [Batch(tp, self.epochs.get(tp, 0), records, size)]
         return batches
+
+    def _gather(
+        self, consumer: AIOKafkaConsumer, fetched: Mapping[TopicPartition, list[Any]], silent: bool = False
+    ) -> None:
+        """What comes calls for a fetch at once, and then nothing is fetched of source topics for `linger_ms`, nor a
+        second time of any other partition. So what the first hop writes is read at once, and all else gathers.
+        """
+        settings, now = self.consumer.settings, time.monotonic()
+        found = {tp for tp in fetched if tp.topic in settings.gathered}
+        if now >= self._gathers_until:
+            more = any(tp.topic in settings.gathered for tp in consumer._fetcher._records)
+            if found and not more and sum(len(fetched[tp]) for tp in found) < MUCH:
+                self._gathers_until = now + settings.linger_ms / 1000
+                consumer.pause(*(tp for tp in consumer.assignment() if tp.topic in settings.gathered))
+                asyncio.get_running_loop().call_later(settings.linger_ms / 1000, self._gathered, consumer)
+        else:
+            consumer.pause(*(fetched.keys() & consumer.assignment() - consumer._fetcher._records.keys()))
+        if now < self._gathers_until:
+            consumer._fetcher._fetch_max_wait_ms = max(int(1000 * (self._gathers_until - now)), 1)
+        elif fetched:  # a fetch that is under way holds up the next one, which may ask for more partitions
+            consumer._fetcher._fetch_max_wait_ms = settings.linger_ms
+        elif silent:
+            consumer._fetcher._fetch_max_wait_ms = CALM_MS
+
+    def _gathered(self, consumer: AIOKafkaConsumer) -> None:
+        self._gathers_until = 0.0
+        consumer._fetcher._fetch_max_wait_ms = self.consumer.settings.linger_ms
+        consumer.resume(*consumer.paused())
 
     async def move(self, targets: Mapping[TP, tuple[int, int]]) -> set[TP]:
         """Seek each partition to (epoch, offset); return those that are no longer assigned and were left alone."""
@@ -197,16 +229,49 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         ask = consumer.beginning_offsets if which == "earliest" else consumer.end_offsets
         return {TP(tp.topic, tp.partition): offset for tp, offset in (await ask(wanted)).items()}
 
-    async def tell(self, offsets: Mapping[TP, int]) -> None:
-        """Commit to Kafka, for lag tools."""
+    async def signed(self, tp: TP) -> tuple[int, str]:
+        """See `Control.signed`."""
         consumer = self._ensure_consumer()
-        assigned = ensure_TPset(consumer.assignment())
-        mine = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in assigned
-        }
-        if mine:
-            async with asyncio.timeout(TELL_S):
-                await consumer.commit(mine)
+        assignment = consumer._subscription.subscription.assignment
+        key = driver.ensure_aiokafka_TP(tp)
+        async with asyncio.timeout(SIGN_S):
+            found = (await consumer._coordinator.fetch_committed_offsets([key])).get(key)
+        offset, name = (found.offset, found.metadata) if found is not None else (0, "")
+        self.names[tp] = name, assignment
+        return offset, name
+
+    async def sign(self, tp: TP, offset: int, name: str) -> None:
+        """See `Control.sign`."""
+        _, asked = self.names[tp]
+        async with asyncio.timeout(SIGN_S):
+            told = await self._tell({tp: offset}, {tp: name}, asked)
+        if tp not in told:
+            raise Fenced(f"{tp.topic}-{tp.partition}: the group gave it to somebody else")
+        self.names[tp] = name, asked
+
+    async def tell(self, offsets: Mapping[TP, int]) -> None:
+        """Commit to Kafka, for lag tools; who writes of a partition stays as it was."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        names = {tp: name for tp, (name, asked) in self.names.items() if asked is assignment}
+        async with asyncio.timeout(TELL_S):
+            await self._tell(offsets, names, assignment)
+
+    async def _tell(self, offsets: Mapping[TP, int], names: Mapping[TP, str], assignment: Any) -> set[TP]:
+        """Of those partitions that are ours, which it returns, as long as this `assignment` holds. One try: aiokafka's
+        own tries go on in the next generation, in which they may be another's. Raises KafkaError, Fenced.
+        """
+        consumer = self._ensure_consumer()
+        coordinator, subscription = consumer._coordinator, consumer._subscription
+        await coordinator.ensure_coordinator_known()
+        # No await from here until the request is made, with the generation in it. Without one, whoever asks is believed
+        # where the group is empty.
+        current = subscription.subscription.assignment is assignment and not subscription.reassignment_in_progress
+        if not current or coordinator.generation < 0:
+            raise Fenced("the group is being rebalanced")
+        mine = offsets.keys() & ensure_TPset(consumer.assignment())
+        told = {driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offsets[tp], names.get(tp, "")) for tp in mine}
+        await coordinator._do_commit_offsets(assignment, told)
+        return mine
 
 
 class _NeverRead(dict[TP, "int | None"]):
@@ -287,6 +352,8 @@ class BatchConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self._due = frozenset(assigned)
+        if not assigned:  # more workers than partitions: nothing to do, but ready to
+            await self.owner.claim(set())
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -369,12 +436,15 @@ class BatchTransport(driver.Transport):
 class FetchSettings(NamedTuple):
     """What Faust has no setting for.
 
-    `fetch_max_wait_ms`: a broker answers the requests of one connection in turn, so whatever else is asked, end offsets
-    say, waits behind an idle fetch this long. `fetch_max_bytes`: of one answer, over all partitions.
+    `gathered`: topics of which nothing is fetched for `linger_ms` after something has come: what a fetch costs, and a
+    batch, hardly hangs on what is in it. One connection's requests are answered in turn, so whatever else is asked, end
+    offsets say, waits behind a fetch (in silence up to CALM_MS).
+    `fetch_max_bytes`: of one answer, over all partitions.
     """
 
     read_committed: bool = True
-    fetch_max_wait_ms: int = 100
+    linger_ms: int = 150
+    gathered: frozenset[str] = frozenset()
     fetch_max_bytes: int = 32 * 1024 * 1024
 
 

@@ -8,14 +8,14 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
 
 from faust.types import TP
 
-from pipeline.errors import PipelineError
-
-if TYPE_CHECKING:
-    from pipeline.runtime.app import Worker
+from pipeline.errors import StoodStill
+from pipeline.runtime.control import Control
+from pipeline.runtime.lanes import Lane
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +25,20 @@ BLOCKED_S = 20.0
 CHECKS = 5
 
 
-class StoodStill(PipelineError):
-    """A partition has records and didn't move, or the event loop is blocked: only a new process helps."""
+class Watched(Protocol):
+    """A worker, as far as it is watched."""
+
+    @property
+    def lanes(self) -> Mapping[TP, Lane]: ...
+    @property
+    def control(self) -> Control: ...
+    def fatal(self, problem: BaseException) -> None: ...
 
 
 class Watchdog:
     """Watches one worker while `run()` runs. `stall_s`: how long a partition that has records may stand still."""
 
-    def __init__(self, worker: Worker, stall_s: float) -> None:
+    def __init__(self, worker: Watched, stall_s: float) -> None:
         self._worker = worker
         self._stall_s = stall_s
         self._every_s = min(1.0, stall_s / 5)

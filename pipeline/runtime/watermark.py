@@ -1,4 +1,4 @@
-"""Up to when may the second hop decide? (design 4)
+"""Up to when may the second hop decide? (docs/time.md)
 
 Not before every partition of `identity.resolved` has read past that time in every source, nor while a move or forward
 that matters before it is under way between two of them. The books (`Meta`) of all partitions are read twice: first what

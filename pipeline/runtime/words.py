@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pipeline.errors import InvalidEvent
-from pipeline.flow import NOT_QUIET
 from pipeline.runtime.ports import In
 from pipeline.store.ports import Recording, SourcePosition
+from pipeline.wire.records import NOT_QUIET
 
 LAPSE_S = 60.0
 WORD_BYTES = 256 * 1024  # offsets of some 5,000 partitions

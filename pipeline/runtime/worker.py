@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from pipeline.errors import PipelineError, ProducersTime
+from pipeline.errors import PipelineError, ProducersTime, RegistryUnavailable
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
 from pipeline.flow import handed_fields, wanted_fields
-from pipeline.observe.health import HealthServer
+from pipeline.observe.causes import CLOCKS_DIFFER
+from pipeline.observe.health import HealthServer, is_loopback
 from pipeline.observe.metrics import Metrics
+from pipeline.observe.troubles import Trouble, Troubles
 from pipeline.runtime.app import Worker, run_process
 from pipeline.runtime.broker import STAMP, Broker, all_topics
 from pipeline.runtime.clocks import BrokerClock, Clocks
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.hops import Hops
+from pipeline.runtime.overdue import Overdue
+from pipeline.runtime.probes import Probes, patient_redis
 from pipeline.runtime.producers import Producers
+from pipeline.store.ports import Home
 from pipeline.store.redis_store import RedisGraphStore, RedisProfileStore
 from pipeline.store.server import check_server
 from pipeline.topology.addresses import shown
@@ -28,17 +34,27 @@ from pipeline.triggers.rules import RuleBook
 
 log = logging.getLogger(__name__)
 
+REGISTRY_S = 1.0  # before it is asked again
+
 
 def prefix_of(topology: Topology) -> str:
     """Every Redis key of a deployment begins with its group."""
     return topology.group
 
 
+async def _home(topology: Topology, broker: Broker) -> Home:
+    """What this deployment's state is stamped with."""
+    topics = topology.topics
+    sources = tuple(sorted(topic.name for topic in topics.sources))
+    return Home(await broker.cluster_id(), topics.resolved.name, topics.resolved.partitions, sources)
+
+
 async def prepare(topology: Topology, *, durable: bool = True, health: bool = True) -> Worker:
     """Connect, check, and put a worker together. `durable` False: the embedded servers (no transactions, no admin).
 
-    Raises PipelineError naming what is wrong with a server; ProducersTime where topics that tell time don't tell the
-    broker's.
+    A schema registry that doesn't answer is waited for. Raises PipelineError naming what is wrong with another server;
+    ProducersTime where topics that tell time don't tell the broker's; OtherDeployment where the state in Redis is a
+    neighbour's.
     """
     redis = Redis.from_url(topology.redis, health_check_interval=0)
     try:
@@ -58,9 +74,12 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
             )
     else:
         log.warning("embedded broker: the first hop runs without transactions, and nothing survives this process")
+    home = await _home(topology, broker) if durable else None
+    graph = RedisGraphStore(redis, prefix_of(topology), topology.identifiers, home=home)
+    # Before anything is registered, and before the group is joined: a neighbour's partitions must not move for us.
+    await graph.settle()
     registry = connect(topology.registry)
     delivery = Delivery(topology, Encoder(registry))
-    delivery.prepare()
     resolved, book = topology.topics.resolved, RuleBook(topology)
     clock = BrokerClock(resolved.partitions)
 
@@ -74,10 +93,12 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
 
     metrics = Metrics(clock.seconds)
     clocks = Clocks(metrics, clock if durable else None, redis_time)
+    troubles = Troubles()
+    troubles.ask(lambda: [Trouble(CLOCKS_DIFFER, server, words) for server, words in clocks.apart().items()])
     hops = Hops(
         topology,
-        RedisGraphStore(redis, prefix_of(topology), topology.identifiers),
-        RedisProfileStore(redis, prefix_of(topology), resolved.partitions),
+        graph,
+        RedisProfileStore(redis, prefix_of(topology), resolved.partitions, home),
         Decoder(registry, blocking=False, wanted=wanted_fields(book), handed=handed_fields(book)),
         delivery,
         Producers(topology.kafka, topology.group, transactions=durable, heard=heard),
@@ -85,19 +106,44 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
         metrics,
         clocks,
         durable=durable,
+        troubles=troubles,
     )
     worker = Worker(topology, hops, transactions=durable)
+    away: str | None = None
     hops.control = worker.control
+    client = patient_redis(topology.redis)
+    store = RedisProfileStore(client, prefix_of(topology), resolved.partitions)
+    overdue = Overdue(store, resolved.partitions, topology.time.disorder_ms, metrics, lambda: hops.holder)
+    troubles.ask(overdue.troubles)
+    # It ends with the loop; somebody has to hold it.
+    worker.probing = asyncio.create_task(Probes(topology, troubles, client, overdue, hops.signs, durable=durable).run())
     if health:
         server = HealthServer(
             metrics,
+            host=topology.http_host,
             port=topology.http_port,
-            ready={"kafka": lambda: None if worker.ready else "no partitions claimed yet"},
+            ready={"kafka": lambda: None if worker.ready else "no partitions claimed yet", "registry": lambda: away},
             held_by=hops.held_by,
             clocks=clocks.apart,
+            troubles=troubles,
         )
         await server.start()
-        log.info("health and metrics on port %d", server.port)
+        log.info("health and metrics on %s, port %d", server.host, server.port)
+        if not is_loopback(server.host):
+            log.warning(
+                "health and metrics are open to all who reach %s, and nobody is asked who they are; to close them, set"
+                " `http: {host: 127.0.0.1}` in topology.yaml, or PIPELINE_HTTP_HOST",
+                server.host,
+            )
+    while True:
+        try:
+            await asyncio.to_thread(delivery.prepare)
+            break
+        except RegistryUnavailable as problem:
+            away = str(problem)
+            log.warning("the worker can't start yet: %s", problem)
+            await asyncio.sleep(REGISTRY_S)
+    away = None
     return worker
 
 

@@ -12,7 +12,7 @@ import msgspec
 from pipeline.errors import CommitRejected, Fenced
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.graph import HOUSEHOLD, Graph, compile_namespaces
-from pipeline.store.ports import Claimed, Commit, SourcePosition
+from pipeline.store.ports import Claimed, Commit, Skip, SourcePosition
 from pipeline.topology.model import Identifiers
 
 
@@ -26,6 +26,7 @@ class GraphSnapshot(msgspec.Struct, frozen=True):
 
     graph: Graph
     sources: dict[str, _Source]
+    skips: dict[str, Skip]
     high: int
 
 
@@ -36,7 +37,11 @@ class MemoryGraphStore:
         self.namespaces = compile_namespaces(identifiers)
         self.graph = Graph(household)
         self._sources: dict[str, _Source] = {}
+        self._skips: dict[str, Skip] = {}
         self._high = 0
+
+    async def settle(self) -> None:
+        """It is whose memory it is in."""
 
     async def claim(self, source: str, token: str) -> SourcePosition | None:
         """See `ports.GraphStore.claim`."""
@@ -59,18 +64,32 @@ class MemoryGraphStore:
         self._high = max(self._high, done.high)
         return answers, self.graph.shared, self._high
 
+    async def position(self, source: str) -> SourcePosition | None:
+        """See `ports.GraphStore.position`."""
+        found = self._sources.get(source)
+        return msgspec.structs.replace(found.position) if found and found.position else None
+
+    async def skipped(self, source: str) -> Skip | None:
+        """See `ports.GraphStore.skipped`."""
+        return self._skips.get(source)
+
+    async def skip(self, source: str, skip: Skip) -> None:
+        """See `ports.GraphStore.skip`."""
+        self._skips[source] = skip
+
     async def root(self, leaf: str) -> str:
         """See `ports.GraphStore.root`."""
         return self.graph.root(leaf)
 
     def snapshot(self) -> GraphSnapshot:
         """A copy of everything."""
-        return GraphSnapshot(self.graph.copy(), self._sources.copy(), self._high)
+        return GraphSnapshot(self.graph.copy(), self._sources.copy(), self._skips.copy(), self._high)
 
     def restore(self, snapshot: GraphSnapshot) -> None:
         """Be as it was when `snapshot` was taken."""
         self.graph = snapshot.graph.copy()
         self._sources = snapshot.sources.copy()
+        self._skips = snapshot.skips.copy()
         self._high = snapshot.high
 
 
@@ -183,6 +202,10 @@ class MemoryProfileStore:
         keys = self._partition(partition)
         found = keys.due(since, 1 << 62, 1)
         return keys.timers[found[0]] if found else None
+
+    async def begun(self, partition: int, since: int, before: int, limit: int) -> list[bytes]:
+        """See `ports.ProfileStore.begun`."""
+        return self._partition(partition).due(since, before, 1 << 62)[-limit:][::-1]
 
     def snapshot(self, partition: int | None = None) -> dict[int, _Partition]:
         """A copy of everything, or of one partition."""

@@ -10,7 +10,49 @@ from typing import Protocol
 
 import msgspec
 
+from pipeline.errors import OtherDeployment
 from pipeline.identity.asks import Answer, Ask
+
+
+class Home(msgspec.Struct, frozen=True):
+    """The Kafka that state belongs to: its offsets mean nothing elsewhere. Stored beside it, as JSON.
+
+    `cluster`: the cluster's id. `resolved`, `partitions`: the topic between the hops, and how many it has. `sources`:
+    the source topics; some may come and go in a deployment's life, all of them at once can't.
+    """
+
+    cluster: str
+    resolved: str
+    partitions: int
+    sources: tuple[str, ...]
+
+    def takes(self, stored: bytes) -> bool:
+        """Whether state with this stamp is ours, though the stamp isn't just this one."""
+        try:
+            other = msgspec.json.decode(stored, type=Home)
+        except msgspec.MsgspecError:
+            return False
+        here, there = ((h.cluster, h.resolved, h.partitions) for h in (self, other))
+        return here == there and not set(self.sources).isdisjoint(other.sources)
+
+    def refuse(self, group: str, stored: bytes) -> OtherDeployment:
+        """What to say where it isn't."""
+        try:
+            theirs = str(msgspec.json.decode(stored, type=Home))
+        except msgspec.MsgspecError:
+            theirs = stored.decode("utf-8", "replace")
+        return OtherDeployment(
+            f"what Redis holds for group {group!r} belongs to {theirs}; this worker is set to {self}. Nothing of it"
+            " was touched. If this is another deployment, give it a `group` of its own (PIPELINE_GROUP) or another"
+            " Redis database (redis://.../1 in `redis`, or PIPELINE_REDIS). If it is the same one, set `kafka` and"
+            " `topics` in topology.yaml back to what they were."
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"Kafka cluster {self.cluster}, {self.resolved} with {self.partitions} partitions, sources"
+            f" {', '.join(self.sources)}"
+        )
 
 
 class Recording(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -37,8 +79,23 @@ class SourcePosition(msgspec.Struct, array_like=True, gc=False):
     recording: Recording | None = None
 
 
+class Skip(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """An operator's word: what is bad before `offset` of a source partition becomes dead letters, however much it is.
+    `by`, `at`: who said so, and when (UTC ms, by their clock).
+    """
+
+    offset: int
+    by: str
+    at: int
+
+
 class GraphStore(Protocol):
     """The identity graph and the first hop's positions, which move and fall back together."""
+
+    async def settle(self) -> None:
+        """Stamp the state with its Home, if it has no stamp. Raises OtherDeployment, and changes nothing, where it has
+        another's; so does `claim`.
+        """
 
     async def claim(self, source: str, token: str) -> SourcePosition | None:
         """Take the source partition over: store `token`, return its position (None: never seen)."""
@@ -52,6 +109,15 @@ class GraphStore(Protocol):
         Returns (answers, shared, high): `shared` counts the device hand-overs ever recorded (a change by somebody else
         means: drop what you cached); `high` is the largest `high` of any source. Raises CommitRejected.
         """
+
+    async def position(self, source: str) -> SourcePosition | None:
+        """Where it stands, for a reader that owns nothing (None: never seen)."""
+
+    async def skipped(self, source: str) -> Skip | None:
+        """The last `skip` of a source partition."""
+
+    async def skip(self, source: str, skip: Skip) -> None:
+        """Keep it in place of the last one, for whoever owns the source partition."""
 
     async def root(self, leaf: str) -> str:
         """The profile id that an identifier's leaf id belongs to now."""
@@ -91,7 +157,7 @@ class ProfileStore(Protocol):
     """Profiles, timers and outbox of the second hop's partitions."""
 
     async def claim(self, partition: int) -> Claimed:
-        """Raise the fence by one, change nothing else, and read."""
+        """Raise the fence by one, change nothing else, and read. Raises OtherDeployment, and changes nothing."""
 
     async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
         """States, in the order of `ids`, as the commit `token` (the owner's last; "": none yet) left them.
@@ -126,3 +192,6 @@ class ProfileStore(Protocol):
 
     async def earliest(self, partition: int, since: int) -> int | None:
         """When the first sheet of timers rings of those that begin at `since` or later: for metrics."""
+
+    async def begun(self, partition: int, since: int, before: int, limit: int) -> list[bytes]:
+        """Up to `limit` sheets of timers whose first is >= `since` and < `before`, the latest: for metrics."""

@@ -1,8 +1,9 @@
 """Both stores in Redis (7.0 or later) or Valkey, alone or as a cluster.
 
-A batch of the first hop is one script call. A commit of the second is a look and a write: WATCH its keys and check,
-then MULTI ... EXEC, which Redis refuses if anybody wrote to a watched key since. A script could do both in one call,
-but a state that goes through Lua costs Redis more than twice one that comes as a command's argument.
+A batch of the first hop is one script call; those of several source partitions go in one round trip. A commit of the
+second is a look and a write: WATCH its keys and check, then MULTI ... EXEC, which Redis refuses if anybody wrote to a
+watched key since. A script could do both in one call, but a state that goes through Lua costs Redis more than twice one
+that comes as a command's argument.
 
 Connection errors come out as redis-py's own exceptions. Every call may be repeated: a repeated claim raises the fence
 once more, anything else repeated changes nothing.
@@ -10,6 +11,7 @@ once more, anything else repeated changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -25,7 +27,7 @@ from pipeline.errors import CommitRejected, Fenced, StateLost
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.graph import HOUSEHOLD, compile_namespaces
 from pipeline.store.keys import graph_keys, partition_keys
-from pipeline.store.ports import Claimed, Commit, SourcePosition
+from pipeline.store.ports import Claimed, Commit, Home, Skip, SourcePosition
 from pipeline.topology.model import Identifiers
 
 Client = Redis | RedisCluster
@@ -34,7 +36,9 @@ _Word = str | bytes | int
 _encode = msgspec.msgpack.Encoder().encode
 _decode_answers = msgspec.msgpack.Decoder(tuple[list[Answer | bool], int, int]).decode
 
+GATHER_S = 0.001  # partitions that were fetched together ask at about the same time
 _decode_position = msgspec.msgpack.Decoder(SourcePosition).decode
+_decode_skip = msgspec.msgpack.Decoder(Skip).decode
 
 
 class _Script:
@@ -68,6 +72,8 @@ def _answer(keys: list[str], reply: list[Any]) -> list[Any]:
     if outcome == b"ok":
         return reply[1:]
     where = keys[0]
+    if outcome == b"elsewhere":
+        raise _Elsewhere(reply[1])
     if outcome == b"fenced":
         raise Fenced(f"{where}: the stored fence is {reply[1]}: another worker has claimed this partition")
     if outcome == b"rejected":
@@ -79,13 +85,46 @@ def _answer(keys: list[str], reply: list[Any]) -> list[Any]:
     )
 
 
+class _Elsewhere(Exception):
+    """The state has this stamp, not ours."""
+
+
+class _Stamp:
+    """Lets a script that claims see to it that the state is ours. `home` None: whose it is doesn't matter."""
+
+    def __init__(self, redis: Client, group: str, home: Home | None) -> None:
+        self._redis, self._group, self._home = redis, group, home
+        self._ours = b"" if home is None else msgspec.json.encode(home)
+
+    async def run(self, script: str, keys: list[str], *args: str) -> list[Any]:
+        """Of a script that takes stamps as its last two arguments. Raises OtherDeployment."""
+        stored = b""
+        while True:
+            try:
+                return await _script(script)(self._redis, keys, [*args, self._ours, stored])
+            except _Elsewhere as elsewhere:
+                (stored,) = elsewhere.args
+                if self._home is not None and not self._home.takes(stored):
+                    raise self._home.refuse(self._group, stored) from None
+
+
 class RedisGraphStore:
     """See `ports.GraphStore`. `redis` must not decode responses."""
 
-    def __init__(self, redis: Client, prefix: str, identifiers: Identifiers, household: int = HOUSEHOLD) -> None:
+    def __init__(
+        self,
+        redis: Client,
+        prefix: str,
+        identifiers: Identifiers,
+        household: int = HOUSEHOLD,
+        home: Home | None = None,
+    ) -> None:
         self._redis = redis
+        self._stamp = _Stamp(redis, prefix, home)
         self._household = household
         self._keys = graph_keys(prefix)
+        self._asked: list[tuple[list[Any], asyncio.Future[list[Any]]]] = []
+        self._asking: asyncio.Task[None] | None = None
         table = compile_namespaces(identifiers)
         self._namespaces = _encode(
             {
@@ -94,9 +133,13 @@ class RedisGraphStore:
             }
         )
 
+    async def settle(self) -> None:
+        """See `ports.GraphStore.settle`."""
+        await self._stamp.run("claim_source", [self._keys[3]], "", "")
+
     async def claim(self, source: str, token: str) -> SourcePosition | None:
         """See `ports.GraphStore.claim`."""
-        (stored,) = await _script("claim_source")(self._redis, [self._keys[3]], [source, token])
+        (stored,) = await self._stamp.run("claim_source", [self._keys[3]], source, token)
         return None if stored is None else _decode_position(stored)
 
     async def resolve(
@@ -104,13 +147,72 @@ class RedisGraphStore:
     ) -> tuple[list[Answer], int, int]:
         """See `ports.GraphStore.resolve`."""
         args = [source, expected, token, _encode(done), done.high, self._namespaces, self._household, _encode(asks)]
-        (packed,) = await _script("resolve")(self._redis, self._keys, args)
+        (packed,) = _answer(self._keys, await self._reply(args))
         told, shared, high = _decode_answers(packed)
         answers = [
             Answer(ask.ids[2], ask.ids[:2], 0, True, [], []) if isinstance(answer, bool) else answer
             for ask, answer in zip(asks, told, strict=True)
         ]
         return answers, shared, high
+
+    async def _reply(self, args: list[Any]) -> list[Any]:
+        """What resolve.lua says, asked together with others."""
+        reply: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._asked.append((args, reply))
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(), name="identity graph")
+        return await reply
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(GATHER_S)
+        while asked := [each for each in self._asked if not each[1].done()]:
+            self._asked = []
+            try:
+                replies = await self._replies([args for args, _ in asked])
+            except Exception as problem:
+                replies = [problem] * len(asked)
+            for (_, reply), told in zip(asked, replies, strict=True):
+                if reply.done():
+                    continue
+                if isinstance(told, Exception):
+                    reply.set_exception(told)
+                else:
+                    reply.set_result(told)
+        self._asking = None
+
+    async def _replies(self, asked: list[list[Any]]) -> list[Any]:
+        """A reply, or an error, of each."""
+        script, keys = _script("resolve"), self._keys
+        async with _connection(self._redis, keys[0]) as connection:
+
+            async def call(name: str, text: str, some: Iterable[list[Any]]) -> list[Any]:
+                commands = [_command(name, text, len(keys), *keys, *args) for args in some]
+                return cast(
+                    list[Any],
+                    await connection.retry.call_with_retry(
+                        lambda: _exchange(connection, commands, raising=False),
+                        lambda _: connection.disconnect(nowait=True),
+                    ),
+                )
+
+            replies = await call("EVALSHA", script.digest, asked)
+            if any(isinstance(reply, NoScriptError) for reply in replies):  # then none of them was run
+                replies = await call("EVAL", script.source, asked)
+            return replies
+
+    async def position(self, source: str) -> SourcePosition | None:
+        """See `ports.GraphStore.position`."""
+        stored = await cast(Any, self._redis.execute_command)("HGET", self._keys[3], source)
+        return None if stored is None else _decode_position(stored)
+
+    async def skipped(self, source: str) -> Skip | None:
+        """See `ports.GraphStore.skipped`."""
+        stored = await cast(Any, self._redis.execute_command)("HGET", self._keys[3], f"{source}#skip")
+        return None if stored is None else _decode_skip(stored)
+
+    async def skip(self, source: str, skip: Skip) -> None:
+        """See `ports.GraphStore.skip`."""
+        await cast(Any, self._redis.execute_command)("HSET", self._keys[3], f"{source}#skip", _encode(skip))
 
     async def root(self, leaf: str) -> str:
         """See `ports.GraphStore.root`. A read a link: links only ever grow, so a path that grows meanwhile is right."""
@@ -123,14 +225,15 @@ class RedisGraphStore:
 class RedisProfileStore:
     """See `ports.ProfileStore`. `redis` must not decode responses; `partitions` is fixed for a deployment's life."""
 
-    def __init__(self, redis: Client, prefix: str, partitions: int) -> None:
+    def __init__(self, redis: Client, prefix: str, partitions: int, home: Home | None = None) -> None:
         self._redis = redis
+        self._stamp = _Stamp(redis, prefix, home)
         self._keys = [partition_keys(prefix, partition, partitions) for partition in range(partitions)]
         self._call = cast(Any, redis.execute_command)
 
     async def claim(self, partition: int) -> Claimed:
         """See `ports.ProfileStore.claim`."""
-        fence, token, meta, head, outbox = await _script("claim")(self._redis, self._keys[partition], [])
+        fence, token, meta, head, outbox = await self._stamp.run("claim", self._keys[partition])
         return Claimed(fence=fence, token=token.decode(), meta=meta, head=head, outbox=outbox)
 
     async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
@@ -177,6 +280,12 @@ class RedisProfileStore:
         found = await self._call("ZRANGE", timers, since, "+inf", "BYSCORE", "LIMIT", 0, 1)
         score = await self._call("ZSCORE", timers, found[0]) if found else None
         return None if score is None else int(float(score))
+
+    async def begun(self, partition: int, since: int, before: int, limit: int) -> list[bytes]:
+        """See `ports.ProfileStore.begun`."""
+        timers, span = self._keys[partition][2], (f"({before}", since)
+        found = await self._call("ZRANGE", timers, *span, "BYSCORE", "REV", "LIMIT", 0, limit)
+        return cast(list[bytes], found)
 
 
 @asynccontextmanager
@@ -274,8 +383,8 @@ def _command(*words: _Word, packed: Iterable[bytes] = (), count: int = 0) -> byt
     return b"\r\n".join(lines)
 
 
-async def _exchange(connection: Any, commands: list[bytes]) -> list[Any]:
-    """Send commands and read a reply to each. Of error replies, raises the first."""
+async def _exchange(connection: Any, commands: list[bytes], *, raising: bool = True) -> list[Any]:
+    """Send commands and read a reply to each. Of error replies, raises the first, or returns them too."""
     await connection.send_packed_command(commands, check_health=False)
     replies: list[Any] = []
     for _ in commands:
@@ -283,7 +392,7 @@ async def _exchange(connection: Any, commands: list[bytes]) -> list[Any]:
             replies.append(await connection.read_response())
         except ResponseError as problem:
             replies.append(problem)
-    for reply in replies:
+    for reply in replies if raising else ():
         if isinstance(reply, ResponseError):
             raise reply
     return replies

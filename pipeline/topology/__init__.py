@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.errors import TopologyError
 from pipeline.topology import build
 from pipeline.topology.check import check
-from pipeline.topology.environment import VARIABLES, override
+from pipeline.topology.environment import VARIABLES, override, write_keys
 from pipeline.topology.findings import Finding
 from pipeline.topology.grammar import document
 from pipeline.topology.model import Topology
@@ -49,5 +49,6 @@ def _read(path: str | Path, env: Mapping[str, str]) -> tuple[dict[str, Any], lis
     values = reader.read(text, document())
     if isinstance(values, dict):
         override(values, env, reader)
+        write_keys(values, env, reader)
         check(values, reader)
     return values or {}, sorted(set(reader.findings), key=lambda each: (each.line, each.column, each))

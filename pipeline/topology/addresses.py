@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
+from pipeline.errors import shown
 
-def shown(url: str) -> str:
-    """An address as it may be shown: without its password."""
-    return re.sub(r"//[^/@]*@", "//***@", url)
+__all__ = ["origin", "shown"]
 
 
 _ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(?![^/?#])", re.IGNORECASE)

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from pipeline.events.catalogue import STREAMS
 from pipeline.topology import model
 from pipeline.topology.addresses import origin
-from pipeline.topology.vocabulary import STREAMS, playback_types
+from pipeline.topology.vocabulary import playback_types, sendable
 
 ROLES = {
     "resolved": "identity.resolved",
@@ -34,9 +35,34 @@ def topology(values: dict[str, Any]) -> model.Topology:
         profile_retention_ms=values.get("profile", {}).get("retention", 90 * model.DAY),
         rules=tuple(rule(name, value) for name, value in values.get("triggers", {}).items()),
         dead_letter_limit=model.DeadLetterLimit(**limit),
+        http_host=values.get("http", {}).get("host", "127.0.0.1"),
         http_port=values.get("http", {}).get("port", 8080),
+        linger_ms=values.get("batches", {}).get("linger", 150),
         left_out=tuple(values.get("left_out", ())),
         origins=frozenset(filter(None, map(origin, values.get("urls", {}).get("origins", ())))),
+        edge=_edge(values.get("edge", {})),
+    )
+
+
+def _edge(values: dict[str, Any]) -> model.Edge:
+    plain = {name: value for name, value in values.items() if name not in ("keys", "proxies")}
+    keys = tuple(_key(name, value) for name, value in values.get("keys", {}).items())
+    return model.Edge(**plain, keys=keys, proxies=tuple(values.get("proxies", ())))
+
+
+def _key(name: str, value: dict[str, Any]) -> model.WriteKey:
+    public, rate = value.get("public", False), value.get("rate", 1_000)
+    origins = value.get("origins")
+    return model.WriteKey(
+        name=name,
+        key=value["key"],
+        public=public,
+        types=frozenset(value["types"] if "types" in value else sendable(public)),
+        identifiers=frozenset(value["identifiers"]) if "identifiers" in value else None,
+        origins=None if origins is None else frozenset(filter(None, map(origin, origins))),
+        rate=rate,
+        burst=value.get("burst", 5 * rate),
+        purpose=value.get("purpose"),
     )
 
 
@@ -59,13 +85,16 @@ def _topics(values: dict[str, Any]) -> model.Topics:
         topic = _topic(value.get("name", name), value)
         partitions = CONTROL_PARTITIONS if role == "control" else topic.partitions
         roles[role] = model.Topic(
-            name=topic.name, partitions=partitions, retention_ms=topic.retention_ms, replication=topic.replication
+            name=topic.name,
+            partitions=partitions,
+            retention_ms=topic.retention_ms,
+            replication=topic.replication,
+            role="internal" if role in ("resolved", "control") else "out",
+            append_time=role in ("resolved", "control"),
         )
     sources = tuple(_topic(*item) for item in values["sources"].items())
     wraps = tuple(source.name for source in sources)
-    roles["resolved"] = msgspec.structs.replace(roles["resolved"], append_time=True)
     roles["dead_letters"] = msgspec.structs.replace(roles["dead_letters"], wraps=wraps)
-    roles["control"] = msgspec.structs.replace(roles["control"], append_time=True)
     return model.Topics(sources=sources, **roles)
 
 

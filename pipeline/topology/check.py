@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_network
 from typing import Any
 
+from pipeline.events.catalogue import STREAMS
 from pipeline.topology.build import ROLES, priorities
 from pipeline.topology.check_rules import check_rule
 from pipeline.topology.findings import suggest
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND
 from pipeline.topology.reader import Path, Reader
-from pipeline.topology.vocabulary import STREAMS
+from pipeline.topology.vocabulary import sendable
 
 
 def check(values: dict[str, Any], reader: Reader) -> None:
     """Report to `reader` everything in `values` that doesn't fit together."""
     _kafka(values, reader)
+    _addresses(values, reader)
     _topics(values, reader)
     _times(values, reader)
     _identifiers(values.get("identifiers", {}), reader)
     _left_out(values, reader)
+    _edge(values, reader)
     for name, rule in values.get("triggers", {}).items():
         check_rule(("triggers", name), rule, reader)
 
@@ -32,6 +37,18 @@ def _kafka(values: dict[str, Any], reader: Reader) -> None:
             "for anything but a try-out name a real Kafka, here or in PIPELINE_KAFKA",
             severity="warning",
         )
+
+
+def _addresses(values: dict[str, Any], reader: Reader) -> None:
+    """What was to be put in by something else that wasn't there: it would be taken for a password."""
+    for key in ("kafka", "redis", "registry"):
+        if found := re.search(r"\$\{[^}]*\}?|\$\([^)]*\)?|\{\{.*", values.get(key) or ""):
+            reader.report(
+                (key,),
+                "not-substituted",
+                f"{found[0].split(':')[0].rstrip('}')!r} stands in the address of {key}: nothing puts a value there",
+                f"variables in this file are not replaced; set PIPELINE_{key.upper()} to the whole address",
+            )
 
 
 def _topics(values: dict[str, Any], reader: Reader) -> None:
@@ -84,6 +101,10 @@ def _times(values: dict[str, Any], reader: Reader) -> None:
     if time.get("lateness", 5 * MINUTE) > max_age:
         message = "lateness is longer than max_age: events are still waited for that only inform when they come"
         reader.report(("time", "lateness"), "bad-time", message, "shorten lateness")
+    linger = values.get("batches", {}).get("linger", 0)
+    if linger > SECOND:
+        message = f"linger is {duration(linger)}: whatever is asked of a broker may wait so long"
+        reader.report(("batches", "linger"), "long-linger", message, "at most 1s; beyond 300ms little is saved")
     retention = values.get("profile", {}).get("retention", 90 * DAY)
     for name, rule in values.get("triggers", {}).items():
         after = rule.get("after")
@@ -148,6 +169,34 @@ def _left_out(values: dict[str, Any], reader: Reader) -> None:
             "remove it when the partition is well again",
             severity="warning",
         )
+
+
+def _edge(values: dict[str, Any], reader: Reader) -> None:
+    edge = values.get("edge", {})
+    namespaces = values.get("identifiers", {}).get("namespaces", {})
+    named: dict[str, str] = {}
+    for name, value in edge.get("keys", {}).items():
+        path = ("edge", "keys", name)
+        if (key := value.get("key")) is None and not reader.has((*path, "key")):
+            hint = f"write one here, or set PIPELINE_WRITE_KEY_{name.upper()}"
+            reader.report(path, "missing-key", f"{name} has no key", hint, key=True)
+        elif key is not None and key in named:
+            reader.report((*path, "key"), "duplicate-value", f"{named[key]} has the same key", "give each its own")
+        elif key is not None:
+            named[key] = name
+        for index, namespace in enumerate(value.get("identifiers", ())):
+            if namespace not in namespaces:
+                at = (*path, "identifiers", index)
+                reader.report(at, "unknown-namespace", f"{namespace} is no namespace", suggest(namespace, namespaces))
+        told = sorted({*value.get("types", ())} - {*sendable(public=True)})
+        if value.get("public") and told:
+            message = f"anybody who reads the page of {name} can send {told[0]}"
+            reader.report((*path, "types"), "public-type", message, "a secret key, in a server", severity="warning")
+    for index, network in enumerate(edge.get("proxies", ())):
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            reader.report(("edge", "proxies", index), "bad-value", f"{network} is no network", "write 10.0.0.0/8")
 
 
 def duration(ms: int) -> str:

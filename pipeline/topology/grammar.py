@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.events.catalogue import STREAMS
 from pipeline.topology.shapes import (
     Choice,
     Duration,
@@ -16,7 +17,7 @@ from pipeline.topology.shapes import (
     Where,
     Whole,
 )
-from pipeline.topology.vocabulary import STREAMS, event_types, field_names
+from pipeline.topology.vocabulary import event_types, field_names
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
 KAFKA = Text("host:port[,host:port...], or mock:// for the embedded broker", rf"mock://({_HOSTS})?|{_HOSTS}")
@@ -27,6 +28,7 @@ REDIS = Text(
 REGISTRY = Text("http://host:port, https://..., or mock:// for the in-process registry", r"https?://\S+|mock://")
 GROUP = Text("letters, digits, '.', '_', '-'", r"[A-Za-z0-9._\-]{1,200}")
 PORT = Whole(1, 65_535)
+HOST = Text("an address or name of this machine, such as 127.0.0.1 or 0.0.0.0", r"[A-Za-z0-9.\-:]{1,253}")
 TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 249)", r"[A-Za-z0-9._\-]{1,249}")
 ORIGIN = Text("https://host or https://host:port, without a path", r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
@@ -84,7 +86,7 @@ def _time() -> Record:
     idle = Record(
         {
             "after": Key(Duration(), "Silence after which a source partition is asked whether it is read to its end."),
-            "every": Key(Duration(), "How often it is asked then."),
+            "every": Key(Duration(), "How often that is looked at."),
         }
     )
     return Record(
@@ -180,9 +182,67 @@ def _rule() -> Record:
     )
 
 
+def _edge() -> Record:
+    key = Record(
+        {
+            "key": Key(
+                Text("8 to 200 letters, digits, '.', '_', '-'", r"[A-Za-z0-9._\-]{8,200}"),
+                "What clients send. Environment: PIPELINE_WRITE_KEY_<NAME>, where this file isn't secret enough.",
+            ),
+            "public": Key(Flag(), "It stands in pages or apps: what it tells is unproven. Default: false."),
+            "types": Key(
+                _event(), "Event types that it may send. Default: all; with a public key none of e-mails or orders."
+            ),
+            "identifiers": Key(Many(WORD), "Namespaces that it may tell; others are left out. Default: all."),
+            "origins": Key(Many(ORIGIN), "Pages that may use it, such as https://shop.example. Default: any."),
+            "rate": Key(Whole(1, 1_000_000), "Events a second, beyond which clients are asked to wait. Default 1000."),
+            "burst": Key(Whole(1, 10_000_000), "Events at once. Default: five seconds' worth."),
+            "purpose": Key(
+                Text("a purpose of consent", r".{1,100}"), "Events of whoever hasn't agreed to this are dropped."
+            ),
+        }
+    )
+    return Record(
+        {
+            "host": Key(HOST, "Where it listens. Default 127.0.0.1, for this machine."),
+            "port": Key(PORT, "Default 8090."),
+            "admin_port": Key(PORT, "/healthz, /readyz and /metrics, for this machine alone. Default 8091."),
+            "processes": Key(Whole(1, 256), "How many; each takes a core. Default 1."),
+            "keys": Key(Table(WORD, key), "Who may send what, by name."),
+            "request_bytes": Key(Whole(1_000, 16_000_000), "Of a request, also unpacked. Default 512000."),
+            "event_bytes": Key(Whole(1_000, 900_000), "Of one event. Default 32768."),
+            "events": Key(Whole(1, 10_000), "In one request. Default 500."),
+            "proxies": Key(
+                Many(Text("a network such as 10.0.0.0/8", r"[0-9A-Fa-f.:]+(/[0-9]{1,3})?")),
+                "Whose X-Forwarded-For is believed. Default: nobody's.",
+            ),
+            "certificate": Key(Text("a file"), "With this certificate (PEM, the whole chain) it speaks HTTPS."),
+            "private_key": Key(Text("a file"), "The certificate's (PEM). Default: it stands with the certificate."),
+            "addresses": Key(
+                Choice(("drop", "truncate", "keep"), "what is kept of a client's address"),
+                "`truncate` (default): the network, /24 or /48.",
+            ),
+        }
+    )
+
+
 def document() -> Record:
     """The whole of topology.yaml."""
-    http = Record({"port": Key(PORT, "Port of /healthz, /readyz and /metrics. Default 8080.")})
+    http = Record(
+        {
+            "host": Key(
+                HOST, "Where it listens. Default 127.0.0.1, for this machine. Environment: PIPELINE_HTTP_HOST."
+            ),
+            "port": Key(PORT, "Port of /healthz, /readyz and /metrics. Default 8080. Environment: PIPELINE_HTTP_PORT."),
+        }
+    )
+    batches = Record(
+        {
+            "linger": Key(
+                Duration(10), "Where little comes, how long events are gathered for a batch, 10ms to 1s. Default 150ms."
+            )
+        }
+    )
     profile = Record({"retention": Key(Duration(), "Silence after which a profile is forgotten. Default 90d.")})
     urls = Record(
         {
@@ -208,16 +268,18 @@ def document() -> Record:
             "group": Key(
                 GROUP, "Consumer group and prefix of all keys in Redis. Environment: PIPELINE_GROUP.", required=True
             ),
-            "http": Key(http, "The worker's HTTP server. Environment: PIPELINE_HTTP_PORT."),
+            "http": Key(http, "The worker's HTTP server."),
             "topics": Key(_topics(), "Kafka topics.", required=True),
             "time": Key(_time(), "Event time."),
             "identifiers": Key(_identifiers(), "Who is who.", required=True),
+            "batches": Key(batches, "What a worker does at once."),
             "profile": Key(profile, "What is remembered of a person."),
             "dead_letter_limit": Key(limit, "When a partition stops instead of draining into the dead letters."),
             "left_out": Key(
                 Many(Text("topic-partition, such as events.email-2", r"[A-Za-z0-9._\-]+-[0-9]{1,5}")),
                 "Source partitions that time doesn't wait for; every decision made so says it.",
             ),
+            "edge": Key(_edge(), "The collector, `pipeline edge`."),
             "urls": Key(urls, "Which addresses triggers may hand on."),
             "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
         }

@@ -20,6 +20,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     `stream` (source topics): which recorded events `ingest` writes there: clickstream, email, video or offline.
     `wraps` (dead letters): topics whose records must fit into this one as they are, with headers added.
     `append_time`: its records carry the time at which the broker appended them, not what their producers say.
+    `role`: a `source`, which others write; `internal`: between our own, who use its first `partitions` by number alone;
+    or `out`.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     stream: str | None = None
     wraps: tuple[str, ...] = ()
     append_time: bool = False
+    role: Literal["source", "internal", "out"] = "source"
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +135,44 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     payload: tuple[str, ...] = ()
 
 
+class WriteKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may send events to the collector, and what. `key`: as clients tell it. `public`: it stands in pages or apps,
+    where anybody can read it. `types`, `identifiers` (namespaces): that it may send; None: all. `origins`: of pages
+    that may use it; None: any. `rate`: events a second, `burst`: at once. `purpose`: to which a person must have
+    agreed; events of whoever hasn't are dropped.
+    """
+
+    name: str
+    key: str
+    public: bool
+    types: frozenset[str]
+    identifiers: frozenset[str] | None = None
+    origins: frozenset[str] | None = None
+    rate: int = 1_000
+    burst: int = 5_000
+    purpose: str | None = None
+
+
+class Edge(msgspec.Struct, frozen=True, kw_only=True):
+    """The collector. Sizes in bytes. `admin_port`: health and metrics of all its processes. `proxies`: networks (CIDR)
+    that are believed about whom they speak for. `addresses`: what is kept of a client's. `certificate`, `private_key`:
+    files (PEM) with which it speaks HTTPS.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8090
+    admin_port: int = 8091
+    processes: int = 1
+    keys: tuple[WriteKey, ...] = ()
+    request_bytes: int = 500 * 1024
+    event_bytes: int = 32 * 1024
+    events: int = 500
+    proxies: tuple[str, ...] = ()
+    addresses: Literal["drop", "truncate", "keep"] = "truncate"
+    certificate: str | None = None
+    private_key: str | None = None
+
+
 class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
     """A partition stops when more than `share` of the last `window` records, or `run` in a row, were bad."""
 
@@ -155,6 +196,9 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     profile_retention_ms: int
     rules: tuple[Rule, ...]
     dead_letter_limit: DeadLetterLimit = DeadLetterLimit()
+    http_host: str = "127.0.0.1"
     http_port: int = 8080
+    linger_ms: int = 150
     left_out: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
+    edge: Edge = Edge()

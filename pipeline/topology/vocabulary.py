@@ -9,10 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.events import schemas
+from pipeline.events.catalogue import catalogue, doing
 
 Kind = Literal["text", "number", "flag", "choice", "list", "map", "records"]
-
-STREAMS = ("clickstream", "email", "video", "offline")
 
 _KINDS: dict[str, Kind] = {
     "string": "text",
@@ -48,7 +47,21 @@ def event_types() -> tuple[str, ...]:
 @cache
 def playback_types() -> tuple[str, ...]:
     """The event types of a player, from which seconds watched are counted."""
-    return tuple(name for name in event_types() if name.startswith("video_"))
+    return tuple(sorted(doing("film")))
+
+
+@cache
+def sendable(public: bool) -> tuple[str, ...]:
+    """The event types that a key of the collector may send where the topology doesn't say. What a shop's own servers
+    know better than any page, e-mails and orders, needs a secret key.
+    """
+    of_servers = {"order_refunded", *doing("order"), *doing("message")}
+    every = catalogue().items()
+    return tuple(
+        name
+        for name, each in every
+        if not public or (each.stream in ("clickstream", "video") and name not in of_servers)
+    )
 
 
 @cache

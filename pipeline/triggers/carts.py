@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.events.catalogue import doing
 from pipeline.topology.addresses import origin
 from pipeline.triggers import money
 
@@ -15,6 +16,8 @@ LINES_KEPT = 500
 PUT, TAKE, SET, MIXED = 1, 0, 2, 3
 Names = list[str | None]
 """[product id, sku, name, variant], without the None at its end."""
+MORE: Names = [None, None, None, None, "more"]
+"""Stands for lines that are not kept: it is no product, and nobody knows what was in it."""
 
 
 class Item(msgspec.Struct, array_like=True, gc=False):
@@ -77,7 +80,7 @@ def read(kind: str, data: dict[str, Any], origins: frozenset[str]) -> Change:
     return Change(how, items)
 
 
-_HOW = {"product_added": PUT, "product_removed": TAKE, "cart_updated": SET}
+_HOW = {name: {"put": PUT, "take": TAKE, "set": SET}[how] for name, how in doing("cart").items()}
 
 
 def _item(told: dict[str, Any], currency: str | None, origins: frozenset[str]) -> Item:
@@ -111,6 +114,8 @@ def matches(mine: Names, told: Names) -> int:
     """How surely two are the same product: 3 by id, 2 by sku, 1 by name, which is the strongest that both tell; 0: they
     are not. Variants must not differ. What has no name is the same as what has none either (1).
     """
+    if len(mine) > 4 or len(told) > 4:
+        return 0
     for which in range(3):
         a, b = _name(mine, which), _name(told, which)
         if a and b:
@@ -122,8 +127,12 @@ def matches(mine: Names, told: Names) -> int:
 def _matching(lines: list[Line], names: Names) -> int:
     """The line of that product: by the strongest name, then of the same variant, then added last; -1: there is none."""
     best, found = None, -1
+    product_id = names[0] if names else None
     for i, line in enumerate(lines):
-        if how := matches(line.names, names):
+        mine = line.names
+        if product_id and mine and mine[0] and mine[0] != product_id:
+            continue  # nearly always
+        if how := matches(mine, names):
             order = (-how, variant(line.names) != variant(names), -line.added, product(line.names), variant(line.names))
             if best is None or order < best:
                 best, found = order, i
@@ -142,10 +151,12 @@ def _known_by(mine: Names, told: Names) -> Names:
 
 
 def _put(lines: list[Line], item: Item, quantity: float, at: int) -> None:
-    found = _matching(lines, item.names)
+    found = _matching(lines, item.names) if lines else -1
     if found < 0:
         if len(lines) < LINES_KEPT:
             lines.append(Line(item.names, quantity, item.price, item.currency, at, item.url, item.image_url))
+        else:
+            leave_out(lines, at)
         return
     line = lines[found]
     lines[found] = Line(
@@ -183,7 +194,11 @@ def apply(lines: list[Line], change: Change, at: int) -> bool:
             if number > 0 and _matching(later, item.names) < 0:
                 _put(told, item, number, at)
         took = not told and not later
-        lines[:] = [*later, *told][:LINES_KEPT]
+        lines[:] = [*later, *told]
+        if len(lines) > LINES_KEPT:
+            whole = [line for line in lines if line.names != MORE]
+            lines[:] = whole[:LINES_KEPT]
+            leave_out(lines, at)
         return took
     for item in change.items:
         quantity = item.quantity
@@ -194,6 +209,18 @@ def apply(lines: list[Line], change: Change, at: int) -> bool:
         elif quantity < 0:
             took |= _take(lines, item, -quantity)
     return took
+
+
+def leave_out(lines: list[Line], at: int) -> None:
+    """There is more in it than is kept, in place."""
+    had = [line for line in lines if line.names == MORE]
+    lines[:] = [line for line in lines if line.names != MORE]
+    lines.append(Line(MORE, 0.0, None, None, max([at, *(line.added for line in had)])))
+
+
+def complete(lines: list[Line]) -> bool:
+    """Whether these are all that is in a cart."""
+    return MORE not in [line.names for line in lines]
 
 
 def without(lines: list[Line], at: int) -> list[Line]:
@@ -217,10 +244,12 @@ def merged(a: list[Line], b: list[Line]) -> list[Line]:
     lines = list(one)
     for line in other:
         found = _matching(lines, line.names)
-        if found < 0:
-            lines.append(line)
-        else:
+        if found >= 0:
             lines[found] = _sum(lines[found], line)
+        elif line.names == MORE:
+            leave_out(lines, line.added)
+        else:
+            lines.append(line)
     return sorted(lines, key=_place)
 
 
@@ -247,20 +276,30 @@ def _sum(a: Line, b: Line) -> Line:
 
 def payload(key: str, lines: list[Line]) -> dict[str, Any]:
     """A cart as consumers read it. Totals are None where a price is unknown, currencies differ, or a number leaves the
-    range of what can be written. What a line is called, its variant and its addresses are there where they were told.
+    range of what can be written, or not all lines are kept. What a line is called, its variant and its addresses are
+    there where they were told.
     """
+    every = complete(lines)
+    if not every:
+        lines = [line for line in lines if line.names != MORE]
     if len(lines) > 1:
         lines = sorted(lines, key=lambda line: (product(line.names), line.names[3:], line.added))
-    currencies = {line.currency for line in lines}
-    currency = next(iter(currencies)) if len(currencies) == 1 else None
+    currency = lines[0].currency if lines else None
+    alike = bool(lines)
     cents: int | None = 0  # of all lines, as long as they are whole
     out = []
     for line in lines:
-        names, price, amount, whole = line.names, line.price, None, None
-        if price is not None:
-            whole = money.cents(price, line.quantity, line.currency)
-            amount = money.total([(price, line.quantity)], line.currency) if whole is None else whole / 100
-        cents = None if whole is None or cents is None else cents + whole
+        names, price, amount = line.names, line.price, None
+        if line.currency != currency:
+            alike = False
+        whole = None if price is None else money.cents(price, line.quantity, line.currency)
+        if whole is not None:
+            amount = whole / 100
+            cents = None if cents is None else cents + whole
+        else:
+            cents = None
+            if price is not None:
+                amount = money.total([(price, line.quantity)], line.currency)
         told: dict[str, Any] = {
             "product": product(names) or None,
             "quantity": _plain(line.quantity),
@@ -269,19 +308,22 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
             "total": amount,
         }
         if len(names) > 2:
-            told |= {name: value for name, value in zip(("name", "variant"), names[2:], strict=False) if value}
+            if names[2]:
+                told["name"] = names[2]
+            if variant_of := variant(names):
+                told["variant"] = variant_of
         if line.url:
             told["url"] = line.url
         if line.image_url:
             told["image_url"] = line.image_url
         out.append(told)
-    if len(currencies) != 1:
+    if not alike or not every:
         total = None
     elif cents is not None:
         total = cents / 100
     else:
         total = money.total([(line.price, line.quantity) for line in lines], currency)
-    return {"cart_id": key or None, "lines": out, "currency": currency, "total": total}
+    return {"cart_id": key or None, "lines": out, "currency": currency if alike else None, "total": total}
 
 
 def _plain(number: float) -> float | None:

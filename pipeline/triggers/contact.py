@@ -36,9 +36,16 @@ class Contact(msgspec.Struct, array_like=True, gc=False):
 
 def contact_of(contact: Contact | None, ids: dict[str, list[str]]) -> dict[str, str]:
     """What is known of it. An address that was never told by what the fold sees is one by which they are known."""
-    known = Contact() if contact is None else contact
-    values = {"email": known.email, "name": known.name, "locale": known.locale, "timezone": known.timezone}
-    told = {name: value[0] for name, value in values.items() if value}
+    told: dict[str, str] = {}
+    if contact is not None:
+        if contact.email:
+            told["email"] = contact.email[0]
+        if contact.name:
+            told["name"] = contact.name[0]
+        if contact.locale:
+            told["locale"] = contact.locale[0]
+        if contact.timezone:
+            told["timezone"] = contact.timezone[0]
     if "email" not in told and (emails := ids.get("email")):
         told = {"email": emails[0], **told}
     return told
@@ -55,12 +62,17 @@ def tell(contact: Contact | None, email: str | None, data: dict[str, Any], recei
     """What is known after another event, in order of receipt; changed in place where there was something. `email`: an
     address of theirs that the event carried.
     """
-    locale, timezone = data.get("context.locale"), data.get("context.timezone")
-    name = None
-    if contact is not None and timezone is None and email is None and "traits" not in data:  # nearly always
+    locale = data.get("context.locale")
+    if contact is not None and email is None and "context.timezone" not in data and "traits" not in data:
+        # Nearly always.
         if locale is not None:
-            contact.locale = _after(contact.locale, locale, received_at)
+            had = contact.locale
+            if had is not None and had[0] == locale and had[1] <= received_at:
+                had[1] = received_at
+            else:
+                contact.locale = _after(had, locale, received_at)
         return contact
+    timezone, name = data.get("context.timezone"), None
     if traits := data.get("traits"):
         known = {"".join(filter(str.isalnum, trait)).lower(): value for trait, value in sorted(traits.items()) if value}
         name = _name(known)

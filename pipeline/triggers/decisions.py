@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-EPOCH = date(1970, 1, 1)
+from pipeline.events.times import rfc3339
+
 DAY = 86_400_000
 
 
@@ -19,7 +18,8 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     `outcome`: fired, cancelled, suppressed or retracted. `occurred_at` is the cause's. `correlation_key` None: the
     instance of events without a key. `trace`: the cause's W3C traceparent. `left_out`: source partitions that were not
     waited for. `contact`: what is needed to write to them: email, name, locale, timezone, each if it was told.
-    `published` False: it was due in the time of a recording that was ingested without triggers.
+    `published` False: it was due in the time of a recording that was ingested without triggers. `bounded`: more was
+    told than is kept of one person, or than a record takes, and it might have been otherwise, or tell more.
     """
 
     id: str
@@ -42,6 +42,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     left_out: list[str] = []
     contact: dict[str, str] = {}
     published: bool = True
+    bounded: bool = False
 
 
 def _name(*parts: object) -> str:
@@ -59,16 +60,19 @@ def retraction_id(trigger_id: str) -> str:
     return _name("retracted", trigger_id)
 
 
-def rfc3339(ms: int) -> str:
-    """`2026-11-22T19:00:00.000Z`."""
-    days, rest = divmod(ms, DAY)
-    minutes, rest = divmod(rest, 60_000)
-    return f"{_date(days)}T{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}Z"
-
-
-@lru_cache(maxsize=1000)
-def _date(days: int) -> str:
-    return (EPOCH + timedelta(days)).isoformat()
+def bounded(decision: Decision, items: int) -> Decision:
+    """The same with less in it: of each namespace, and of each list in the payload, so many at most. 0: one identifier
+    of each namespace, and no payload.
+    """
+    payload = {
+        name: value[:items] if isinstance(value, list) else value for name, value in decision.payload.items() if items
+    }
+    return msgspec.structs.replace(
+        decision,
+        identifiers={ns: values[: items or 1] for ns, values in decision.identifiers.items()},
+        payload=payload,
+        bounded=True,
+    )
 
 
 def public(decision: Decision) -> dict[str, Any]:
@@ -95,4 +99,6 @@ def public(decision: Decision) -> dict[str, Any]:
             line[name] = value
     if decision.left_out:
         line["left_out"] = decision.left_out
+    if decision.bounded:
+        line["bounded"] = True
     return line

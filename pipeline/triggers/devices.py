@@ -24,10 +24,10 @@ REPEATS = 30 * 60_000
 
 
 class Login(NamedTuple):
-    """`user` logged in at `at` (event time). Both names are namespace, zero byte, value."""
+    """`user` logged in at `at` (event time), which was received `lag` later. Names are namespace, zero byte, value."""
 
     at: int
-    received_at: int
+    lag: int
     user: str
 
 
@@ -58,7 +58,7 @@ def note(logins: Logins, device: str, login: Login, max_age: int) -> None:
     else:
         of_device.insert(bisect_right(of_device, login[:2], key=_place), login)
     if len(of_device) > ALONE:
-        _forget(of_device, login.received_at - max_age)
+        _forget(of_device, login.at + login.lag - max_age)
 
 
 def _alone(logins: list[Login]) -> bool:

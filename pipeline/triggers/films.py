@@ -5,12 +5,19 @@ Half watched means the union of watched intervals, never the furthest position (
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import msgspec
 
+from pipeline.events.catalogue import doing
+from pipeline.triggers import marks
+
 SESSIONS_KEPT = 16
-PLAYING = frozenset({"video_started", "video_progressed", "video_resumed", "video_sought"})
+AT_HAND = 32
+ON_A_PAGE = 16
+PAGES_KEPT = 30
+PLAYING = frozenset(name for name, how in doing("film").items() if how == "playing")
 
 
 class Film(msgspec.Struct, array_like=True, gc=False):
@@ -22,6 +29,16 @@ class Film(msgspec.Struct, array_like=True, gc=False):
     last: int = 0
 
 
+class Page(msgspec.Struct, array_like=True, gc=False):
+    """Films that nobody looks at. `hashes`: eight bytes a name. `packed`: name -> Film. `last`: when the last of them
+    was played.
+    """
+
+    hashes: bytes
+    packed: bytes
+    last: int
+
+
 class Session(msgspec.Struct, array_like=True, gc=False):
     """One player: where its last event left it."""
 
@@ -29,6 +46,44 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     at: int
     position: float | None
     playing: bool
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, Film]).decode
+
+
+def find(films: dict[str, Film], pages: list[Page], name: str) -> Film | None:
+    """A film; it is at hand then."""
+    film = films.get(name)
+    if film is None and pages:
+        wanted = marks.hashed(name)
+        for page in pages:
+            if marks.place(page.hashes, wanted) >= 0:
+                pages.remove(page)
+                films.update(_decode(page.packed))
+                return films.get(name)
+    return film
+
+
+def open_all(films: dict[str, Film], pages: list[Page]) -> None:
+    """All are at hand."""
+    for page in pages:
+        films.update(_decode(page.packed))
+    pages.clear()
+
+
+def make_room(films: dict[str, Film], pages: list[Page]) -> int:
+    """Few stay at hand. Of too many, those go that weren't played for longest; returns when they last were, or -1."""
+    gone = -1
+    while len(films) > AT_HAND:
+        some = {name: films.pop(name) for name in list(islice(films, ON_A_PAGE))}
+        last = max(film.last for film in some.values())
+        pages.append(Page(b"".join(map(marks.hashed, some)), _encode(some), last))
+    while len(pages) > PAGES_KEPT:
+        oldest = min(pages, key=lambda page: page.last)
+        pages.remove(oldest)
+        gone = max(gone, oldest.last)
+    return gone
 
 
 def seconds(film: Film) -> float:
@@ -52,13 +107,13 @@ def add_interval(watched: list[list[float]], start: float, end: float) -> list[l
 
 
 def watch(
-    films: dict[str, Film], sessions: dict[str, Session], kind: str, at: int, body: dict[str, Any]
+    films: dict[str, Film], pages: list[Page], sessions: dict[str, Session], kind: str, at: int, body: dict[str, Any]
 ) -> Film | None:
     """Take one playback event in (in order of receipt); returns its film, or None when it names none."""
     name = body.get("film")
     if not name:
         return None
-    film = films.get(name)
+    film = find(films, pages, name)
     if film is None:
         film = films[name] = Film()
     film.length = body.get("total_length") or film.length

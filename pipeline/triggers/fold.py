@@ -6,65 +6,33 @@ one person; it holds several for as long as a tie that has been read takes effec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from pipeline.triggers import carts, devices, films, orders, waits
+from pipeline.triggers import carts, devices, films, keys, marks, orders, waits
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.contact import Contact, contact_of, tell
-from pipeline.triggers.decisions import Decision, decision_id, retraction_id
+from pipeline.triggers.decisions import DAY, Decision, decision_id, retraction_id
 from pipeline.triggers.devices import Login
 from pipeline.triggers.films import Film, Session
-from pipeline.triggers.rules import ALWAYS_SEEN, CART_TYPES, CONTENTS, ORDERS, START, Compiled, Move, RuleBook
+from pipeline.triggers.films import Page as FilmPage
+from pipeline.triggers.keys import RuleState
+from pipeline.triggers.rules import CART_TYPES, CONTENTS, NOTHING, START, Compiled, Move, RuleBook
 from pipeline.triggers.rules import End as EndRule
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
+from pipeline.wire.row import Row
 
-FILMS_KEPT = 200
-IDLE_KEYS_KEPT = 100
+DECIDED_FILMS_KEPT = 16  # to be shown
 SHARED = ""  # the correlation key of events without one
-
-
-class Row(msgspec.Struct, array_like=True, gc=False):
-    """One event on its way from the first hop to the second, and in a profile's buffer.
-
-    `root`: profile id it was routed to. `offset`: in its source partition. `fingerprint`: 64 bits of event id and
-    identifiers. `ids`: accepted identifiers, flat [namespace, value, ...], the person's strongest first.
-    """
-
-    offset: int
-    root: str
-    type: str
-    occurred_at: int
-    received_at: int
-    event_id: str
-    fingerprint: int
-    ids: list[str]
-    data: dict[str, Any]
-    trace: str | None = None
-
-    @property
-    def order(self) -> tuple[int, int, str, int]:
-        """Order of knowledge."""
-        return (self.received_at, self.occurred_at, self.event_id, self.fingerprint)
-
-
-class RuleState(msgspec.Struct, array_like=True, gc=False):
-    """One rule of one person. `everyone`: ends that concern every key, or every one but their `own`."""
-
-    keys: dict[str, Key] = {}
-    everyone: list[End] = []
-
-    def ends(self, name: str) -> list[End]:
-        """Those of everyone's that concern this key."""
-        everyone = self.everyone
-        return [end for end in everyone if end.own != name] if everyone else everyone
 
 
 class Person(msgspec.Struct, array_like=True, gc=False):
     """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None. `told`: the
     orders that were told, `bought`: what they add up to (orders.py). `logins`: on devices among `ids` (devices.py).
+    `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide nothing any more
+    went last.
     """
 
     ids: dict[str, list[str]]
@@ -76,6 +44,8 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     bought: orders.Sums = {}
     contact: Contact | None = None
     logins: dict[str, list[Login]] = {}
+    film_pages: list[FilmPage] = []
+    swept: int = 0
 
     def has(self, namespace: str, value: str) -> bool:
         values = self.ids.get(namespace)
@@ -105,7 +75,7 @@ def whose(book: RuleBook, persons: list[Person], row: Row) -> Person:
         if namespace in book.devices:
             holder = person if person.has(namespace, value) else _holder(persons, namespace, value)
             if holder is not None:
-                login = Login(row.occurred_at, row.received_at, user)
+                login = Login(row.occurred_at, row.received_at - row.occurred_at, user)
                 devices.note(holder.logins, devices.name(namespace, value), login, book.max_age)
     return person
 
@@ -150,7 +120,7 @@ def counts_for(book: RuleBook, persons: list[Person], rows: list[Row], ids: list
         logins = [] if holder is None else list(holder.logins.get(device, ()))
         for row in rows:
             if len(row.ids) > 2 and told[1] in row.ids and (user := user_of(book, row.ids)) is not None:
-                logins.append(Login(row.occurred_at, row.received_at, user))
+                logins.append(Login(row.occurred_at, row.received_at - row.occurred_at, user))
         if (user := devices.owner(sorted(logins), at, known)) is not None:
             return user
     return known[0] if known else device
@@ -235,14 +205,23 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
         if rule is None or mine is None:
             person.rules[name] = theirs
             continue
+        mine.open_all()
+        theirs.open_all()
+        mine.marks = marks.joined(mine.marks, theirs.marks)
+        mine.forgot = max(mine.forgot, theirs.forgot)
         for name_of_key in {**mine.keys, **theirs.keys}:
             a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
             everyone = (mine.ends(name_of_key), theirs.ends(name_of_key))
-            mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
+            key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
+            if rule.once and key.facts and marks.marked(mine.marks, name_of_key):
+                key.facts = []  # the decided one absorbs the open one
         mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: (e.order, e.reason))
+    films.open_all(person.films, person.film_pages)
+    films.open_all(other.films, other.film_pages)
     for name, film in other.films.items():
         had_film = person.films.get(name)
         person.films[name] = film if had_film is None else films.merge_film(had_film, film)
+    person.swept = max(person.swept, other.swept)
     for sid, session in other.sessions.items():
         had_session = person.sessions.get(sid)
         if had_session is None or (had_session.at, had_session.film) < (session.at, session.film):
@@ -255,13 +234,19 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
         person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
     for name, state in person.rules.items():
         if (rule := book.rules.get(name)) is not None:
+            state.open_all()
             for name_of_key, key in state.keys.items():
                 key.due = waits.next_due(rule, key, state.ends(name_of_key))
+            keys.make_room(state, now)
     _refresh(person)
 
 
-def _order(end: End) -> waits.Order:
-    return end.order
+def whole(person: Person) -> Person:
+    """With all that lies packed at hand."""
+    for state in person.rules.values():
+        state.open_all()
+    films.open_all(person.films, person.film_pages)
+    return person
 
 
 def _wait(person: Person, key: Key, due: int | None) -> bool:
@@ -280,45 +265,86 @@ def _refresh(person: Person) -> None:
             due = key.due
             if due is not None and (first is None or due < first):
                 first = due
+        for page in state.pages:
+            due = page.due
+            if due is not None and (first is None or due < first):
+                first = due
     person.due = first
 
 
-def learn(book: RuleBook, person: Person, row: Row) -> list[Decision]:
-    """Take in what one event says to the rules; returns retractions. Its waits are decided by `decide`, not here."""
-    kind, data, ids = row.type, row.data, row.ids
-    change = carts.read(kind, data, book.origins) if kind in CART_TYPES else None
-    nothing = change is not None and not change.items and change.how == PUT  # none of something was added
-    if change is not None and change.how == TAKE:
-        kind = "product_removed"
-    ends = [end for end in book.ends.get(kind, ()) if end.where is None or end.where(data)]
-    moves = [move for move in book.moves.get(kind, ()) if move.where is None or move.where(data)]
-    if ends or moves or kind in ALWAYS_SEEN:
-        email = _email(person, ids) if "email" in ids else None
-        person.contact = tell(person.contact, email, data, row.received_at)
-    if kind in ORDERS:
+def _sweep(book: RuleBook, person: Person, now: int) -> None:
+    """Once a day, what can decide nothing any more goes."""
+    first, person.swept = not person.swept, now // DAY
+    if first:  # nothing is old yet
+        return
+    for name, state in person.rules.items():
+        rule = book.rules.get(name)
+        if rule is None:
+            continue
+        gone = keys.sweep(rule, state, book.max_age, now)
+        if rule.share is not None:
+            for film in gone:
+                if len(person.films) > DECIDED_FILMS_KEPT:
+                    person.films.pop(film, None)
+
+
+def learn(book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None:
+    """Take in what one event says to the rules; retractions, and what is refused, go to `out`. Its waits are decided by
+    `decide`, not here.
+    """
+    kind, data, received_at = row.type, row.data, row.received_at
+    change, nothing = None, False
+    if kind in CART_TYPES:
+        change = carts.read(kind, data, book.origins)
+        if change.how == TAKE:
+            kind = "product_removed"
+        nothing = not change.items and change.how == PUT  # none of something was added
+    ends, moves, conditional, always_seen, order, playing = book.meanings.get(kind, NOTHING)
+    if conditional:
+        ends = [end for end in ends if end.where is None or end.where(data)]
+        moves = [move for move in moves if move.where is None or move.where(data)]
+    concerned = ends or moves
+    if concerned or always_seen:
+        email = _email(person, row.ids) if "email" in row.ids else None
+        person.contact = tell(person.contact, email, data, received_at)
+    if order:
         first, occurred_at = True, row.occurred_at
-        if order := data.get("order_id"):
-            first, occurred_at = orders.tell(person.told, order, occurred_at, row.received_at)
+        if order_id := data.get("order_id"):
+            first, occurred_at = orders.tell(person.told, order_id, occurred_at, received_at)
         if first:
             orders.add(person.bought, data.get("currency"), data.get("total"))
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
-    out: list[Decision] = []
-    if nothing or row.received_at - row.occurred_at > book.max_age:
-        return out  # what is too old to start, move or end anything only informs (semantics 6)
+    if nothing or received_at - row.occurred_at > book.max_age:
+        return  # what is too old to start, move or end anything only informs (semantics 6)
+    if concerned and received_at // DAY != person.swept:
+        _sweep(book, person, received_at)
     film = None
-    if book.films and kind.startswith("video_"):
-        film = films.watch(person.films, person.sessions, kind, row.occurred_at, data)
-        if len(person.films) > FILMS_KEPT:
-            del person.films[min(person.films, key=lambda f: (person.films[f].last, f))]
+    if playing:
+        film = films.watch(person.films, person.film_pages, person.sessions, kind, row.occurred_at, data)
+        if film is not None and _over(book, person, data["film"]):
+            del person.films[data["film"]]
     later = False
     for end in ends:
         later |= _end(book, person, row, end, out)
     for move in moves:
-        later |= _move(book, person, row, move, change, film)
+        later |= _move(book, person, row, move, change, film, out)
+    if playing and len(person.films) > films.AT_HAND:
+        gone = films.make_room(person.films, person.film_pages)
+        for rule in book.of_films if gone >= 0 else ():
+            state = _state(person, rule)
+            state.forgot = max(state.forgot, gone)
     if later:
         _refresh(person)
-    return out
+
+
+def _over(book: RuleBook, person: Person, film: str) -> bool:
+    """Whether no rule will ever look at that film again."""
+    for rule in book.of_films:
+        state = person.rules.get(rule.name)
+        if state is None or not (state.marks and rule.once and rule.forget is None and marks.marked(state.marks, film)):
+            return False
+    return True
 
 
 def _email(person: Person, ids: list[str]) -> str | None:
@@ -339,9 +365,17 @@ def _key(row: Row, field: str | None) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _move(book: RuleBook, person: Person, row: Row, move: Move, change: Change | None, film: Film | None) -> bool:
-    """See `_wait` for what it returns."""
-    rule, role = move.rule, move.role
+def _move(
+    book: RuleBook,
+    person: Person,
+    row: Row,
+    move: Move,
+    change: Change | None,
+    film: Film | None,
+    out: list[Decision],
+) -> bool:
+    """What is refused goes to `out`. See `_wait` for what it returns."""
+    rule, role, received_at = move.rule, move.role, row.received_at
     name = _key(row, rule.per)
     if name is None:
         if not rule.shared:
@@ -351,24 +385,48 @@ def _move(book: RuleBook, person: Person, row: Row, move: Move, change: Change |
         total = row.data.get("total_length")
         if film is None or not total or films.seconds(film) < rule.share * total:
             return False
-    state = _state(person, rule)
-    key = state.keys.get(name)
-    if key is None:
-        key = state.keys[name] = Key()
-    waits.forget(key, row.received_at - book.max_age)
+    state = person.rules.get(rule.name) or _state(person, rule)
     if not rule.cart:
         change = None
     elif role == START and change is not None and change.how == SET and not change.items:
         role = CONTENTS  # an emptied cart begins nothing
-    told = _told(rule, row)
-    fact = Fact(
-        row.occurred_at, row.received_at, row.event_id, role, row.fingerprint, move.rank, change, row.trace, told
-    )
-    waits.add_fact(rule, key, fact)
-    later = _wait(person, key, waits.next_due(rule, key, state.ends(name)))
-    if len(state.keys) > IDLE_KEYS_KEPT:
-        _tidy(book, state, row.received_at)
+    told = _told(rule, row) if rule.tells else None
+    fact = Fact(row.occurred_at, received_at, row.event_id, role, row.fingerprint, move.rank, change, row.trace, told)
+    known = state.keys.get(name) or state.find(name)
+    key = _touch(book, rule, state, name, known, received_at)
+    if key is None:
+        return False
+    everyone = state.everyone and state.ends(name)
+    if role == START and key.due is None and state.full and waits.may_open(rule, key, fact):
+        out.append(_refused(rule, person, name, key, fact))
+        if known is None:  # nothing more is kept of it than that there was something
+            keys.mark(state, [marks.hashed(name)], received_at)
+            return False
+        fact.role, key.bounded = CONTENTS, True
+    state.keys[name] = key
+    if not waits.add_fact(rule, key, fact, everyone) and role == START:
+        out.append(_refused(rule, person, name, key, fact))
+    later = _wait(person, key, waits.next_due(rule, key, everyone))
+    if len(state.keys) > keys.AT_HAND:
+        keys.make_room(state, received_at)
     return later
+
+
+def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: Key | None, now: int) -> Key | None:
+    """A key that something happens to, or a new one; None: it has started once and for all."""
+    if known is not None:
+        if known.ends or known.fired or known.due is None:
+            waits.forget(rule, known, state.ends(name), now - book.max_age, now)
+        return known
+    key = Key()
+    if state.marks and marks.marked(state.marks, name):
+        if rule.once and rule.forget is None:
+            return None
+        state.marks = marks.without(state.marks, name)
+        key.bounded = True
+        if rule.cart:
+            carts.leave_out(key.lines, now)
+    return key
 
 
 def _told(rule: Compiled, row: Row) -> list[Any] | None:
@@ -388,19 +446,20 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule, out: list[
     if rule_end.match is not None and name is None and not rule_end.without_key_all:
         return False
     state = _state(person, rule)
-    horizon = row.received_at - book.max_age
+    now = row.received_at
     if name is None:
-        return _end_others(rule, person, state, end, horizon, out)
-    key = state.keys.get(name)
-    if key is None:
-        key = state.keys[name] = Key()
-    waits.forget(key, horizon)
-    key.ends.append(end)
-    key.ends.sort(key=_order)
-    later = _ended(rule, person, state, name, key, end, out)
+        return _end_others(rule, person, state, end, now, out)
+    later = False
+    key = _touch(book, rule, state, name, state.find(name), now)
+    if key is not None:
+        state.keys[name] = key
+        state.forgot = max(state.forgot, waits.add_end(key, end))
+        later = _ended(rule, person, state, name, key, end, out)
+        if len(state.keys) > keys.AT_HAND:
+            keys.make_room(state, now)
     if rule_end.takes and (takes := _ordered(row)):
         end = msgspec.structs.replace(end, takes=takes, own=name)
-        later |= _end_others(rule, person, state, end, horizon, out)
+        later |= _end_others(rule, person, state, end, now, out)
     return later
 
 
@@ -410,15 +469,16 @@ def _ordered(row: Row) -> list[carts.Names]:
     return [names for names in found if carts.product(names)]
 
 
-def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, horizon: int, out: list[Decision]) -> bool:
-    """An end that concerns every key, or every one but its own."""
-    _forget_everyone(state, horizon)
-    state.everyone.append(end)
-    state.everyone.sort(key=_order)
+def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, now: int, out: list[Decision]) -> bool:
+    """An end that concerns every key, or every one but its own. What lies packed it leaves as it is."""
+    keys.add_everyone(state, end)
+    state.open_concerned(end)
     later = False
     for name, key in state.keys.items():
         if name != end.own:
             later |= _ended(rule, person, state, name, key, end, out)
+    if len(state.keys) > keys.AT_HAND:
+        keys.make_room(state, now)
     return later
 
 
@@ -426,6 +486,8 @@ def _ended(
     rule: Compiled, person: Person, state: RuleState, name: str, key: Key, end: End, out: list[Decision]
 ) -> bool:
     """What an end that has just become known does to one key."""
+    if key.folded is not None and end.order < key.folded:
+        key.bounded = True
     if rule.cart:
         waits.clear_late(key, end)
     if key.fired:
@@ -433,38 +495,14 @@ def _ended(
     return _wait(person, key, waits.next_due(rule, key, state.ends(name)))
 
 
-def _forget_everyone(state: RuleState, horizon: int) -> None:
-    """Ends older than `horizon` go, unless an open wait may still need them; what they did to lines stays."""
-    first = min((k.facts[0].occurred_at for k in state.keys.values() if k.facts), default=horizon)
-    old = [e for e in state.everyone if e.occurred_at < min(first, horizon)]
-    if not old:
-        return
-    kept = [e for e in state.everyone if e.occurred_at >= min(first, horizon)]
-    earliest = next((e for e in state.everyone if e.before_start), None)
-    if earliest is not None and earliest not in kept:
-        kept.insert(0, earliest)
-    for name, key in state.keys.items():
-        for end in old:
-            if key.lines and end.order > key.closed and end.own != name:
-                key.lines = end.leaves(key.lines)
-    state.everyone = kept
-
-
-def _tidy(book: RuleBook, state: RuleState, now: int) -> None:
-    """Bound the keys of one rule: drop what can't matter any more, then the carts that were quiet longest."""
-    horizon = now - book.max_age
-    for name in [n for n, k in state.keys.items() if waits.forget(k, horizon)]:
-        del state.keys[name]
-    idle = [n for n, k in state.keys.items() if not k.facts and k.decided is None and k.closed[0] < horizon]
-    for name in sorted(idle, key=lambda n: (state.keys[n].closed, n))[: max(0, len(state.keys) - IDLE_KEYS_KEPT)]:
-        del state.keys[name]
-
-
 def _first(person: Person) -> tuple[str, str]:
-    """The rule and key that are decided next; of several at one moment the first by name."""
+    """Names of the rule and key that are decided next; of several at one moment the first."""
     due = person.due
+    assert due is not None
     found: tuple[str, str] | None = None
     for name, state in person.rules.items():
+        if state.pages:
+            state.open_due(due)
         for key_name, key in state.keys.items():
             if key.due == due and (found is None or (name, key_name) < found):
                 found = (name, key_name)
@@ -472,8 +510,19 @@ def _first(person: Person) -> tuple[str, str]:
     return found
 
 
-def decide(book: RuleBook, persons: list[Person], person: Person, clock: int) -> Iterator[Decision]:
-    """All decisions of one of the `persons` that are due at or before `clock`, the moment that the fold has reached."""
+def decide(
+    book: RuleBook,
+    persons: list[Person],
+    person: Person,
+    clock: int,
+    out: list[Decision],
+    quiet: Callable[[Decision], bool] | None = None,
+) -> None:
+    """All decisions of one of the `persons` that are due at or before `clock`, the moment that the fold has reached, go
+    to `out`.
+
+    `quiet`: whether a trigger will not be published.
+    """
     while person.due is not None and person.due <= clock:
         name, key_name = _first(person)
         rule = book.rules.get(name)
@@ -482,7 +531,7 @@ def decide(book: RuleBook, persons: list[Person], person: Person, clock: int) ->
         if rule is None:  # the rule is no longer in the topology: its waits end silently
             del person.rules[name]
         else:
-            everyone = state.ends(key_name)
+            everyone = state.everyone and state.ends(key_name)
             found, emptyings = waits.walk(rule, key, everyone)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
@@ -490,17 +539,41 @@ def decide(book: RuleBook, persons: list[Person], person: Person, clock: int) ->
                 outcome, reason = "suppressed", "other_person"
             elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
                 outcome, reason = "suppressed", "overtaken"
-            decision = _decision(book, rule, person, key_name, wait, outcome, reason, clock)
+            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, wait.due + rule.lateness))
+            decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
-            if outcome == "fired":
+            if outcome == "fired" and state.tells_enough(key):
+                decision.bounded = True  # nothing can take it back
+            elif outcome == "fired":
                 cause = wait.cause
                 lines = [line.names for line in wait.lines] if rule.takes else []
                 key.fired.append(
-                    Fired(decision.id, cause.event_id, cause.occurred_at, wait.due, wait.last_start, lines)
+                    Fired(
+                        bytes.fromhex(decision.id),
+                        cause.event_id,
+                        wait.due,
+                        wait.due - cause.occurred_at,
+                        cause.occurred_at - wait.last_start[0],
+                        lines,
+                        decision.bounded,
+                        quiet is None or not quiet(decision),
+                    )
                 )
             key.due = waits.next_due(rule, key, everyone)
-            yield decision
+            if len(state.keys) > keys.AT_HAND:
+                keys.make_room(state, clock)
+            out.append(decision)
         _refresh(person)
+
+
+def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
+    """Whether what was dropped for want of room might have changed its decision."""
+    if key.bounded or (rule.cart and not carts.complete(wait.lines)):
+        return True
+    if state.forgot < 0:  # nearly always
+        return False
+    since = 0 if rule.once and rule.forget is None else key.facts[0].received_at - book.max_age
+    return state.forgot >= since
 
 
 def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
@@ -509,9 +582,15 @@ def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key,
     return _somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
 
 
-def _decision(
-    book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int
-) -> Decision:
+def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -> Decision:
+    """A start for which there is no room (docs/semantics.md, Bounds)."""
+    wait = Wait(start, start.order, start.occurred_at + rule.after, lines=start.leaves(key.lines)[0])
+    decision = _decision(rule, person, name, wait, "suppressed", "too_many", start.received_at)
+    decision.bounded = True
+    return decision
+
+
+def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int) -> Decision:
     cause = wait.cause
     return Decision(
         id=decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint),
@@ -525,7 +604,7 @@ def _decision(
         cause_event_id=cause.event_id,
         occurred_at=cause.occurred_at,
         due_at=wait.due,
-        decided_at=max(clock, wait.due + rule.lateness),
+        decided_at=clock,
         payload=_payload(rule, person, key, wait),
         ended_by=wait.end[3] if wait.end is not None else None,
         trace=cause.trace,
@@ -541,7 +620,7 @@ def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, 
     if "message" in rule.payload:
         payload.update(message_id=key, campaign=told[0])
     if "film" in rule.payload:
-        film = person.films.get(key, Film())
+        film = films.find(person.films, person.film_pages, key) or Film()
         payload.update(film=key, title=told[0] or film.title, seconds_watched=films.seconds(film))
         payload.update(total_length=told[1] or film.length)
     return payload
@@ -565,4 +644,6 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         retracts=fired.id,
         late_event_id=end.event_id,
         contact=contact_of(person.contact, person.ids),
+        bounded=fired.bounded,
+        published=fired.published,
     )

@@ -50,10 +50,11 @@ def minus(a: float, b: float) -> float:
 
 def cents(price: float, quantity: float, currency: str | None) -> int | None:
     """What a line costs, where that is a whole number of cents because both are plain; None: count exactly."""
-    if not -_PLAIN < price < _PLAIN or not -_PLAIN < quantity < _PLAIN or quantity != int(quantity):
-        return None
-    hundredths = round(price * 100)
-    return hundredths * int(quantity) if hundredths / 100 == price and currency not in _DIGITS else None
+    if -_PLAIN < price < _PLAIN and -_PLAIN < quantity < _PLAIN and currency not in _DIGITS:
+        hundredths, number = round(price * 100), int(quantity)
+        if hundredths / 100 == price and number == quantity:
+            return hundredths * number
+    return None
 
 
 def total(lines: Sequence[tuple[float | None, float]], currency: str | None) -> float | None:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
+from pipeline.events.catalogue import PARTS, doing
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.conditions import Condition, compile_where
 
 START, RESTART, CONTENTS = 1, 2, 0
-CART_TYPES = ("product_added", "product_removed", "cart_updated")
-ORDERS = ("order_completed", "offline_purchased")
+CART_TYPES = doing("cart")
+ORDERS = doing("order")
+PLAYBACK = doing("film")
+_PUTS, _TAKES, _SETS = (frozenset(name for name in CART_TYPES if CART_TYPES[name] == how) for how in PARTS["cart"])
 _NAMES = ("product_id", "sku", "name", "variant")
 # What rules read of a body beside the fields that a topology names itself.
 BUILT_IN_FIELDS: dict[str, tuple[str, ...]] = {
-    "product_added": ("cart_id", *_NAMES, "quantity", "price", "currency", "products"),
-    "product_removed": ("cart_id", *_NAMES, "quantity", "products"),
-    "cart_updated": ("cart_id", "currency", "products"),
+    **dict.fromkeys(_PUTS, ("cart_id", *_NAMES, "quantity", "price", "currency", "products")),
+    **dict.fromkeys(_TAKES, ("cart_id", *_NAMES, "quantity", "products")),
+    **dict.fromkeys(_SETS, ("cart_id", "currency", "products")),
     **dict.fromkeys(ORDERS, ("order_id", "total", "currency")),
 }
 ADDRESSES = ("url", "image_url")
 # What a person's contact is made of beside their e-mail address: fields of an event's context and of what it tells of
 # a person. It is read of every event that rules look at, and of whoever says who they are.
 CONTACT = ("context.locale", "context.timezone")
-TELLS_WHO = "identified"
-ALWAYS_SEEN = frozenset({TELLS_WHO, *ORDERS})  # by the fold, whatever the rules are
+ALWAYS_SEEN = frozenset({*doing("traits"), *ORDERS})  # by the fold, whatever the rules are
 
 ENDS = 4
-_CART_RANKS = {"product_removed": 0, "product_added": 1, "cart_updated": 2}
+_CART_RANKS = {**dict.fromkeys(_TAKES, 0), **dict.fromkeys(_PUTS, 1), **dict.fromkeys(_SETS, 2)}
 _ROLE_RANKS = {START: 1, RESTART: 2, CONTENTS: 3}
 
 
@@ -64,6 +66,22 @@ class End(NamedTuple):
     takes: bool
 
 
+class Meaning(NamedTuple):
+    """What an event type is to the fold. `conditional`: not every such event concerns every rule. `always_seen`,
+    `order`: see above. `playing`: a rule looks at films.
+    """
+
+    ends: Sequence[End] = ()
+    moves: Sequence[Move] = ()
+    conditional: bool = False
+    always_seen: bool = False
+    order: bool = False
+    playing: bool = False
+
+
+NOTHING = Meaning()
+
+
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms."""
 
@@ -80,17 +98,21 @@ class Compiled:
         self.emptied = rule.until_cart_empty
         self.cart = rule.until_cart_empty is not None or "cart" in rule.payload
         self.payload = rule.payload
+        self.tells = "message" in rule.payload or "film" in rule.payload
         self.takes = any(cancel.takes for cancel in rule.cancel)
 
 
 class RuleBook:
-    """All rules of a topology. `moves`/`ends`: event type -> what it may do. `fields`: event type -> body fields read.
+    """All rules of a topology. `meanings`: event type -> what it may do. `fields`: event type -> body fields read.
 
     `concerned`: the event types that the fold must see; `choosy`: those of which it needs only what is `chosen`.
+    `of_films`: the rules that look at what was watched.
     `listing`: those that may end a wait where they list products.
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
+    `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
+    orders, and `listing`.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -105,12 +127,12 @@ class RuleBook:
         self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}
         self.origins = topology.origins
         if self.origins:
-            for event in ("product_added", "cart_updated"):
+            for event in (*_PUTS, *_SETS):
                 self.fields[event].update(ADDRESSES)
         self.rules = {rule.name: Compiled(rule, self.lateness) for rule in topology.rules}
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
-        self.films = any(rule.share is not None for rule in self.rules.values())
+        self.of_films = [rule for rule in self.rules.values() if rule.share is not None]
         looked_at = frozenset(self.moves) | frozenset(self.ends)
         self.concerned = looked_at | ALWAYS_SEEN
         for event in self.concerned:
@@ -119,8 +141,9 @@ class RuleBook:
             event
             for event in looked_at - ALWAYS_SEEN
             if all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
-            and not (self.films and event.startswith("video_"))
+            and not (self.of_films and event in PLAYBACK)
         )
+        self.meanings = {event: self._meaning(event) for event in self.concerned}
         self.opening = {
             event: min(move.rule.after for move in moves if move.role == START) + self.lateness
             for event, moves in self.moves.items()
@@ -128,10 +151,25 @@ class RuleBook:
         }
         # A removal may empty a cart and so end its wait, whatever else it is to the rule.
         contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
-        removing = {"product_removed", "cart_updated"}
+        removing = _TAKES | _SETS
         # An addition of several products may hold what is one less.
-        self.listing = frozenset({"product_added"} & self.moves.keys())
+        self.listing = _PUTS & self.moves.keys()
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys())
+        self.plain = {
+            event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
+            for event in self.concerned - self.choosy
+        }
+
+    def _meaning(self, event: str) -> Meaning:
+        ends, moves = self.ends.get(event, ()), self.moves.get(event, ())
+        return Meaning(
+            ends,
+            moves,
+            any(each.where is not None for each in (*ends, *moves)),
+            event in ALWAYS_SEEN,
+            event in ORDERS,
+            bool(self.of_films) and event in PLAYBACK,
+        )
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of a `choosy` type meets the condition of any rule."""

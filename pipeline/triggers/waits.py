@@ -7,30 +7,41 @@ there and comes later is late.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect, insort
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
 from pipeline.triggers import carts
-from pipeline.triggers.carts import PUT, Change, Line, Names
+from pipeline.triggers.carts import PUT, SET, Change, Item, Line, Names
 from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
 
 # In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
 Order = tuple[int, int, int, str]
 NEVER: Order = (-1, -1, -1, "")
-LAST = "\U0010ffff"
+PAST = ENDS + 1  # after all that occurred in one millisecond
 _first = itemgetter(0)
-# No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka takes.
+# Of a key. No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka
+# takes.
 FACTS_KEPT = 500
+ENDS_KEPT = 500
+
+
+class Folded(msgspec.Struct, array_like=True, gc=False):
+    """What came right before a fact, one after another, and was folded into it: the first occurred at `first`. `lines`:
+    what is in the cart after the fact.
+    """
+
+    first: int
+    lines: list[Line]
 
 
 class Fact(msgspec.Struct, array_like=True, gc=False):
     """What one event means to one key. `role`: START, RESTART or CONTENTS; `rank`: see `rules.rank`.
 
     `change` on a cart's lines, or None. `told`: what the payload wants of it, an e-mail's [campaign] or a film's
-    [title, total_length].
+    [title, total_length]. `folded`: what it stands for besides, where there were too many.
     """
 
     occurred_at: int
@@ -42,10 +53,25 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     change: Change | None = None
     trace: str | None = None
     told: list[Any] | None = None
+    folded: Folded | None = None
 
     @property
     def order(self) -> Order:
         return (self.occurred_at, self.rank, self.received_at, self.event_id)
+
+    @property
+    def begins(self) -> int:
+        """When what it stands for began."""
+        return self.occurred_at if self.folded is None else self.folded.first
+
+    def leaves(self, lines: list[Line]) -> tuple[list[Line], bool]:
+        """What it leaves in a cart, and whether it took something out."""
+        if self.folded is not None:
+            return self.folded.lines, False
+        if self.change is None:
+            return lines, False
+        lines = lines.copy()
+        return lines, carts.apply(lines, self.change, self.occurred_at)
 
 
 class End(msgspec.Struct, array_like=True, gc=False):
@@ -75,16 +101,34 @@ class End(msgspec.Struct, array_like=True, gc=False):
 
 
 class Fired(msgspec.Struct, array_like=True, gc=False):
-    """A trigger that may still be retracted. `last_start`: of its wait. `lines`: what it told of a cart, where an order
-    of another cart may show that it is theirs already.
+    """A trigger that may still be retracted. `digest`: its id's bytes. `waited`: from its cause to `due`, and `moved`:
+    from its wait's last start to its cause, ms. `lines`: what it told of a cart, where an order of another cart may
+    show that it is theirs already. `bounded`: it said so. `published`: only then are people told that it is taken back.
     """
 
-    id: str
+    digest: bytes
     cause_event_id: str
-    occurred_at: int
     due: int
-    last_start: Order
+    waited: int
+    moved: int = 0
     lines: list[Names] = []
+    bounded: bool = False
+    published: bool = True
+
+    @property
+    def id(self) -> str:
+        """The trigger's."""
+        return self.digest.hex()
+
+    @property
+    def occurred_at(self) -> int:
+        """The cause's."""
+        return self.due - self.waited
+
+    @property
+    def started(self) -> int:
+        """When the last start occurred; of one millisecond what ends comes last."""
+        return self.due - self.waited - self.moved
 
 
 class Key(msgspec.Struct, array_like=True, gc=False):
@@ -92,7 +136,8 @@ class Key(msgspec.Struct, array_like=True, gc=False):
 
     `closed`: no wait may begin or move at or before it. `lines`: a cart's contents there. `due`: the event-time moment
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
-    `decided`: for a rule that starts once, the due time of the wait that was decided.
+    `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
+    folded into one another; `bounded`: something occurred before, and was received later.
     """
 
     closed: Order = NEVER
@@ -102,6 +147,8 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     fired: list[Fired] = []
     due: int | None = None
     decided: int | None = None
+    folded: Order | None = None
+    bounded: bool = False
 
 
 class Wait(msgspec.Struct, gc=False):
@@ -137,13 +184,16 @@ def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], lis
     """
     if rule.once:
         return _walk_once(rule, key, everyone), []
+    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+        return _walk_undisturbed(rule, key), []
     lines = key.lines
     waits: list[Wait] = []
     emptyings: list[Order] = []
     wait: Wait | None = None
     for order, fact, end in _steps(key, everyone):
         at = order[0]
-        if wait is not None and at > wait.due:  # it ran out: nothing later touches it
+        begins = at if fact is None or fact.folded is None else fact.folded.first
+        if wait is not None and begins > wait.due:  # it ran out: nothing later touches it
             wait.lines = wait.left = lines
             wait = None
         before = lines
@@ -163,6 +213,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], lis
                 if carts.apply(lines, fact.change, at) and not lines and rule.emptied:
                     ended = rule.emptied
                     emptyings.append(order)
+            elif fact.folded is not None:
+                lines = fact.folded.lines
         if ended is not None:
             if wait is not None:
                 wait.end, wait.reason, wait.lines, wait.left = order, ended, before, lines
@@ -178,6 +230,35 @@ def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], lis
     if wait is not None:
         wait.lines = wait.left = lines
     return waits, emptyings
+
+
+def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
+    """The same where nothing ends a wait."""
+    lines = key.lines
+    waits: list[Wait] = []
+    wait: Wait | None = None
+    for fact in key.facts:
+        at = fact.occurred_at
+        if wait is not None and (at if fact.folded is None else fact.folded.first) > wait.due:
+            wait.lines = wait.left = lines
+            wait = None
+        if fact.change is not None:
+            lines = lines.copy()
+            carts.apply(lines, fact.change, at)
+        elif fact.folded is not None:
+            lines = fact.folded.lines
+        if fact.role == START:
+            order = (at, fact.rank, fact.received_at, fact.event_id)
+            if wait is None:
+                wait = Wait(fact, order, at + rule.after)
+                waits.append(wait)
+            else:
+                wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
+        elif fact.role == RESTART and wait is not None:
+            wait.cause, wait.due = fact, at + rule.after
+    if wait is not None:
+        wait.lines = wait.left = lines
+    return waits
 
 
 def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
@@ -197,6 +278,8 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """Nobody is reminded of what they have just done: a start or end after the due time, received up to D + L, or up
     to when the start was received, where that was later.
     """
+    if not (key.ends or everyone or emptyings) and key.facts[-1].occurred_at <= wait.due:
+        return False  # nearly always
     later: list[Order] = [f.order for f in key.facts if f.role == START]
     later += [e.order for e in key.ends]
     later += [e.order for e in everyone if e.takes is None]
@@ -207,13 +290,13 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
 
 def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
     """The event-time moment at which the key's first undecided wait is decided."""
-    if not key.facts:
-        return None
     facts = key.facts
-    if not key.ends and not everyone and not (rule.emptied and any(map(_removes, facts))):
+    if not facts:
+        return None
+    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
         due = None
         for fact in facts:  # as `walk`, where nothing ends
-            if due is not None and fact.occurred_at > due:
+            if due is not None and (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
                 break
             if fact.role == START or (fact.role == RESTART and due is not None):
                 due = fact.occurred_at + rule.after
@@ -222,31 +305,119 @@ def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
     return waits[0].due + rule.lateness if waits else None
 
 
-def _removes(fact: Fact) -> bool:
-    return fact.change is not None and fact.change.how != PUT
+def _may_empty(key: Key) -> bool:
+    """Whether a cart may have been left empty, by a quick look: not where more products were put in than were taken."""
+    for fact in key.facts:
+        if (change := fact.change) is not None and change.how != PUT:
+            break
+    else:  # nearly always
+        return False
+    there = _ids(key.lines)
+    taken = 0
+    for fact in key.facts:
+        if fact.folded is not None:
+            there, taken = _ids(fact.folded.lines), 0
+        elif (change := fact.change) is not None:
+            if change.how == PUT:
+                there |= _ids(change.items)
+            elif change.how == SET:
+                return True
+            else:
+                taken += len(change.items)
+                if taken >= len(there):
+                    return True
+    return False
 
 
-def add_fact(rule: Compiled, key: Key, fact: Fact) -> None:
-    """Take a fact in that has just become known. The caller works `due` out anew."""
+def _ids(told: list[Line] | list[Item]) -> set[str]:
+    return {name for each in told if each.names and (name := each.names[0])}
+
+
+def may_open(rule: Compiled, key: Key, start: Fact) -> bool:
+    """Whether a start may open a wait, where none is open."""
+    if rule.once:
+        decided = key.decided
+        return decided is None or (rule.forget is not None and start.received_at > decided + rule.forget)
+    return start.occurred_at > key.closed[0]
+
+
+def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
+    """Take a fact in that has just become known. The caller works `due` out anew. False: there is no room for it."""
     if rule.once:
         if key.decided is not None and rule.forget is not None and fact.received_at > key.decided + rule.forget:
             key.decided = None
             key.closed = NEVER
         if fact.role == START and key.decided is None and not key.facts:
             key.facts.append(fact)
-        return
+        return True
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
             carts.apply(key.lines, fact.change, fact.occurred_at)
-        return
+        return True
+    if len(key.facts) >= FACTS_KEPT:
+        _fold(rule, key, everyone, FACTS_KEPT // 2)
+        if len(key.facts) >= FACTS_KEPT:
+            _fold(rule, key, everyone, FACTS_KEPT)
+        if len(key.facts) >= FACTS_KEPT:
+            key.bounded = True
+            return False
     if not key.facts or fact.order >= key.facts[-1].order:
         key.facts.append(fact)
     else:
         insort(key.facts, fact, key=lambda f: f.order)
-    if len(key.facts) > FACTS_KEPT:  # a robot: what it did second goes, but for the lines
-        gone = key.facts.pop(1)
-        if gone.change is not None:
-            carts.apply(key.lines, gone.change, gone.occurred_at)
+    if key.folded is not None and fact.order < key.folded:
+        key.bounded = True
+    return True
+
+
+def _fold(rule: Compiled, key: Key, everyone: list[End], upto: int) -> None:
+    """Too many facts: of the first `upto`, those that follow one another undisturbed become one. Which waits there are,
+    and what is in the cart, stays the same; only what occurred in between and comes later finds less.
+    """
+    out: list[Fact] = []
+    undisturbed = 0  # from this place of `out` on
+    lines, due, last = key.lines, None, None
+    done = 0
+    for order, fact, end in _steps(key, everyone):
+        at = order[0]
+        if due is not None and (at if fact is None else fact.begins) > due:
+            due, undisturbed = None, len(out)
+        if end is not None:
+            before = lines
+            if due is not None or order > key.closed:
+                lines = end.leaves(lines)
+            if end.takes is None or (before and not lines):
+                due = None
+            undisturbed = len(out)
+            continue
+        assert fact is not None
+        done += 1
+        lines, took = fact.leaves(lines)
+        if took and not lines and rule.emptied:
+            out.append(fact)
+            due, undisturbed = None, len(out)
+            continue
+        opens = due is None and fact.role == START
+        if opens or (last is not None and fact.begins - last > rule.after):
+            undisturbed = len(out)
+        last = at
+        if fact.role == START or (fact.role == RESTART and due is not None):
+            due = at + rule.after
+        begins = None
+        while done <= upto and len(out) > undisturbed and _strength(out[-1]) <= _strength(fact):
+            begins = out.pop().begins
+        if begins is not None:
+            fact = msgspec.structs.replace(fact, change=None, folded=Folded(begins, lines))
+            key.folded = order if key.folded is None else max(key.folded, order)
+        out.append(fact)
+        if opens:
+            undisturbed = len(out)
+    key.facts = out
+
+
+def _strength(fact: Fact) -> int:
+    """What starts says all that what moves a wait does, and that all that what only changes a cart does."""
+    return 2 if fact.role == START else 1 if fact.role == RESTART else 0
 
 
 def retracts(key: Key, end: End) -> list[Fired]:
@@ -254,7 +425,7 @@ def retracts(key: Key, end: End) -> list[Fired]:
 
     More than one only where persons that had each fired became one.
     """
-    hit = [f for f in key.fired if end.occurred_at <= f.due and (end.before_start or end.order > f.last_start)]
+    hit = [f for f in key.fired if end.occurred_at <= f.due and (end.before_start or end.occurred_at >= f.started)]
     if end.takes is not None:
         takes = end.takes
         hit = [f for f in hit if f.lines and all(carts.holds(takes, names) for names in f.lines)]
@@ -271,18 +442,18 @@ def clear_late(key: Key, end: End) -> None:
 
 def close(rule: Compiled, key: Key, wait: Wait) -> None:
     """The wait is decided: forget what it was made of."""
-    end = wait.end if wait.end is not None else (wait.due, ENDS, LAST_RECEIVED, LAST)
+    end = wait.end if wait.end is not None else (wait.due, PAST, 0, "")
     if rule.once:
         key.facts = []
         key.decided = wait.due
         key.closed = max(key.closed, end)
         return
-    key.facts = [f for f in key.facts if f.order > end]
+    facts = key.facts  # in that order
+    key.facts = [] if facts[-1].order <= end else [f for f in facts if f.order > end]
     key.lines = wait.left
     key.closed = max(key.closed, end)
-
-
-LAST_RECEIVED = 1 << 62
+    if key.folded is None or key.folded <= end:
+        key.folded, key.bounded = None, False
 
 
 def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]], now: int, horizon: int) -> Key:
@@ -292,8 +463,8 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     tie, the same person was in two places). What ended before `horizon` says nothing any more.
     """
     if rule.once and now:  # a click remembered too long is none to those who join
-        forget(a, horizon)
-        forget(b, horizon)
+        forget(rule, a, everyone[0], horizon, now)
+        forget(rule, b, everyone[1], horizon, now)
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
     known = [d for d in (a.decided, b.decided) if d is not None and not (rule.forget and now > d + rule.forget)]
@@ -322,8 +493,10 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         facts=facts,
         ends=union(a.ends, b.ends, lambda e: (e.order, e.reason)),
         lines=lines,
-        fired=union(a.fired, b.fired, lambda f: (f.due, f.id)),
+        fired=union(a.fired, b.fired, lambda f: (f.due, f.digest, f.published)),
         decided=decided,
+        folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
+        bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
     )
 
 
@@ -334,8 +507,45 @@ def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
     return [x for _, x in sorted({order(x): x for x in [*a, *b]}.items())]
 
 
-def forget(key: Key, horizon: int) -> bool:
-    """Drop what nothing can refer to any more (older than `horizon`, UTC ms); True if the key itself may go."""
+def add_end(key: Key, end: End) -> int:
+    """An end of this key that has just become known. Returns when one occurred (UTC ms) that was dropped for it though
+    it said something; or -1.
+
+    Of too many those go that come right after another: they end nothing. If none does, the second goes.
+    """
+    ends = key.ends
+    if not ends or end.order >= ends[-1].order:
+        ends.append(end)
+    else:
+        insort(ends, end, key=lambda e: e.order)
+    if len(ends) <= ENDS_KEPT:
+        return -1
+    facts = [fact.order for fact in key.facts]
+    kept = ends[:1]
+    for each in ends[1:-1]:
+        if bisect(facts, each.order) != bisect(facts, kept[-1].order):
+            kept.append(each)
+    last = ends[-1]
+    if len(kept) < ENDS_KEPT:
+        kept.append(last)
+    elif bisect(facts, last.order) != bisect(facts, kept[-1].order):
+        key.ends = [*kept[:1], *kept[2:], last]
+        return kept[1].occurred_at
+    key.ends = kept
+    key.folded = last.order if key.folded is None else max(key.folded, last.order)
+    # Of those before a start the first that is remembered counts: that may not be the first that was told.
+    return last.occurred_at if last.before_start else -1
+
+
+def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int) -> bool:
+    """Drop what nothing can refer to any more (older than `horizon`, UTC ms); True if the key itself may go.
+
+    `now`: the moment that the fold has reached.
+    """
+    if key.due is None and key.facts and key.facts[0].occurred_at < horizon:
+        _settle(key, everyone, horizon)
+    if key.facts and not key.ends and not key.fired:  # nearly always
+        return False
     first = key.facts[0].occurred_at if key.facts else horizon
     keep_from = min(horizon, first)
     if key.ends:
@@ -346,4 +556,24 @@ def forget(key: Key, horizon: int) -> bool:
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    return not (key.facts or key.ends or key.fired or key.lines or key.decided is not None or key.closed[0] >= horizon)
+    if key.facts or key.ends or key.fired or key.lines:
+        return False
+    if rule.once:
+        return key.decided is None or rule.forget is None or now > key.decided + rule.forget
+    return key.closed[0] < horizon
+
+
+def _settle(key: Key, everyone: list[End], horizon: int) -> None:
+    """Nothing waits, and what starts from now on occurred later: what older facts did to the lines stays."""
+    lines = key.lines
+    for order, fact, end in _steps(key, everyone):
+        if order[0] >= horizon:
+            break
+        if fact is not None:
+            lines, _ = fact.leaves(lines)
+        elif end is not None and order > key.closed:
+            lines = end.leaves(lines)  # again, when it goes itself: then it finds nothing more to take
+    key.lines = lines
+    key.facts = [fact for fact in key.facts if fact.occurred_at >= horizon]
+    if not key.facts or (key.folded is not None and key.folded < key.facts[0].order):
+        key.folded, key.bounded = None, False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.servers import RedisServer
 
 
@@ -12,8 +14,7 @@ def fall_back(server: RedisServer, writes: int) -> int:
     """
     server.kill()
     try:
-        folder = server.dir / "data" / "appendonlydir"
-        log = max(folder.glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
+        log = _log(server)
         content = log.read_bytes()
         starts = transactions(content)
         gone = min(writes, len(starts))
@@ -22,6 +23,19 @@ def fall_back(server: RedisServer, writes: int) -> int:
         return gone
     finally:
         server.start()
+
+
+def written(server: RedisServer) -> int:
+    """Transactions in its append-only file by now, as far as they are on disk."""
+    try:
+        return len(transactions(_log(server).read_bytes()))
+    except ValueError:  # the last one is being written
+        return 0
+
+
+def _log(server: RedisServer) -> Path:
+    folder = server.dir / "data" / "appendonlydir"
+    return max(folder.glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
 
 
 def transactions(content: bytes) -> list[int]:

@@ -1,8 +1,10 @@
-"""A worker with one protection switched off from outside, to show that the crash test would notice.
+"""A `pipeline` with something switched off from outside: a protection, to show that the crash test would notice.
 
-python -m tests.chaos.crippled PROTECTION worker --topology FILE
+python -m tests.chaos.crippled WHAT[,WHAT...] worker --topology FILE
 
-The production code has no such switches: they are patched in here, before the command line runs.
+`repeats` is no protection: without it each login counts, and none stands for those that repeat it, so that what is
+decided is exactly what is meant. The production code has no such switches: they are patched in here, before the command
+line runs.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pipeline import cli
 from pipeline.runtime import hops, producers
 from pipeline.runtime.ports import Out
 from pipeline.store import redis_store
+from pipeline.triggers import devices
 
 
 def no_token() -> None:
@@ -59,10 +62,10 @@ class HalfSender(producers.PlainSender):
 def no_transactions() -> None:
     """The first hop's records of a batch go out one by one."""
 
-    def source(self: producers.Producers, topic: str, partition: int) -> producers.ClosableSender:
+    def named(self: producers.Producers, name: str) -> producers.ClosableSender:
         return HalfSender(self._bootstrap, deadline_s=self._deadline_s)
 
-    producers.Producers.source = source  # type: ignore[method-assign]
+    producers.Producers.named = named  # type: ignore[method-assign]
 
 
 def source_watermark() -> None:
@@ -77,8 +80,32 @@ def source_watermark() -> None:
     hops.Hops._advance = advance  # type: ignore[method-assign]
 
 
-OFF = {"token": no_token, "transactions": no_transactions, "source-watermark": source_watermark}
+def no_household() -> None:
+    """Nobody shares a profile: whose a device is goes by the logins that were read by then."""
+    real = redis_store.RedisGraphStore.__init__
+
+    def init(self: Any, redis: Any, prefix: str, identifiers: Any, **more: Any) -> None:
+        real(self, redis, prefix, identifiers, **{**more, "household": 1})
+
+    redis_store.RedisGraphStore.__init__ = init  # type: ignore[method-assign, assignment]
+
+
+def no_repeats() -> None:
+    """Logins that are repeated within half an hour count each for itself."""
+    devices.REPEATS = 0
+
+
+OFF = {
+    "repeats": no_repeats,
+    "token": no_token,
+    "transactions": no_transactions,
+    "source-watermark": source_watermark,
+    "household": no_household,
+}
+
+EXACT = [sys.executable, "-m", "tests.chaos.crippled", "repeats"]
 
 if __name__ == "__main__":
-    OFF[sys.argv.pop(1)]()
+    for what in sys.argv.pop(1).split(","):
+        OFF[what]()
     cli.main()

@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos.run import Plan, Report, run
-from tests.registry import RegistryServer
-from tests.servers import KafkaServer, RedisServer
+from tests.servers import KafkaServer, RedisServer, SchemaRegistry
 
 SHORT = Plan(
-    "short", 7, 4_000, 85.0, ("kill", "freeze", "rebalance", "broker", "redis", "fall-back", "fail-over", "hold")
+    "short",
+    7,
+    4_000,
+    45.0,  # events come until the last fault
+    ("kill", "freeze", "rebalance", "broker", "redis", "fall-back", "fail-over", "hold", "foreign", "stop", "add"),
 )
 
 # What is missing -> a run that brings it out. With all protections these runs are good.
@@ -20,6 +23,7 @@ CRIPPLED = {
         "no-quiet", 1, 1_500, 50.0, ("hold", "hold", "hold"), "source-watermark", hold_s=6.0, patience_s=40
     ),
     "token": Plan("no-token", 1, 1_500, 60.0, ("fail-over",) * 5 + ("kill",), "token", patience_s=40),
+    "household": Plan("no-household", 1, 1_500, 100.0, ("kill",), "household", patience_s=40),
     "transactions": Plan("no-transactions", 1, 4_000, 100.0, ("kill", "kill"), "transactions", patience_s=60),
 }
 TRIES = 3
@@ -31,7 +35,7 @@ def noticed(
     folder: Path,
     kafka: KafkaServer,
     store: RedisServer,
-    registry: RegistryServer,
+    registry: SchemaRegistry,
     say: Callable[[str], None] = lambda line: None,
 ) -> bool:
     """Whether the test reports what it must when this protection is missing.
@@ -51,8 +55,12 @@ def noticed(
 
 
 def tells(report: Report) -> bool:
-    """False triggers where decisions come too early; losses otherwise: of decisions, or of what profiles hold."""
+    """False triggers where decisions come too early, other people's where nobody shares a profile; losses otherwise: of
+    decisions, or of what profiles hold.
+    """
     verdict = report.verdict
+    if report.plan.off == "household":
+        return bool(verdict.different)
     if report.plan.off == "source-watermark":
         return bool(verdict.false)
     return bool(verdict.lost or verdict.profiles)

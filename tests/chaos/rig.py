@@ -7,7 +7,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,8 @@ from pipeline.runtime.ingest import Ingest, complete_at
 from pipeline.runtime.second_hop import Meta, decode_meta
 from pipeline.store.keys import partition_keys
 from pipeline.topology.model import Topology
-from tests.deployment import PIPELINE, Deployment, WorkerProcess
+from tests.chaos.crippled import EXACT
+from tests.deployment import Deployment, WorkerProcess
 from tests.servers import KafkaServer, RedisServer
 
 SLOTS = 2
@@ -115,6 +115,10 @@ class Supervisor(threading.Thread):
         worker.expected_end = True
         return worker
 
+    def ended(self, since: int, *said: str) -> bool:
+        """Whether a worker ended by itself with one of these words, after so many had ended."""
+        return any(words in ending.said for ending in self.endings[since:] for words in said)
+
     def kill(self, slot: int) -> None:
         """kill -9, and start anew."""
         with self.lock:
@@ -172,6 +176,10 @@ class Books:
         except redis.RedisError:
             return None
         return [decode_meta(raw) if isinstance(raw, bytes) else None for raw in raws]
+
+    def count_sources(self, topology: Topology) -> None:
+        """Source partitions were added."""
+        self.sources = source_names(topology)
 
     def keys(self, partition: int) -> list[str]:
         """Redis keys of a partition."""
@@ -243,16 +251,27 @@ class Rig:
     """Exit codes of the workers that came and went."""
     held: list[int] = field(default_factory=list)
     """By how much event time partitions were held back (ms)."""
+    foreign: set[tuple[str, int, int]] = field(default_factory=set)
+    """Where records stand that are no events and none of ours: topic, partition, offset."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.topology = self.deployment.topology
         self.books = Books(self.topology)
-        launcher = PIPELINE if self.off is None else [sys.executable, "-m", "tests.chaos.crippled", self.off]
+        launcher = EXACT if self.off is None else [*EXACT[:-1], f"{EXACT[-1]},{self.off}"]
         self.supervisor = Supervisor(self.deployment, launcher)
         self.feeder = Feeder(self.topology, self.events, self.rate)
         self.began = 0.0
         self.watcher = Watcher(self.books, 0.0)
+
+    @property
+    def topology(self) -> Topology:
+        """As it is now."""
+        return self.deployment.topology
+
+    def grow(self, source: str, partitions: int) -> None:
+        """What an operator sets in topology.yaml; who starts from now on reads it so."""
+        self.deployment.grow(source, partitions)
+        self.books.count_sources(self.topology)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -268,14 +287,18 @@ class Rig:
             self.watcher.stop()
             self.feeder.stop()
 
-    def wait_fed(self, number: int, timeout: float = 300.0) -> None:
+    def wait_fed(self, number: int) -> None:
         """Until so many events were fed."""
+        self.wait(lambda: self.feeder.fed >= number, f"{number} events are fed")
+
+    def wait(self, condition: Callable[[], bool], what: str, timeout: float = 300.0) -> None:
+        """Until it holds."""
         deadline = time.monotonic() + timeout
-        while self.feeder.fed < number:
+        while not condition():
             self.feeder.check()
             if time.monotonic() > deadline:
-                raise RuntimeError(f"only {self.feeder.fed} of {number} events were fed within {timeout:.0f} s")
-            time.sleep(0.02)
+                raise RuntimeError(f"not within {timeout:.0f} s: {what} ({self.feeder.fed} events were fed)")
+            time.sleep(0.05)
 
     def pick(self) -> int:
         """A slot by chance, rather one whose worker works."""

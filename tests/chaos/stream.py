@@ -1,14 +1,16 @@
 """A week in a shop of several hundred people, from a seed: what the crash tests feed.
 
-Nobody shares a device and no limit is met, so the order of the log within the disorder changes nothing. What makes it
-hard: most carts are left on a new device that is tied to its owner between the reminder's due time D and D + lateness,
-while the owner acts under other identifiers, whose rows lie on other partitions.
+No limit is met, so the order of the log within the disorder changes nothing. What makes it hard: most carts are left on
+a new device that is tied to its owner between the reminder's due time D and D + lateness, while the owner acts under
+other identifiers, whose rows lie on other partitions. And two to five people pass a tablet on to each other, by the
+minute or faster: what they do on it says nothing of whose it is, and logins come in other topics, too, and late.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,8 @@ class Stream:
     events: list[Event] = field(default_factory=list)
     ties: list[Tie] = field(default_factory=list)
     persons: int = 0
+    logins: int = 0
+    """On devices that are shared."""
 
     def write(self, folder: Path) -> list[Path]:
         """As Avro containers, one a type, for `pipeline replay`."""
@@ -77,14 +81,53 @@ def stream(seed: int, size: int) -> Stream:
     made = Stream()
     placed: list[tuple[int, Event]] = []
     while len(placed) < size:
-        person = _Person(random.Random(f"{seed}/{made.persons}"), made.persons)
-        person.live()
-        made.persons += 1
-        made.ties += person.ties
-        placed += person.placed
+        r = random.Random(f"{seed}/{made.persons}")
+        household = [
+            _Person(random.Random(f"{seed}/{number}"), number)
+            for number in range(made.persons, made.persons + r.choice([1, 1, 2, 3, 4, 5]))
+        ]
+        for person in household:
+            person.live()
+        if len(household) > 1:
+            made.logins += pass_on(r, household)
+        made.persons += len(household)
+        for person in household:
+            made.ties += person.ties
+            placed += person.placed
     placed.sort(key=lambda pair: pair[0])
     made.events = [event for _, event in placed]
     return made
+
+
+def pass_on(r: random.Random, household: Sequence[_Person]) -> int:
+    """A tablet goes round. Returns how many logins there were."""
+    tablet = {"anonymous_id": f"tablet{household[0].number}"}
+    logins = 0
+    for _ in range(r.randint(1, 3)):  # evenings
+        at = T0 + r.randrange(SPAN)
+        for _ in range(r.randint(4, 10)):
+            person = r.choice(household)
+            kind = r.choice(list(LOGINS))
+            late = at + r.choice([0, 0, 0, 3 * SECOND, 8 * SECOND, 20 * MINUTE, 64 * MINUTE])
+            person.tell(kind, {**tablet, **person.user}, at, late, **LOGINS[kind])
+            logins += 1
+            for _ in range(r.randint(0, 2)):
+                at += r.choice([1, SECOND, 3 * SECOND])
+                person.on_tablet(tablet, at)
+            if r.random() < 0.2:
+                person.order(person.user, at + r.randint(1, 50) * MINUTE, None)
+            at += r.choice([500, 2 * SECOND, 5 * SECOND, MINUTE, MINUTE, 30 * MINUTE])
+    return logins
+
+
+LOGINS: dict[str, dict[str, Any]] = {
+    "identified": {},
+    "page_viewed": {"path": "/account"},
+    "video_paused": {"film": "none", "session_id": "s"},
+    "email_opened": {"message_id": "news", "confidence": "human"},
+    "store_visited": {},
+}
+"""Whatever tells a device and a user is one; these lie in four topics."""
 
 
 class _Person:
@@ -125,6 +168,8 @@ class _Person:
         self.devices.append(first)
         for _ in range(r.choice([1, 2, 2, 3])):
             self.tied_cart(began + r.randrange(T0 + SPAN - began))
+        if self.number % 200 == 7:
+            self.known_well(began + r.randrange(T0 + SPAN - began))
         for scene in (self.ebook, self.film, self.cart, self.shared_cart):
             if r.random() < 0.6:
                 scene(began + r.randrange(T0 + SPAN - began))
@@ -189,6 +234,32 @@ class _Person:
             self.add(self.anyone(), at, None)
             at += self.r.randint(1, 50) * MINUTE
 
+    def on_tablet(self, tablet: Ids, at: int) -> None:
+        """Something that only the logins say whose it is."""
+        r = self.r
+        cart = r.choice([None, f"t{self.number}", f"family-{tablet['anonymous_id']}"])
+        late = at + r.choice([0, 0, 0, r.randint(1, 90) * MINUTE])
+        kind = r.choice(["add", "add", "add", "look", "order", "clear", "remove", "page", "film"])
+        keyed = {"cart_id": cart} if cart else {}
+        if kind == "add":
+            self.add(tablet, at, cart, late)
+        elif kind == "look":
+            self.tell("cart_viewed", tablet, at, late, **keyed)
+        elif kind == "order":
+            self.order(tablet, at, cart, late)
+        elif kind == "clear":
+            self.tell("cart_cleared", tablet, at, late, **keyed)
+        elif kind == "remove":
+            self.tell("product_removed", tablet, at, late, product_id=f"p{r.randrange(3)}", **keyed)
+        elif kind == "page":
+            self.tell("page_viewed", tablet, at, late, path="/tablet")
+        else:
+            start = r.choice([0.0, 20.0, 40.0])
+            body = {"film": "family", "total_length": 100.0, "session_id": f"s{self.number}"}
+            self.tell(
+                "video_progressed", tablet, at, late, position=start, watched_from=start, watched_to=start + 40, **body
+            )
+
     def add(self, who: Ids, at: int, cart: str | None, received: int | None = None) -> None:
         product = f"p{self.r.randrange(3)}"
         body: dict[str, Any] = {"product_id": product, "price": self.r.choice([2.5, 10.0]), "currency": "EUR"}
@@ -202,6 +273,16 @@ class _Person:
             body["cart_id"] = cart
         kind = "offline_purchased" if self.r.random() < 0.2 else "order_completed"
         self.tell(kind, who, at, received, **body)
+
+    def known_well(self, at: int) -> None:
+        """A device of which more is known than a record takes, until its owner logs in: it moves in parts."""
+        phone = self.device("known")
+        for n in range(4):
+            traits = {f"{n}-{m}-" + "ü" * 240: "ü" * 256 for m in range(400)}
+            self.tell("identified", phone, at + n * MINUTE, traits=traits)
+        self.add(phone, at + 5 * MINUTE, f"c{self.number}-known")
+        self.tell("identified", {**phone, **self.user}, at + AFTER)
+        self.devices.append(phone)
 
     def ebook(self, at: int) -> None:
         r, message = self.r, f"m{self.number}-{self.count}"

@@ -11,16 +11,15 @@ from tests.chaos import plans
 from tests.chaos.aof import transactions
 from tests.chaos.run import emptied, run
 from tests.chaos.stream import stream
-from tests.registry import RegistryServer
-from tests.servers import KafkaServer, RedisServer, both
+from tests.servers import KafkaServer, RedisServer, SchemaRegistry, both
 
 pytestmark = [pytest.mark.servers, pytest.mark.chaos]
-Servers = tuple[KafkaServer, RedisServer, RegistryServer]
+Servers = tuple[KafkaServer, RedisServer, SchemaRegistry]
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    with both() as (kafka, store), RegistryServer() as registry:
+def servers(registry: SchemaRegistry) -> Iterator[Servers]:
+    with both() as (kafka, store):
         yield kafka, store, registry
 
 
@@ -30,6 +29,7 @@ def test_nothing_lost_false_or_doubled(servers: Servers, tmp_path: Path) -> None
     assert report.good, f"{report.table()}\n{report.verdict.details()}\nlogs: {tmp_path}"
     assert {strike.kind for strike in report.strikes} == set(plans.SHORT.faults)
     assert report.ties > 100
+    assert report.logins > 300
 
 
 def test_an_emptied_redis_is_refused(servers: Servers, tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import redis
 
-from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.profile.profile import Profile, decode
 from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.rules import RuleBook
+from tests.chaos.crippled import EXACT
 from tests.chaos.rig import Books
 from tests.chaos.stream import LATENESS, Tie
 from tests.deployment import Deployment
@@ -23,6 +24,9 @@ from tests.oracle.compare import comparable
 from tests.replayed import folded
 
 ACTED_ON = ("fired", "retracted")
+NOT_FOR_THEM = b"wrong_partitions"
+"""Words of the recording that name partitions which were just added, read by those who don't know of them; and the
+other way round. The next ones, in a moment, do."""
 
 
 @dataclass
@@ -45,7 +49,7 @@ class Expected:
 
 def expect(deployment: Deployment, files: Sequence[Path]) -> Expected:
     """Ask the command line for the decisions, and the same code for the profiles."""
-    told = deployment.run("replay", *map(str, files))
+    told = deployment.run("replay", *map(str, files), launcher=EXACT)
     decisions = [json.loads(line) for line in told.splitlines()]
     replay = Replay(deployment.topology)
     for line in merged(files):
@@ -69,7 +73,9 @@ class Verdict:
     published: int = 0
     decisions: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    dead_letters: int = 0
+    dead_letters: list[str] = field(default_factory=list)
+    """Those that are missing, or of records that were good."""
+    refused: int = 0
 
     @property
     def duplicates(self) -> int:
@@ -90,24 +96,23 @@ class Verdict:
                 ("ids with two payloads", self.two_faced),
                 ("decisions that differ", self.different),
                 ("profiles that differ", self.profiles),
+                ("dead letters missing or too many", self.dead_letters),
             )
             if each
         ]
-        if self.dead_letters:
-            said.append(f"{self.dead_letters} dead letters")
         return ", ".join(said) or "0 lost, 0 false, 0 with two payloads, 0 profiles that differ"
 
     def details(self, most: int = 5) -> str:
         """The first few of each kind."""
         out = []
-        for name in ("lost", "false", "two_faced", "different", "profiles"):
+        for name in ("lost", "false", "two_faced", "different", "profiles", "dead_letters"):
             each = getattr(self, name)
             out += [f"{name}: {one}" for one in each[:most]]
         return "\n".join(out)
 
 
-def judge(deployment: Deployment, expected: Expected) -> Verdict:
-    """Read everything back and compare."""
+def judge(deployment: Deployment, expected: Expected, foreign: set[tuple[str, int, int]]) -> Verdict:
+    """Read everything back and compare. `foreign`: where the records stand that must have become dead letters."""
     verdict = Verdict()
     got = _once(deployment.decisions(), verdict)
     triggers = _once(deployment.triggers(), verdict)
@@ -129,9 +134,19 @@ def judge(deployment: Deployment, expected: Expected) -> Verdict:
         if triggers[i] != want[i]:
             verdict.different.append(_pair(triggers[i], want[i]))
     verdict.published = len(deployment.read(deployment.topology.topics.decisions.name))
-    verdict.dead_letters = len(deployment.read(deployment.topology.topics.dead_letters.name))
+    letters = deployment.read(deployment.topology.topics.dead_letters.name)
+    refused = {_place(letter) for letter in letters if ("pipeline.reason", NOT_FOR_THEM) not in letter.headers()}
+    verdict.refused = len(refused)
+    verdict.dead_letters += [f"none of {place}" for place in foreign - refused]
+    verdict.dead_letters += [f"one of {place}" for place in refused - foreign]
     _compare_profiles(stored_profiles(deployment), expected.profiles, RuleBook(deployment.topology), verdict)
     return verdict
+
+
+def _place(letter: Any) -> tuple[str, int, int]:
+    told = {name: value.decode() for name, value in letter.headers() if name.startswith("__connect.errors.")}
+    topic, partition, offset = (told[f"__connect.errors.{name}"] for name in ("topic", "partition", "offset"))
+    return topic, int(partition), int(offset)
 
 
 def _pair(got: Any, want: Any) -> str:
@@ -160,7 +175,7 @@ def stored_profiles(deployment: Deployment) -> dict[str, Profile]:
         for partition in range(books.partitions):
             for name, raw in dict(client.hgetall(books.keys(partition)[1])).items():
                 state = decode(raw)
-                if not isinstance(state, Moved):
+                if isinstance(state, Profile):
                     found[name.decode()] = state
     return found
 

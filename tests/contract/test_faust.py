@@ -6,6 +6,7 @@ The three are pinned exactly in pyproject.toml. Raising a pin means: this file, 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import re
 import tomllib
@@ -14,13 +15,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import cramjam
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.codec import lz4_encode, zstd_encode
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.errors import IllegalGenerationError
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from confluent_kafka import Producer
 from faust.app.base import App, BootStrategy
@@ -32,7 +35,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.threads import MethodQueue, QueueServiceThread
 
-from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, Records, _NeverRead
+from pipeline.errors import Fenced
+from pipeline.runtime import transport, unpacking
+from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, _NeverRead
+from pipeline.runtime.unpacking import Batches, Records
 from tests.contract.toy import Store, Toy, close, prepare, running, source, topology, unstarted, until
 from tests.servers import ROOT, KafkaServer
 
@@ -123,7 +129,7 @@ def test_an_empty_set_of_partitions_means_all_of_them() -> None:
 
 
 def test_records_come_as_they_were_parsed() -> None:
-    """What `transport.Records` leaves out, and how aiokafka comes by it."""
+    """What `unpacking.Records` leaves out, and how aiokafka comes by it."""
     assert fetcher.PartitionRecords is Records
     assert "partition_records = PartitionRecords( tp, records," in text(Fetcher._proc_fetch_request)
     assert "self._records_iterator = self._unpack_records()" in text(Records.__init__)
@@ -133,11 +139,35 @@ def test_records_come_as_they_were_parsed() -> None:
 
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 16)
     builder.append(0, 1_234, b"k", b"v", [("h", b"x")])
-    records = Records(TP("t", 0), MemoryRecords(bytes(builder.build())), [], 0, None, None, True, 0)
+    records = Records(TP("t", 0), Batches(bytes(builder.build())), [], 0, None, None, True, 0)
     (record,) = records
     assert (record.offset, record.timestamp, record.key, record.value) == (0, 1_234, b"k", b"v")
     assert list(record.headers) == [("h", b"x")]
     assert records.next_fetch_offset == 1
+
+
+def test_what_is_fetched_is_unpacked_by_us() -> None:
+    """Else a batch of some kilobytes may take all memory, and its partition stands for ever (unpacking.py)."""
+    assert fetcher.MemoryRecords is Batches
+    fetch = text(Fetcher._proc_fetch_request)
+    assert "records = MemoryRecords(part_data[-1]) if records.has_next():" in fetch
+    assert "elif records.size_in_bytes() > 0:" in fetch
+    module = importlib.import_module(DefaultRecordBatch.__module__)
+    for codec in ("gzip", "snappy", "lz4", "zstd"):
+        assert getattr(module, f"{codec}_decode").__module__ == unpacking.__name__
+    # What aiokafka does with a batch, and so what `Packed` has to have.
+    unpack = text(Records._unpack_records)
+    assert "while records.has_next(): next_batch = records.next_batch()" in unpack
+    assert "for record in next_batch:" in unpack
+    assert set(re.findall(r"next_batch\.([a-z_]+)", unpack)) == {
+        "validate_crc", "producer_id", "base_offset", "is_control_batch", "is_transactional", "next_offset",
+    }  # fmt: skip
+    # A poll whose records end takes the next from where they did, though the answer held more.
+    assert "else: self._update_position() self._partition_records = None" in text(FetchResult.getall)
+    # The codecs' only sign that something was larger than the room for it.
+    for packed, unpack_it in ((zstd_encode(bytes(100)), cramjam.zstd), (lz4_encode(bytes(100)), cramjam.lz4)):
+        with pytest.raises(cramjam.DecompressionError, match="whole buffer"):
+            unpack_it.decompress_into(packed, bytearray(50))
 
 
 def test_a_seek_drops_what_was_fetched_and_a_late_answer() -> None:
@@ -187,7 +217,7 @@ def test_the_consumers_settings_are_what_we_ask_for(app: BatchApp, monkeypatch: 
     monkeypatch.setattr(driver.aiokafka, "AIOKafkaConsumer", Bare)
     thread = cast(BatchConsumer, app.consumer)._thread
     consumer = thread._create_worker_consumer(cast(driver.Transport, app.transport))
-    assert (consumer._isolation_level, consumer._fetch_max_wait_ms) == ("read_committed", 100)
+    assert (consumer._isolation_level, consumer._fetch_max_wait_ms) == ("read_committed", transport.CALM_MS)
     assert consumer._partition_assignment_strategy == [RoundRobinPartitionAssignor]
     [settings] = made
     assert settings["enable_auto_commit"] is False
@@ -197,10 +227,68 @@ def test_the_consumers_settings_are_what_we_ask_for(app: BatchApp, monkeypatch: 
     assert settings["max_partition_fetch_bytes"] == 4 * 1024 * 1024
     assert settings["max_poll_interval_ms"] < 2**31  # type: ignore[operator]
     source = inspect.getsource(AIOKafkaConsumer)
-    for name in ("_isolation_level", "_fetch_max_wait_ms", "_fetch_max_bytes", "_partition_assignment_strategy"):
+    names = ("_isolation_level", "_fetch_max_wait_ms", "_fetch_max_bytes")
+    for name in (*names, "_partition_assignment_strategy"):
         # Set in the constructor, used at the start: between the two is where we change them.
         assert f"self.{name} = " in source
         assert source.count(f"self.{name}") >= 2
+
+
+class Fetching:
+    """A consumer that has `assigned` two topics, and nothing more to hand out."""
+
+    def __init__(self, sources: str) -> None:
+        self.sources = [TopicPartition(sources, p) for p in range(2)]
+        self.others = [TopicPartition("resolved", p) for p in range(2)]
+        self.stopped: set[TopicPartition] = set()
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=0, _records={})
+
+    def assignment(self) -> set[TopicPartition]:
+        return {*self.sources, *self.others}
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self.stopped)
+
+    def pause(self, *tps: TopicPartition) -> None:
+        self.stopped |= set(tps)
+
+    def resume(self, *tps: TopicPartition) -> None:
+        self.stopped -= set(tps)
+
+
+def test_after_something_has_come_the_sources_gather_and_others_are_read_once(app: BatchApp) -> None:
+    """The fetcher leaves out what is paused, and makes each request of this attribute."""
+    source = inspect.getsource(Fetcher._get_actions_per_node)
+    assert "self._fetch_max_wait_ms," in source
+    assert "elif tp_state.paused:" in source
+
+    async def main() -> None:
+        thread = cast(BatchConsumer, app.consumer)._thread
+        app.fetch = app.fetch._replace(linger_ms=50)
+        made = Fetching(min(app.fetch.gathered))
+        consumer, some = cast(AIOKafkaConsumer, made), [object()]
+        thread._gather(consumer, {}, True)
+        assert made._fetcher._fetch_max_wait_ms == transport.CALM_MS
+        thread._gather(consumer, {made.others[0]: some})
+        thread._gather(consumer, {made.sources[0]: some * transport.MUCH})  # a backlog
+        assert made.stopped == set()
+        assert made._fetcher._fetch_max_wait_ms == 50
+        made._fetcher._records = {made.sources[1]: some}  # the next poll has more
+        thread._gather(consumer, {made.sources[0]: some})
+        assert made.stopped == set()
+        made._fetcher._records = {}
+
+        thread._gather(consumer, {made.sources[0]: some, made.others[0]: some})
+        assert made.stopped == set(made.sources)
+        assert 40 <= made._fetcher._fetch_max_wait_ms <= 50
+        thread._gather(consumer, {made.others[1]: some})
+        assert made.stopped == {*made.sources, made.others[1]}
+        await asyncio.sleep(0.1)
+        assert made.stopped == set()
+        thread._gather(consumer, {})  # the poll ended early: nothing is known of silence
+        assert made._fetcher._fetch_max_wait_ms == 50
+
+    asyncio.run(main())
 
 
 def test_without_tables_faust_would_round_robin_too_and_with_ours_it_does_anyway(app: BatchApp) -> None:
@@ -291,5 +379,41 @@ def test_positions_and_ends_are_read_from_where_they_are(kafka: KafkaServer, pre
             assert await worker.control.end_offsets([tp]) == {tp: 0}
             assert await worker.control.earliest_offsets([tp]) == {tp: 0}
             assert await worker.control.committed_offsets([tp]) in ({tp: None}, {tp: 0})
+
+    asyncio.run(main())
+
+
+def test_who_writes_of_a_partition_is_the_groups_word(kafka: KafkaServer, prefix: str) -> None:
+    """Only its member of this generation may say it, and what is told for lag tools leaves it as it is."""
+
+    async def main() -> None:
+        topo, store = topology(kafka.bootstrap, prefix), Store()
+        await prepare(topo)
+        async with running(topo, Toy(store)) as worker:
+            await until(lambda: len(worker.lanes) == 8, "the claim")
+            tp, other = source(topo)[:2]
+            control, thread = worker.control, worker.consumer._thread
+            assert await control.signed(tp) == (0, "")
+            await control.sign(tp, 0, "me")
+            assert await control.signed(tp) == (0, "me")
+            assert await control.signed(other) == (0, "")
+            assert await worker.consumer.tell({tp: 7, other: 3})
+            assert await control.signed(tp) == (7, "me")
+
+            consumer = thread._ensure_consumer()
+            coordinator, subscription = consumer._coordinator, consumer._subscription
+            generation, coordinator.generation = coordinator.generation, -1  # who has none is believed by empty groups
+            with pytest.raises(Fenced, match="rebalanced"):
+                await control.sign(tp, 7, "another")
+            coordinator.generation = generation
+            subscription.begin_reassignment()
+            with pytest.raises(Fenced, match="rebalanced"):
+                await control.sign(tp, 7, "another")
+            assert not await worker.consumer.tell({tp: 8})
+            subscription.subscription._reassignment_in_progress = False
+            coordinator.generation = generation - 1
+            with pytest.raises(IllegalGenerationError):
+                await control.sign(tp, 7, "another")
+            assert await control.signed(tp) == (7, "me")
 
     asyncio.run(main())

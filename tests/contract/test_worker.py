@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
+from confluent_kafka import Producer
 from faust.types import TP
 
 from pipeline.runtime.app import EXIT_FATAL, EXIT_KAFKA, Worker
@@ -99,6 +101,21 @@ def test_a_second_worker_takes_over_and_gives_back(kafka: KafkaServer, prefix: s
     asyncio.run(main())
 
 
+def test_a_worker_without_partitions_stands_by_and_is_ready(kafka: KafkaServer, prefix: str) -> None:
+    async def main() -> None:
+        topo, store = topology(kafka.bootstrap, prefix), Store()
+        one = [msgspec.structs.replace(t, partitions=1) for t in (topo.topics.sources[0], topo.topics.resolved)]
+        topics = msgspec.structs.replace(topo.topics, sources=(one[0],), resolved=one[1])
+        topo = msgspec.structs.replace(topo, topics=topics)
+        await prepare(topo)
+        async with AsyncExitStack() as stack:
+            workers = [await stack.enter_async_context(running(topo, Toy(store))) for _ in range(3)]
+            await until(lambda: all(worker.ready for worker in workers), "all three to be ready")
+            await until(lambda: sorted(len(worker.lanes) for worker in workers) == [0, 1, 1], "one to stand by")
+
+    asyncio.run(main())
+
+
 def test_a_broker_restart_loses_nothing(prefix: str) -> None:
     async def main() -> None:
         with KafkaServer() as server:
@@ -177,7 +194,9 @@ def test_a_paused_partition_gets_nothing_and_the_others_go_on(kafka: KafkaServer
         async with running(topo, Toy(store), stall_s=2.0) as worker:
             await until(lambda: worker.ready and len(worker.lanes) == 8, "the claim")
             worker.control.pause(paused, "registry down")
-            await asyncio.sleep(0.3)
+            resolved = topo.topics.resolved.name
+            await produce(topo, 4, topic=resolved)  # ends the poll that was under way for all
+            await until(lambda: store.total(resolved) == 4, "the poll under way")
             await produce(topo, 400)
             await until(lambda: all(len(store.values(tp)) == 100 for tp in others), "the others")
             await asyncio.sleep(3)  # longer than the watchdog's patience
@@ -198,7 +217,7 @@ def test_read_to_end_is_true_only_when_all_is_processed_and_markers_count_as_rea
         await prepare(topo)
         tps = source(topo)
         producers = Producers(kafka.bootstrap, prefix)
-        sender = producers.source("any", 0)
+        sender = producers.named("any-0")
         await sender.start()
         async with running(topo, Toy(store, delay_s=1.0)) as worker:
             await until(lambda: len(worker.lanes) == 8, "the claim")
@@ -214,7 +233,20 @@ def test_read_to_end_is_true_only_when_all_is_processed_and_markers_count_as_rea
             async with asyncio.timeout(10):
                 while tps[0] not in ended:
                     ended = await worker.control.read_to_end(tps)
-        await sender.close()
+            await sender.close()
+            other = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": f"{prefix}-open"})
+            other.init_transactions(30)
+            other.begin_transaction()
+            other.produce(tps[0].topic, b"not committed", partition=0)
+            assert other.flush(30) == 0
+            assert tps[0] in await worker.control.read_to_end(tps)  # of what is committed
+            written = await Broker(kafka.bootstrap).written_offsets((tp.topic, tp.partition) for tp in tps)
+            ends = {TP(*place): end for place, end in written.items()}
+            assert await worker.control.read_to_end(tps, ends) == {*tps[1:]}
+            other.abort_transaction(30)
+            async with asyncio.timeout(10):
+                while await worker.control.read_to_end(tps, ends) != {*tps}:
+                    pass
         producers.close()
 
     asyncio.run(main())
@@ -270,7 +302,7 @@ def test_the_watchdog_ends_a_worker_whose_partition_stands_still(kafka: KafkaSer
     asyncio.run(main())
 
 
-def test_an_offset_that_the_broker_no_longer_has_ends_the_worker(kafka: KafkaServer, prefix: str) -> None:
+def test_an_offset_that_the_broker_no_longer_has_is_told_and_not_jumped_over(kafka: KafkaServer, prefix: str) -> None:
     """aiokafka would reset to the earliest or latest record by itself, and skip or repeat in silence."""
 
     async def main() -> None:
@@ -278,7 +310,9 @@ def test_an_offset_that_the_broker_no_longer_has_ends_the_worker(kafka: KafkaSer
         await prepare(topo)
         await produce(topo, 4)
         store.positions = dict.fromkeys(source(topo), 1000)
-        assert await Worker(topo, Toy(store)).run(signals=False) == EXIT_KAFKA
+        toy = Toy(store)
+        async with running(topo, toy):
+            await until(lambda: toy.astray == set(source(topo)), "all to be told")
         assert store.seen == {}
 
     asyncio.run(main())

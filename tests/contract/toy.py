@@ -74,6 +74,8 @@ class Toy:
         self.most_busy = 0
         self.batches: list[int] = []
         self.ticks = 0
+        self.watched = 0
+        self.astray: set[TP] = set()
         self.stopped = 0
 
     async def claim(self, tps: set[TP]) -> dict[TP, int]:
@@ -110,6 +112,12 @@ class Toy:
             self.store.wrong.append(f"{tp}: at {position} came {offsets[0]}..{offsets[-1]} ({len(offsets)})")
         self.store.seen.setdefault(tp, []).extend(offsets)
         self.store.positions[tp] = offsets[-1] + 1
+
+    def out_of_range(self, tp: TP) -> None:
+        self.astray.add(tp)
+
+    async def watch(self) -> None:
+        self.watched += 1
 
     async def tick(self) -> None:
         self.ticks += 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,8 +18,8 @@ from typing import Any, NamedTuple, Self
 
 import fastavro
 import pytest
-import yaml
 from confluent_kafka import Message, Producer
+from confluent_kafka.schema_registry import Schema
 
 from pipeline.events import schemas
 from pipeline.events.codec import Encoder
@@ -31,11 +32,12 @@ from tests.oracle.histories import history, together
 from tests.oracle.segment import segment_lines
 from tests.registry import RegistryServer
 from tests.replayed import as_event, replayed
-from tests.servers import KafkaServer
+from tests.servers import KafkaServer, SchemaRegistry
 
 pytestmark = pytest.mark.servers
 
 BAD = 10_000
+GARBAGE = 6_000
 STREAMS = {"email": "email", "video": "video", "offline": "offline", "call": "offline", "store": "offline"}
 
 
@@ -157,10 +159,8 @@ def unknown_schema(rng: Random, feed: Feed, event: Event) -> bytes:
 
 
 def foreign_schema(rng: Random, feed: Feed, event: Event) -> bytes:
-    text = rng.choice([FOREIGN, json.dumps("string"), '{"type": "object"}'])
-    number = feed.registry.register("foreign-value", text) if text == FOREIGN else 0
-    if not number:
-        number = feed.registry.register(f"foreign-{len(text)}-value", text)
+    kind, text = rng.choice([("AVRO", FOREIGN), ("AVRO", json.dumps("string")), ("JSON", JSON_SCHEMA)])
+    number = feed.registry.client.register_schema(f"foreign-{len(text)}-value", Schema(text, kind))
     return b"\0" + number.to_bytes(4, "big") + feed.encode(event)[5:]
 
 
@@ -220,6 +220,7 @@ def nobody(rng: Random, feed: Feed, event: Event) -> bytes:
     return feed.encode(_with(event, identifiers=ids))
 
 
+JSON_SCHEMA = json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"})
 FOREIGN = json.dumps({"type": "record", "name": "Invoice", "fields": [{"name": "total", "type": "double"}]})
 MANY = {"truncated", "trailing_bytes", "undecodable", "invalid_time"}
 FOUND_LATER = {"no_identifier"}
@@ -249,12 +250,6 @@ MUTATIONS: dict[Callable[..., bytes | None], set[str | None]] = {
 ALLOWED = {mutation.__name__: reasons for mutation, reasons in MUTATIONS.items()}
 
 
-@pytest.fixture
-def registry() -> Iterator[RegistryServer]:
-    with RegistryServer() as server:
-        yield server
-
-
 def limit(share: float, window: int, run: int) -> Callable[[dict[str, Any]], None]:
     def change(document: dict[str, Any]) -> None:
         document["dead_letter_limit"] = {"share": share, "window": window, "run": run}
@@ -273,12 +268,14 @@ def feeds() -> Iterator[Feeds]:
 
 @pytest.fixture
 def make(
-    tmp_path: Path, kafka: KafkaServer, redis_url: str, registry: RegistryServer, prefix: str
+    tmp_path: Path, kafka: KafkaServer, redis_url: str, registry: SchemaRegistry, prefix: str
 ) -> Iterator[Callable[..., Deployment]]:
     made: list[Deployment] = []
 
-    def make(change: Callable[[dict[str, Any]], None] | None = None) -> Deployment:
-        one = Deployment(tmp_path, f"{prefix}bad{len(made)}", kafka.bootstrap, redis_url, registry, change)
+    def make(
+        change: Callable[[dict[str, Any]], None] | None = None, at: RegistryServer | SchemaRegistry = registry
+    ) -> Deployment:
+        one = Deployment(tmp_path, f"{prefix}bad{len(made)}", kafka.bootstrap, redis_url, at, change)
         made.append(one)
         one.run("topics")
         return one
@@ -338,6 +335,16 @@ def metric(worker: WorkerProcess, name: str, label: str = "") -> float:
     """The sum of a metric, over those of its series that carry a label."""
     lines = [line for line in worker.get("/metrics").splitlines() if line.startswith(name) and label in line]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def waited(worker: WorkerProcess, look: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What `look` finds as soon as it is something."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        worker.check()
+        assert time.monotonic() < deadline, worker.tail()
+        time.sleep(0.2)
+    return found
 
 
 def test_ten_thousand_bad_records(make: Callable[..., Deployment], feeds: Feeds) -> None:
@@ -453,44 +460,176 @@ def test_a_partition_stops_before_it_drains_into_the_dead_letters(
         put_good(feed, number, event)
     feed.end()
 
+    place = f"{feed.topics['clickstream'].name}-1"
     worker = deployment.worker()
-    worker.expected_end = True
-    assert worker.process.wait(120) == 2
-    log = worker.log.read_text()
-    assert "clickstream-1 stops before offset" in log
-    assert "dead_letter_limit" in log
+    waited(worker, lambda: "health and metrics on" in worker.log.read_text())
+    stopped = waited(worker, lambda: worker.ready()["held_by"].get(place, ""))
+    assert "records are bad" in stopped or "in a row are bad" in stopped
+    assert "waits for this one" in stopped
+    named = re.search(r"pipeline skip (\S+) (\d+) OFFSET`, where OFFSET is (\d+) or higher", stopped)
+    assert named is not None
+    waited(worker, lambda: metric(worker, "pipeline_partition_stopped{") == 1)
+    assert f"{place} stops before offset" in worker.log.read_text()
     assert len(dead_letters(deployment)) < 400
 
-    document = yaml.safe_load(deployment.path.read_text())
-    limit(1.0, 10_000, 10_000)(document)
-    deployment.path.write_text(yaml.safe_dump(document, sort_keys=False))
-    worker = deployment.worker()
-    worker.wait_ready()
+    # The others are read to their ends meanwhile, and nothing is decided that this one may still have a say in.
+    others = [sent for sent in feed.sent if (sent.topic, sent.partition) != (named[1], 1)]
+    waited(worker, lambda: metric(worker, "pipeline_events_total", 'outcome="processed"') >= len(others))
+    assert not [line for line in worker.log.read_text().splitlines() if "the worker ends" in line]
+    assert {d["id"] for d in deployment.decisions()} < {d["id"] for d in expected}
+
+    # An operator lets it pass: all that is bad is a dead letter that says so, and all is decided.
+    said = deployment.run("skip", named[1], named[2], "end")
+    assert "goes to" in said
     assert not difference(expected, good_decisions(deployment, {d["id"] for d in expected}))
     letters = dead_letters(deployment)
     assert len(letters) == 400
-    assert {place[:2] for place in letters} == {(feed.topics["clickstream"].name, 1)}
+    assert {letter[:2] for letter in letters} == {(feed.topics["clickstream"].name, 1)}
+    assert any("pipeline.skipped.by" in texts(letter) for letter in letters.values())
+    assert re.search(rf"{place} goes on: .* before offset \d+ may pass, said \S+@\S+ at 20", worker.log.read_text())
+    assert place not in worker.ready()["held_by"]
+    deployment.run("skip", named[1], named[2], "1", code=1)
     assert worker.stop() == 0
 
 
-def test_a_registry_that_is_down_stops_its_partitions_and_nothing_is_lost(
-    make: Callable[..., Deployment], feeds: Feeds, registry: RegistryServer
+def most_resident(worker: WorkerProcess) -> int:
+    """Megabytes of memory that a worker had at the most."""
+    told = Path(f"/proc/{worker.process.pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", told)[0]) // 1024
+
+
+def test_small_batches_that_unpack_to_more_than_there_is_room_for(
+    make: Callable[..., Deployment], feeds: Feeds, kafka: KafkaServer
 ) -> None:
+    """Each is a dead letter as it lies in Kafka, the memory stays, and what lies around it counts."""
     deployment = make()
+    good = together([history(seed) for seed in range(500, 504)])
+    expected = replayed(good)
+    feed = feeds(deployment)
+    topic = feed.topics["clickstream"].name
+    kafka.set_topic_config(topic, "max.message.bytes", "4000000")
+    kafka.set_topic_config(deployment.topology.topics.dead_letters.name, "max.message.bytes", "500000")
+    sizes = {"zstd": 150_000_000, "gzip": 40_000_000, "lz4": 40_000_000, "snappy": 40_000_000, "none": 900_000}
+    places: dict[str, int] = {}
+
+    def put_alone(kind: str, value: bytes) -> None:
+        def done(error: Any, message: Message) -> None:
+            assert error is None, error
+            places[kind] = message.offset() or 0
+
+        producer = Producer(
+            {
+                "bootstrap.servers": deployment.kafka,
+                "compression.type": kind.partition(" ")[0],
+                "message.max.bytes": 200_000_000,
+                "queue.buffering.max.kbytes": 400_000,
+            }
+        )
+        producer.produce(topic, value, partition=1, on_delivery=done)
+        assert producer.flush(60) == 0
+
+    for number, told in enumerate(good):
+        put_good(feed, number, as_event(told))
+        if number == len(good) // 2:
+            feed.flush()
+            for codec, size in sizes.items():
+                put_alone(codec, Random(5).randbytes(size) if codec == "none" else bytes(size))
+            for more in range(4):  # each of these may be unpacked, and all of them together may not
+                put_alone(f"zstd {more}", bytes(15_000_000))
+    feed.end()
+    worker = deployment.worker()
+    worker.wait_ready()
+    assert not difference(expected, good_decisions(deployment, {d["id"] for d in expected}))
+
+    letters = dead_letters(deployment)
+    assert letters.keys() == {(topic, 1, offset) for offset in places.values()}
+    for kind, offset in places.items():
+        letter = letters[topic, 1, offset]
+        told, value = texts(letter), letter.value() or b""
+        if kind == "none":  # larger than the topic takes: its beginning, and how much there was
+            assert (value, told["pipeline.reason"]) == (Random(5).randbytes(900_000)[: len(value)], "bad_magic")
+            assert int(told["pipeline.cut"]) > 900_000 > len(value) > 10_000
+        elif kind in sizes:
+            assert (told["pipeline.reason"], told["pipeline.batch"]) == ("too_large", f"{offset}-{offset}")
+            assert f"packed with {kind}" in told["__connect.errors.exception.message"]
+            assert len(value) < 2_500_000
+            assert int.from_bytes(value[:8], "big") == offset  # a record batch of Kafka
+        else:
+            assert (told["pipeline.reason"], value[:16_000]) == (
+                "unknown_schema",
+                bytes(15_000_000)[: len(value)][:16_000],
+            )
+    assert most_resident(worker) < 500
+    assert worker.stop() == 0
+
+
+def test_schemas_that_nobody_knows_cost_the_good_ones_nothing(make: Callable[..., Deployment], feeds: Feeds) -> None:
+    """Two of five records name a schema of their own that doesn't exist; one that does comes up among them."""
+    deployment = make()
+    good = together([history(seed) for seed in range(400, 406)])
+    expected = replayed(good)
+    feed, rng = feeds(deployment), Random(4)
+    topic, filler = feed.topics["clickstream"].name, 0
+    variant = json.loads(schemas.text("page_viewed")) | {"doc": "Written by a newer producer."}
+    number = feed.registry.register(schemas.subject(topic, "page_viewed"), json.dumps(variant))
+    made_up = rng.sample(range(1000, 1 << 32), GARBAGE)
+    garbage = iter(made_up)
+    for at, told in enumerate(good):
+        event = as_event(told)
+        for _ in range(-(-GARBAGE // (2 * len(good)))):
+            fill = _with(event, type="page_viewed", identifiers={"anonymous_id": f"bad-{filler % 50}"}, body={})
+            value = feed.encode(_with(fill, event_id=f"bad-{filler}"))
+            for n in range(3):
+                filler += 1
+                header = b"\0" + number.to_bytes(4, "big") if n == 0 else value[:5]
+                feed.put("good", topic, 1, header + value[5:])
+            for schema_id in (next(garbage, None) for _ in range(2)):
+                if schema_id is not None:
+                    feed.put("garbage", topic, 1, b"\0" + schema_id.to_bytes(4, "big") + value[5:])
+        put_good(feed, at, event)
+    feed.end()
+
+    began = time.monotonic()
+    worker = deployment.worker()
+    worker.wait_ready()
+    assert not difference(expected, good_decisions(deployment, {d["id"] for d in expected}))
+    seconds = time.monotonic() - began
+    letters = dead_letters(deployment)
+    assert Counter(texts(letter)["pipeline.reason"] for letter in letters.values()) == {"unknown_schema": GARBAGE}
+    assert letters.keys() == {sent[1:4] for sent in feed.sent if sent.kind == "garbage"}
+    unasked = sum("not asked" in texts(each)["__connect.errors.exception.message"] for each in letters.values())
+    assert sum(number < 1 << 31 for number in made_up) - unasked < 600 + 100 * seconds  # no registry gives larger ones
+    assert worker.stop() == 0
+
+
+@pytest.fixture
+def faulty() -> Iterator[RegistryServer]:
+    with RegistryServer() as server:
+        yield server
+
+
+def test_a_registry_that_is_down_stops_its_partitions_and_nothing_is_lost(
+    make: Callable[..., Deployment], feeds: Feeds, faulty: RegistryServer
+) -> None:
+    deployment, registry = make(at=faulty), faulty
     good = together([history(seed) for seed in range(200, 215)])
     expected = replayed(good)
     feed = feeds(deployment)
-    worker = deployment.worker()
-    worker.wait_ready()
     values = [(number, event, feed.encode(event)) for number, event in enumerate(map(as_event, good))]
+    registry.stop()
+    worker = deployment.worker()
+    waited(worker, lambda: "the worker can't start yet: Schema registry" in worker.log.read_text())
+    assert registry.url in worker.ready()["waiting_for"]["registry"]
+    registry.start()
+    worker.wait_ready()
     registry.stop()
     for number, event, value in values:
         topic = feed.topic_of(event)
         feed.put("good", topic, partition_of(number, topic), value)
     feed.end()
     deadline = time.monotonic() + 60
-    while "schema registry" not in worker.get("/readyz"):
-        assert time.monotonic() < deadline, worker.get("/readyz")
+    while "schema registry" not in str(worker.ready()):
+        assert time.monotonic() < deadline, worker.ready()
         time.sleep(0.2)
     time.sleep(3)
     worker.check()

@@ -15,21 +15,21 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from pipeline.cli import cli
 from pipeline.errors import PipelineError
 from pipeline.events.codec import Decoder
 from pipeline.events.files import Line
-from pipeline.events.model import NOW
+from pipeline.events.model import NOW, Event
 from pipeline.events.registry import connect
 from pipeline.runtime.ingest import Ingest
 from pipeline.runtime.living import living
 from pipeline.runtime.recordings import merged
+from pipeline.runtime.subjects import bring
 from pipeline.runtime.words import Word
 from pipeline.topology import Topology, load
-from tests.registry import RegistryServer
-from tests.servers import KafkaServer
+from tests.servers import KafkaServer, SchemaRegistry
 
 pytestmark = pytest.mark.servers
 
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 class Site:
     """One test's topics, topology and registry."""
 
-    def __init__(self, kafka: KafkaServer, registry: RegistryServer, prefix: str, folder: Path) -> None:
+    def __init__(self, kafka: KafkaServer, registry: SchemaRegistry, prefix: str, folder: Path) -> None:
         self.kafka = kafka
         self.prefix = prefix
         self.registry = connect(registry.url)
@@ -71,6 +71,7 @@ class Site:
         wanted = [NewTopic(self.prefix + name, 1 if name == "events.control" else PARTITIONS, 1) for name in names]
         for made in admin.create_topics(wanted).values():
             made.result(30)
+        bring(self.registry, load(self.topology, self.env).topics, create=True)
 
     def ingest(self, *args: Any) -> Result:
         argv = ["ingest", "--topology", str(self.topology), "--yes", *map(str, args)]
@@ -114,11 +115,10 @@ class Site:
 
 
 @pytest.fixture
-def site(kafka: KafkaServer, prefix: str, tmp_path: Path) -> Any:
-    with RegistryServer() as registry:
-        site = Site(kafka, registry, prefix, tmp_path)
-        with site.registry:
-            yield site
+def site(kafka: KafkaServer, registry: SchemaRegistry, prefix: str, tmp_path: Path) -> Any:
+    site = Site(kafka, registry, prefix, tmp_path)
+    with site.registry:
+        yield site
 
 
 def murmur2(data: bytes) -> int:
@@ -293,6 +293,28 @@ def test_while_it_runs_it_says_how_far_it_is(site: Site, tmp_path: Path, monkeyp
     assert told[:3] == [("begin", 0), ("through", NOON - 10_000), ("through", NOON - 9_000)]
     assert told[-2] == ("through", NOON + 199_000 - 10_000)
     assert [sum(word.offsets.values()) for word in site.words()[:3]] == [0, 1, 2]
+
+
+def test_partitions_that_are_added_hear_of_it_and_are_written_to(site: Site) -> None:
+    """Else they would follow the clock while the others follow the recording, and no word would count any more."""
+    site.create_topics(*NAMES)
+    topology = load(site.topology, site.env)
+    name = site.prefix + "events.email"
+    with Ingest(topology, site.registry, quiet=7, over=True) as ingest:
+        admin = site.kafka.admin()
+        admin.create_partitions([NewPartitions(name, PARTITIONS + 1)])[name].result(30)
+        deadline = time.monotonic() + 30
+        while ingest._topology is topology and time.monotonic() < deadline:
+            ingest.tell_time()
+        for number in range(50):
+            event = Event("email_sent", f"e{number}", NOON, NOON, {"email": f"p{number}@example.org"}, {})
+            assert ingest.put(Line("recording", number, b"", event=event))
+    words = site.words()
+    begin, again = (word for word in words if word.word == "begin")
+    assert again.offsets == {**begin.offsets, f"{name}-{PARTITIONS}": 0}
+    assert (again.recording, again.quiet, again.over) == (begin.recording, 7, False)
+    assert all(word.offsets.keys() == again.offsets.keys() for word in words[words.index(again) :])
+    assert words[-1].offsets[f"{name}-{PARTITIONS}"] > 0
 
 
 def test_a_second_recording_waits_for_the_first(site: Site, tmp_path: Path) -> None:

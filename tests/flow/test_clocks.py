@@ -4,7 +4,6 @@ nobody is reminded before it is due, or never.
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -170,7 +169,7 @@ def test_producers_whose_clocks_are_wrong_make_nobody_late(deployment: Deploymen
     assert {(topic.rpartition(".")[2], what) for what, topic in ahead} == {
         (stream, "read_as") for stream in ("clickstream", "video", "email", "offline")
     }
-    assert json.loads(worker.get("/readyz"))["clocks"] == {}
+    assert worker.ready()["clocks"] == {}
     assert worker.stop() == 0
 
 
@@ -192,6 +191,8 @@ def test_a_worker_whose_clock_is_wrong_reminds_in_time(
     ready = wait_for_word(worker)
     assert ready["ready"] is True
     assert set(ready["clocks"]) == {"kafka", "redis"}
+    named = {each["where"] for each in ready["troubles"] if each["cause"] == "clocks_differ"}
+    assert named == {"kafka", "redis"}
     for words in ready["clocks"].values():
         assert "ahead of this machine's" in words if shift < 0 else "behind this machine's" in words
     offsets = samples(worker, "pipeline_clock_offset_seconds")
@@ -205,7 +206,7 @@ def test_a_worker_whose_clock_is_wrong_reminds_in_time(
 def wait_for_word(worker: WorkerProcess) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while True:
-        ready: dict[str, Any] = json.loads(worker.get("/readyz"))
+        ready: dict[str, Any] = worker.ready()
         if ready["clocks"] or time.monotonic() > deadline:
             return ready
         time.sleep(0.3)

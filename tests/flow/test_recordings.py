@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,9 +29,8 @@ from pipeline.events.registry import connect
 from pipeline.runtime.broker import Broker
 from tests.control import put, say
 from tests.deployment import PIPELINE, Deployment, WorkerProcess
-from tests.flow.test_bad_input import metric, texts
-from tests.registry import RegistryServer
-from tests.servers import KafkaServer
+from tests.flow.test_bad_input import metric, most_resident, texts
+from tests.servers import KafkaServer, SchemaRegistry
 
 pytestmark = pytest.mark.servers
 
@@ -39,6 +39,7 @@ PEOPLE = 12_000
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BACK_S = 90.0
 HOUR = 3_600_000
+BOMBS = {"zstd": 150_000_000, "gzip": 150_000_000, "lz4": 40_000_000, "snappy": 40_000_000}
 RULE = {
     "version": 1,
     "start": {"event": "page_viewed", "where": {"path": {"contains": "/price"}}},
@@ -54,7 +55,7 @@ def quick(document: dict[str, Any]) -> None:
 
 @pytest.fixture
 def shop(
-    tmp_path: Path, kafka: KafkaServer, redis_url: str, registry: RegistryServer, prefix: str
+    tmp_path: Path, kafka: KafkaServer, redis_url: str, registry: SchemaRegistry, prefix: str
 ) -> Iterator[Deployment]:
     with Deployment(tmp_path, prefix.rstrip("."), kafka.bootstrap, redis_url, registry, quick) as made:
         made.run("topics")
@@ -80,6 +81,7 @@ class Live(threading.Thread):
         self.producer = Producer({"bootstrap.servers": deployment.kafka, "log_level": 3})
         self.topic = deployment.topology.topics.sources[0].name
         self.number = 0
+        self.looked: dict[int, int] = {}
         self.over = threading.Event()
 
     def __enter__(self) -> Self:
@@ -101,6 +103,7 @@ class Live(threading.Thread):
         while not self.over.wait(0.1):
             now = int(time.time() * 1000)
             self.number += 1
+            self.looked[self.number] = now
             self.send(looks(f"live-{self.number}", now))
             if self.number % 2 == 0:
                 self.send(books(f"live-{self.number}", now + 1))
@@ -157,7 +160,7 @@ def start_ingest(deployment: Deployment, file: Path, *more: str) -> subprocess.P
 
 
 def held(worker: WorkerProcess) -> list[str]:
-    return [text for name, text in json.loads(worker.get("/readyz"))["held_by"].items() if "recording" in name]
+    return [text for name, text in worker.ready()["held_by"].items() if "recording" in name]
 
 
 def said_so_far(deployment: Deployment) -> int:
@@ -174,7 +177,7 @@ def free(worker: WorkerProcess) -> bool:
 
 
 def named(worker: WorkerProcess, ingest: subprocess.Popen[str]) -> bool:
-    return bool(held(worker)) or ingest.poll() is not None
+    return any("holds 16 source partitions" in text for text in held(worker)) or ingest.poll() is not None
 
 
 def live_goes_on(deployment: Deployment, live: Live, since: float) -> float:
@@ -205,10 +208,10 @@ def test_a_recording_that_is_killed_stops_nobody_and_can_be_ingested_again(
                 shop.run("ingest", str(file), code=2)  # nobody can be asked
             before = said_so_far(shop)
             ingest = start_ingest(shop, file)
-            until(partial(more_than, shop, before, ingest), 30, "it begins")
+            until(partial(more_than, shop, before, ingest), BACK_S, "it begins")
             time.sleep(rng.uniform(0.0, 1.5))
             if how == signal.SIGKILL:
-                until(partial(named, worker, ingest), 30, "it is named in /readyz")
+                until(partial(named, worker, ingest), BACK_S, "it is named in /readyz")
             ingest.send_signal(how)
             said = ingest.communicate(timeout=90)[1]
             done = "the worker now decides all that waits" in said
@@ -229,7 +232,7 @@ def test_a_recording_that_is_killed_stops_nobody_and_can_be_ingested_again(
             assert took[-1][1] < BACK_S
             assert held(worker) == []
             shop.run("ingest", "--yes", str(file))
-            until(partial(free, worker), 30, "it is over")
+            until(partial(free, worker), BACK_S, "it is over")
     with capsys.disabled():
         print("\nlive decisions went on after", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took))
     replayed: dict[str, str] = {}
@@ -290,18 +293,63 @@ def test_nobody_commands_by_a_source_topic_or_by_what_is_no_word(shop: Deploymen
     assert worker.stop() == 0
 
 
+def test_what_unpacks_to_more_than_there_is_room_for_is_no_word(
+    shop: Deployment, kafka: KafkaServer, tmp_path: Path
+) -> None:
+    """Five kilobytes may hold 150 megabytes: nobody unpacks them, a worker as little as whoever begins a recording."""
+    control = shop.topology.topics.control.name
+    kafka.set_topic_config(control, "max.message.bytes", "4000000")
+    worker = shop.worker()
+    worker.wait_ready()
+    with Live(shop) as live:
+        live_goes_on(shop, live, time.monotonic())
+        before = most_resident(worker)
+        for codec, size in BOMBS.items():
+            producer = Producer(
+                {"bootstrap.servers": shop.kafka, "compression.type": codec, "message.max.bytes": 200_000_000}
+            )
+            producer.produce(control, bytes(size), partition=0)
+            assert producer.flush(60) == 0
+        file = record(tmp_path / "after.jsonl", "after", 30)
+        most = peak([*PIPELINE, "ingest", "--topology", str(shop.path), "--yes", "--no-triggers", str(file)])
+        until(lambda: {f"after-{n}" for n in range(30)} <= {who_of(d) for d in shop.decisions()}, 90, "it counts")
+        live_goes_on(shop, live, time.monotonic())
+    letters = [texts(letter) for letter in shop.read(shop.topology.topics.dead_letters.name)]
+    assert [(letter["pipeline.reason"], letter["__connect.errors.topic"]) for letter in letters] == [
+        ("too_large", control)
+    ] * len(BOMBS)
+    assert {letter["pipeline.batch"] for letter in letters} == {f"{n}-{n}" for n in range(len(BOMBS))}
+    assert most_resident(worker) < before + 60
+    assert most < 200
+    assert worker.stop() == 0
+
+
+def peak(command: list[str]) -> int:
+    """Megabytes of memory that a command which goes well had at the most."""
+    program = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2);"
+    program += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
+    done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
 def all_sources(deployment: Deployment) -> list[str]:
     return [f"{topic.name}-{p}" for topic in deployment.topology.topics.sources for p in range(topic.partitions)]
 
 
 def test_a_recording_without_triggers(shop: Deployment, tmp_path: Path) -> None:
-    """State, history and decisions are made; people who come meanwhile are reminded, those of the recording are not."""
+    """State, history and decisions are made; people who come meanwhile are reminded, those of the recording are not.
+    Who was reminded before and is told to have booked by then is taken back.
+    """
     worker = shop.worker()
     worker.wait_ready()
     people = 900
     file = record(tmp_path / "old.jsonl", "old", people)
     with Live(shop) as live:
         live_goes_on(shop, live, time.monotonic())
+        with file.open("a") as more:
+            booked = {"type": "track", "event": "Call Booked", "anonymousId": "live-1", "messageId": "booked"}
+            more.write(json.dumps({**booked, "timestamp": stamp(live.looked[1] + 1_000)}) + "\n")
         shop.run("ingest", "--no-triggers", str(file))
         live_goes_on(shop, live, time.monotonic())
     replayed = in_the_end([json.loads(line) for line in shop.run("replay", str(file)).splitlines()])
@@ -317,5 +365,6 @@ def test_a_recording_without_triggers(shop: Deployment, tmp_path: Path) -> None:
     assert not [d for d in triggers if d["outcome"] == "fired" and who_of(d).startswith("old-")]
     fired = {d["id"] for d in decisions if d["outcome"] == "fired" and who_of(d).startswith("live-")}
     assert {d["id"] for d in triggers if d["outcome"] == "fired"} == fired
+    assert {who_of(d) for d in triggers if d["outcome"] == "retracted"} == {"live-1"}
     assert len(fired) >= live.number // 2
     assert worker.stop() == 0

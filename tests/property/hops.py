@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.events.model import Event
 from pipeline.flow import Intake, source_names
-from pipeline.profile.profile import Moved, Profile, decode, wakes_at
+from pipeline.profile.profile import Profile, decode, wakes_at
 from pipeline.profile.timers import entries
 from pipeline.runtime import watermark
 from pipeline.runtime.first_hop import SourcePartition
@@ -64,11 +64,11 @@ def with_partitions(topology: Topology, sources: int, resolved: int) -> Topology
     return replace(topology, topics=topics)
 
 
-def recording(log: Sequence[Sequence[Event]]) -> list[Said]:
+def recording(log: Sequence[Sequence[Event | None]]) -> list[Said]:
     """What the control topic holds of a recording that is complete up to `END`, and how far it was on the way.
-    `log[p]`: the events of source partition p, as they lie there.
+    `log[p]`: the events of source partition p, as they lie there; None: a record that is no event.
     """
-    received = sorted(event.received_at for events in log for event in events)
+    received = sorted(event.received_at for events in log for event in events if event is not None)
     moments = [received[len(received) * n // 5] for n in range(1, 5)] if received else []
     told: list[tuple[Any, int]] = [("begin", 0), *(("through", at) for at in moments), ("end", END)]
     return [
@@ -80,9 +80,9 @@ def recording(log: Sequence[Sequence[Event]]) -> list[Said]:
     ]
 
 
-def _before(events: Sequence[Event], at: int) -> int:
+def _before(events: Sequence[Event | None], at: int) -> int:
     """Up to where everything lies that was received before a moment."""
-    return max((n for n, event in enumerate(events, 1) if event.received_at < at), default=0)
+    return max((n for n, event in enumerate(events, 1) if event is not None and event.received_at < at), default=0)
 
 
 def encode_decision(decision: Decision) -> list[Out]:
@@ -208,6 +208,6 @@ class Hops:
             ids = self.profiles._partition(partition).states
             for profile_id, raw in ids.items():
                 state = decode(raw)
-                if not isinstance(state, Moved):
+                if isinstance(state, Profile):
                     out[profile_id] = state
         return out

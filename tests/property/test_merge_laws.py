@@ -20,9 +20,10 @@ from pipeline.profile.profile import Profile, advance, encode_profile, merge, ne
 from pipeline.triggers import films, waits
 from pipeline.triggers.carts import PUT, TAKE, Change, Item, Line
 from pipeline.triggers.films import Film
-from pipeline.triggers.fold import Person, Row, person_of
+from pipeline.triggers.fold import Person, person_of
 from pipeline.triggers.rules import START, RuleBook
 from pipeline.triggers.waits import End, Fact, Fired, Key
+from pipeline.wire.row import Row
 from tests.replayed import shipped
 
 BOOK = RuleBook(shipped())
@@ -262,7 +263,9 @@ def keys(once: bool) -> st.SearchStrategy[Key]:
     """What one place may remember of a key. Facts and ends are the same wherever they came to twice."""
     fact = orders("abcd").map(lambda o: fact_of(o, once))
     end = orders("wxyz").map(lambda o: End(o[0], o[2], o[3], "bought"))
-    fired = st.builds(lambda o: Fired(f"id-{o}", o[3], o[0], o[0] + 60, o), orders("abcd"))
+    fired = st.builds(
+        lambda o, told: Fired(f"id-{o}".encode(), o[3], o[0] + 60, 60, published=told), orders("abcd"), st.booleans()
+    )
     named = names.map(lambda name: [name, None, None, "xl"] if name == "t" else [name])
     line = st.builds(Line, named, st.integers(1, 5).map(float), st.just(2.0), st.just("EUR"), st.integers(0, 20))
 
@@ -272,7 +275,7 @@ def keys(once: bool) -> st.SearchStrategy[Key]:
             {(f.order, f.fingerprint): f for f in facts if f.order > closed}.values(), key=lambda f: f.order
         )
         key.ends = sorted({e.order: e for e in ends}.values(), key=lambda e: e.order)
-        key.fired = sorted({(f.due, f.id): f for f in fired}.values(), key=lambda f: (f.due, f.id))
+        key.fired = sorted({f.id: f for f in fired}.values(), key=lambda f: (f.due, f.id))
         if once:
             key.facts, key.decided = key.facts[:1], decided
             if decided is not None:

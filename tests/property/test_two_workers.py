@@ -12,7 +12,7 @@ import pytest
 from pipeline.events.model import Event
 from pipeline.flow import Intake
 from pipeline.profile.profile import Profile
-from tests.property.hops import Hops
+from tests.property.hops import Hops, now
 from tests.replayed import shipped
 
 T0 = 1_700_000_000_000
@@ -50,6 +50,7 @@ class TwoWorkers:
         self.batch = batch
         self.tasks: list[Coroutine[Any, Any, None] | None] = []
         for partition, hop in enumerate(self.hops.sources):
+            now(hop._begin())
             hop._intake = Intake(self.hops.topology, self.hops.book)
             hop._graph = Stepwise(self.hops.graph)
             hop._sender = Stepwise(self.hops.log)

@@ -56,6 +56,41 @@ def history(seed: int, sources: int, duplicates: bool = True, shared: bool = Tru
     return [(partition, event) for _, partition, event in placed]
 
 
+def oversized(seed: int, events: list[tuple[int, Event]], sources: int) -> list[tuple[int, Event]]:
+    """With one person more, of whom more is known than a record takes: traits, addresses, products in a cart."""
+    r = random.Random(f"oversized {seed}")
+    made: list[Event] = []
+    device, user = {"anonymous_id": "large"}, {"user_id": "large"}
+    at = T0 + r.randrange(SPAN - 3 * HOUR)
+    for n in range(r.randint(2, 4)):
+        traits = {f"trait {n} {m}": "x" * r.randint(20, 80) for m in range(r.randint(3, 10))}
+        made.append(Event("identified", f"l{n}", at, at, device if n % 2 else user, {"traits": traits}))
+        at += r.randint(1, 10 * MINUTE)
+    for n in range(r.randint(3, 12)):
+        product = f"product {n} " + "y" * r.randint(20, 60)
+        body = {"cart_id": "large", "product_id": product, "price": 1.5, "currency": "EUR"}
+        made.append(Event("product_added", f"m{n}", at, at, device, body))
+        at += r.randint(1, 5 * MINUTE)
+    tied = at + r.choice([-HOUR, -MINUTE, 30 * MINUTE, HOUR + MINUTE])
+    made.append(Event("identified", "login", tied, tied, {**device, **user}, {}))
+    if r.random() < 0.5:
+        late = at + r.choice([0, 90 * MINUTE])
+        made.append(Event("order_completed", "order", at + MINUTE, max(late, at + MINUTE), user, {"order_id": "large"}))
+    mostly = r.randrange(sources)
+    placed = [
+        (event.received_at + r.randint(0, 4_500), r.choice([mostly] * 9 + [r.randrange(sources)]), event)
+        for event in made
+    ]
+    here = 0
+    merged: list[tuple[int, Event]] = []
+    for moment, partition, event in sorted(placed, key=lambda p: p[0]):
+        while here < len(events) and events[here][1].received_at < moment:
+            merged.append(events[here])
+            here += 1
+        merged.append((partition, event))
+    return merged + events[here:]
+
+
 def tablet(r: random.Random, tell, people: int) -> None:
     """A device that `people` pass on to each other, mostly faster than the log is in order."""
     at = T0 + r.randrange(SPAN)

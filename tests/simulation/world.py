@@ -2,35 +2,90 @@
 
 Every call of a port is a point at which the scheduler may run something else, crash the worker (before the call took
 effect, or after it: a lost reply), or stop it for a while (a zombie). Stores fall back by some writes, partitions lag.
-Nothing here sleeps or looks at a clock.
+A source partition is added under the workers, others stop because too much of them is bad and an operator lets them
+pass, and the broker refuses what is too large. Nothing here sleeps or looks at a clock.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from pipeline.errors import CommitRejected, Fenced
+from pipeline.errors import (
+    CommitRejected,
+    Fenced,
+    InvalidEvent,
+    RecordTooLarge,
+    TooManyDeadLetters,
+    TopicsChanged,
+    Unsent,
+)
 from pipeline.events.model import Event
 from pipeline.flow import Intake, source_names
 from pipeline.identity.graph import HOUSEHOLD, Graph
-from pipeline.profile.profile import Moved, Profile, decode
+from pipeline.profile import profile
+from pipeline.profile.profile import Profile, decode
 from pipeline.runtime import watermark
+from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import ProfilePartition
+from pipeline.runtime.topic_watch import TopicWatch
+from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
-from pipeline.topology.model import Topic, Topology
+from pipeline.store.ports import Skip
+from pipeline.topology.model import DeadLetterLimit, Topic, Topology
 from pipeline.triggers.decisions import Decision
+from pipeline.triggers.fold import Person, learn
 from pipeline.triggers.rules import RuleBook
+from pipeline.wire.records import Headers, Resolved, Seal, encode
+from pipeline.wire.row import Row
 from tests.property.hops import now, recording
+from tests.sealed import sealed
 
 RESOLVED = 3
 SOURCES = 3
+ADDED = 1  # source partitions
+RUN = 3  # bad records in a row, and their partition stops
+LARGEST = 1_500  # bytes of a record that the broker takes
+BEHIND = 5_000  # ms that received_at runs back in a partition at the most
+
+
+NO_ROWS = encode([])
+_other = Resolved[Any]("s-0", 5_000, 5_001, 0, 9_000_000_000_000, [], [])
+FOREIGN: list[tuple[Headers, bytes | None]] = [
+    ([], b'{"a":1}'),
+    ([], None),
+    ([("traceparent", b"00-1-1-00")], b"\0\0\0\0\x07page view"),
+    sealed(_other, "other"),
+    (Seal("behavioural").headers(b"\xc1"), b""),
+    ([("x", b"y" * LARGEST)], b"z"),
+]
+
+
+GARBAGE = [
+    None, b"", b"\xc1", b'{"a":1}', msgspec.msgpack.encode({"type": "page_viewed"}), b"\xc1" * LARGEST,
+]  # fmt: skip
+
+
+class Poison:
+    """Events that the fold can't stand, until there is a version that can."""
+
+    events: frozenset[str] = frozenset()
+
+    def learn(self, book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None:
+        if row.event_id in self.events:
+            raise ZeroDivisionError(f"event {row.event_id}")
+        learn(book, person, row, out)
+
+
+poison = Poison()
+profile.learn = poison.learn  # type: ignore[attr-defined]
 
 
 class Crash(Exception):
@@ -54,6 +109,14 @@ class Faults:
     move_partition: float = 0.01
     fall_back: float = 0.004
     graph_falls_back: float = 0.003
+    foreign: float = 0.01
+    garbage: float = 0.05  # of what lies in source partitions
+    rubbish: float = 0.01  # so much garbage that the partition stops
+    skip: float = 0.05  # an operator lets one pass that has
+    look: tuple[float, ...] = (0.005, 0.05, 0.2)  # at the topics, of the times at which that might be done; one a world
+    refused: float = 0.01  # some of what the second hop sends
+    failed: float = 0.01  # a transaction, or its answer
+    unreadable: float = 0.05  # of those records whose value says nothing: what their headers say is all there is
 
 
 @dataclass
@@ -70,47 +133,172 @@ class Off:
     taken: bool = False
     outbox: bool = False
     household: bool = False
+    kept: bool = False
+    let_pass: bool = False  # all that may pass becomes dead letters, not what is bad alone
+    topics: bool = False  # nobody looks at the topics: who was started with too few partitions goes on
+    begin: bool = False  # an added partition counts from its beginning
+    smaller: bool = False  # what is refused for its size is sent again as it is
+    ended: bool = False  # who claims a source partition doesn't end the producer that wrote of it before
+    generation: bool = (
+        False  # who is no longer the group's choice may say, too, that its producer writes of a partition
+    )
+    named: bool = False  # a producer that has failed, or was ended, goes on under its name
 
 
 @dataclass
 class Log:
-    """Kafka: topics as lists. A transaction is there whole, at once."""
+    """Kafka: topics as lists, None where a record was given up. Records of a transaction come to lie one by one; behind
+    the first of one that is open nothing is read.
+    """
 
-    partitions: dict[tuple[str, int], list[In]] = field(default_factory=dict)
-    epochs: dict[str, int] = field(default_factory=dict)
+    partitions: dict[tuple[str, int], list[In | None]] = field(default_factory=dict)
+    opened: dict[str, list[tuple[tuple[str, int], int]]] = field(default_factory=dict)  # producer -> (where, offset)
+    signed: dict[int, str] = field(default_factory=dict)  # source partition -> the producer that may write of it
+    begun: Counter[str] = field(default_factory=Counter)  # producer -> how often, by itself or by who ended it
 
     def read(self, topic: str, partition: int, offset: int, limit: int) -> list[In]:
-        return self.partitions.get((topic, partition), [])[offset : offset + limit]
+        found: list[In] = []
+        for record in self.partitions.get((topic, partition), [])[offset : self.stable(topic, partition)]:
+            if record is not None and len(found) < limit:
+                found.append(record)
+        return found
+
+    def stable(self, topic: str, partition: int) -> int:
+        places = [at for each in self.opened.values() for where, at in each if where == (topic, partition)]
+        return min(places, default=len(self.partitions.get((topic, partition), [])))
 
     def end(self, topic: str, partition: int) -> int:
-        return len(self.partitions.get((topic, partition), []))
+        """Behind the last record that can be read."""
+        end = self.stable(topic, partition)
+        while end and self.partitions[topic, partition][end - 1] is None:
+            end -= 1
+        return end
 
-    def append(self, out: Out) -> None:
-        log = self.partitions.setdefault((out.topic, out.partition or 0), [])
+    def append(self, out: Out, producer: str | None = None) -> None:
+        where = out.topic, out.partition or 0
+        log = self.partitions.setdefault(where, [])
+        if producer is not None:
+            self.opened.setdefault(producer, []).append((where, len(log)))
         log.append(In(len(log), 0, out.key, out.value, out.headers))
+
+    def begin(self, producer: str) -> int:
+        """Whoever had this name can do nothing any more, and what was open is given up."""
+        for where, offset in self.opened.pop(producer, ()):
+            self.partitions[where][offset] = None
+        self.begun[producer] += 1
+        return self.begun[producer]
 
 
 class Sender:
-    """A producer of one worker. With `name`, a transactional one that a later claim fences."""
+    """A producer of one worker, at least once."""
 
-    def __init__(self, world: World, worker: Worker, name: str | None) -> None:
-        self.world, self.worker, self.name = world, worker, name
-        self.epoch = 0
-
-    def init(self) -> None:
-        assert self.name is not None
-        self.epoch = self.world.log.epochs.get(self.name, 0) + 1
-        self.world.log.epochs[self.name] = self.epoch
+    def __init__(self, world: World, worker: Worker) -> None:
+        self.world, self.worker = world, worker
 
     async def send(self, messages: list[Out]) -> None:
         await self.worker.point()
-        if self.name is not None and self.world.log.epochs.get(self.name) != self.epoch:
-            raise Fenced(self.name)
-        for out in messages:
-            if self.name is None or self.world.off.atomic_routes:
-                await self.worker.point()
-            self.world.log.append(out)
+        refused: list[int] = []
+        large = [place for place, out in enumerate(messages) if size(out) > self.world.takes(out.topic)]
+        self.world.met["too large"] += len(large)
+        for place, out in enumerate(messages):
+            await self.worker.point()
+            if place in large or self.world.refuses():
+                refused.append(place)
+            else:
+                self.world.log.append(self.world.spoilt(out))
+        if refused:
+            raise Unsent("refused", refused, large)
         await self.worker.point(after=True)
+
+
+Sent = tuple[list[Out], list[Exception | None]]  # and what became of it: None: it is there
+
+
+class Failed(Exception):
+    """Whether it is there isn't known."""
+
+
+class Together:
+    """As runtime/together.py: a transaction for what several source partitions of a worker say. It ends for good when
+    it fails, or when somebody else ends it.
+    """
+
+    def __init__(self, world: World, worker: Worker, name: str) -> None:
+        self.world, self.worker, self.name = world, worker, name
+        self.waiting: list[Sent] = []
+        self.leader = False
+        self.begin()
+
+    def begin(self) -> None:
+        self.epoch = self.world.log.begin(self.name)
+        self.broken = False
+
+    async def send(self, messages: list[Out]) -> None:
+        if self.broken:
+            raise Failed(self.name)
+        outcome: list[Exception | None] = []
+        self.waiting.append((messages, outcome))
+        while not outcome:
+            if self.leader:
+                await Pause()
+            else:
+                self.leader = True
+                try:
+                    await self.commit()
+                finally:
+                    self.leader = False
+        if outcome[0] is not None:
+            raise outcome[0]
+        await self.worker.point(after=True)
+
+    async def commit(self) -> None:
+        for _ in range(self.world.random.randint(1, 5)):
+            await self.worker.point()
+        under_way, self.waiting = self.waiting, []
+        for each, outcome in under_way:
+            large = [out for out in each if size(out) > self.world.takes(out.topic)]
+            self.world.met["too large"] += len(large)
+            if large:
+                outcome.append(RecordTooLarge("too large", large[0].topic))
+        under_way = [each for each in under_way if not each[1]]
+        problem: Exception | None = None
+        try:
+            for each, _ in under_way:
+                for out in each:
+                    await self.append(out)
+            await self.worker.point()
+            lost = self.world.fails()
+            if not lost or self.world.random.random() < 0.5:
+                self.check()
+                self.world.log.opened.pop(self.name, None)
+                self.world.met["together"] += len(under_way) > 1
+            if lost:
+                problem = Failed(self.name)
+        except Fenced as fenced:
+            problem = fenced
+        except BaseException:  # who does this for all was given up in the middle of it
+            self.end(under_way, Failed(self.name))
+            raise
+        self.end(under_way, problem)
+
+    def end(self, under_way: list[Sent], problem: Exception | None) -> None:
+        self.broken = problem is not None
+        for _, outcome in [*under_way, *(self.waiting if self.broken else ())]:
+            outcome.append(problem)
+
+    async def append(self, out: Out) -> None:
+        await self.worker.point()
+        self.check()
+        self.world.log.append(self.world.spoilt(out), None if self.world.off.atomic_routes else self.name)
+
+    def check(self) -> None:
+        if self.world.log.begun[self.name] != self.epoch:
+            raise Fenced(self.name)
+
+
+def size(out: Out) -> int:
+    """As the broker counts it, about."""
+    return len(out.value or b"") + sum(len(name) + len(value or b"") for name, value in out.headers)
 
 
 class Store:
@@ -158,16 +346,76 @@ class Unfenced(MemoryProfileStore):
         await super().commit(partition, commit)
 
 
+class Changed(Exception):
+    """The process has ended by itself, to be started with the topology as it is by then."""
+
+
+class Shapes:
+    """What the broker says of topics, behind scheduler points."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    async def shapes(self, names: Any) -> dict[str, tuple[str, int]]:
+        await self.worker.point()
+        world = self.worker.world
+        found = {name: (f"id of {name}", 1) for name in names}
+        found["s"] = ("id of s", SOURCES + (ADDED if world.added else 0))
+        await self.worker.point(after=True)
+        return found
+
+
+class Plain:
+    """An `Encoder` of decisions that needs no schemas."""
+
+    def encode_decision(self, topic: str, decision: Decision) -> bytes:
+        return msgspec.msgpack.encode(decision)
+
+    def as_trigger(self, topic: str, encoded: bytes) -> bytes:
+        return encoded
+
+    def read_decision(self, encoded: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.msgpack.decode(encoded)
+        return found
+
+
 class Worker:
     """One process: hops for the partitions that the group gave it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.intake = Intake(world.topology, world.book)
+        self.topology, self.sources = world.topology, source_names(world.topology)
+        self.topics = TopicWatch(self.topology, Shapes(self))  # type: ignore[arg-type]
+        self.delivery = Delivery(self.topology, Plain())  # type: ignore[arg-type]
+        self.intake = Intake(self.topology, world.book)
         self.alive = True
         self.stopped_until = 0
         self.tasks: dict[tuple[str, int], Generator[Any, Any, Any] | Coroutine[Any, Any, Any]] = {}
         self.owners: dict[int, ProfilePartition] = {}
+        self.writer: Together | None = None
+
+    async def own(self, partition: int) -> Together:
+        """As `Hops._own`: whoever wrote of this partition before writes no more, and the group's word says who does."""
+        world, log = self.world, self.world.log
+        if self.writer is not None and self.writer.broken and world.off.named:
+            self.writer.begin()
+        elif self.writer is None or self.writer.broken:
+            world.named += 1
+            self.writer = Together(world, self, f"producer {world.named}")
+        writer = self.writer
+        await self.point()
+        before = log.signed.get(partition)
+        await self.point(after=True)
+        if before not in (None, writer.name) and not world.off.ended:
+            await self.point()
+            log.begin(before)
+            await self.point(after=True)
+        await self.point()
+        if world.owner["source", partition] is not self and not world.off.generation:
+            raise Fenced("another generation")
+        log.signed[partition] = writer.name
+        await self.point(after=True)
+        return writer
 
     async def point(self, after: bool = False) -> None:
         world = self.world
@@ -178,67 +426,104 @@ class Worker:
             raise Crash
 
     def start(self, kind: str, partition: int) -> None:
-        if (old := self.tasks.get((kind, partition))) is not None:
+        if (old := self.tasks.pop((kind, partition), None)) is not None:
             old.close()
+        if kind == "source" and partition >= len(self.sources):
+            return  # one that it knows nothing of
         body = self.source(partition) if kind == "source" else self.profiles(partition)
         self.tasks[kind, partition] = body
 
     async def source(self, partition: int) -> None:
         world = self.world
-        sender = Sender(world, self, f"tx-{partition}")
         graph = Store(self, world.graph)
-        hop = SourcePartition(world.topology, self.intake, graph, sender, decode_event, "s", partition)
         while True:
+            idle = False
+            sender = await self.own(partition)
+            hop = SourcePartition(self.topology, self.intake, graph, sender, decode_event, "s", partition)
             try:
-                sender.init()
-                await hop.claim()
-                for said in world.said:
-                    hop.hear(said)
+                if await hop.claim() is None and not world.off.begin:
+                    hop.start_at(0, await self.decided())
                 while True:
                     await self.point()
-                    limit = world.random.randint(1, 6)
-                    records = world.log.read("s", partition, hop.position.offset, limit)
+                    for said in world.heard():
+                        hop.hear(said)
+                    limit = world.random.choice([1, 2, 3, 4, 5, 6, 20])
+                    records = world.read(partition, hop.position.offset, limit)
+                    if world.off.let_pass and hop._skip is not None:
+                        passed = hop._skip.offset
+                        records = [r._replace(value=None) if r.offset < passed else r for r in records]
+                    await self.look(0)
                     if records:
                         await hop.process(records)
+                        idle = False
                     elif hop.ripe:
                         await hop.obey()
-                    else:
+                    elif not idle:
                         await self.point()
-                        if hop.stored is None or hop.position.offset > hop.stored.offset:
-                            await hop.idle(hop.position.high + 1)
-            except CommitRejected:
+                        await hop.idle(hop.position.high + 1)
+                        idle = True
+            except (CommitRejected, Failed):
                 continue
+            except TooManyDeadLetters as stop:
+                world.met["stopped"] += 1
+                while await hop.let_pass() is None:
+                    world.stopped[partition] = int(str(stop).rpartition("the last is ")[2].partition(")")[0]) + 1
+                    await self.look(0)
+                    await self.point()
+
+    async def decided(self) -> int:
+        """As `Hops._decided`; and it may take long until what it says is heeded."""
+        world, store = self.world, Store(self, self.world.profiles)
+        if await self.clock_of(store):
+            for partition in range(RESOLVED):
+                await store.claim(partition)
+        decided = await self.clock_of(store)
+        for _ in range(world.random.choice([0, 60])):
+            await Pause()
+        return decided
+
+    @staticmethod
+    async def clock_of(store: Any) -> int:
+        metas = await store.metas(RESOLVED)
+        return max((watermark.decode_meta(meta).clock for meta in metas if meta), default=0)
 
     async def profiles(self, partition: int) -> None:
         world = self.world
-        sender = Sender(world, self, None)
+        sender = Sender(world, self)
         store = Store(self, world.profiles)
-        hop = ProfilePartition(world.topology, world.book, store, sender, encode_decision, partition)
-        topic = world.topology.topics.resolved.name
+        smaller = (lambda out: None) if world.off.smaller else self.delivery.smaller
+        hop = ProfilePartition(
+            self.topology, world.book, store, sender, self.delivery.encode, partition, smaller=smaller
+        )
+        topic = self.topology.topics.resolved.name
         if world.off.taken:
-            hop._taken = lambda message: bool(hop.meta.taken.update({message.id: message.at}))  # type: ignore[method-assign]
+            hop._taken = lambda name, at: bool(hop.meta.taken.update({name: at}))  # type: ignore[method-assign]
+        if world.off.kept:
+            hop._quarantine.keep = lambda state, row: True  # type: ignore[method-assign]
         while True:
             try:
                 await hop.claim()
+                self.topics.forget()
                 hop.catch_up_to = world.log.end(topic, partition)
-                if not world.off.outbox:
-                    await hop.publish()
-                else:
-                    hop._pending = []
+                if world.off.outbox:
+                    hop._pending, hop._published = [], hop._tail
                 self.owners[partition] = hop
                 while True:
                     await self.point()
                     limit = world.random.randint(1, 5)
                     records = world.log.read(topic, partition, hop.meta.offset, limit)
-                    if records and not (world.lagging == partition and not world.quiet):
-                        if world.off.seen:
-                            hop.meta.seen.clear()
-                        await hop.process(records)
-                    elif hop.waiting:
-                        await hop.publish()
-                    clock = await self.clock(store, hop)
-                    if clock > hop.meta.clock:
-                        await hop.advance(clock)
+                    try:
+                        if hop.unfinished:
+                            await hop.finish()
+                        elif records and not (world.lagging == partition and not world.quiet):
+                            if world.off.seen:
+                                hop.meta.seen.clear()
+                            await hop.process(records)
+                        clock = await self.clock(store, hop)
+                        if clock > hop.meta.clock:
+                            await hop.advance(clock)
+                    except Unsent:
+                        continue
             except CommitRejected:
                 self.owners.pop(partition, None)
 
@@ -246,11 +531,27 @@ class Worker:
         """Time goes on while a batch is in hand."""
         hop = self.owners.get(partition)
         if hop is not None:
-            hop.aim(now(self.clock(self.world.profiles, hop)))
+            certain = now(self.certain(self.world.profiles, hop))
+            hop.aim(certain if self.world.off.topics else min(certain, self.topics.upto))
 
     async def clock(self, store: Any, hop: ProfilePartition) -> int:
         """Up to when this partition may decide."""
-        off, sources = self.world.off, self.world.sources
+        certain = await self.certain(store, hop)
+        await self.look(certain)
+        return certain if self.world.off.topics else min(certain, self.topics.upto)
+
+    async def look(self, certain: int) -> None:
+        """Now and then, whether the topics are still those that it was started with."""
+        world = self.world
+        if not world.off.topics and world.random.random() < (0.2 if world.quiet else world.look):
+            try:
+                await self.topics.look(certain)
+            except TopicsChanged:
+                raise Changed from None
+
+    async def certain(self, store: Any, hop: ProfilePartition) -> int:
+        """The same, by the books alone."""
+        off, sources = self.world.off, self.sources
         if off.all_partitions:
             return min(hop.meta.marks.get(s, 0) for s in sources)
         if off.quiet:
@@ -273,28 +574,45 @@ class NeverTellsAgain(Graph):
 
 
 def decode_event(value: bytes | None, trace: str | None) -> Event:
-    assert value is not None
-    return msgspec.msgpack.decode(value, type=Event)
+    try:
+        return msgspec.msgpack.decode(value or b"", type=Event)
+    except msgspec.MsgspecError as error:
+        raise InvalidEvent("undecodable", str(error)) from error
 
 
-def encode_decision(decision: Decision) -> list[Out]:
-    return [Out("decisions", 0, None, msgspec.msgpack.encode(decision), [])]
+def shaped(topology: Topology, sources: int) -> Topology:
+    """With one source topic `s` of so many partitions, which stop soon."""
+    replace = msgspec.structs.replace
+    topics = replace(
+        topology.topics,
+        sources=(Topic(name="s", partitions=sources),),
+        resolved=replace(topology.topics.resolved, partitions=RESOLVED),
+    )
+    return replace(topology, topics=topics, dead_letter_limit=DeadLetterLimit(share=1.0, run=RUN))
 
 
 class World:
-    """All of it, from one seed. `events`: [(source partition, event)], in the order of each partition's log."""
+    """All of it, from one seed. `events`: [(source partition, event)], in the order of each partition's log; those
+    behind the `cut` come after partitions were added. `poisoned`: ids of those that no fold can stand before the calm.
+    """
 
     def __init__(
-        self, seed: int, topology: Topology, events: list[tuple[int, Event]], faults: Faults, off: Off | None = None
+        self,
+        seed: int,
+        topology: Topology,
+        events: list[tuple[int, Event]],
+        faults: Faults,
+        off: Off | None = None,
+        poisoned: frozenset[str] = frozenset(),
+        cut: int | None = None,
+        largest: int = LARGEST,
     ) -> None:
+        self.poisoned = poison.events = poisoned
+        self.met = Counter[str]()
         self.random = random.Random(seed)
-        resolved = msgspec.structs.replace(topology.topics.resolved, partitions=RESOLVED)
-        sources = (Topic(name="s", partitions=SOURCES),)
-        self.topology = msgspec.structs.replace(
-            topology, topics=msgspec.structs.replace(topology.topics, resolved=resolved, sources=sources)
-        )
+        self.topology = shaped(topology, SOURCES)
+        self.larger = shaped(topology, SOURCES + ADDED)
         self.book = RuleBook(self.topology)
-        self.sources = source_names(self.topology)
         self.log = Log()
         self.faults = faults
         self.off = off or Off()
@@ -304,18 +622,67 @@ class World:
         self.profiles = Unfenced(self.off)
         self.history: dict[Any, list[Any]] = {}
         self.quiet = False
+        self.named = 0
         self.lagging: int | None = None
         self.steps = 0
-        for partition, event in events:
-            self.log.append(Out("s", partition, None, msgspec.msgpack.encode(event), []))
-        self.said = recording([[event for at, event in events if at == p] for p in range(SOURCES)])
+        self.largest = largest
+        self.garbage: set[tuple[str, int, int]] = set()
+        self.stopped: dict[int, int] = {}  # source partition -> up to where an operator has to let it pass
+        self.added = False
+        self.adds_at = self.random.randint(100, 1_500)
+        self.look = self.random.choice(faults.look)
+        told: list[list[Event | None]] = [[] for _ in range(SOURCES + ADDED)]
+        cut = len(events) if cut is None else cut
+        self.there = [0] * len(told)
+        self.upto = min((event.received_at for _, event in events[cut:]), default=1 << 60) - BEHIND
+        for number, (place, event) in enumerate(events):
+            if number == cut:
+                self.there = [len(each) for each in told]
+            partition = place if number >= cut else place % SOURCES
+            while self.random.random() < faults.garbage:
+                self._put(told[partition], partition, None)
+            if self.random.random() < faults.rubbish:
+                for _ in range(self.random.randint(RUN, 4 * RUN)):
+                    self._put(told[partition], partition, None)
+            self._put(told[partition], partition, event)
+        self.said = recording(told)
         for key, log in self.log.partitions.items():
-            self.log.partitions[key] = [record._replace(timestamp=1 << 60) for record in log]
+            self.log.partitions[key] = [record and record._replace(timestamp=1 << 60) for record in log]
         self.workers = [Worker(self), Worker(self)]
         self.owner: dict[tuple[str, int], Worker] = {}
         for kind, count in (("source", SOURCES), ("profiles", RESOLVED)):
             for p in range(count):
                 self.give(kind, p, self.random.choice(self.workers))
+
+    def _put(self, told: list[Event | None], partition: int, event: Event | None) -> None:
+        """Into a source partition: an event, or something else that somebody writes there."""
+        value = self.random.choice(GARBAGE) if event is None else msgspec.msgpack.encode(event)
+        if event is None:
+            self.garbage.add(("s", partition, len(told)))
+        told.append(event)
+        self.log.append(Out("s", partition, None, value, []))
+
+    def read(self, partition: int, offset: int, limit: int) -> list[In]:
+        """Of what is there by now in a source partition."""
+        found = self.log.read("s", partition, offset, limit)
+        return found if self.added else [record for record in found if record.offset < self.there[partition]]
+
+    def heard(self) -> list[Said]:
+        """What the recording has told by now."""
+        return [s for s in self.said if self.added or (isinstance(s.word, Word) and s.word.through <= self.upto)]
+
+    def add(self) -> None:
+        """Source partitions are added; whoever starts from now on knows of them."""
+        self.added, self.topology = True, self.larger
+        for partition in range(SOURCES, SOURCES + ADDED):
+            self.give("source", partition, self.random.choice(self.workers))
+
+    def let_pass(self) -> None:
+        """An operator looks after a source partition that has stopped: `pipeline skip`."""
+        partition, upto = self.random.choice(list(self.stopped.items()))
+        del self.stopped[partition]
+        end = self.log.end("s", partition) if self.added else self.there[partition]
+        now(self.graph.skip(f"s-{partition}", Skip(self.random.choice([upto, min(upto + 5, end), end]), "me", 1)))
 
     def give(self, kind: str, partition: int, worker: Worker) -> None:
         """The group assigns a partition. A worker that is stopped goes on with what it had when it wakes: a zombie."""
@@ -329,6 +696,28 @@ class World:
         if old is not None:
             old.close()
         worker.start(kind, partition)
+
+    def takes(self, topic: str) -> int:
+        """Bytes of a record, at the most."""
+        return self.largest // (2 if topic == self.topology.topics.triggers.name else 1)
+
+    def spoilt(self, out: Out) -> Out:
+        """As it comes to lie in the log."""
+        if out.value == NO_ROWS and self.random.random() < self.faults.unreadable:
+            return out._replace(value=self.random.choice([None, b"", b"\x93", b'{"a":1}']))
+        return out
+
+    def refuses(self) -> bool:
+        return not self.quiet and self.random.random() < self.faults.refused
+
+    def fails(self) -> bool:
+        return not self.quiet and self.random.random() < self.faults.failed
+
+    def put_foreign(self) -> None:
+        """Somebody else writes into `identity.resolved`."""
+        r, topic = self.random, self.topology.topics.resolved.name
+        headers, value = r.choice(FOREIGN)
+        self.log.append(Out(topic, r.randrange(RESOLVED), None, value, headers))
 
     def before_write(self, real: Any, args: tuple[Any, ...]) -> None:
         """Keep what a store was before its last few writes, and now and then fall back there."""
@@ -348,6 +737,8 @@ class World:
         for task in worker.tasks.values():
             task.close()
         worker.tasks.clear()
+        if self.off.ended and worker.writer is not None:  # a time-out ends what was open, too
+            self.log.begin(worker.writer.name)
         fresh = Worker(self)
         self.workers[self.workers.index(worker)] = fresh
         for (kind, p), owner in list(self.owner.items()):
@@ -364,8 +755,14 @@ class World:
             elif chance < self.faults.stop + self.faults.move_partition:
                 kind, p = r.choice(list(self.owner))
                 self.give(kind, p, r.choice(self.workers))
+            if r.random() < self.faults.foreign:
+                self.put_foreign()
             if self.steps % 200 == 0:
                 self.lagging = r.choice([None, *range(RESOLVED)])
+        if not self.added and (self.quiet or self.steps >= self.adds_at):
+            self.add()
+        if self.stopped and r.random() < self.faults.skip:
+            self.let_pass()
         running = [w for w in self.workers if w.tasks and (self.quiet or w.stopped_until <= self.steps)]
         if not running:
             return
@@ -377,6 +774,9 @@ class World:
         try:
             task.send(None)
         except Crash:
+            self.crash(worker)
+        except Changed:
+            self.met["started anew"] += 1
             self.crash(worker)
         except Fenced:
             worker.tasks.pop(key, None)
@@ -400,6 +800,15 @@ class World:
                 self.owner[kind, p] = other
                 other.start(kind, p)
 
+    def upgrade(self) -> None:
+        """What some profiles do no longer raises, in new processes."""
+        poison.events = frozenset()
+        metas = [keys.meta for keys in map(self.profiles._partition, range(RESOLVED)) if keys.meta]
+        self.met["quarantined"] = sum(len(watermark.decode_meta(meta).quarantined) for meta in metas)
+        for worker in list(self.workers):
+            if self.poisoned or self.off.topics:
+                self.crash(worker)
+
     def done(self) -> bool:
         """Everything read, everything decided, nothing left to publish."""
         topic = self.topology.topics.resolved.name
@@ -408,7 +817,7 @@ class World:
             if raw is None:
                 return False
             meta = watermark.decode_meta(raw)
-            if meta.offset < self.log.end(topic, p) or meta.clock < 8_000_000_000_000:
+            if meta.offset < self.log.end(topic, p) or meta.clock < 8_000_000_000_000 or meta.quarantined:
                 return False
             keys = self.profiles._partition(p)
             if any(at < meta.clock for at in keys.timers.values()):
@@ -417,39 +826,45 @@ class World:
 
     def run(self, chaos: int, limit: int = 60_000) -> None:
         """`chaos` steps with faults, then calm until everything is done."""
+        try:
+            self._run(chaos, limit)
+        finally:
+            for worker in self.workers:
+                for task in worker.tasks.values():
+                    task.close()
+
+    def _run(self, chaos: int, limit: int) -> None:
         for _ in range(chaos):
             self.step()
         self.quiet = True
+        self.upgrade()
         for worker in self.workers:
             for key in [k for k in worker.tasks if self.owner[k] is not worker]:
                 worker.tasks.pop(key).close()
         for n in range(limit):
             self.step()
             if n % 50 == 0 and self.done() and self._published():
-                self._close()
                 return
-        self._close()
         raise AssertionError(f"stuck: {self.why()}")
 
-    def _close(self) -> None:
-        for worker in self.workers:
-            for task in worker.tasks.values():
-                task.close()
-
     def _published(self) -> bool:
-        if not hasattr(self, "_calm_since"):
-            self._calm_since = self.steps
-        return self.steps - self._calm_since > 400
+        for p in range(RESOLVED):
+            owner, keys = self.owner["profiles", p].owners.get(p), self.profiles._partition(p)
+            if owner is None or owner._outbox or owner._published < keys.head + len(keys.outbox):
+                return False
+        return True
 
     def why(self) -> str:
         metas = [self.profiles._partition(p).meta for p in range(RESOLVED)]
         decoded = [watermark.decode_meta(m) if m else None for m in metas]
-        return str(watermark.decide_before(decoded, decoded, self.sources))
+        return str(watermark.decide_before(decoded, decoded, source_names(self.topology)))
 
-    def decisions(self) -> dict[str, list[Decision]]:
-        """Decision id -> every version of it that was published."""
+    def decisions(self, triggers: bool = False) -> dict[str, list[Decision]]:
+        """Decision id -> every version of it that was published, on `decisions` or on `triggers`."""
         out: dict[str, list[Decision]] = {}
-        for record in self.log.partitions.get(("decisions", 0), []):
+        topics = self.topology.topics
+        for record in self.log.partitions.get(((topics.triggers if triggers else topics.decisions).name, 0), []):
+            assert record is not None
             assert record.value is not None
             decision = msgspec.msgpack.decode(record.value, type=Decision)
             decision.profile_id = ""
@@ -458,11 +873,22 @@ class World:
                 versions.append(decision)
         return out
 
+    def dead_letters(self) -> set[tuple[str, int, int]]:
+        """Where the records stand that became dead letters, of the source topic."""
+        topic = self.topology.topics.dead_letters.name
+        found = set()
+        for record in self.log.read(topic, 0, 0, 1 << 60):
+            named = dict(record.headers)
+            place = [(named[f"__connect.errors.{name}"] or b"").decode() for name in ("topic", "partition", "offset")]
+            if place[0] == "s":
+                found.add((place[0], int(place[1]), int(place[2])))
+        return found
+
     def final_profiles(self) -> dict[str, Profile]:
         out: dict[str, Profile] = {}
         for p in range(RESOLVED):
             for profile_id, raw in self.profiles._partition(p).states.items():
                 state = decode(raw)
-                if not isinstance(state, Moved):
+                if isinstance(state, Profile):
                     out[profile_id] = state
         return out

@@ -83,6 +83,8 @@ def _filled(schema: Any, name: str = "") -> Any:
             return 1_234_567
         case "double":
             return 12.5
+        case "boolean":
+            return True
     raise AssertionError(kind)
 
 

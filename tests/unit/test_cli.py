@@ -15,9 +15,12 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.cli import COMMANDS, cli
 from pipeline.commands.topics import duration
+from pipeline.events import schemas
 from pipeline.events.model import NOW
 from pipeline.topology.addresses import shown
 
@@ -304,6 +307,34 @@ def test_durations_are_written_as_topology_yaml_does(ms: int | None, text: str) 
 def test_addresses_are_shown_without_their_password() -> None:
     assert shown("redis://anna:secret@redis-1:6379/0") == "redis://***@redis-1:6379/0"
     assert shown("redis://redis-1:6379/0") == "redis://redis-1:6379/0"
+    assert shown("redis://:p@ss@redis-1") == "redis://***@redis-1"
+    assert shown("redis://redis-1/0?password=x&db=1") == "redis://redis-1/0?***"
+    assert shown("https://anna:secret@registry:8081/apis") == "https://***@registry:8081/apis"
+    assert shown("http://registry:8081,http://other:8081") == "http://registry:8081,http://other:8081"
+    assert shown("kafka-1:9092") == "kafka-1:9092"
+
+
+@settings(max_examples=1000)
+@given(
+    st.text("Z@:/?#&=%,;[] \\\n\"'", max_size=12).filter(lambda text: "Z" in text),
+    st.sampled_from(
+        [
+            "redis://:{}@h:6379/0",
+            "rediss://anna:{}@h",
+            "{}@h",
+            "http://{}@registry:8081/a/b",
+            "http://a:{}@one:1,http://b:{}@two:2",
+            "redis://h/0?password={}",
+            "unix:///run/redis.sock?db=1&password={}",
+            "unix://anna:{}@/run/redis.sock",
+            "redis://h/0?db=1;password={}",
+            "redis://:{}@h/0?ssl_password={}&x=1",
+            "redis://h/0#{}",
+        ]
+    ),
+)
+def test_no_password_is_shown_whatever_is_in_it_and_wherever_it_stands(secret: str, form: str) -> None:
+    assert "Z" not in shown(form.replace("{}", secret))
 
 
 def test_a_pipe_that_closes_early_is_no_traceback(tmp_path: Path) -> None:
@@ -323,3 +354,14 @@ def test_a_pipe_that_closes_early_is_no_traceback(tmp_path: Path) -> None:
     assert done.returncode == 141  # as of other programs that SIGPIPE ends
     assert json.loads(done.stdout)["rule"] == "abandoned_cart"
     assert done.stderr == ""
+
+
+def test_a_schema_is_printed_as_a_registry_has_it() -> None:
+    shown = CliRunner().invoke(cli, ["schema", "product_added"])
+    assert shown.exit_code == 0
+    assert json.loads(shown.output) == json.loads(schemas.text("product_added"))
+    assert [field["name"] for field in json.loads(shown.output)["fields"]][0::6] == ["event_id", "body"]
+    assert CliRunner().invoke(cli, ["schema"]).output.split() == [*schemas.names(), "decision", "trigger"]
+    wrong = CliRunner().invoke(cli, ["schema", "product_aded"])
+    assert wrong.exit_code == 2
+    assert "product_added" in wrong.output

@@ -560,6 +560,7 @@ DECISION: dict[str, Any] = {
 @pytest.mark.parametrize("name", ["decision", "trigger"])
 def test_decisions_and_triggers(name: str) -> None:
     extra: dict[str, Any] = {"outcome": "retracted", "retracts": "d-0", "late_event_id": "e-9", "published": False}
+    extra["bounded"] = True
     extra["contact"] = {"locale": "de-AT"}
     for decision in (DECISION, {**DECISION, **extra}, {**DECISION, "ended_by": "e-2", "correlation_key": "cart-1"}):
         value = (
@@ -572,7 +573,7 @@ def test_decisions_and_triggers(name: str) -> None:
         assert struct.unpack(">BI", value[:5]) == (0, schema_id)
         read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas.plain(name), None)
         nullable: dict[str, Any] = {"ended_by": None, "retracts": None, "late_event_id": None, "left_out": []}
-        nullable.update(contact={}, published=True)
+        nullable.update(contact={}, published=True, bounded=False)
         expected = {**nullable, **decision, "payload": json.loads(read["payload"])}
         del expected["trace"]
         assert {**read, "payload": json.loads(read["payload"])} == expected
@@ -650,6 +651,16 @@ def test_the_compiled_writer_writes_what_fastavro_writes(seed: int) -> None:
     assert writer.write(b"head", list(record.values())) == b"head" + out.getvalue()
     with pytest.raises(Exception):  # noqa: B017  # of many kinds
         writer.write(b"", [*record.values(), None])
+
+
+@needs_compiled
+@given(events())
+def test_the_compiled_writer_writes_events_as_fastavro_does(event: Event) -> None:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, schemas.plain(event.type), to_record(event))
+    assert compiled.WRITER is not None
+    written = compiled.WRITER(schemas.plain(event.type)).write(b"head", list(to_record(event).values()))
+    assert written == b"head" + out.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -227,3 +227,69 @@ def test_times_of_a_container_are_milliseconds(tmp_path: Path) -> None:
     (line,) = written(tmp_path / "events.avro", container("searched", [record("searched")]))
     assert isinstance(line.event, Event)
     assert (line.event.occurred_at, line.event.received_at) == (NOW, NOW + 100)
+
+
+# --- other clients' JSON
+
+POSTHOG = {
+    "uuid": "p-1",
+    "event": "$pageview",
+    "distinct_id": "u",
+    "properties": {},
+    "timestamp": "2026-11-22T19:00:00Z",
+}
+SNOWPLOW = {"e": "pv", "eid": "s-1", "duid": "d", "tv": "js-4.6.0", "dtm": "1795942800000"}
+PAYLOAD = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
+
+
+@pytest.mark.parametrize(
+    ("obj", "ids"),
+    [
+        (POSTHOG, ["p-1"]),
+        (POSTHOG | {"distinct_id": None, "properties": {"distinct_id": "u", "$lib": "web"}}, ["p-1"]),
+        ([POSTHOG, SNOWPLOW, json.loads(segment(1))], ["p-1", "s-1", "m-1"]),
+        ({"api_key": "k", "batch": [POSTHOG, 7], "sent_at": "2026-11-22T19:00:01Z"}, ["p-1", "invalid_shape"]),
+        (SNOWPLOW, ["s-1"]),
+        ({"schema": PAYLOAD, "data": [SNOWPLOW, {**SNOWPLOW, "e": "?"}]}, ["s-1", "invalid_shape"]),
+        ({"schema": PAYLOAD, "data": [SNOWPLOW | {"e": "tr", "eid": "1", "tr_id": 1}, {"e": "ti", "ti_id": 1}]}, ["1"]),
+    ],
+)
+def test_what_posthog_and_snowplow_record(tmp_path: Path, obj: object, ids: list[str]) -> None:
+    lines = written(tmp_path / "events.json", json.dumps(obj).encode())
+    assert [line.event.event_id if line.event else why(line) for line in lines] == ids
+    kinds = {"p-1": "page_viewed", "s-1": "page_viewed", "m-1": "product_added", "1": "order_completed"}
+    assert all(line.event.type == kinds[line.event.event_id] for line in lines if line.event)
+
+
+def test_what_a_batch_of_posthogs_tells_of_all(tmp_path: Path) -> None:
+    batch = {"batch": [{"event": "x", "distinct_id": "u", "offset": 2000}], "sent_at": "2026-11-22T19:00:02Z"}
+    (line,) = written(tmp_path / "events.json", json.dumps(batch).encode())
+    assert line.event is not None
+    assert line.event.occurred_at == 1_795_374_000_000
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"type": "track", "distinct_id": "d"},
+        {"type": None, "distinct_id": "d"},
+        {"e": "pv", "eid": "s-1"},
+    ],
+)
+def test_segments_calls_stay_segments(tmp_path: Path, parts: dict[str, Any]) -> None:
+    (line,) = written(tmp_path / "events.json", segment(1, **parts))
+    assert line.event is not None
+    assert (line.event.type, line.event.identifiers) == ("product_added", {"user_id": "u"})
+
+
+def test_what_may_be_somebody_elses_is_not_taken_for_posthogs(tmp_path: Path) -> None:
+    mixpanel = {"event": "Signed Up", "properties": {"distinct_id": "d", "time": 1795942800}, "timestamp": 1795942800}
+    (line,) = written(tmp_path / "events.json", json.dumps(mixpanel).encode())
+    assert line.event is not None
+    assert line.event.identifiers == {}
+
+
+def test_a_payload_may_be_larger_than_an_event(tmp_path: Path) -> None:
+    found = [{**SNOWPLOW, "eid": f"s-{n}", "page": "x" * 60_000} for n in range(40)]
+    lines = written(tmp_path / "events.json", json.dumps({"schema": PAYLOAD, "data": found}).encode())
+    assert [line.event.event_id for line in lines if line.event] == [each["eid"] for each in found]

@@ -295,9 +295,9 @@ def test_no_file_raises(content: bytes) -> None:
     ids=range(13),
 )
 def test_nonsense_takes_little_time(content: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     found(content)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 # --- packed

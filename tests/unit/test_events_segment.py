@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvalidEvent
-from pipeline.events import schemas
+from pipeline.events import envelopes, schemas
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import Event, Remark
 from pipeline.events.registry import connect
 from pipeline.events.segment import translate
 from pipeline.events.segment_names import TRACKED, named
+from tests.recorded import bodies, missing
 
 AT = "2026-11-22T19:00:00.000Z"
 AT_MS = 1_795_374_000_000
@@ -79,6 +80,12 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     ("Product Viewed", PRODUCT, "product_viewed", PRODUCT),
     ("Product Added", {**PRODUCT, "position": 3}, "product_added", PRODUCT),
     ("Product Removed", PRODUCT, "product_removed", PRODUCT),
+    (
+        "Product Added to Wishlist",
+        {"wishlist_id": "w", "sku": "s"},
+        "wishlist_product_added",
+        {"wishlist_id": "w", "sku": "s"},
+    ),
     ("Viewed Product", {"id": "p"}, "product_viewed", {"product_id": "p"}),
     ("Added Product", {"id": 5}, "product_added", {"product_id": "5"}),
     ("Removed Product", {"sku": "s"}, "product_removed", {"sku": "s"}),
@@ -367,6 +374,13 @@ def test_identify() -> None:
     assert event.type == "identified"
     assert event.body == {"traits": {"email": "a@x", "age": "30", "address": '{"city":"Graz"}'}}
     assert event.identifiers == {"user_id": "u-1", "email": "a@x"}
+
+
+def test_identify_of_rudderstacks_python_client() -> None:
+    told = {"traits": {"email": "a@x", "age": 30}}
+    assert one(call("identify", context=told)).body == {"traits": {"email": "a@x", "age": "30"}}
+    assert one(call("identify", traits={"name": "A"}, context=told)).body == {"traits": {"name": "A"}}
+    assert one(call("identify", traits={}, context=told)).body == {"traits": {}}
 
 
 def test_page() -> None:
@@ -856,6 +870,18 @@ def test_remarks_tell_no_values_and_are_few() -> None:
 def test_numbers_as_people_write_money(text: str, value: float | None) -> None:
     assert track("Product Added", price=text).body.get("price") == value
     assert track("Product Added", price=f" {text} ").body.get("price") == value
+
+
+# --- what real clients send
+
+
+@pytest.mark.parametrize("name", ["rudder_node", "rudder_python", "segment_node", "segment_python"])
+def test_all_that_real_servers_clients_were_asked_to_send_is_there(name: str) -> None:
+    batches = [body for body in bodies(name) if isinstance(body, dict)]
+    events = [event for body in batches for item in envelopes.items(body) for event in translate(item)]
+    assert len(events) == len({event.event_id for event in events}) > 17
+    assert missing(name, events) == []
+    assert not [event.remarks for event in events if event.remarks]
 
 
 # --- any JSON

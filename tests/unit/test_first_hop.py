@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
-from pipeline.errors import CommitRejected, InvalidEvent, TooManyDeadLetters
+from pipeline.errors import CommitRejected, InvalidEvent, RecordTooLarge, TooManyDeadLetters
 from pipeline.events import compiled, schemas
-from pipeline.events.codec import Decoder, Encoder
+from pipeline.events.codec import Decoder, Encoder, MissingSchema
 from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, Resolved, decode_message, handed_fields, wanted_fields
+from pipeline.flow import Intake, handed_fields, wanted_fields
 from pipeline.runtime.first_hop import SourcePartition
-from pipeline.runtime.ports import In, Out
+from pipeline.runtime.ports import In, Out, Unreadable
 from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore
+from pipeline.store.ports import Skip
 from pipeline.topology.model import DeadLetterLimit, Topology
-from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
+from pipeline.wire.records import Resolved
+from pipeline.wire.row import Row
 from tests.property.hops import with_partitions
 from tests.replayed import shipped
+from tests.sealed import unsealed
 from tests.unit.event_samples import sample
 
 T0 = 1_700_000_000_000
@@ -74,7 +77,7 @@ class Part:
         """The resolved records of a batch, a partition each."""
         out = [o for o in self.broker.sent[batch] if o.topic == self.topology.topics.resolved.name]
         assert [o.partition for o in out] == [0, 1]
-        return [m for o in out if isinstance(m := decode_message(o.value or b""), Resolved)]
+        return [unsealed(o, self.topology.group) for o in out]
 
     def rows(self, batch: int = -1) -> list[Row]:
         return sorted((r for m in self.resolved(batch) for r in m.rows), key=lambda r: r.offset)
@@ -89,8 +92,11 @@ def run(step: Coroutine[Any, Any, Any]) -> Any:
 
 @pytest.fixture
 def part() -> Part:
+    """It has told that it begins, nothing else."""
     one = Part()
     assert run(one.hop.claim()) is None
+    run(one.hop._begin())
+    one.broker.sent.clear()
     return one
 
 
@@ -122,6 +128,28 @@ def test_a_batch_becomes_a_record_for_every_partition(part: Part) -> None:
     assert part.hop.tally.merges == 1
     assert part.hop.position.offset == 2
     assert part.hop.watermark == T0 + 5 - DISORDER
+
+
+def test_one_that_was_never_read_says_where_it_begins_before_it_ties_anybody() -> None:
+    """Who tells its ties instead, should it die, stands behind that in the log."""
+    part = Part()
+    assert run(part.hop.claim()) is None
+    part.hop.start_at(7, T0)
+    for down in (True, False):
+        part.broker.down = down
+        if down:
+            with pytest.raises(ConnectionError):
+                run(part.hop.process([seen(7, "user_id:u,anonymous_id:a", T0 + 9)]))
+            assert not part.graph.graph.links
+        else:
+            run(part.hop.process([seen(7, "user_id:u,anonymous_id:a", T0 + 9)]))
+    for batch, until in ((0, 7), (1, 8)):
+        assert {(m.first, m.next, m.before) for m in part.resolved(batch)} == {(7, until, T0)}
+    assert len(part.broker.sent) == 2
+    later = part.another()
+    run(later.claim())
+    run(later.process([seen(7), seen(8)]))
+    assert len(part.broker.sent) == 3  # once
 
 
 def test_what_was_read_before_is_dropped(part: Part) -> None:
@@ -241,7 +269,7 @@ def test_too_many_in_a_row_stop_the_partition_before_the_batch() -> None:
     run(part.hop.process([seen(4), *(record(n, "bad") for n in range(5, 9))]))
     with pytest.raises(TooManyDeadLetters, match=r"s-0 stops before offset 9: 5 records in a row .*dead_letter_limit"):
         run(part.hop.process([record(9, "bad"), seen(10)][:1]))
-    assert len(part.broker.sent) == 2
+    assert len(part.broker.sent) == 3  # the first says that it begins
     assert part.hop.position.offset == 9
 
 
@@ -269,6 +297,106 @@ def test_good_records_behind_them_in_the_same_batch_excuse_nothing() -> None:
                 )
             )
         assert part.broker.sent == []
+
+
+def test_what_an_operator_lets_pass_is_dead_letters_and_then_the_limit_holds_again() -> None:
+    part = Part(DeadLetterLimit(share=1.0, window=1000, run=5))
+    run(part.hop.claim())
+    batch = [*(record(n, "bad") for n in range(8)), seen(8), *(record(n, "bad") for n in range(9, 16))]
+    with pytest.raises(TooManyDeadLetters, match=r"mostly truncated.*`pipeline skip s 0 OFFSET`, where OFFSET is 16"):
+        run(part.hop.process(batch))
+    assert run(part.hop.let_pass()) is None
+
+    run(part.graph.skip("s-0", Skip(11, "anna@laptop", T0)))
+    assert run(part.hop.let_pass()) == Skip(11, "anna@laptop", T0)
+    part.hop = part.another()
+    run(part.hop.claim())
+    with pytest.raises(TooManyDeadLetters, match="stops before offset 11: 5 records in a row"):
+        run(part.hop.process(batch))
+    assert part.hop.position.offset == 11
+    assert [r.offset for r in part.rows()] == [8]
+    assert len(part.dead()) == 10
+    assert all(("pipeline.skipped.by", b"anna@laptop 2023-11-14T22:13:20.000Z") in out.headers for out in part.dead())
+    assert run(part.hop.let_pass()) is None
+
+    run(part.graph.skip("s-0", Skip(14, "anna@laptop", T0)))
+    part.hop = part.another()
+    run(part.hop.claim())
+    run(part.hop.process([*batch, seen(16)]))
+    by = ["pipeline.skipped.by" in dict(out.headers) for out in (*part.dead(-2), *part.dead())]
+    assert by == [True] * 13 + [False] * 2  # what was sent is stored with the next batch only: read again
+    assert part.hop.tally.dead == {"truncated": 15}
+
+
+def test_a_schema_is_asked_for_once_a_batch_and_what_remains_unknown_is_a_dead_letter() -> None:
+    asked: list[dict[int, int]] = []
+    known: set[int] = set()
+
+    def patient(value: bytes | None, trace: str | None) -> Event:
+        number = int((value or b"").split()[0]) if (value or b"")[:1].isdigit() else 0
+        if number and number not in known:
+            raise MissingSchema(number)
+        return decode((value or b"").removeprefix(b"%d " % number), trace)
+
+    async def learn(wanted: Mapping[int, int]) -> frozenset[int]:
+        asked.append(dict(wanted))
+        known.update({7} & wanted.keys())
+        return frozenset({9} & wanted.keys())
+
+    part = Part()
+    intake = Intake(part.topology, RuleBook(part.topology))
+    hop = SourcePartition(part.topology, intake, part.graph, part.broker, patient, "s", 0, learn=learn)
+    run(hop.claim())
+    told = f"page_viewed anonymous_id:a {T0}"
+    run(hop.process([seen(0), *(record(offset, f"{name} {told}") for offset, name in enumerate((7, 8, 9, 8), 1))]))
+    assert asked == [{7: 1, 8: 2, 9: 1}]
+    assert [r.offset for r in part.rows()] == [0, 1]
+    why = [dict(out.headers)["__connect.errors.exception.message"] or b"" for out in part.dead()]
+    assert why[0] == why[2] == b"unknown_schema: the schema registry has no schema 8"
+    assert why[1].startswith(b"unknown_schema: schema 9 was not asked for")
+    assert hop.tally.events == {("page_viewed", "processed"): 2, ("unknown", "dead_letter"): 3}
+
+
+def test_a_batch_that_cannot_be_unpacked_is_one_dead_letter_and_the_position_is_behind_it(part: Part) -> None:
+    lump = Unreadable(7, T0, None, None, [])
+    lump.first, lump.packed, lump.error = 1, b"\0" * 8 + b"packed", InvalidEvent("too_large", "it holds too much")
+    run(part.hop.process([seen(0), lump, seen(8)]))
+    assert [r.offset for r in part.rows()] == [0, 8]
+    (letter,) = part.dead()
+    told = dict(letter.headers)
+    assert (letter.value, told["pipeline.reason"], told["pipeline.batch"]) == (lump.packed, b"too_large", b"1-7")
+    assert told["__connect.errors.offset"] == b"1"
+    assert "pipeline.schema.id" not in told
+    assert part.hop.position.offset == 9
+
+
+def test_a_dead_letter_that_its_topic_does_not_take_is_cut_and_nothing_else_is(part: Part) -> None:
+    topic, sent = part.topology.topics.dead_letters.name, part.broker.sent
+
+    class Narrow(Broker):
+        async def send(self, messages: list[Out]) -> None:
+            if any(out.topic == topic and len(out.value or b"") > 100_000 for out in messages):
+                raise RecordTooLarge("it takes less", topic)
+            sent.append(messages)
+
+    part.hop._sender = Narrow()
+    large = record(1, "bad " + "x" * 200_000, [("x" * 50_000, b"y" * 50_000), *[("h", b"")] * 100])
+    run(part.hop.process([seen(0), large, record(2, "bad"), seen(3)]))
+    assert [r.offset for r in part.rows()] == [0, 3]
+    cut, whole = part.dead()
+    assert (large.value or b"").startswith(cut.value or b"?")
+    assert dict(cut.headers)["pipeline.reason"] == b"truncated"
+    assert int(dict(cut.headers)["pipeline.cut"] or 0) > 300_000
+    assert (whole.value, "pipeline.cut" in dict(whole.headers)) == (b"bad", False)
+    assert sum(len(name) + len(value or b"") for name, value in cut.headers) < 10_000
+
+
+def test_a_fault_of_ours_costs_the_record_that_has_it(part: Part) -> None:
+    run(part.hop.process([seen(0), record(1, "page_viewed anonymous_id:a noon"), seen(2)]))
+    assert [r.offset for r in part.rows()] == [0, 2]
+    (letter,) = part.dead()
+    assert dict(letter.headers)["pipeline.reason"] == b"failed"
+    assert b"ValueError" in (dict(letter.headers)["__connect.errors.exception.message"] or b"")
 
 
 # What recordings say.
@@ -356,7 +484,7 @@ def test_one_recording_at_a_time(part: Part) -> None:
     run(part.hop.obey())
     assert part.hop.holder == "e"
     assert part.hop.watermark == T0 - 5
-    reasons = [dict(o.headers)["pipeline.reason"].decode() for o in part.dead()]
+    reasons = [(dict(o.headers)["pipeline.reason"] or b"").decode() for o in part.dead()]
     assert reasons == [
         "other_recording", "unknown_recording", "other_recording", "unknown_recording", "unknown_recording"
     ]  # fmt: skip
@@ -379,7 +507,7 @@ def test_what_is_no_word_is_a_dead_letter_of_the_first_partition_alone(part: Par
     run(other.claim())
     other.hear(said)
     run(other.obey())
-    assert len(part.broker.sent) == 1
+    assert not [out for sent in part.broker.sent[1:] for out in sent if out.topic != part.topology.topics.resolved.name]
 
 
 def test_one_that_says_nothing_lets_go_and_may_go_on(part: Part) -> None:

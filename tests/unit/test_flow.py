@@ -15,26 +15,23 @@ from hypothesis import strategies as st
 
 from pipeline import flow
 from pipeline.errors import InvalidEvent
-from pipeline.events import compiled, schemas
+from pipeline.events import compiled, schemas, shape
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
-from pipeline.flow import (
-    Intake,
-    Resolved,
-    decode_message,
-    handed_fields,
-    partition_of,
-    resolved_records,
-    wanted_fields,
-)
+from pipeline.flow import Intake, handed_fields, wanted_fields
+from pipeline.identity import routes
 from pipeline.identity.asks import Answer
 from pipeline.identity.ids import leaf_id
-from pipeline.runtime.ports import In
-from pipeline.triggers.fold import Row
+from pipeline.runtime import dead_letters
+from pipeline.runtime.ports import In, Out
 from pipeline.triggers.rules import RuleBook
+from pipeline.wire import records as wire
+from pipeline.wire.records import Resolved, partition_of, resolved_records
+from pipeline.wire.row import Row
 from tests.replayed import shipped
-from tests.unit.event_samples import body_schema, events
+from tests.sealed import unsealed
+from tests.unit.event_samples import body_schema, context_schema, events
 
 needs_compiled = pytest.mark.skipif(
     compiled.READER is None and os.environ.get("PIPELINE_TESTS_STRICT") != "1",
@@ -145,7 +142,7 @@ def taken(value: bytes, trace: str | None, floor: int, appended: int, intake: In
     TRIMMING.decode(value)  # its schema has been met
     assert compiled.TAKE is not None
     told = compiled.TAKE(
-        [record], TRIMMING.takers, intake.known, intake.identify, intake.with_implied,
+        [record], TRIMMING.takers, intake.routes.known, intake.routes.identify, intake.routes.with_implied,
         lambda headers: headers[0][1].decode(), slow, floor + intake.disorder,
         intake.disorder, intake.max_ahead, rows, places, kinds, late, asked,
     )  # fmt: skip
@@ -206,7 +203,7 @@ def test_roots_that_differ_are_asked_about() -> None:
     value = Encoder(connect("mock://flow")).encode(
         "t", Event("searched", "e", T0, T0, {"anonymous_id": "a", "user_id": "u"}, {})
     )
-    user, device = intake.identify({"anonymous_id": "a", "user_id": "u"})
+    user, device = intake.routes.identify({"anonymous_id": "a", "user_id": "u"})
     user.root, device.root = "abcdefgh23456722", "abcdefgh23456723"
     made, more = taken(value, None, 0, T0, intake)
     assert (made.root, made.ids, more[2]) == ("", ["user_id", "u", "anonymous_id", "a"], -1)
@@ -250,7 +247,7 @@ def test_fields_of_several_items_are_known() -> None:
         for field in body_schema(name)["fields"]:
             kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
             found |= {field["name"] for kind in kinds if isinstance(kind, dict) and kind["type"] != "enum"}
-    assert found == flow.COLLECTIONS
+    assert found == shape.COLLECTIONS
 
 
 def test_a_rule_may_read_the_url() -> None:
@@ -275,14 +272,42 @@ def test_long_texts_are_cut_and_as_replay_cuts_them(intake: Intake) -> None:
     traits = {f"{n:04d}" + "n" * 300: "v" * 300 for n in range(500)}
     long = event("identified", traits=traits)
     data = intake.prepare(long, 0, 0, T0, size=200_000)[0].data
-    assert len(data["traits"]) == flow.ITEMS_KEPT
-    assert {len(text) for pair in data["traits"].items() for text in pair} == {flow.ITEM_KEPT}
+    assert len(data["traits"]) == shape.ITEMS_KEPT
+    assert {len(text) for pair in data["traits"].items() for text in pair} == {shape.ITEM_KEPT}
     assert intake.prepare(long, 0, 0, T0)[0].data == data
     mail = event("email_sent", message_id="m" * 70_000, link_ids=["ebook", "x" * 1000] + ["l"] * 1000)
     data = intake.prepare(mail, 0, 0, T0)[0].data
-    assert (len(data["message_id"]), len(data["link_ids"])) == (flow.TEXT_KEPT, flow.ITEMS_KEPT)
-    assert (data["link_ids"][0], len(data["link_ids"][1])) == ("ebook", flow.ITEM_KEPT)
+    assert (len(data["message_id"]), len(data["link_ids"])) == (shape.TEXT_KEPT, shape.ITEMS_KEPT)
+    assert (data["link_ids"][0], len(data["link_ids"][1])) == ("ebook", shape.ITEM_KEPT)
     assert intake.prepare(event("page_viewed", path="/", engaged_ms=5), 0, 0, T0)[0].data["engaged_ms"] == 5
+
+
+@pytest.mark.parametrize("kind", schemas.names())
+def test_a_row_fits_into_a_record_whatever_was_told(kind: str) -> None:
+    """Else a partition stands before it for ever: a row can't be split."""
+    topology = shipped()
+    topology = msgspec.structs.replace(topology, origins=frozenset({"https://shop.example"}))
+    ids = {namespace.name: "😀" * 512 for namespace in topology.identifiers.namespaces}
+    body = most(body_schema(kind))
+    told = Event(kind, "😀" * 256, T0, T0, ids, body, most(context_schema()), trace="t" * 128)
+    row, _ = Intake(topology, RuleBook(topology)).prepare(told, 0, 0, T0, size=16_000_000)
+    assert len(wire.encode(row)) < wire.PART_BYTES
+
+
+def most(schema: Any) -> Any:
+    """As much as an event may say."""
+    if isinstance(schema, list):
+        return most(next(branch for branch in schema if branch != "null"))
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if kind == "record":
+        return {field["name"]: most(field["type"]) for field in schema["fields"]}
+    if kind == "array":
+        return [most(schema["items"])] * 2_000
+    if kind == "map":
+        return {f"{n}" + "😀" * 512: most(schema["values"]) for n in range(2_000)}
+    if kind == "enum":
+        return schema["symbols"][0]
+    return {"string": "😀" * 16_000, "boolean": True, "double": 1.5}.get(kind, 1 << 30)
 
 
 # Routes.
@@ -305,7 +330,7 @@ def test_what_was_answered_once_is_not_asked_again(intake: Intake) -> None:
     assert is_asked(intake, two, T0)  # it may have to tell a link that is younger than itself
     assert is_asked(intake, {"user_id": "u"}, T0)
     assert is_asked(intake, {**two, "email": "e@x"}, T0 + 1)
-    intake.drop_routes()
+    intake.routes.drop()
     assert is_asked(intake, two, T0 + 1)
     assert is_asked(intake, {"user_id": "u"}, T0 + 1)
 
@@ -353,27 +378,63 @@ def test_a_public_device_is_always_asked_for(intake: Intake) -> None:
 
 
 def test_the_cache_of_identifiers_is_bounded(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "ROUTES_KEPT", 10)
+    monkeypatch.setattr(routes, "ROUTES_KEPT", 10)
     for number in range(100):
         intake.prepare(event(ids={"anonymous_id": f"a{number}"}), 0, 0, T0)
-        assert sum(map(len, intake.known.values())) <= 12
+        assert sum(map(len, (*intake.routes.known.values(), *intake.routes._aged.values()))) <= 12
+
+
+def test_who_is_not_met_leaves_the_memory(intake: Intake) -> None:
+    here, away = {"anonymous_id": "here"}, {"anonymous_id": "away"}
+    for ids in (here, away):
+        row, asked = intake.prepare(event(ids=ids), 0, 0, T0)
+        assert asked is not None
+        intake.answer(row, asked, Answer("root", [x for pair in ids.items() for x in pair], T0 - 10, True, [], []))
+    for _ in range(2):
+        intake.routes.age()
+        assert not is_asked(intake, here, T0 + 1)
+    assert is_asked(intake, away, T0 + 1)
+
+
+def test_an_address_that_a_user_id_implies_is_told_once_whatever_is_remembered_of_it(intake: Intake) -> None:
+    ids = {"user_id": "ann@example.org"}
+    for _ in range(2):
+        intake.routes.age()
+        intake.routes.identify(ids)
+    known = intake.routes.identify({**ids, "email": "ann@example.org"})
+    assert [(k.namespace, k.value) for k in intake.routes.with_implied(known)] == [
+        ("user_id", "ann@example.org"),
+        ("email", "ann@example.org"),
+    ]
 
 
 # Records.
 
 
-def read(values: list[list[bytes]]) -> list[list[Resolved]]:
+def read(values: list[list[tuple[wire.Headers, bytes]]]) -> list[list[Resolved]]:
     out = []
     for each in values:
-        messages = [decode_message(value) for value in each]
+        messages = [unsealed(Out("t", 0, None, value, headers), "g") for headers, value in each]
         assert all(isinstance(message, Resolved) for message in messages)
         out.append([message for message in messages if isinstance(message, Resolved)])
     return out
 
 
+@given(st.lists(st.integers(-1, 3)))
+def test_rows_are_dealt_compiled_as_by_python(places: list[int]) -> None:
+    dealt: list[list[list[int]]] = []
+    for deal in (compiled.deal, compiled.plain_deal):
+        to: list[list[int]] = [[] for _ in range(5)]
+        deal(range(len(places)), places, to, to[4].append)
+        dealt.append(to)
+    assert dealt[0] == dealt[1]
+    with pytest.raises(ValueError):
+        compiled.deal([1], [], [], print)
+
+
 def test_every_partition_gets_a_record_empty_or_not() -> None:
     rows = [row(n, f"root{n}") for n in range(10, 20)]
-    made = read(resolved_records("s-0", 10, 21, 5, 6, rows, ["loser", "winner"], 4))
+    made = read(resolved_records(wire.Seal("g"), "s-0", 10, 21, 5, 6, rows, ["loser", "winner"], 4))
     assert len(made) == 4
     for partition, (message,) in enumerate(made):
         assert (message.source, message.first, message.next) == ("s-0", 10, 21)
@@ -384,7 +445,7 @@ def test_every_partition_gets_a_record_empty_or_not() -> None:
 
 def test_a_batch_too_large_for_kafka_is_split_for_all_partitions_alike() -> None:
     rows = [row(n, f"root{n % 50}", f"{n}" + "x" * 1000) for n in range(100, 5100)]
-    made = read(resolved_records("s-0", 100, 5200, 5, 6, rows, ["loser", "winner"], 3))
+    made = read(resolved_records(wire.Seal("g"), "s-0", 100, 5200, 5, 6, rows, ["loser", "winner"], 3))
     pieces = len(made[0])
     assert pieces > 1
     assert {len(each) for each in made} == {pieces}
@@ -393,7 +454,7 @@ def test_a_batch_too_large_for_kafka_is_split_for_all_partitions_alike() -> None
         assert each[-1].next == 5200
         assert all(a.next == b.first for a, b in pairwise(each))
         assert [m.after for m in each] == [5] * (pieces - 1) + [6]
-        assert all(len(flow.encode(message)) <= flow.RECORD_BYTES for message in each)
+        assert all(len(wire.encode(message)) <= wire.RECORD_BYTES for message in each)
         assert all(m.first <= r.offset < m.next for m in each for r in m.rows)
     assert sorted(r.offset for each in made for m in each for r in m.rows) == list(range(100, 5100))
     assert [m.merges for each in made for m in each if m.merges] == [["loser", "winner"]]
@@ -401,7 +462,7 @@ def test_a_batch_too_large_for_kafka_is_split_for_all_partitions_alike() -> None
 
 def test_dead_letter_headers_are_kafka_connects() -> None:
     error = InvalidEvent("truncated", "the body ends too early")
-    headers = dict(flow.dead_letter_headers("s", 3, 17, "resolve_identity", error, 5))
+    headers = dict(dead_letters.headers("s", 3, 17, "resolve_identity", error, 5))
     assert headers["__connect.errors.topic"] == b"s"
     assert headers["__connect.errors.partition"] == b"3"
     assert headers["__connect.errors.offset"] == b"17"
@@ -409,7 +470,7 @@ def test_dead_letter_headers_are_kafka_connects() -> None:
     assert headers["__connect.errors.exception.message"] == b"truncated: the body ends too early"
     assert headers["pipeline.reason"] == b"truncated"
     assert headers["pipeline.schema.id"] == b"5"
-    assert "pipeline.schema.id" not in dict(flow.dead_letter_headers("s", 3, 17, "x", error, None))
+    assert "pipeline.schema.id" not in dict(dead_letters.headers("s", 3, 17, "x", error, None))
 
 
 def test_sources_that_are_left_out_are_not_waited_for() -> None:

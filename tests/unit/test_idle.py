@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ T0 = 1_700_000_000_000
 NOW_S = 1_000.0  # on the monotonic clock
 DISORDER = 10_000
 AFTER = 5_000
+WRITTEN = 7  # offset up to which each partition is written
 
 
 class Source:
@@ -60,10 +61,11 @@ class World:
         self.profiles = Profiles()
         self.clock: int | None = T0
         none = cast(Any, SimpleNamespace(outbox=lambda: None))
+        broker = cast(Any, SimpleNamespace(written_offsets=self.written_offsets))
         self.clocks = Clocks(Metrics(), BrokerClock(1))
         self.clocks.now = lambda: self.clock  # type: ignore[method-assign]
         graph = MemoryGraphStore(topology.identifiers)
-        self.hops = Hops(topology, graph, self.profiles, none, none, none, none, Metrics(), self.clocks)
+        self.hops = Hops(topology, graph, self.profiles, none, none, none, broker, Metrics(), self.clocks)
         self.hops.control = cast(Any, self)
         self.hops._listener = cast(Any, self)
         self.all_heard = True
@@ -83,7 +85,12 @@ class World:
         """As `Listener.at_end`: whether the control topic is read to its end."""
         return self.all_heard
 
-    async def read_to_end(self, tps: Iterable[TP]) -> set[TP]:
+    async def written_offsets(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """As `Broker.written_offsets`: all that was written, committed or not."""
+        return dict.fromkeys(places, WRITTEN)
+
+    async def read_to_end(self, tps: Iterable[TP], ends: Mapping[TP, int]) -> set[TP]:
+        assert ends == dict.fromkeys(tps, WRITTEN)
         self.asked.append({*tps})
         return {*tps} - self.unread
 

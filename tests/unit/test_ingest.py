@@ -9,11 +9,13 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.events import schemas
+from pipeline.events.catalogue import stream_of
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
 from pipeline.identity.identifiers import Normaliser
-from pipeline.runtime.ingest import Ingest, complete_at, key_of, stream_of
+from pipeline.runtime.ingest import Ingest, complete_at
 from pipeline.runtime.recordings import merged
+from pipeline.runtime.sources import key_of
 from pipeline.topology import load
 
 TOPOLOGY = load(Path(__file__).parents[2] / "topology.yaml", {})

@@ -8,11 +8,11 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
 
 from pipeline.flow import Intake
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.listening import Listener, Reporter
+from pipeline.runtime.ports import In
 from pipeline.runtime.words import LAPSE_S, Word, encode
 from pipeline.store.memory import MemoryGraphStore
 from pipeline.triggers.rules import RuleBook
@@ -23,32 +23,8 @@ TOPOLOGY = with_partitions(shipped(), 2, 1)
 CONTROL = TOPOLOGY.topics.control.name
 
 
-class Message:
-    """As Kafka's client hands it on."""
-
-    def __init__(self, offset: int, value: bytes | None) -> None:
-        self._offset, self._value = offset, value
-
-    def error(self) -> Any:
-        return KafkaError(KafkaError._PARTITION_EOF) if self._value == b"EOF" else None
-
-    def offset(self) -> int:
-        return self._offset
-
-    def timestamp(self) -> tuple[int, int]:
-        return (2, 1_000 + self._offset)
-
-    def key(self) -> None:
-        return None
-
-    headers = key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-
 class Topic:
-    """The control topic, its consumer and the broker."""
+    """The control topic, its reader and the broker."""
 
     def __init__(self) -> None:
         self.values: list[bytes | None] = []
@@ -58,16 +34,16 @@ class Topic:
         self.down = False
         self.slow = False
 
-    def assign(self, places: list[Any]) -> None:
-        self.position = places[0].offset
-        self.assigned.append(self.position)
+    async def seek(self, offset: int) -> None:
+        self.position = offset
+        self.assigned.append(offset)
 
-    def consume(self, number: int, timeout: float) -> list[Message]:
+    async def take(self) -> tuple[list[In], int]:
         if self.slow:
-            return []
-        found = [Message(n, v) for n, v in enumerate(self.values)][self.position :][:number]
+            return [], self.position
+        found = [In(n, 1_000 + n, None, v, []) for n, v in enumerate(self.values)][self.position :][:1_000]
         self.position += len(found)
-        return [*found, Message(self.position, b"EOF")]
+        return found, self.position
 
     async def written_offsets(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         if self.down:
@@ -93,7 +69,7 @@ class Scene:
 
     def another(self) -> Listener:
         listener = Listener(TOPOLOGY, self.topic, lambda: self.now)  # type: ignore[arg-type]
-        listener._consumer = self.topic  # type: ignore[assignment]
+        listener._control = self.topic  # type: ignore[assignment]
         return listener
 
     def say(self, what: Any, through: int = 0, *, at: int = 0, **more: Any) -> None:

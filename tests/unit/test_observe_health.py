@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.observe.causes import CLOCKS_DIFFER, REDIS_FULL
 from pipeline.observe.health import Check, HealthServer
 from pipeline.observe.metrics import Metrics
+from pipeline.observe.troubles import STOPS_S, Troubles
 
 Get = Callable[[str], Awaitable[tuple[int, str, bytes]]]
 
@@ -46,7 +48,13 @@ def test_a_worker_without_worries() -> None:
         assert msgspec.json.decode(body) == {"alive": True}
         status, _, body = await get("/readyz")
         assert status == 200
-        assert msgspec.json.decode(body) == {"ready": True, "waiting_for": {}, "held_by": {}, "clocks": {}}
+        assert msgspec.json.decode(body) == {
+            "ready": True,
+            "waiting_for": {},
+            "held_by": {},
+            "clocks": {},
+            "troubles": [],
+        }
         assert (await get("/elsewhere"))[0] == 404
 
     serve(use)
@@ -66,9 +74,36 @@ def test_what_isnt_ready_is_named_until_it_is() -> None:
         held["events.email-2"] = "no event for 300 s, and its end isn't known"
         status, _, body = await get("/readyz")
         assert status == 200
-        assert msgspec.json.decode(body) == {"ready": True, "waiting_for": {}, "held_by": held, "clocks": clocks}
+        report = msgspec.json.decode(body)
+        assert report == {"ready": True, "waiting_for": {}, "held_by": held, "clocks": clocks, "troubles": []}
 
     serve(use, ready=ready, held_by=lambda: held, clocks=lambda: clocks)
+
+
+def test_what_is_wrong_is_told_with_what_to_do_and_what_lasts_makes_it_unready() -> None:
+    now = [100.0]
+    troubles = Troubles(lambda: now[0], lambda: 1_700_000_000.0)
+    troubles.begin(REDIS_FULL, "redis", "used memory > maxmemory")
+    troubles.begin(CLOCKS_DIFFER, "kafka", "9 s ahead")
+
+    async def use(get: Get, server: HealthServer) -> None:
+        status, _, body = await get("/readyz")
+        report = msgspec.json.decode(body)
+        assert (status, report["ready"], report["waiting_for"]) == (200, True, {})  # a blip so far
+        assert report["troubles"][0] == {
+            "cause": "redis_full",
+            "where": "redis",
+            "since": "2023-11-14T22:13:20+00:00",
+            "what": "used memory > maxmemory",
+            "do": REDIS_FULL.do,
+        }
+        now[0] += STOPS_S
+        status, _, body = await get("/readyz")
+        report = msgspec.json.decode(body)
+        assert (status, report["ready"], report["waiting_for"]) == (503, False, {"redis": "used memory > maxmemory"})
+        assert [each["cause"] for each in report["troubles"]] == ["redis_full", "clocks_differ"]
+
+    serve(use, troubles=troubles)
 
 
 def test_a_process_that_should_be_restarted() -> None:

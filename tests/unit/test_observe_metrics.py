@@ -163,7 +163,7 @@ def test_a_partition_that_went_away_leaves_no_series() -> None:
         metrics.lag("g", "events.email", partition).set(1)
         metrics.lag("g", "identity.resolved", partition).set(1)
         metrics.watermark_delay("events.email", partition).since(1)
-        for gauge in (metrics.timers_pending, metrics.moves_under_way, metrics.outbox):
+        for gauge in (metrics.timers_pending, metrics.moves_under_way, metrics.quarantined, metrics.outbox):
             gauge(partition).set(1)
         metrics.clock_delay(partition).since(1)
         metrics.timers_overdue(partition).since(1)
@@ -181,9 +181,10 @@ def test_a_partition_that_went_away_leaves_no_series() -> None:
         "kafka_consumergroup_lag": {("events.email", "0"), ("identity.resolved", "1")},
         "pipeline_watermark_delay_seconds": {("events.email", "0")},
         "pipeline_timers_pending": resolved,
-        "pipeline_timers_overdue_seconds": resolved,
+        "pipeline_timers_overdue_seconds": {(None, "0"), (None, "1")},  # told of all, whoever has them
         "pipeline_clock_delay_seconds": resolved,
         "pipeline_moves_under_way": resolved,
+        "pipeline_profiles_quarantined": resolved,
         "pipeline_outbox_entries": resolved,
     }
     metrics.timers_pending("0").set(5)  # and it may come back

@@ -17,10 +17,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.profile import about, packed, profile
+from pipeline.profile import about, marks, packed, profile
 from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids, unpack_row
-from pipeline.triggers.fold import Row
+from pipeline.triggers.carts import Change, Item, Line
+from pipeline.triggers.contact import Contact
+from pipeline.triggers.films import Film
+from pipeline.triggers.fold import Person
+from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import RuleBook
+from pipeline.triggers.waits import End, Fact, Key
+from pipeline.wire.row import Row
 from tests.replayed import shipped
 
 # In CI it must be there.
@@ -91,8 +97,51 @@ def test_sums_that_leave_the_range_stay_at_its_end(told: list[int]) -> None:
     assert about.unpack(state).engaged_ms == max(-(2**63) + 1, min(sum(told), 2**63 - 1))
 
 
+edges = st.sampled_from([0, 1, 5, *(about.LONGEST - n for n in range(3)), *(n - about.LONGEST for n in range(3))])
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(["page_viewed", "product_viewed", "custom"]),
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("engaged_ms", "absolute_ms"), edges) | {"product_id": st.just("p")}
+    ),
+    st.tuples(edges, edges, edges, edges, edges),
+)
+def test_sums_at_the_edge_of_what_can_be_written_are_the_same_either_way(
+    kind: str, data: dict[str, Any], sums: tuple[int, int, int, int, int]
+) -> None:
+    engaged, absolute, total, day, views = sums
+    start = about.About(
+        first_seen=T0, last_seen=T0, engaged_ms=engaged, absolute_ms=absolute, totals={about.CODE[kind]: total}
+    )
+    start.days, start.kept = {T0 // about.DAY: day}, about.Kept(products={"p": [views, T0 // 1000]})
+    state = about.pack(start)
+    for number in range(3):
+        one = pack_row(row(kind, T0, 0, number, ["a", "b"], data))
+        fast, state = compiled.count(state, one), plain_count(state, one)
+        assert fast == state
+    now = about.unpack(state)
+    assert now.totals[about.CODE[kind]] == min(total + 3, about.LONGEST)
+    assert now.days[T0 // about.DAY] == min(day + 3, about.LONGEST)
+    both = about.merge(now, now)
+    about.unpack(about.pack(both))
+    about.discount(both, kind, T0, data)
+    about.unpack(about.pack(both))
+
+
+@pytest.mark.parametrize(
+    "change", ["TYPES += tuple('type%d' % n for n in range(64))", "LABELS['custom'] = ('a', 'b', 'c', 'd')"]
+)
+def test_a_catalogue_that_has_no_room_there_is_found_when_it_is_loaded(change: str) -> None:
+    program = f"from pipeline.profile import about\nabout.{change}\nimport pipeline.profile.packed"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "raise KINDS or NAMES there" in done.stderr
+
+
 def test_nearly_all_is_counted_compiled() -> None:
-    """Out of order on a full timeline, orders, traits and a 31st day are not."""
+    """Out of order on a full timeline, and traits are not."""
     random = Random(5)
     states: dict[int, bytes] = {}
     left = 0
@@ -105,6 +154,22 @@ def test_nearly_all_is_counted_compiled() -> None:
         left += counted is None
         states[person] = plain_count(states.get(person, about.EMPTY), one)
     assert left == 0
+
+
+@pytest.mark.parametrize("shuffled", [0, 3, 40])
+def test_who_has_been_known_for_long_is_counted_compiled_too(shuffled: int) -> None:
+    """More days than are kept, and more messages; `shuffled`: by how many days out of order."""
+    random = Random(shuffled)
+    state, left = about.EMPTY, 0
+    days = sorted(range(400), key=lambda day: day + random.randint(0, shuffled))
+    for n, day in enumerate(days):
+        kind = random.choice(["cart_viewed", "email_sent", "email_sent", "email_opened"])
+        data = {"cart_id": "c", "message_id": f"m{random.randrange(1000) if shuffled else n:04d}"}
+        one = pack_row(row(kind, T0 + day * about.DAY, 5, n, ["a", "b"], data))
+        fast, state = compiled.count(state, one), plain_count(state, one)
+        assert fast is None or fast == state
+        left += fast is None
+    assert left == 0 if not shuffled else left < 400
 
 
 @given(rows)
@@ -150,14 +215,19 @@ def taken_in(told: list[list[Row]], clock: int) -> tuple[Any, ...]:
         changed: dict[str, Any] = {}
         absent: list[str] = []
         packed_rows = packed.rows_of(msgspec.msgpack.encode(batch))
-        doubled = profile.receive_all(BOOK, packed_rows, profiles, changed, lambda row, to=absent: to.append(row.root))  # type: ignore[misc]
+
+        def elsewhere(row: packed.PackedRow, absent: list[str] = absent) -> profile.Profile | None:
+            absent.append(row.root)
+            return profiles.setdefault(row.root, profile.new_profile()) if row.root.startswith("new") else None
+
+        doubled = profile.receive_all(BOOK, packed_rows, profiles, changed, elsewhere)
         decided: list[Any] = []
 
         def look(name: str, each: profile.Profile, decided: list[Any] = decided) -> None:
             decided.append((name, profile.advance(BOOK, each, clock)))
 
         if n == 1:
-            changed["gone"] = profile.Moved("abcdefgh23456722", 5)
+            changed["gone"] = marks.Moved("abcdefgh23456722", 5)
         states, timers = profile.settle(BOOK, changed, clock, 2, look)
         # Not the bytes: a count of 0 may be written as one of two kinds of number.
         written = {name: profile.decode(raw) for name, raw in states.items() if raw is not None}
@@ -165,11 +235,14 @@ def taken_in(told: list[list[Row]], clock: int) -> tuple[Any, ...]:
     return (*out, [(p.about, p.persons, p.buffer, p.waiting, profile.wakes_at(BOOK, p)) for p in profiles.values()])
 
 
+roots = st.sampled_from(["abcdefgh23456722", "abcdefgh23456723", "nobody's", "new"])
+
+
 @settings(max_examples=150)
 @given(
     st.lists(
         st.lists(
-            st.tuples(rows, st.sampled_from(["abcdefgh23456722", "abcdefgh23456723", "nobody's"]), st.booleans()),
+            st.tuples(rows, roots, st.booleans()),
             max_size=12,
         ),
         max_size=4,
@@ -183,7 +256,7 @@ def test_taking_in_compiled_equals_taking_in_by_python(told: list[list[tuple[Row
                 each,
                 root=root,
                 fingerprint=each.fingerprint,
-                ids=["anonymous_id", "a"] if one else ["user_id", "u", *each.ids],
+                ids=[*each.ids[:2]] if one else ["user_id", "u", *each.ids],
             )
             for each, root, one in batch
         ]
@@ -238,10 +311,12 @@ def test_without_what_is_compiled_python_counts(monkeypatch: pytest.MonkeyPatch)
 
 WITHOUT = """
 import sys
-sys.modules["pipeline.events._reader"] = sys.modules["pipeline.profile._packed"] = None
+for name in ("events._reader", "profile._packed", "triggers._marks"):
+    sys.modules[f"pipeline.{name}"] = None
 from pipeline.events import compiled
 from pipeline.profile import packed
-assert compiled.READER is None and packed.PackedRow is packed.PlainRow
+from pipeline.triggers import marks
+assert compiled.READER is None and packed.PackedRow is packed.PlainRow and marks.place is marks.plain_place
 import pipeline.runtime.worker
 from pipeline.cli import main
 sys.argv[1:1] = ["replay"]
@@ -275,3 +350,59 @@ def recorded() -> Iterator[dict[str, Any]]:
             "timestamp": at,
             "receivedAt": at,
         }
+
+
+def sometimes(kind: type, *needed: st.SearchStrategy[Any], **others: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Of that type, with any of the others told or left as it is."""
+    told = st.fixed_dictionaries({}, optional=others)
+    return st.builds(lambda values, more: kind(*values, **more), st.tuples(*needed), told)
+
+
+items = sometimes(Item, names=st.lists(st.none() | names, max_size=3), url=st.none() | names)
+facts = sometimes(
+    Fact, numbers, numbers, names, *[st.integers(0, 3)] * 3, change=st.builds(Change, st.just(1), st.lists(items)),
+    told=st.just([None]),
+)  # fmt: skip
+ends = sometimes(End, numbers, numbers, names, names, before_start=st.booleans(), own=st.none() | names)
+floats = st.floats(allow_nan=False) | st.sampled_from([1.0, 9.5, 9.99, -0.0, 1e300, 1e-300, 16777217.0])
+lines = sometimes(Line, st.just(["p", None, "name"]), floats, st.none() | floats, st.none(), numbers, image_url=names)
+keys = sometimes(
+    Key, facts=st.lists(facts, max_size=20), ends=st.lists(ends), lines=st.lists(lines), due=st.none() | numbers
+)
+states = sometimes(RuleState, keys=st.dictionaries(names, keys, max_size=3), everyone=st.lists(ends, max_size=2))
+persons = sometimes(
+    Person, st.just({"user_id": ["u"]}), rules=st.dictionaries(names, states, max_size=3), due=st.none() | numbers,
+    contact=st.none() | sometimes(Contact, email=st.none() | st.just(["a", 1]), timezone=st.none() | st.just(["b", 1])),
+    logins=st.just({"a\0b": [(1, 2, "u")]}), films=st.dictionaries(names, st.builds(Film, st.lists(st.lists(floats)))),
+)  # fmt: skip
+
+
+@given(st.lists(persons, max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_what_is_as_always_is_left_out_and_read_as_it_was(told: list[Person]) -> None:
+    whole, short = msgspec.msgpack.encode(told), packed.packer(list[Person])(told)
+    read = [msgspec.msgpack.decode(each, type=list[Person]) for each in (short, whole)]
+    assert read[0] == read[1]
+    assert repr(read[0]) == repr(read[1])  # -0.0, too
+    assert packed.packer(list[Person])(msgspec.msgpack.decode(short)) == short
+    assert len(short) <= len(whole)
+
+
+def test_a_person_of_whom_nothing_is_known_takes_no_more_than_their_identifiers() -> None:
+    ids = {"anonymous_id": ["a"]}
+    assert packed.packer(list[Person])([Person(ids)]) == msgspec.msgpack.encode([[ids]])
+
+
+def test_a_number_takes_four_bytes_where_that_is_exact() -> None:
+    packer = packed.packer(list[Person])
+    sizes = {n: len(packer([Person({}, films={"f": Film([[n]])})])) for n in (9.5, 9.99, 1e300, float("inf"))}
+    assert sizes[9.5] == sizes[float("inf")] == sizes[9.99] - 4 == sizes[1e300] - 4
+
+
+def test_what_is_of_another_shape_stays_as_it_is() -> None:
+    others: list[Any] = [{}, [1], [[]], [[{}] * 40], [[{}, {"rule": 1}]]]
+    shape = compiled.shape(packed.shape_of(list[Person]))
+    for other in others:
+        whole = msgspec.msgpack.encode(other)
+        assert packed.packer(list[Person])(other) == whole
+        assert compiled.trimmed(bytearray(whole[:-1]), shape) == whole[:-1]

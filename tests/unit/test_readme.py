@@ -13,7 +13,6 @@ import yaml
 from pipeline.cli import COMMANDS
 from pipeline.errors import InvalidEvent
 from pipeline.events.files import parse
-from pipeline.observe.metrics import DECLARED
 from pipeline.runtime.replay import Replay
 from pipeline.topology import VARIABLES, lint, load
 from pipeline.triggers.decisions import Decision, public
@@ -50,11 +49,6 @@ def test_every_make_target_in_the_readme_is_one() -> None:
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_every_variable_is_in_the_readme(variable: str) -> None:
     assert f"| `{variable}` |" in README
-
-
-@pytest.mark.parametrize("metric", [declared.name for declared in DECLARED])
-def test_every_metric_is_in_the_readme(metric: str) -> None:
-    assert f"`{metric}`" in README
 
 
 def test_there_are_rules_to_copy() -> None:

@@ -6,15 +6,16 @@ import asyncio
 
 import msgspec
 
-from pipeline.flow import Resolved, encode
 from pipeline.profile.profile import decode
-from pipeline.runtime.ports import In, Out
+from pipeline.runtime.ports import Out
 from pipeline.runtime.second_hop import ProfilePartition
 from pipeline.store.memory import MemoryProfileStore
 from pipeline.topology import load
 from pipeline.topology.model import DAY
-from pipeline.triggers.fold import Row
 from pipeline.triggers.rules import RuleBook
+from pipeline.wire.records import Resolved
+from pipeline.wire.row import Row
+from tests.sealed import record
 
 T0 = 1_700_000_000_000
 
@@ -43,14 +44,14 @@ def test_who_is_silent_is_forgotten_and_who_waits_is_not() -> None:
         later = [row(2, "here", "page_viewed", T0 + 91 * DAY)]
         first = Resolved("s-0", 0, 2, 0, T0, rows, ["loser", "here"])
         second = Resolved("s-0", 2, 3, T0, T0 + 91 * DAY, later, [])
-        await hop.process([In(0, 0, None, encode(first), []), In(1, 0, None, encode(second), [])])
+        await hop.process([record(0, first, topology.group), record(1, second, topology.group)])
         assert await hop.sweep() == 0  # event time hasn't come so far
         await hop.advance(T0 + 90 * DAY + 1)
         assert await hop.sweep() == 2
         assert {i for i, raw in zip(names, await store.peek(0, names), strict=True) if raw} == {"waits", "here"}
         assert await hop.sweep() == 0
         again = Resolved("s-0", 3, 4, T0 + 91 * DAY, T0 + 91 * DAY, [row(3, "gone", "page_viewed", T0 + 91 * DAY)], [])
-        await hop.process([In(2, 0, None, encode(again), [])])
+        await hop.process([record(2, again, topology.group)])
         (raw,) = await store.peek(0, ["gone"])
         assert raw is not None
         assert sum(decode(raw).about.totals.values()) == 1  # type: ignore[union-attr]  # a new person

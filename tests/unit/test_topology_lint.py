@@ -102,6 +102,8 @@ CASES = [
     # times
     ("group: g", "group: g\ntime: {lateness: 2d, max_age: 1d}", 5, 18, "bad-time", "shorten"),
     ("group: g", "group: g\nprofile: {retention: 1d}", 18, 12, "short-profile", "at least 73h"),
+    ("group: g", "group: g\nbatches: {linger: 2s}", 5, 19, "long-linger", "at most 1s"),
+    ("group: g", "group: g\nbatches: {linger: 1ms}", 5, 19, "bad-value", "too short"),
     ("{partitions: 4}", "{retention: 1h}", 7, 31, "short-retention", "time.max_age (3d)"),
     # events and fields
     ("event: product_added", "event: product_aded", 16, 20, "unknown-event", "did you mean product_added?"),
@@ -322,3 +324,27 @@ def test_no_damage_makes_it_raise(check: Check) -> None:
             assert finding.column >= 1
             assert finding.message
     assert len(seen) > 8, "the damage was too small to find much"
+
+
+@pytest.mark.parametrize(
+    "line, address, column",
+    [
+        (2, "redis: redis://:${REDIS_PASSWORD}@r:6379/0", 8),
+        (2, "redis: redis://r:6379/0?password=${REDIS_PASSWORD:-none}", 8),
+        (3, "registry: https://u:$(PASSWORD)@s:8081", 11),
+        (3, "registry: https://{{.Values.registry}}", 11),
+    ],
+)
+def test_what_nothing_has_put_in_is_found(check: Check, line: int, address: str, column: int) -> None:
+    (finding,) = check("\n".join([*LINES[: line - 1], address, *LINES[line:]]) + "\n")
+    assert (finding.line, finding.column, finding.severity) == (line, column, "error")
+    assert finding.code == "not-substituted"
+    assert f"PIPELINE_{address.partition(':')[0].upper()}" in finding.hint
+
+
+def test_nor_in_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "topology.yaml"
+    path.write_text(BASE, encoding="utf-8")
+    (finding,) = lint(path, {"PIPELINE_REDIS": "redis://:${REDIS_PASSWORD}@r:6379/0"})
+    assert (finding.file, finding.code) == ("environment", "not-substituted")
+    assert lint(path, {"PIPELINE_REDIS": "redis://:a$word%7B@r:6379/0"}) == []

@@ -24,7 +24,9 @@ def test_the_shipped_topics() -> None:
         Topic(name=f"events.{stream}", partitions=4, retention_ms=7 * DAY, stream=stream, append_time=True)
         for stream in ("clickstream", "email", "video", "offline")
     )
-    assert topics.resolved == Topic(name="identity.resolved", partitions=4, retention_ms=7 * DAY, append_time=True)
+    assert topics.resolved == Topic(
+        name="identity.resolved", partitions=4, retention_ms=7 * DAY, append_time=True, role="internal"
+    )
     assert topics.triggers.name == "triggers"
     assert (topics.decisions.name, topics.decisions.retention_ms) == ("decisions", 30 * DAY)
     assert topics.dead_letters.name == "events.dead-letter"
@@ -97,6 +99,7 @@ def test_the_environment_wins() -> None:
         "PIPELINE_REDIS": "rediss://user:secret@r.example:6380/2",
         "PIPELINE_REGISTRY": "https://registry.example",
         "PIPELINE_GROUP": "staging",
+        "PIPELINE_HTTP_HOST": "::1",
         "PIPELINE_HTTP_PORT": "9100",
     }
     assert env.keys() == VARIABLES.keys()
@@ -104,7 +107,7 @@ def test_the_environment_wins() -> None:
     assert topology.kafka == env["PIPELINE_KAFKA"]
     assert topology.redis == env["PIPELINE_REDIS"]
     assert topology.registry == env["PIPELINE_REGISTRY"]
-    assert (topology.group, topology.http_port) == ("staging", 9100)
+    assert (topology.group, topology.http_host, topology.http_port) == ("staging", "::1", 9100)
 
 
 def test_every_variable_is_named_in_the_shipped_file() -> None:
@@ -128,7 +131,8 @@ def test_the_least_that_a_topology_must_say(tmp_path: Path) -> None:
     assert topology.topics.sources == (Topic(name="all", append_time=True),)
     assert topology.topics.dead_letters.name == "events.dead-letter"
     assert [(each.name, each.priority) for each in topology.identifiers.namespaces] == [("user_id", 1), ("email", 2)]
-    assert (topology.time.lateness_ms, topology.http_port, topology.rules) == (5 * MINUTE, 8080, ())
+    assert (topology.time.lateness_ms, topology.rules) == (5 * MINUTE, ())
+    assert (topology.http_host, topology.http_port) == ("127.0.0.1", 8080)
 
 
 def test_load_lists_every_error_at_once(tmp_path: Path) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+from pipeline.events.envelopes import call_of
+from pipeline.events.posthog import TELLING
 from pipeline.events.segment import translate
 from pipeline.events.segment_names import TRACKED
 from pipeline.events.times import read_time
-from tests.what_we_read import PAGE_FILE, rewritten
+from tests.what_we_read import PAGE_FILES, rewritten
 
-PAGE = PAGE_FILE.read_text("utf-8")
+PAGE, NAMES = (file.read_text("utf-8") for file in PAGE_FILES[:2])
 
 
 def test_the_tables_are_current() -> None:
-    assert rewritten(PAGE) == PAGE, "python -m tests.what_we_read writes them anew"
+    for file in PAGE_FILES:
+        page = file.read_text("utf-8")
+        assert "made by tests/what_we_read.py" in page
+        assert rewritten(page) == page, "python -m tests.what_we_read writes them anew"
     assert all(f"`{name}`" in PAGE for name in TRACKED)
 
 
@@ -32,3 +38,16 @@ def test_the_numbers_that_it_shows_are_read() -> None:
         assert f"`{text}`" in PAGE
         call = {"type": "track", "event": "Product Added", "timestamp": "2025-11-24", "properties": {"price": text}}
         assert ("price" in translate(call)[0].body) is (text not in ("1,234", "1.234 €"))
+
+
+def test_what_posthogs_and_snowplows_examples_become() -> None:
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", NAMES, re.DOTALL)]
+    assert len(blocks) == 4
+    for told, becomes in zip(blocks[::2], blocks[1::2], strict=True):
+        (event,) = translate(call_of(told))
+        assert {name: getattr(event, name) for name in becomes} == becomes
+
+
+def test_the_properties_of_posthogs_own_events_that_it_shows_are_those_that_stay() -> None:
+    (shown,) = re.findall(r"those\s+stay that tell of them: (.*?)\.\n", NAMES, re.DOTALL)
+    assert {name.rstrip("\u2026") for name in re.findall("`([^`]+)`", shown)} == set(TELLING)

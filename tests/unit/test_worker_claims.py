@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 import pytest
 from faust.types import TP
 
-from pipeline.errors import Fenced, StateLost
+from pipeline.errors import Fenced, SendFailed, StateLost, Unsent
 from pipeline.events.codec import Decoder
 from pipeline.events.model import Event
 from pipeline.identity.asks import Answer, Ask
@@ -23,13 +23,17 @@ from pipeline.runtime.broker import Broker
 from pipeline.runtime.clocks import Clocks
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.hops import Hops
+from pipeline.runtime.lanes import LaneState
 from pipeline.runtime.ports import In, Out
-from pipeline.runtime.producers import Producers, SendFailed
+from pipeline.runtime.producers import Producers
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.store.ports import SourcePosition
 from pipeline.triggers.decisions import Decision
+from pipeline.wire.records import Resolved
+from pipeline.wire.row import Row
 from tests.property.hops import with_partitions
 from tests.replayed import shipped
+from tests.sealed import record
 
 SOURCE, RESOLVED = TP("s", 0), TP("identity.resolved", 1)
 
@@ -41,17 +45,18 @@ class Senders:
         self.made: list[Sender] = []
         self.troubles: list[Exception] = []
 
-    def source(self, topic: str, partition: int) -> Sender:
-        self.made.append(Sender(self))
+    def named(self, name: str) -> Sender:
+        self.made.append(Sender(self, name))
         return self.made[-1]
 
     def outbox(self) -> Sender:
-        return Sender(self)
+        return Sender(self, "outbox")
 
 
 class Sender:
-    def __init__(self, senders: Senders) -> None:
+    def __init__(self, senders: Senders, name: str) -> None:
         self.senders = senders
+        self.name = name
         self.state = "new"
         self.sent: list[Out] = []
 
@@ -60,7 +65,10 @@ class Sender:
 
     async def send(self, messages: list[Out]) -> None:
         if self.senders.troubles:
-            raise self.senders.troubles.pop(0)
+            trouble = self.senders.troubles.pop(0)
+            if isinstance(trouble, Unsent):
+                self.sent += [out for n, out in enumerate(messages) if n not in trouble.left]
+            raise trouble
         self.sent += messages
 
     async def close(self) -> None:
@@ -86,6 +94,8 @@ class Consumer:
         self.held: dict[TP, str] = {}
         self.reasons: list[str] = []
         self.told: int | None = None
+        self.names: dict[TP, str] = {}  # what Kafka holds for the group
+        self.signing: list[Exception] = []  # raised by the next calls
         self.jobs: list[Callable[[], Awaitable[None]]] = []
 
     def assigned(self) -> set[TP]:
@@ -105,8 +115,19 @@ class Consumer:
         self.jobs.append(job)
         return True
 
+    def states(self) -> dict[TP, LaneState]:
+        return {tp: LaneState(position=0, queued=0, busy_s=0.0, held=self.held.get(tp)) for tp in self.ours}
+
     async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
         return dict.fromkeys(tps, self.told)
+
+    async def signed(self, tp: TP) -> tuple[int, str]:
+        return 0, self.names.get(tp, "")
+
+    async def sign(self, tp: TP, offset: int, name: str) -> None:
+        if self.signing:
+            raise self.signing.pop(0)
+        self.names[tp] = name
 
 
 class Graph(MemoryGraphStore):
@@ -146,10 +167,11 @@ class Registry:
 
 
 class Outbound:
-    """Nothing is decided here."""
-
     def encode(self, decision: Decision) -> list[Out]:
-        raise AssertionError(decision)
+        return [Out("decisions", None, None, decision.id.encode(), [])]
+
+    def smaller(self, out: Out) -> Out | None:
+        return None
 
 
 class Process:
@@ -195,8 +217,7 @@ def test_a_claim_waits_for_servers_that_restart(process: Process) -> None:
     async def main() -> None:
         process.graph.down = 5
         assert await process.hops.claim({SOURCE, RESOLVED}) == {SOURCE: 0, RESOLVED: 0}
-        # Each try had a sender of its own; only the last one's is open.
-        assert [sender.state for sender in process.senders.made] == ["closed"] * 5 + ["open"]
+        assert [sender.state for sender in process.senders.made] == ["open"]  # the producer was well all the time
 
     run(main())
 
@@ -229,10 +250,56 @@ def test_a_batch_that_fails_is_read_again_with_a_new_sender(process: Process) ->
         process.senders.troubles = [SendFailed("the commit was not answered")]
         await process.read(2)
         assert process.consumer.sought == [(SOURCE, 2)]
-        assert [sender.state for sender in process.senders.made] == ["closed", "open"]
+        failed, fresh, ended = process.senders.made
+        assert [failed.state, ended.state, fresh.state] == ["closed", "closed", "open"]
+        assert (
+            failed.name == ended.name != fresh.name
+        )  # what it left open was settled, and the name is never used again
+        assert process.consumer.names == {SOURCE: fresh.name}
         await process.read(2)
-        assert process.senders.made[1].sent
+        assert fresh.sent
         assert process.consumer.held == {}
+
+    run(main())
+
+
+def test_what_kafka_refuses_holds_its_partition_and_repeats_nothing(process: Process) -> None:
+    """It is named, not claimed again, and goes on by itself once Kafka takes it."""
+
+    async def main() -> None:
+        await process.hops.claim({RESOLVED})
+        hop = process.hops._partitions[RESOLVED]
+        told = [f"d{n}".encode() for n in range(4)]
+        hop._outbox = [Out("decisions", None, None, each, []) for each in told]
+        await hop._commit({}, {})
+        refused = Unsent("decisions: Broker: Topic authorization failed", [1, 3])
+        process.senders.troubles = [refused, Unsent("decisions: still", [0, 1]), Unsent("decisions: still", [1])]
+        resolved = record(0, Resolved[Row]("s-0", 0, 1, 0, 5, [], []), process.hops._topology.group)
+        await process.hops.maintain_profile(RESOLVED, [resolved])
+        sent = [out.value for out in cast(Sender, process.hops._outbox).sent]
+        assert sent == [b"d0", b"d2", b"d1", b"d3"]
+        assert process.consumer.reasons == [
+            "2 records can't be published: decisions: Broker: Topic authorization failed",
+            "2 records can't be published: decisions: still",
+            "1 records can't be published: decisions: still",
+        ]
+        assert (process.consumer.held, process.consumer.sought) == ({}, [])
+        assert hop.meta.offset == 1
+        assert hop.waiting == 0
+
+    run(main())
+
+
+def test_what_the_outbox_holds_after_a_claim_is_published_by_itself(process: Process) -> None:
+    async def main() -> None:
+        await process.hops.claim({RESOLVED})
+        hop = process.hops._partitions[RESOLVED]
+        hop._outbox = [Out("decisions", None, None, b"d", [])]
+        await hop._commit({}, {})
+        await process.hops.claim({RESOLVED})
+        await process.hops.tick()
+        await process.consumer.jobs.pop()()
+        assert [out.value for out in cast(Sender, process.hops._outbox).sent] == [b"d"]
 
     run(main())
 
@@ -290,6 +357,32 @@ def test_who_was_fenced_waits_to_hear_of_it_and_does_not_fence_back(process: Pro
         process.consumer.ours = set()  # the next heartbeat
         await reading
         assert process.graph.claims == 1
+
+    run(main())
+
+
+def test_nobody_decides_past_where_a_source_begins_that_was_added(process: Process) -> None:
+    """Who doesn't know of it might, on what it saw before: a frozen worker that wakes, say. What moves for a tie that
+    the source tells would be thought to have come before, and be dropped.
+    """
+
+    async def main() -> None:
+        await process.hops.claim({RESOLVED})
+        hop = process.hops._partitions[RESOLVED]
+        await hop._commit({}, {})
+        await process.hops.claim({SOURCE})  # nothing is decided yet: nobody is disturbed
+        hop.meta.clock = 5_000
+        await hop._commit({}, {})
+        process.graph = process.hops._graph = Graph(shipped().identifiers)
+        await process.hops.claim({SOURCE})
+        disorder = process.hops._topology.time.disorder_ms
+        assert process.hops._sources[SOURCE].position.high == 5_000 + disorder
+        hop.meta.clock = 9_000
+        with pytest.raises(Fenced):
+            await hop._commit({}, {})
+        process.hops._topics.upto = 9_000
+        await process.hops.claim({RESOLVED})
+        assert process.hops._topics.upto == 0
 
     run(main())
 

@@ -10,11 +10,12 @@ from typing import Any, cast
 import pytest
 from faust.types import TP
 
+from pipeline.errors import StoodStill
 from pipeline.runtime import watchdog
 from pipeline.runtime.app import Worker
 from pipeline.runtime.lanes import Lane, Records
 from pipeline.runtime.transport import Batch
-from pipeline.runtime.watchdog import StoodStill, Watchdog
+from pipeline.runtime.watchdog import Watchdog
 
 TP0 = TP("t", 0)
 STALL_S = 0.2

@@ -2,6 +2,7 @@
 --
 -- KEYS[1] meta: hash. `fence`: raised by each owner that takes the partition over. `token`: names the last commit.
 --   `head`, `tail`: numbers of the first entry in the outbox and of the next one to come. `meta`: the owner's own bytes.
+--   `home`: which Kafka all this belongs to (ports.Home).
 --
 -- KEYS[2] states: hash, profile id -> the profile's bytes.
 --

@@ -2,7 +2,9 @@
 --
 -- KEYS[1] meta: hash, see check.lua. KEYS[4] outbox: list, see check.lua. (2 and 3 as there, untouched.)
 --
--- Returns {"ok", fence, token, meta or nil as false, head, entries} or {"broken", what}.
+-- ARGV: our stamp (ports.Home; '': none), another stamp that ours may take the place of.
+--
+-- Returns {"ok", fence, token, meta or nil as false, head, entries}, {"elsewhere", stamp} or {"broken", what}.
 
 local call = redis.call
 local meta, outbox = KEYS[1], KEYS[4]
@@ -18,6 +20,15 @@ local stored = call('HMGET', meta, 'fence', 'token', 'head', 'tail', 'meta')
 local fence, head, tail = tonumber(stored[1] or 0), tonumber(stored[3] or 0), tonumber(stored[4] or 0)
 if not (fence and head and tail) or call('LLEN', outbox) ~= tail - head then
   return {'broken', meta .. ' does not fit ' .. outbox}
+end
+
+local ours = ARGV[1]
+if ours ~= '' then
+  local stamp = call('HGET', meta, 'home')
+  if stamp and stamp ~= ours and stamp ~= ARGV[2] then
+    return {'elsewhere', stamp}
+  end
+  call('HSET', meta, 'home', ours)
 end
 
 fence = fence + 1

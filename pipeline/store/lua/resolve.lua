@@ -11,8 +11,9 @@
 -- KEYS[3] logins: sorted set, all scores 0, so in order of text: device's leaf id (16 characters), time (13 digits),
 --   user's leaf id (16 characters), user's namespace, zero byte, user's value. Only of public devices.
 --
--- KEYS[4] positions: hash, source -> where it stands (opaque); source#token -> names its last batch;
---   #high -> largest received_at of all sources; #shared -> number of hand-overs of devices ever recorded.
+-- KEYS[4] positions: hash, source -> where it stands (opaque); source#token -> names its last batch; source#skip -> an
+--   operator's word (opaque); #high -> largest received_at of all sources; #shared -> number of hand-overs of devices
+--   ever recorded; #home -> which Kafka all this belongs to (ports.Home).
 --
 -- KEYS[5] names: hash, namespace or source -> its number. Numbers are given once and stay.
 --

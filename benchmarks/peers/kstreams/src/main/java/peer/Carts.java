@@ -1,13 +1,9 @@
 package peer;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.processor.PunctuationType;
 import org.apache.kafka.streams.processor.api.Processor;
@@ -26,9 +22,9 @@ final class Carts implements Processor<byte[], Event, String, byte[]> {
     /** Events of different people stand up to four seconds out of order: a timer waits for them. */
     private static final long DISORDER = 5_000;
     /** Event time between two looks at the timers. What is past by then fires at the next look, or the cart's next event. */
-    private static final Duration TICK = Duration.ofSeconds(10);
+    private static final Duration TICK =
+            Duration.ofMillis(Long.parseLong(System.getenv().getOrDefault("TICK_MS", "10000")));
     private static final byte[] NOTHING = {};
-    private static final ObjectMapper JSON = new ObjectMapper();
 
     private final Runnable tick;
     private ProcessorContext<String, byte[]> context;
@@ -92,25 +88,9 @@ final class Carts implements Processor<byte[], Event, String, byte[]> {
             @Override
             public void trigger(String cartId, Profile.Cart cart) {
                 // Not the event's time: the broker's retention would delete a recording's triggers within minutes.
-                context.forward(new Record<>(identity, json(identity, cartId, cart), context.currentSystemTimeMs()));
+                context.forward(new Record<>(identity, Trigger.json(identity, cartId, cart), context.currentSystemTimeMs()));
             }
         };
-    }
-
-    private static byte[] json(String identity, String cartId, Profile.Cart cart) {
-        Map<String, double[]> lines = new LinkedHashMap<>();
-        cart.lines.forEach((product, line) -> lines.put(product, new double[] {line.quantity(), line.price()}));
-        Map<String, Object> trigger = new LinkedHashMap<>();
-        trigger.put("rule", "abandoned_cart");
-        trigger.put("identity", identity);
-        trigger.put("cart_id", cartId);
-        trigger.put("anchor_event_id", cart.anchor);
-        trigger.put("lines", lines);
-        try {
-            return JSON.writeValueAsBytes(trigger);
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
-        }
     }
 
     private static byte[] bigEndian(long time) {

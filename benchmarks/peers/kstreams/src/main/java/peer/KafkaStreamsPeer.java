@@ -59,6 +59,8 @@ public final class KafkaStreamsPeer {
         p.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, System.getenv("BROKER"));
         p.put(StreamsConfig.APPLICATION_ID_CONFIG, application);
         p.put(StreamsConfig.STATE_DIR_CONFIG, System.getenv("STATE_DIR"));
+        String guarantee = System.getenv("GUARANTEE");
+        if (guarantee != null) p.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, guarantee);
         return p;
     }
 

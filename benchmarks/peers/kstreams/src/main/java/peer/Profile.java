@@ -1,14 +1,18 @@
 package peer;
 
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 
 /** The rolling profile of one identity and its abandoned-cart rule, as in benchmarks/peers/job.py; its binary form. */
 public final class Profile {
-    static final long HOUR = 3_600_000L, DAY = 86_400_000L;
+    static final long DAY = 86_400_000L;
+    /** How long a cart is left alone, ms: an hour. */
+    static final long WAIT = Long.parseLong(System.getenv().getOrDefault("WAIT_MS", "3600000"));
     private static final int DAYS = 30, VISITS = 20, PRODUCTS = 50;
 
     public record Visit(int schema, long time, String url) {}
@@ -58,7 +62,7 @@ public final class Profile {
                 cart.lines.merge(e.productId(), new Line(e.quantity(), e.price()),
                         (had, more) -> new Line(had.quantity + more.quantity, more.price));
                 cart.anchor = e.id();
-                cart.due = e.time() + HOUR;
+                cart.due = e.time() + WAIT;
                 effects.arm(e.cartId(), cart.due);
             }
             case OrderCompleted -> {
@@ -84,6 +88,15 @@ public final class Profile {
         effects.trigger(cartId, cart);
         cart.due = 0;
         return true;
+    }
+
+    /** The carts whose timer is set to that moment. */
+    public List<String> due(long at) {
+        List<String> found = new ArrayList<>(1);
+        carts.forEach((id, cart) -> {
+            if (cart.due == at) found.add(id);
+        });
+        return found;
     }
 
     public byte[] toBytes() {

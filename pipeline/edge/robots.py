@@ -1,0 +1,14 @@
+"""Whether a user agent is a known robot's: the list of github.com/monperrus/crawler-user-agents (MIT), as its package
+on PyPI has it; the lock file dates it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import crawleruseragents
+
+
+@lru_cache(maxsize=10_000)
+def is_robot(agent: str) -> bool:
+    """Of the text of a User-Agent header."""
+    return bool(crawleruseragents.is_crawler(agent[:500]))

@@ -1,0 +1,110 @@
+"""What is handed on of an event: the fields that rules and profiles read, in their one form, of bounded length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipeline.events import tidy
+from pipeline.events.model import CONTEXT, STANDS_IN, Event
+
+TEXT_KEPT = 1024
+ITEM_KEPT = 256
+ITEMS_KEPT = 400
+ITEMS_BYTES = 512 * 1024  # of all items of a field
+FEW = 16  # items: however long they are, they fit
+COLLECTIONS = frozenset({"fields", "link_ids", "products", "properties", "traits"})  # body fields of several items
+
+encode = msgspec.msgpack.Encoder().encode
+Fields = Mapping[str, tuple[str, ...]]
+"""Event type -> the body fields that are read, and those of the context behind `model.CONTEXT`."""
+
+
+def wanted(fields: Fields) -> dict[str, tuple[str, ...]]:
+    """The same for the decoder, with what stands in for them."""
+    return {kind: (*each, STANDS_IN[kind][0]) if kind in STANDS_IN else each for kind, each in fields.items()}
+
+
+def handed(fields: Fields) -> dict[str, tuple[tuple[str, ...], int]]:
+    """The same for `compiled.TAKE`, and how long a record may be of which everything is kept as it stands."""
+    return {kind: (each, TEXT_KEPT) for kind, each in fields.items()}
+
+
+class Shape:
+    """Shapes events. `addresses`: whether anybody asks where products and pictures are."""
+
+    def __init__(self, fields: Fields, addresses: bool) -> None:
+        self._fields = fields
+        self._addresses = addresses
+        self._collected = frozenset(kind for kind, each in fields.items() if COLLECTIONS & {*each})
+        self._contexts = {
+            kind: [(field, field.removeprefix(CONTEXT)) for field in each if field.startswith(CONTEXT)]
+            for kind, each in fields.items()
+        }
+
+    def shaped(self, event: Event, size: int) -> tuple[str, dict[str, Any]]:
+        """(type, fields). `size`: bytes of its record, where that is known, else more than TEXT_KEPT."""
+        kind, data = event.type, self._picked(event)
+        if kind in STANDS_IN and STANDS_IN[kind][0] in event.body:
+            data = self._stood_in(kind, event.body, data)
+        kind, data = tidy.tidy(kind, data, self._addresses)
+        # In so few bytes no text, or no item of several, is longer than what is kept of it.
+        if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
+            data = {field: _bounded(value) for field, value in data.items()}
+        return kind, data
+
+    def _picked(self, event: Event) -> dict[str, Any]:
+        """What is read of an event's body and context."""
+        body, context = event.body, event.context or {}
+        found = {field: context.get(name) for field, name in self._contexts.get(event.type, ())}
+        if event.trimmed:
+            found |= body
+        else:
+            found |= {field: body.get(field) for field in self._fields.get(event.type, ()) if field not in found}
+        return {field: value for field, value in found.items() if value is not None}
+
+    def _stood_in(self, kind: str, body: Mapping[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """A page without a path has its url's."""
+        url, path = STANDS_IN[kind]
+        told, data = body[url], data.copy()
+        if url not in self._fields[kind]:
+            data.pop(url, None)
+        if told and path not in data:
+            data[path] = _path(told)
+        return data
+
+
+def _bounded(value: Any) -> Any:
+    """What rules and profile keep of a field: a record of `identity.resolved` and a profile must fit into Kafka."""
+    if isinstance(value, str):
+        return value[:TEXT_KEPT]
+    if isinstance(value, dict):
+        return dict(_fitting([(name[:ITEM_KEPT], _cut(item)) for name, item in sorted(value.items())[:ITEMS_KEPT]]))
+    if isinstance(value, list):
+        return _fitting([_cut(item) for item in value[:ITEMS_KEPT]])
+    return value
+
+
+def _fitting(items: list[Any]) -> list[Any]:
+    """The first ones, as many as there is room for."""
+    if len(items) > FEW:
+        room = ITEMS_BYTES
+        for number, item in enumerate(items):
+            room -= len(encode(item))
+            if room < 0:
+                return items[:number]
+    return items
+
+
+def _cut(item: Any) -> Any:
+    if isinstance(item, dict):
+        return {name: _cut(value) for name, value in item.items()}
+    return item[:ITEM_KEPT] if isinstance(item, str) else item
+
+
+def _path(url: str) -> str:
+    _, _, rest = url.partition("://")
+    path = rest[rest.find("/") :] if "/" in rest else url if not rest else "/"
+    return path.partition("?")[0]

@@ -1,0 +1,69 @@
+"""The pages that say how it works and what is meant, against the code that cites them and that they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from pipeline.edge.metrics import DECLARED as EDGE
+from pipeline.observe.metrics import DECLARED
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS]
+SEMANTICS = (ROOT / "docs" / "semantics.md").read_text("utf-8")
+CITED = re.compile(r"[sS]emantics ((?:\d+(?:, | and | to )?)+)")
+
+
+def code() -> Iterator[tuple[Path, str]]:
+    for room in ("pipeline", "tests", "benchmarks"):
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.suffix in {".py", ".pyx", ".pxi", ".lua"} and path != Path(__file__):
+                yield path, path.read_text("utf-8")
+
+
+def test_every_line_that_is_cited_is_on_the_page() -> None:
+    lines = {int(number) for number in re.findall(r"^\*\*(\d+)\. ", SEMANTICS, re.MULTILINE)}
+    assert lines == set(range(1, 23))
+    cited = {int(number) for _, text in code() for told in CITED.findall(text) for number in re.findall(r"\d+", told)}
+    assert len(cited) > 15
+    assert cited <= lines
+
+
+def test_nothing_cites_what_is_not_here() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {found}"
+        for path, text in code()
+        for found in re.findall(r"\(design \d+\)|design\.md|semantics\.md \d|rules\.md|\brules \d+\b", text)
+    ]
+    assert wrong == []
+
+
+def test_bounds_are_as_the_code_has_them() -> None:
+    rows = re.findall(r"^\| .+ \| (\d+) \| `([\w.]+)` \|$", SEMANTICS, re.MULTILINE)
+    assert len(rows) >= 15
+    for told, name in rows:
+        module, _, constant = name.rpartition(".")
+        assert getattr(import_module(module), constant) == int(told), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert "://" in link or (page.parent / link).exists(), link
+    for path in re.findall(r"`((?:pipeline|tests|schemas|docker|docs|benchmarks)/(?!out/)[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
+    metrics = {declared.name for declared in (*DECLARED, *EDGE)}
+    for name in re.findall(r"`(pipeline_[a-z_]+)`", text):
+        assert name in metrics, name
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_page_can_be_found(page: Path) -> None:
+    others = [other for other in PAGES if other != page]
+    assert any(re.search(rf"\]\([^)]*{page.name}[#)]", other.read_text("utf-8")) for other in others)
