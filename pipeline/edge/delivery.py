@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from pipeline.errors import SendFailed
+from pipeline.errors import RecordTooLarge, SendFailed
 from pipeline.runtime.ports import Out
 from pipeline.runtime.sources import settings
 from pipeline.topology.model import Topology
@@ -21,6 +21,13 @@ TICK_S = 0.002
 LINGER_MS = 2
 IN_HAND_BYTES = 64 * 1024 * 1024  # of a process, that wait for a broker
 ASK_EVERY_S = 1.0  # while no broker answers, whether one does again
+
+
+class Goes(Protocol):
+    """Where accepted events and dead letters go."""
+
+    async def send(self, records: Sequence[Out]) -> None:
+        """Returns when they are safe. Raises SendFailed: not all of them are; RecordTooLarge: nor ever will be."""
 
 
 class _Batch:
@@ -34,7 +41,8 @@ class _Batch:
         self.failed: KafkaError | None = None
 
     def delivered(self, problem: KafkaError | None, message: Any) -> None:
-        self.failed = self.failed or problem
+        if problem is not None and (self.failed is None or problem.code() == KafkaError.MSG_SIZE_TOO_LARGE):
+            self.failed = problem
         self.left -= 1
         if not self.left and not self.done.done():
             self.done.set_result(None)
@@ -62,6 +70,7 @@ class Delivery:
     async def send(self, records: Sequence[Out]) -> None:
         """Returns when the brokers have them all. Raises SendFailed: they don't, or not all of them; whoever sends them
         again sends them under the same ids. It is raised at once while no broker answers, or too much waits already.
+        RecordTooLarge: one of them a topic takes never.
         """
         if not records:
             return
@@ -90,6 +99,8 @@ class Delivery:
         if batch.failed is not None:
             if batch.failed.code() in _AWAY:
                 self._lost()
+            if batch.failed.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise RecordTooLarge(batch.failed.str(), records[0].topic)
             raise SendFailed(batch.failed.str())
 
     def _lost(self) -> None:

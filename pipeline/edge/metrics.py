@@ -29,7 +29,8 @@ SECONDS = Declared(
 )
 CONNECTIONS = Declared("pipeline_edge_connections", "gauge", "connections", "Open ones.")
 READY = Declared("pipeline_edge_ready", "gauge", "processes", "That take events.")
-DECLARED = (EVENTS, REQUESTS, SECONDS, CONNECTIONS, READY)
+SPOOLED = Declared("pipeline_edge_spooled", "gauge", "records", "Answered for, on the disk, and not yet in Kafka.")
+DECLARED = (EVENTS, REQUESTS, SECONDS, CONNECTIONS, READY, SPOOLED)
 
 
 class EdgeMetrics:
@@ -43,6 +44,7 @@ class EdgeMetrics:
         self._seconds = Histogram(*declaration(SECONDS), buckets=BUCKETS, registry=registry)
         self.connections = Gauge(*declaration(CONNECTIONS), registry=registry, multiprocess_mode="livesum")
         self.ready = Gauge(*declaration(READY), registry=registry, multiprocess_mode="livesum")
+        self.spooled = Gauge(*declaration(SPOOLED), registry=registry, multiprocess_mode="livesum")
 
     def accepted(self, family: str, key: str, number: int) -> None:
         """So many events are in Kafka."""

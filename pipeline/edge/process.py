@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import uvloop
 
@@ -17,6 +19,7 @@ from pipeline.edge.intake import Intake
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.server import Collector, server
+from pipeline.edge.spool import Spool, files
 from pipeline.errors import PipelineError, RegistryUnavailable, SchemaMissing
 from pipeline.events.catalogue import catalogue
 from pipeline.events.codec import Encoder
@@ -55,14 +58,18 @@ async def _serve(topology: Topology, number: int) -> None:
         encoder = Encoder(registry)
         await _prepare(topology, encoder, ending)
         delivery = Delivery(topology)
+        spool = None
+        if (kept := edge.spool) is not None:
+            own, left = files(Path(kept.directory), number, edge.processes, kept.bytes)
+            spool = Spool(own, delivery, topology.topics.dead_letters.name, left)
         ring = KeyRing(edge.keys, time.monotonic(), 1 / edge.processes)
-        collector = Collector(edge, Intake(topology, encoder), delivery, metrics, ring=ring)
+        collector = Collector(edge, Intake(topology, encoder), spool or delivery, metrics, ring=ring)
         web_server, gate = server(collector, LIMIT)
         listener = listening(edge.host, edge.port)
         listener.listen(1024)
         listener.setblocking(False)
         accepting = await loop.create_server(gate, sock=listener, backlog=1024, ssl=secured(edge))
-        counting = asyncio.create_task(_count(gate, metrics, delivery, collector))
+        counting = asyncio.create_task(_count(gate, metrics, delivery, spool, collector, ending))
         scheme = "http" if edge.certificate is None else "https"
         log.info("process %d takes events at %s://%s:%d", number, scheme, edge.host, edge.port)
         await ending.wait()
@@ -74,8 +81,12 @@ async def _serve(topology: Topology, number: int) -> None:
             async with asyncio.timeout(LAST_S):
                 await web_server.shutdown(LAST_S - 1)
         counting.cancel()
+        if spool is not None:
+            await spool.close()
         await delivery.close()
         gate.close()
+        if spool is not None and spool.broken:
+            raise PipelineError("the spool is damaged; the next process sets it aside")
 
 
 async def _prepare(topology: Topology, encoder: Encoder, ending: asyncio.Event) -> None:
@@ -96,8 +107,24 @@ async def _prepare(topology: Topology, encoder: Encoder, ending: asyncio.Event) 
             await asyncio.wait_for(ending.wait(), ASK_AGAIN_S)
 
 
-async def _count(gate: Gate, metrics: EdgeMetrics, delivery: Delivery, collector: Collector) -> None:
+async def _count(
+    gate: Gate,
+    metrics: EdgeMetrics,
+    delivery: Delivery,
+    spool: Spool | None,
+    collector: Collector,
+    ending: asyncio.Event,
+) -> None:
+    parent = os.getppid()
     while True:
+        if os.getppid() != parent:  # it was killed: nobody tells this process when to end, nor starts it again
+            ending.set()
         metrics.connections.set(len(gate))
-        metrics.ready.set(0 if delivery.away or not collector.ready else 1)
+        away = delivery.away
+        if spool is not None:
+            away = spool.full
+            metrics.spooled.set(spool.waiting)
+            if spool.broken:
+                ending.set()
+        metrics.ready.set(0 if away or not collector.ready else 1)
         await asyncio.sleep(0.25)

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from ipaddress import ip_address as parsed
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -18,12 +18,13 @@ from multidict import CIMultiDict
 
 from pipeline.edge import bodies
 from pipeline.edge.calm import calm_get, calm_post
+from pipeline.edge.delivery import Goes
 from pipeline.edge.families import POSTS, SNOWPLOW, Family
 from pipeline.edge.gate import BODY_S, REST_S, Gate
 from pipeline.edge.intake import Accepted, Intake, Refused, Sender
 from pipeline.edge.keys import KeyRing, basic
 from pipeline.edge.metrics import EdgeMetrics
-from pipeline.errors import InvalidEvent, RegistryUnavailable, SchemaMissing, SendFailed
+from pipeline.errors import InvalidEvent, RecordTooLarge, RegistryUnavailable, SchemaMissing, SendFailed
 from pipeline.runtime.ports import Out
 from pipeline.topology.addresses import origin
 from pipeline.topology.model import Edge, WriteKey
@@ -39,13 +40,6 @@ BREATH_S = 1.0  # before Snowplow's clients hear that they shall wait: some ask 
 LINGER_S = 5.0  # so long a body is read that nobody wants, for its sender to see the answer
 _HEADERS = "authorization, content-type, content-encoding, anonymousid, sp-anonymous, x-requested-with, x-retry-count"
 _json = msgspec.json.Encoder().encode
-
-
-class Goes(Protocol):
-    """Where accepted events and dead letters go."""
-
-    async def send(self, records: Sequence[Out]) -> None:
-        """Returns when they are safe. Raises SendFailed."""
 
 
 class Refuse(Exception):
@@ -230,6 +224,8 @@ class Collector:
     async def _send(self, records: list[Out]) -> None:
         try:
             await self._goes.send(records)
+        except RecordTooLarge as error:
+            raise Refuse(413, "too_large", "a topic doesn't take an event of that size") from error
         except SendFailed as error:
             raise Refuse(503, "kafka", "not taken, try again", {"Retry-After": str(RETRY_AFTER_S)}) from error
 

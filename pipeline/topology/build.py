@@ -45,9 +45,10 @@ def topology(values: dict[str, Any]) -> model.Topology:
 
 
 def _edge(values: dict[str, Any]) -> model.Edge:
-    plain = {name: value for name, value in values.items() if name not in ("keys", "proxies")}
+    plain = {name: value for name, value in values.items() if name not in ("keys", "proxies", "spool")}
     keys = tuple(_key(name, value) for name, value in values.get("keys", {}).items())
-    return model.Edge(**plain, keys=keys, proxies=tuple(values.get("proxies", ())))
+    spool = model.Spool(**values["spool"]) if "spool" in values else None
+    return model.Edge(**plain, keys=keys, proxies=tuple(values.get("proxies", ())), spool=spool)
 
 
 def _key(name: str, value: dict[str, Any]) -> model.WriteKey:

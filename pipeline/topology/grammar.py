@@ -202,6 +202,12 @@ def _edge() -> Record:
             ),
         }
     )
+    spool = Record(
+        {
+            "directory": Key(Text("a directory"), "On a disk that outlives the machine's failures.", required=True),
+            "bytes": Key(Whole(1_000_000, 10**13), "Of each process at most. Default 1000000000."),
+        }
+    )
     return Record(
         {
             "host": Key(HOST, "Where it listens. Default 127.0.0.1, for this machine."),
@@ -217,6 +223,7 @@ def _edge() -> Record:
                 "Whose X-Forwarded-For is believed. Default: nobody's.",
             ),
             "certificate": Key(Text("a file"), "With this certificate (PEM, the whole chain) it speaks HTTPS."),
+            "spool": Key(spool, "Events are answered for when they lie here. Default: when Kafka has them."),
             "private_key": Key(Text("a file"), "The certificate's (PEM). Default: it stands with the certificate."),
             "addresses": Key(
                 Choice(("drop", "truncate", "keep"), "what is kept of a client's address"),

@@ -153,10 +153,17 @@ class WriteKey(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str | None = None
 
 
+class Spool(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events lie that are answered for and not yet in Kafka. `bytes`: of each process at most."""
+
+    directory: str
+    bytes: int = 1_000_000_000
+
+
 class Edge(msgspec.Struct, frozen=True, kw_only=True):
     """The collector. Sizes in bytes. `admin_port`: health and metrics of all its processes. `proxies`: networks (CIDR)
     that are believed about whom they speak for. `addresses`: what is kept of a client's. `certificate`, `private_key`:
-    files (PEM) with which it speaks HTTPS.
+    files (PEM) with which it speaks HTTPS. `spool` None: an event is answered for when Kafka has it.
     """
 
     host: str = "127.0.0.1"
@@ -171,6 +178,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     addresses: Literal["drop", "truncate", "keep"] = "truncate"
     certificate: str | None = None
     private_key: str | None = None
+    spool: Spool | None = None
 
 
 class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import threading
 import time
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,59 @@ def test_nothing_answered_for_is_lost_and_nobody_waits_for_long(tmp_path: Path) 
         assert len(acknowledged) > 100
         found = {event.event_id for event in edge.events()}
         assert set(acknowledged) <= found
+
+
+def test_what_the_disk_has_outlives_the_edge_and_its_broker(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        kafka = stack.enter_context(KafkaServer())
+        registry = stack.enter_context(RegistryServer())
+        shop = stack.enter_context(Deployment(tmp_path, "spool", kafka.bootstrap, "redis://unused:1", registry))
+        shop.run("topics")
+        spool = {"directory": str(tmp_path / "spool"), "bytes": 50_000_000}
+        edge = stack.enter_context(EdgeProcess(shop, processes=2, spool=spool))
+        acknowledged: list[str] = []
+        statuses: set[int] = set()
+        ending = threading.Event()
+
+        def client(name: str) -> None:
+            number = 0
+            while not ending.is_set():
+                number += 1
+                try:
+                    answer = edge.post("/v1/track", call(f"{name}-{number}"))
+                except (OSError, HTTPException):
+                    time.sleep(0.05)
+                    continue
+                statuses.add(answer.status)
+                if answer.status == 200:
+                    acknowledged.append(f"{name}-{number}")
+
+        clients = [threading.Thread(target=client, args=(f"c{n}",)) for n in range(8)]
+        for each in clients:
+            each.start()
+        time.sleep(2)
+        kafka.stop()
+        time.sleep(15)  # longer than anybody waits for Kafka
+        assert edge.ready()
+        assert edge.process is not None
+        for pid in (edge.process.pid, *edge.processes()):
+            os.kill(pid, signal.SIGKILL)
+        edge.process.wait()
+        dead_at = len(acknowledged)
+        edge.start()
+        time.sleep(2)
+        edge.process.kill()  # its processes end by themselves, and give their files free
+        edge.process.wait()
+        edge.start()
+        kafka.start()
+        time.sleep(2)
+        ending.set()
+        for each in clients:
+            each.join()
+        assert statuses == {200}
+        assert len(acknowledged) > dead_at > 500
+        deadline = time.monotonic() + 60
+        while b"pipeline_edge_spooled 0.0" not in edge.get("/metrics", edge.admin).body:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert set(acknowledged) <= {event.event_id for event in edge.events()}
