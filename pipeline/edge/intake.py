@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.edge import robots
 from pipeline.edge.families import Family
-from pipeline.edge.keys import agreed, limited
+from pipeline.edge.keys import agreed, limited, stripped
 from pipeline.errors import InvalidEvent
 from pipeline.events.catalogue import stream_of
 from pipeline.events.codec import Encoder
@@ -18,7 +18,7 @@ from pipeline.events.segment import translate
 from pipeline.identity.identifiers import Normaliser
 from pipeline.runtime import dead_letters
 from pipeline.runtime.ports import Out
-from pipeline.runtime.sources import key_of
+from pipeline.runtime.sources import NOBODYS, key_of
 from pipeline.topology.model import Topology, WriteKey
 
 DEAD_LETTER_BYTES = 900_000
@@ -89,10 +89,15 @@ class Intake:
                     if (refused := limited(key, event)) is not None:
                         raise InvalidEvent("not_allowed", refused)
                 if not all(agreed(key, event) for event in events):
-                    why = InvalidEvent("no_consent", f"the person hasn't agreed to {key.purpose}")
-                    judged.refused.append(Refused(index, None, why, dropped=True))
-                    continue
-                accepted = [Accepted(event, self._record(key, event, sender)) for event in events]
+                    accepted = []
+                    if key.otherwise == "strip":
+                        accepted = [Accepted(event, self._nobodys(event)) for event in events if stripped(event)]
+                    if not accepted:
+                        why = InvalidEvent("no_consent", f"the person hasn't agreed to {key.purpose}")
+                        judged.refused.append(Refused(index, None, why, dropped=True))
+                        continue
+                else:
+                    accepted = [Accepted(event, self._record(key, event, sender)) for event in events]
             except InvalidEvent as error:
                 judged.refused.append(Refused(index, item, error))
             else:
@@ -107,15 +112,22 @@ class Intake:
 
     def _record(self, key: WriteKey, event: Event, sender: Sender) -> Out:
         _tell_sender(key, event, sender)
+        record_key = key_of(event, self._normaliser)
+        if record_key is None:
+            raise InvalidEvent("no_identifier", "nothing in it identifies a person or device")
+        return self._out(event, record_key, [])
+
+    def _nobodys(self, event: Event) -> Out:
+        """Of an event that no longer says who it was."""
+        return self._out(event, None, [(NOBODYS, b"no_consent")])
+
+    def _out(self, event: Event, record_key: bytes | None, headers: list[tuple[str, bytes | None]]) -> Out:
         stream = stream_of(event.type)
         topic = self._topics.get(stream)
         if topic is None:
             raise InvalidEvent("no_topic", f"no source topic of the topology takes {stream} events")
-        record_key = key_of(event, self._normaliser)
-        if record_key is None:
-            raise InvalidEvent("no_identifier", "nothing in it identifies a person or device")
         value = b"" if self._encoder is None else self._encoder.encode(topic, event)
-        return Out(topic, None, record_key, value, [])
+        return Out(topic, None, record_key, value, headers)
 
 
 def _tell_sender(key: WriteKey, event: Event, sender: Sender) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterable
 
+from pipeline.events.catalogue import doing
 from pipeline.events.model import Event, Remark
 from pipeline.topology.model import WriteKey
 
+TELLING = frozenset(doing("traits"))  # who somebody is, and nothing else
+PERSONAL = ("ip", "user_agent", "unproven", "url", "referrer")  # addresses of pages may hold anything
 LEFT_OUT = Remark("left_out", "identifiers that this write key may not tell")
 
 
@@ -82,3 +85,13 @@ def agreed(key: WriteKey, event: Event) -> bool:
         return True
     consent = (event.context or {}).get("consent") or {}
     return consent.get(key.purpose) is True
+
+
+def stripped(event: Event) -> bool:
+    """What says who it was is left out of `event`, in place. False: then nothing is left."""
+    if event.type in TELLING:
+        return False
+    event.identifiers = {}
+    context = {name: value for name, value in (event.context or {}).items() if name not in PERSONAL}
+    event.context = context or None
+    return True

@@ -24,7 +24,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 HOPS = ("resolve_identity", "maintain_profile")
-OUTCOMES = ("processed", "duplicate", "late", "dead_letter")
 
 # From one small batch in memory to a commit that waits for a broker's election.
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -45,7 +44,8 @@ EVENTS = Declared(
     "counter",
     "events",
     "Source events by type and outcome: processed; duplicate (seen before); late (its wait was decided already, so it "
-    "opened and moved nothing); dead_letter (type is `unknown` when it can't be told).",
+    "opened and moved nothing); dead_letter (type is `unknown` when it can't be told); nobodys (it says nothing of who "
+    "it was, on purpose).",
     ("type", "outcome"),
 )
 BATCH_SECONDS = Declared(

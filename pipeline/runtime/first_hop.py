@@ -38,6 +38,7 @@ from pipeline.flow import Intake, source_partitions
 from pipeline.identity.routes import Asked
 from pipeline.runtime import dead_letters, words
 from pipeline.runtime.ports import In, Out, Sender, Unreadable
+from pipeline.runtime.sources import NOBODYS
 from pipeline.runtime.words import Said
 from pipeline.store.ports import GraphStore, Skip, SourcePosition
 from pipeline.topology.model import DeadLetterLimit, Topology
@@ -71,7 +72,7 @@ class Tally:
         self.remarks: Counter[str] = Counter()
         self.refused: dict[tuple[str, str], int] = {}
         self.refused_words: Counter[str] = Counter()
-        self.merges = 0
+        self.merges = self.nobodys = 0
 
     def count(self, read: Read) -> None:
         """What was read."""
@@ -83,6 +84,8 @@ class Tally:
             self.events[kind, "late"] = n
         if read.dead:
             self.events["unknown", "dead_letter"] = len(read.dead)
+        if self.nobodys:
+            self.events["unknown", "nobodys"] = self.nobodys
 
     def add(self, other: Tally) -> None:
         """What became of the batch before, where both came as one."""
@@ -377,6 +380,9 @@ class SourcePartition:
             if event.remarks:
                 self._remark(event, record.offset, tally)
         except InvalidEvent as error:
+            if error.reason == "no_identifier" and NOBODYS in dict(record.headers):
+                tally.nobodys += 1
+                return high
             return self._refuse(read, tally, record, error, high)
         except MissingSchema as missing:
             if self._learn is None:

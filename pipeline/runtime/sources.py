@@ -8,6 +8,9 @@ from pipeline.events.model import Event
 from pipeline.identity.identifiers import Normaliser
 from pipeline.topology.model import Topology
 
+NOBODYS = "pipeline.nobodys"
+"""Header of a record whose event says on purpose nothing of who it was: it counts for nobody, and is no dead letter."""
+
 KEYED_BY = ("anonymous_id", "device_id", "user_id", "email")
 
 

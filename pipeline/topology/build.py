@@ -64,6 +64,7 @@ def _key(name: str, value: dict[str, Any]) -> model.WriteKey:
         rate=rate,
         burst=value.get("burst", 5 * rate),
         purpose=value.get("purpose"),
+        otherwise=value.get("otherwise", "drop"),
     )
 
 

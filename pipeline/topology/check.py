@@ -188,6 +188,8 @@ def _edge(values: dict[str, Any], reader: Reader) -> None:
             if namespace not in namespaces:
                 at = (*path, "identifiers", index)
                 reader.report(at, "unknown-namespace", f"{namespace} is no namespace", suggest(namespace, namespaces))
+        if "otherwise" in value and "purpose" not in value:
+            reader.report((*path, "otherwise"), "no-purpose", f"{name} needs nobody's agreement", "name its `purpose`")
         told = sorted({*value.get("types", ())} - {*sendable(public=True)})
         if value.get("public") and told:
             message = f"anybody who reads the page of {name} can send {told[0]}"

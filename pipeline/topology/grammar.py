@@ -198,7 +198,11 @@ def _edge() -> Record:
             "rate": Key(Whole(1, 1_000_000), "Events a second, beyond which clients are asked to wait. Default 1000."),
             "burst": Key(Whole(1, 10_000_000), "Events at once. Default: five seconds' worth."),
             "purpose": Key(
-                Text("a purpose of consent", r".{1,100}"), "Events of whoever hasn't agreed to this are dropped."
+                Text("a purpose of consent", r".{1,100}"), "To which people must have agreed. Default: to nothing."
+            ),
+            "otherwise": Key(
+                Choice(("drop", "strip"), "what becomes of events of whoever hasn't agreed"),
+                "`drop` (default), or `strip`: kept in the source topic, without identifiers and address.",
             ),
         }
     )

@@ -139,7 +139,7 @@ class WriteKey(msgspec.Struct, frozen=True, kw_only=True):
     """Who may send events to the collector, and what. `key`: as clients tell it. `public`: it stands in pages or apps,
     where anybody can read it. `types`, `identifiers` (namespaces): that it may send; None: all. `origins`: of pages
     that may use it; None: any. `rate`: events a second, `burst`: at once. `purpose`: to which a person must have
-    agreed; events of whoever hasn't are dropped.
+    agreed; events of whoever hasn't are dropped or, `strip`, kept without what says who it was.
     """
 
     name: str
@@ -151,6 +151,7 @@ class WriteKey(msgspec.Struct, frozen=True, kw_only=True):
     rate: int = 1_000
     burst: int = 5_000
     purpose: str | None = None
+    otherwise: Literal["drop", "strip"] = "drop"
 
 
 class Spool(msgspec.Struct, frozen=True, kw_only=True):

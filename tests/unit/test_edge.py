@@ -121,6 +121,34 @@ ADDED = {"event": "Product Added", "anonymousId": "a", "userId": "u", "propertie
 ORDER = {"event": "Order Completed", "anonymousId": "a"}
 
 
+AGREED = {**ADDED, "context": {"ip": "9.9.9.9", "consent": {"categoryPreferences": {"marketing": True}}}}
+REFUSED = {**ADDED, "context": {"ip": "9.9.9.9", "consent": {"categoryPreferences": {"marketing": False}}}}
+
+
+@pytest.mark.parametrize("call", [ADDED, REFUSED], ids=["says nothing", "refuses"])
+def test_whoever_has_not_agreed(call: dict[str, Any]) -> None:
+    (dropped,) = judged({"purpose": "marketing"}, call).refused
+    assert (dropped.error.reason, dropped.dropped, dropped.item) == ("no_consent", True, None)
+    stripped = {"purpose": "marketing", "otherwise": "strip", "public": True}
+    (kept,) = judged(stripped, call).accepted
+    assert (kept.event.identifiers, kept.record.key, kept.event.type) == ({}, None, "product_added")
+    assert not {"ip", "user_agent", "unproven"} & (kept.event.context or {}).keys()
+    assert [name for name, _ in kept.record.headers] == ["pipeline.nobodys"]
+
+
+def test_whoever_has_agreed() -> None:
+    for told in ({"purpose": "marketing"}, {"purpose": "marketing", "otherwise": "strip"}):
+        (kept,) = judged(told, AGREED).accepted
+        assert kept.event.identifiers == {"anonymous_id": "a", "user_id": "u"}
+        assert kept.record.key == b"a"
+
+
+def test_of_who_somebody_is_nothing_is_kept_without_who_it_is() -> None:
+    told = {"purpose": "marketing", "otherwise": "strip"}
+    call = {"type": "identify", "userId": "u", "traits": {"email": "u@shop.example"}}
+    assert [each.error.reason for each in judged(told, call).refused] == ["no_consent"]
+
+
 def test_what_a_key_may_send() -> None:
     assert [each.event.type for each in judged({"public": True}, ADDED).accepted] == ["product_added"]
     assert [each.error.reason for each in judged({"public": True}, ORDER).refused] == ["not_allowed"]

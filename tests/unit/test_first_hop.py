@@ -18,6 +18,7 @@ from pipeline.events.registry import connect
 from pipeline.flow import Intake, handed_fields, wanted_fields
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out, Unreadable
+from pipeline.runtime.sources import NOBODYS
 from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore
 from pipeline.store.ports import Skip
@@ -617,6 +618,7 @@ def test_rows_made_of_records_at_once_change_nothing() -> None:
     registry, book = connect("mock://routes"), RuleBook(topology)
     encoder = Encoder(registry)
     records = []
+    nobodys = 0
     for offset in range(1_500):
         told = sample(random.choice(sorted(schemas.names())))
         who = random.randrange(20)
@@ -627,6 +629,10 @@ def test_rows_made_of_records_at_once_change_nothing() -> None:
         if random.random() < 0.1:
             value[random.randrange(len(value))] ^= 1 << random.randrange(8)
         headers = [("traceparent", b"00-ab-cd-01")] if random.random() < 0.1 else []
+        if offset % 50 == 7:  # they say on purpose nothing of who it was
+            value = bytearray(encoder.encode("t", msgspec.structs.replace(told, identifiers={})))
+            headers.append((NOBODYS, b"no_consent"))
+            nobodys += 1
         records.append(In(offset, T0 + offset * 1000, None, bytes(value), headers))
     outcomes: list[Any] = []
     made = 0
@@ -650,4 +656,6 @@ def test_rows_made_of_records_at_once_change_nothing() -> None:
         outcomes.append([(o.topic, o.partition, o.value, o.headers) for batch in broker.sent for o in batch])
     half = len(outcomes) // 2
     assert outcomes[:half] == outcomes[half:]
+    told_of = [each[0].get(("unknown", "nobodys"), 0) for each in outcomes[: half - 1]]
+    assert sum(told_of) == nobodys
     assert made < 2 * len(records) - 400 or compiled.READER is None
