@@ -9,8 +9,10 @@ import msgspec
 
 from pipeline.edge.families import CALM_POSTS
 
-_SETTINGS = re.compile(r"/v1/projects/([A-Za-z0-9._\-]{1,200})/settings")
-_REMOTE_CONFIG = re.compile(r"/array/([A-Za-z0-9._\-]{1,200})/config(\.js)?")
+KEY = r"[A-Za-z0-9._\-]{1,200}"
+_SETTINGS = re.compile(rf"/v1/projects/({KEY})/settings")
+_REMOTE_CONFIG = re.compile(rf"/array/({KEY})/config(\.js)?")
+CALM_GETS = ("/v1/projects/{key}/settings", "/array/{key}/config", "/array/{key}/config.js")
 _FLAGS = {
     "config": {"enable_collect_everything": False},
     "flags": {},

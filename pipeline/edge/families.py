@@ -80,9 +80,12 @@ POSTS: Mapping[str, tuple[Family, str]] = {
     **{f"/v1/{call}": (SEGMENT, call) for call in _CALLS},
     **{f"/v1/{call[0]}": (SEGMENT, call) for call in _CALLS},
     **dict.fromkeys(("/batch", "/e", "/i/v0/e", "/capture", "/track", "/engage"), (POSTHOG, "")),
-    "/com.snowplowanalytics.snowplow/tp2": (SNOWPLOW, ""),
+    **dict.fromkeys(("/com.snowplowanalytics.snowplow/tp2", "/i"), (SNOWPLOW, "")),
 }
 """Path (without a slash at its end) -> whose it is, and the call that a body is which doesn't say it."""
+
+GETS = ("/i", "/e", "/i/v0/e")
+"""Of these paths those of pixels: one event each, in the query."""
 
 CALM_POSTS = frozenset({"/decide", "/flags", "/s", "/i/v1/logs", "/v1/m"})
 """Paths at which clients ask or tell what isn't ours, and go on well if they are answered."""

@@ -19,11 +19,12 @@ from multidict import CIMultiDict
 from pipeline.edge import bodies
 from pipeline.edge.calm import calm_get, calm_post
 from pipeline.edge.delivery import Goes
-from pipeline.edge.families import POSTS, SNOWPLOW, Family
+from pipeline.edge.families import GETS, POSTS, SNOWPLOW, Family
 from pipeline.edge.gate import BODY_S, REST_S, Gate
 from pipeline.edge.intake import Accepted, Intake, Refused, Sender
 from pipeline.edge.keys import KeyRing, basic
 from pipeline.edge.metrics import EdgeMetrics
+from pipeline.edge.openapi import ABOUT, document
 from pipeline.errors import InvalidEvent, RecordTooLarge, RegistryUnavailable, SchemaMissing, SendFailed
 from pipeline.runtime.ports import Out
 from pipeline.topology.addresses import origin
@@ -87,8 +88,6 @@ class Collector:
         began = time.perf_counter()
         path = request.path.rstrip("/") or "/"
         family, call = POSTS.get(path, (None, ""))
-        if family is None and path == "/i":
-            family = SNOWPLOW
         headers = self._cors(request)
         try:
             if request.method == "OPTIONS":
@@ -97,7 +96,7 @@ class Collector:
                 response = found
             elif family is not None and request.method == "POST":
                 response = await self._post(request, family, call, headers)
-            elif family is not None and request.method in ("GET", "HEAD") and path in ("/i", "/e", "/i/v0/e"):
+            elif family is not None and path in GETS and request.method in ("GET", "HEAD"):
                 response = await self._get(request, family, headers)
             else:
                 response = await self._other(request, path, headers)
@@ -315,29 +314,35 @@ class Collector:
     def _refusal(self, family: Family | None, refused: Refuse, headers: Headers) -> web.Response:
         headers.update(refused.headers)
         status = refused.status
-        if family is SNOWPLOW and 400 <= status < 500 and status != 429:
+        if family is SNOWPLOW and 400 <= status < 500 and status not in (405, 429):
             status = 200
         errors: list[dict[str, object]] = [{"index": None, "reason": refused.reason, "message": str(refused)}]
         return _refused(status, refused.reason, str(refused), errors, headers)
 
     async def _other(self, request: Ask, path: str, headers: Headers) -> web.Response:
-        if path == "/healthz":
-            return _answer(200, {"alive": True}, headers)
-        if path == "/readyz":
-            return _answer(200 if self.ready else 503, {"ready": self.ready}, headers)
         if request.method in ("GET", "HEAD"):
+            if path in ABOUT:
+                return self._about(path, headers)
             found = calm_get(path, f"{request.scheme}://{request.host if request.host.isascii() else ''}")
         else:
             if request.can_read_body:
                 await self._body(request)
-            found = calm_post(path)
+            found = calm_post(path) if request.method == "POST" else None
         if found is not None:
             content_type, text = found
             return web.Response(text=text, content_type=content_type, headers=headers)
-        if path in POSTS:
-            headers["Allow"] = "POST, OPTIONS"
-            raise Refuse(405, "method", "events are posted")
-        raise Refuse(404, "no_such_path", "nothing is taken here; see docs/collect.md")
+        posted = path in POSTS or calm_post(path) is not None
+        if not (posted or path in ABOUT or calm_get(path, "") is not None):
+            raise Refuse(404, "no_such_path", "nothing is taken here; see docs/collect.md")
+        allowed = (["POST"] if posted else []) + ([] if path in POSTS and path not in GETS else ["GET", "HEAD"])
+        raise Refuse(405, "method", f"{' and '.join(allowed)} only", {"Allow": ", ".join([*allowed, "OPTIONS"])})
+
+    def _about(self, path: str, headers: Headers) -> web.Response:
+        if path == "/openapi.json":
+            return _answer(200, document(self._edge), headers)
+        if path == "/readyz":
+            return _answer(200 if self.ready else 503, {"ready": self.ready}, headers)
+        return _answer(200, {"alive": True}, headers)
 
 
 @lru_cache(maxsize=10_000)

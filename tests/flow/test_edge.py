@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -17,10 +18,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.clients.running import PYTHON
 from tests.collector import PUBLIC, SECRET, EdgeProcess
 from tests.deployment import PIPELINE, Deployment
 from tests.registry import RegistryServer
-from tests.servers import KafkaServer, free_port
+from tests.servers import HOST, KafkaServer, free_port
 
 pytestmark = pytest.mark.servers
 
@@ -216,3 +218,17 @@ def test_a_visit_to_the_demos_shop_ends_in_a_reminder() -> None:
         assert shop.wait(30) == 0
     assert any("product_added" in line and "Tent" in line for line in lines), lines
     assert any("fired" in line and "1 × tent  249.50 EUR" in line for line in lines), lines
+
+
+def test_it_answers_as_its_openapi_document_says(edge: EdgeProcess) -> None:
+    """Whatever a property tester makes of that document. It can't know which events say enough: whether what fits the
+    document is taken, and what doesn't is refused, is not asked.
+    """
+    command: list[str | Path] = [
+        *(PYTHON.with_name("schemathesis"), "run", f"http://{HOST}:{edge.port}/openapi.json", "--auth", f"{SECRET}:"),
+        *("--exclude-checks", "positive_data_acceptance,negative_data_rejection", "--phases", "coverage,fuzzing"),
+        *("--max-examples", "5", "--seed", "17", "--no-shrink", "--continue-on-failure"),
+    ]
+    made = subprocess.run(command, cwd=edge.path.parent, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0, made.stdout[-5_000:] + made.stderr[-2_000:]
+    assert int(re.findall(r"(\d[\d,]*) generated", made.stdout)[0].replace(",", "")) > 1_000

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.edge import openapi
 from pipeline.edge.metrics import DECLARED as EDGE
 from pipeline.observe.metrics import DECLARED
 
@@ -49,6 +50,11 @@ def test_bounds_are_as_the_code_has_them() -> None:
     for told, name in rows:
         module, _, constant = name.rpartition(".")
         assert getattr(import_module(module), constant) == int(told), name
+
+
+def test_what_the_collector_takes_is_described_as_it_is() -> None:
+    told = (ROOT / "docs" / "collect.openapi.json").read_text("utf-8")
+    assert told == openapi.text(), "run: python -m pipeline.edge.openapi > docs/collect.openapi.json"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
