@@ -54,14 +54,14 @@ class Delivery:
     def __init__(self, topology: Topology) -> None:
         self.away = False
         self._loop = asyncio.get_running_loop()
-        self._producer = Producer(
-            {
-                **settings(topology, "pipeline-edge"),
-                "linger.ms": LINGER_MS,
-                "message.timeout.ms": int(PATIENCE_S * 1000),
-                "queue.buffering.max.kbytes": 2 * IN_HAND_BYTES // 1024,
-            }
-        )
+        self._settings = {
+            **settings(topology, "pipeline-edge"),
+            "linger.ms": LINGER_MS,
+            "message.timeout.ms": int(PATIENCE_S * 1000),
+            "queue.buffering.max.kbytes": 2 * IN_HAND_BYTES // 1024,
+        }
+        self._producer = Producer(self._settings)
+        self._retired: list[Producer] = []  # until all that they have taken is acknowledged or failed
         self._in_hand = 0
         self._waiting = 0
         self._pumping = False
@@ -109,13 +109,18 @@ class Delivery:
             self._asking = asyncio.create_task(self._ask())
 
     async def _ask(self) -> None:
-        """Until a broker answers again."""
+        """Until a broker answers again; then on with a new producer: one of librdkafka's that once heard of no broker,
+        or of no leader, may never hear of any again (its issues 5301 and 5430).
+        """
         while self.away:
             await asyncio.sleep(ASK_EVERY_S)
+            producer = Producer(self._settings)
             try:
-                await asyncio.to_thread(self._producer.list_topics, timeout=ASK_EVERY_S)
+                await asyncio.to_thread(producer.list_topics, timeout=ASK_EVERY_S)
             except KafkaException:
                 continue
+            self._retired.append(self._producer)
+            self._producer = producer
             self.away = False
 
     def _produce(self, record: Out, batch: _Batch) -> None:
@@ -130,6 +135,9 @@ class Delivery:
 
     def _pump(self) -> None:
         self._producer.poll(0)
+        for each in self._retired:
+            each.poll(0)
+        self._retired = [each for each in self._retired if len(each)]
         if self._waiting:
             self._loop.call_later(TICK_S, self._pump)
         else:

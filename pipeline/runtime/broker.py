@@ -96,7 +96,8 @@ class Broker:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._settings: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "log_level": 0}
+        self._admin = AdminClient(self._settings)
 
     async def check(self, topics: Iterable[Topic]) -> list[Finding]:
         """Compare; no findings: all is as the topology says. Order as given."""
@@ -125,7 +126,7 @@ class Broker:
 
     async def cluster_id(self) -> str:
         """What the brokers call their cluster."""
-        known = await asyncio.to_thread(self._guard, partial(self._admin.list_topics, timeout=TIMEOUT_S))
+        known = await asyncio.to_thread(self._guard, partial(AdminClient.list_topics, timeout=TIMEOUT_S))
         return str(known.cluster_id)
 
     async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -146,9 +147,9 @@ class Broker:
         """First offset that is still there."""
         return await asyncio.to_thread(self._guard, self._offsets, list(partitions), OffsetSpec.earliest())
 
-    def _shapes(self, names: list[str]) -> dict[str, tuple[str, int]]:
+    def _shapes(self, admin: AdminClient, names: list[str]) -> dict[str, tuple[str, int]]:
         found = {}
-        answers = self._admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
+        answers = admin.describe_topics(TopicCollection(names), request_timeout=TIMEOUT_S)
         for name, answer in answers.items():
             try:
                 told = answer.result(timeout=TIMEOUT_S)
@@ -159,8 +160,8 @@ class Broker:
                 found[name] = (str(told.topic_id), len(told.partitions))
         return found
 
-    def _unusable(self, topics: list[Topic], wait_s: float) -> list[Finding]:
-        known = self._admin.list_topics(timeout=wait_s).topics
+    def _unusable(self, admin: AdminClient, topics: list[Topic], wait_s: float) -> list[Finding]:
+        known = admin.list_topics(timeout=wait_s).topics
         findings = []
         for topic in topics:
             if topic.name not in known or known[topic.name].error is not None:
@@ -171,11 +172,11 @@ class Broker:
                 )
         return findings
 
-    def _check(self, topics: list[Topic]) -> list[Finding]:
-        findings = self._unusable(topics, TIMEOUT_S)
+    def _check(self, admin: AdminClient, topics: list[Topic]) -> list[Finding]:
+        findings = self._unusable(admin, topics, TIMEOUT_S)
         missing = {finding.topic.name for finding in findings if finding.what == "missing"}
         there = [topic for topic in topics if topic.name not in missing]
-        configs = self._configs([topic.name for topic in there])
+        configs = self._configs(admin, [topic.name for topic in there])
         what: Literal["message.timestamp.type", "retention.ms", "cleanup.policy"]
         for topic in there:
             config = configs[topic.name]
@@ -190,41 +191,41 @@ class Broker:
         order = [topic.name for topic in topics]
         return sorted(findings, key=lambda finding: order.index(finding.topic.name))
 
-    def _create(self, topics: list[Topic]) -> list[str]:
-        known = self._admin.list_topics(timeout=TIMEOUT_S).topics
+    def _create(self, admin: AdminClient, topics: list[Topic]) -> list[str]:
+        known = admin.list_topics(timeout=TIMEOUT_S).topics
         missing = {topic.name: topic for topic in topics if topic.name not in known or known[topic.name].error}
-        made = self._make([_new(topic) for topic in missing.values() if not topic.wraps])
+        made = self._make(admin, [_new(topic) for topic in missing.values() if not topic.wraps])
         # Last, because how large they must be hangs on what the others came to be.
         for topic in missing.values():
             if topic.wraps:
-                configs = self._configs([name for name in topic.wraps if name in known or name in missing])
-                made += self._make([_new(topic, {SIZE: str(_size(topic, configs))} if configs else {})])
+                configs = self._configs(admin, [name for name in topic.wraps if name in known or name in missing])
+                made += self._make(admin, [_new(topic, {SIZE: str(_size(topic, configs))} if configs else {})])
         # Made, but perhaps not yet known to who is asked next: `pipeline topics && pipeline worker` must work.
         deadline = time.monotonic() + TIMEOUT_S
-        while made and not set(made) <= self._admin.list_topics(timeout=TIMEOUT_S).topics.keys():
+        while made and not set(made) <= admin.list_topics(timeout=TIMEOUT_S).topics.keys():
             if time.monotonic() > deadline:
                 raise PipelineError(f"topics were created, but Kafka doesn't list them yet: {', '.join(made)}")
             time.sleep(0.05)
         return [name for name in missing if name in made]
 
-    def _stamp(self, topics: list[Topic]) -> list[str]:
-        known = self._admin.list_topics(timeout=TIMEOUT_S).topics
+    def _stamp(self, admin: AdminClient, topics: list[Topic]) -> list[str]:
+        known = admin.list_topics(timeout=TIMEOUT_S).topics
         names = [t.name for t in topics if t.append_time and t.name in known and known[t.name].error is None]
-        wrong = [name for name, config in self._configs(names).items() if config.get(STAMP) != APPEND_TIME]
+        wrong = [name for name, config in self._configs(admin, names).items() if config.get(STAMP) != APPEND_TIME]
         entry = ConfigEntry(STAMP, APPEND_TIME, incremental_operation=AlterConfigOpType.SET)
         changes = [ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry]) for name in wrong]
-        for answer in (self._admin.incremental_alter_configs(changes) if changes else {}).values():
+        for answer in (admin.incremental_alter_configs(changes) if changes else {}).values():
             answer.result(timeout=TIMEOUT_S)
         deadline = time.monotonic() + TIMEOUT_S
-        while any(config.get(STAMP) != APPEND_TIME for config in self._configs(wrong).values()):
+        while any(config.get(STAMP) != APPEND_TIME for config in self._configs(admin, wrong).values()):
             if time.monotonic() > deadline:
                 raise PipelineError(f"{STAMP} was set, but Kafka doesn't say so yet: {', '.join(wrong)}")
             time.sleep(0.05)
         return wrong
 
-    def _make(self, new: list[NewTopic]) -> list[str]:
+    def _make(self, admin: AdminClient, new: list[NewTopic]) -> list[str]:
         made, failed = [], []
-        for name, answer in (self._admin.create_topics(new) if new else {}).items():
+        for name, answer in (admin.create_topics(new) if new else {}).items():
             try:
                 answer.result(timeout=TIMEOUT_S)
                 made.append(name)
@@ -235,13 +236,13 @@ class Broker:
             raise PipelineError("topics could not be created:\n" + "\n".join(failed))
         return made
 
-    def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
+    def _configs(self, admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
         """Topic -> setting -> value. Not every broker knows at once of a topic that was made a moment ago."""
         deadline = time.monotonic() + TIMEOUT_S
         resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
         while True:
             try:
-                answers = self._admin.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}
+                answers = admin.describe_configs(resources, request_timeout=TIMEOUT_S) if resources else {}
                 found = {resource.name: answer.result(timeout=TIMEOUT_S) for resource, answer in answers.items()}
             except KafkaException as problem:
                 late = problem.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART and time.monotonic() < deadline
@@ -253,6 +254,7 @@ class Broker:
 
     def _offsets(
         self,
+        admin: AdminClient,
         partitions: list[tuple[str, int]],
         spec: Any,
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
@@ -261,20 +263,24 @@ class Broker:
             return {}
         asked = {TopicPartition(topic, partition): spec for topic, partition in partitions}
         try:
-            return self._asked(asked, isolation)
+            return self._asked(admin, asked, isolation)
         except KafkaException:
             # A broker that restarted refuses who knows its leaders of before, and this call doesn't ask anew by itself.
-            self._admin.list_topics(timeout=TIMEOUT_S)
-            return self._asked(asked, isolation)
+            admin = self._another(admin)
+            return self._asked(admin, asked, isolation)
 
-    def _asked(self, asked: dict[TopicPartition, Any], isolation: IsolationLevel) -> dict[tuple[str, int], int]:
-        answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT_S)
+    def _asked(
+        self, admin: AdminClient, asked: dict[TopicPartition, Any], isolation: IsolationLevel
+    ) -> dict[tuple[str, int], int]:
+        answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=TIMEOUT_S)
         return {(tp.topic, tp.partition): answer.result(timeout=TIMEOUT_S).offset for tp, answer in answers.items()}
 
     def _guard(self, call: Any, *args: Any) -> Any:
+        admin = self._admin  # it must outlive its answers
         try:
-            return call(*args)
+            return call(admin, *args)
         except KafkaException as problem:
+            self._another(admin)
             error = problem.args[0]
             if error.code() in AWAY:
                 raise PipelineError(
@@ -282,6 +288,17 @@ class Broker:
                     f" `kafka` in topology.yaml, or PIPELINE_KAFKA."
                 ) from problem
             raise PipelineError(f"Kafka at {self._bootstrap}: {error.str()}") from problem
+        except TimeoutError as problem:  # of a Future: librdkafka itself says nothing
+            self._another(admin)
+            raise PipelineError(f"Kafka at {self._bootstrap} hasn't answered for {TIMEOUT_S:g} s.") from problem
+
+    def _another(self, admin: AdminClient) -> AdminClient:
+        """Instead of one that failed: librdkafka's that once heard of no broker, or of no leader, as where a broker's
+        machine stood still, may never hear of any again (its issues 5301 and 5430).
+        """
+        if self._admin is admin:
+            self._admin = AdminClient(self._settings)
+        return self._admin
 
 
 def _new(topic: Topic, more: dict[str, str] | None = None) -> NewTopic:

@@ -83,6 +83,12 @@ class Probes:
         self._overdue = overdue
         self._signs = signs
         self._durable = durable
+        self._settings: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": topology.kafka,
+            "log_level": 0,
+            "reconnect.backoff.max.ms": 1000,
+        }
+        self._admin: AdminClient | None = None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="probe")
 
     async def run(self) -> None:
@@ -93,12 +99,7 @@ class Probes:
             "standing": self._signs.look_who_stands,
         }
         if self._durable:
-            settings: dict[str, str | int | float | bool] = {
-                "bootstrap.servers": self._topology.kafka,
-                "log_level": 0,
-                "reconnect.backoff.max.ms": 1000,
-            }
-            asks["kafka"] = partial(self._kafka, AdminClient(settings))
+            asks["kafka"] = self._kafka
         if not self._topology.registry.startswith("mock://"):
             asks["registry"] = partial(self._registry, connect(self._topology.registry, timeout=PATIENCE_S, retries=0))
         try:
@@ -151,16 +152,21 @@ class Probes:
         text = f"Redis at {shown(self._topology.redis)}: {said or 'no answer'}"
         self._found(OF_REDIS, cause, "redis", text)
 
-    async def _kafka(self, admin: AdminClient) -> None:
-        loop, topic = asyncio.get_running_loop(), self._topology.topics.resolved.name
+    async def _kafka(self) -> None:
         cause, said = None, ""
         try:
-            await loop.run_in_executor(self._threads, partial(admin.list_topics, topic, timeout=PATIENCE_S))
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._ask_kafka)
         except KafkaException as problem:
             open_ones = [address for address in self._topology.kafka.split(",") if await _listens(address.strip())]
             cause = KAFKA_SILENT if open_ones else KAFKA_AWAY
             said = problem.args[0].str() if open_ones else "nobody listens there"
         self._found(OF_KAFKA, cause, "kafka", f"Kafka at {self._topology.kafka}: {said}")
+
+    def _ask_kafka(self) -> None:
+        """Where a topic's partitions are. The next asks another client, where this one failed (see Broker)."""
+        admin, self._admin = self._admin or AdminClient(self._settings), None
+        admin.list_topics(self._topology.topics.resolved.name, timeout=PATIENCE_S)
+        self._admin = admin
 
     async def _registry(self, registry: Registry) -> None:
         cause, said = None, ""

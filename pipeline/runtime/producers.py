@@ -287,6 +287,10 @@ class OutboxProducer:
         if failed:
             left = sorted(failed)
             large = [place for place in left if failed[place][0]]
+            if len(large) < len(left):
+                self._client.retire()
+                if self._singly is not None:
+                    self._singly.retire()
             raise Unsent(f"outbox: {failed[left[0]][1]}", left, large)
 
     async def _try(
@@ -346,18 +350,25 @@ class OutboxProducer:
             await asyncio.to_thread(self._singly.close)
 
     def _usable(self, client: _Client | None, settings: dict[str, Any]) -> _Client:
-        """A producer that met a fatal error takes nothing any more, for as long as it lives: the next one can."""
+        """A producer that met a fatal error takes nothing any more, for as long as it lives, and one that failed may
+        never hear of its brokers again (see Broker): the next one can.
+        """
         if client is not None and client.broken is not None:
             log.warning("outbox: goes on with a new producer, the last one can't: %s", client.broken)
+            client = None
+        elif client is not None and client.retired:
             client = None
         return client or _Client(settings)
 
 
 class _Client:
-    """A producer, and the thread in which its acknowledgements come. `broken`: the fatal error that it met, if any."""
+    """A producer, and the thread in which its acknowledgements come. `broken`: the fatal error that it met, if any.
+    `retired`: it takes nothing more, and ends when all that it has taken is acknowledged or failed.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.broken: str | None = None
+        self.retired = False
         self._producer = Producer(settings)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True, name="outbox")
@@ -372,13 +383,17 @@ class _Client:
                 self.broken = self.broken or str(problem.args[0])
             raise
 
+    def retire(self) -> None:
+        """It is to end by itself."""
+        self.retired = True
+
     def close(self) -> None:
         """What isn't acknowledged fails. May be called twice."""
         self._closing.set()
         self._thread.join()
 
     def _poll(self) -> None:
-        while self.broken is None and not self._closing.is_set():
+        while self.broken is None and not self._closing.is_set() and not (self.retired and not len(self._producer)):
             try:
                 self._producer.poll(0.2)
             except KafkaException as problem:  # a fatal error is raised here, once, whatever is sent
