@@ -106,7 +106,7 @@ def report(raw: Path, top: int = 45) -> None:
     alone: Counter[str] = Counter()
     threads: Counter[str] = Counter()
     total = 0
-    for line in raw.read_text().splitlines():
+    for line in raw.read_text(errors="replace").splitlines():
         stack, _, count = line.rpartition(" ")
         if not count.isdigit():
             continue  # no stack and a count: a few lines of thousands come out broken

@@ -385,8 +385,8 @@ def take(
     records, dict readers, dict known, identify, with_implied, trace_of, slow, int64_t high, int64_t disorder,
     int64_t ahead, list rows, list partitions, list kinds, list late, list asked,
 ):
-    """Rows of a batch's plain records (`ports.In`), in order; `slow(record, high)`, which returns `high` anew, is called for the
-    others in their turn.
+    """Rows of a batch's plain records, `ports.In` or what has the same attributes, in order; `slow(record, high)`, which
+    returns `high` anew, is called for the others in their turn.
 
     `readers`: schema id -> Reader. `known`: namespace -> value -> `routes.Known` or None; `identify`: identifiers -> list
     of `routes.Known`; `with_implied`: such a list -> the same with what they name besides. `trace_of`: headers ->
@@ -398,27 +398,29 @@ def take(
     """
     cdef Told told
     cdef const uint8_t* head
-    cdef int64_t appended, latest
+    cdef int64_t appended, latest, offset
     cdef Reader reader
     cdef bytes value
     for record in records:
         try:
-            if not PyTuple_Check(record) or PyTuple_GET_SIZE(record) != 5:
-                raise Unusual
-            headers = <object>PyTuple_GET_ITEM(record, 4)
+            if PyTuple_Check(record) and PyTuple_GET_SIZE(record) == 5:  # ports.In itself
+                offset = <object>PyTuple_GET_ITEM(record, 0)
+                appended = <object>PyTuple_GET_ITEM(record, 1)
+                value = <object>PyTuple_GET_ITEM(record, 3)
+                headers = <object>PyTuple_GET_ITEM(record, 4)
+            else:  # as aiokafka parses it
+                offset, appended, value, headers = record.offset, record.timestamp, record.value, record.headers
             trace = trace_of(headers) if headers else None
-            value = <object>PyTuple_GET_ITEM(record, 3)
             if value is None or PyBytes_GET_SIZE(value) < 5 or value[0] != 0:
                 raise Unusual
             head = <const uint8_t*>PyBytes_AS_STRING(value)
             reader = readers[<int64_t>head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4]]
-            appended = <object>PyTuple_GET_ITEM(record, 1)
             latest = appended + ahead
             if appended <= 0:
                 appended = latest = INT64_MAX
             row = route(
-                reader, value, trace, <object>PyTuple_GET_ITEM(record, 0), high - disorder, appended, latest, known, identify, with_implied,
-                asked, &told,
+                reader, value, trace, offset, high - disorder, appended, latest, known, identify, with_implied, asked,
+                &told,
             )
         except Exception:  # of many kinds; whatever it is, `slow` tells it
             high = slow(record, high)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 
 from pipeline.errors import CommitRejected, InvalidEvent, RecordTooLarge, TooManyDeadLetters
 from pipeline.events import compiled, schemas
@@ -611,7 +613,16 @@ def test_where_a_partition_begins(part: Part) -> None:
     assert part.resolved()[0].first == 5
 
 
-def test_rows_made_of_records_at_once_change_nothing() -> None:
+def parsed(records: list[In]) -> list[Any]:
+    """The same as aiokafka parses them: what the transport hands on in earnest."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 24)
+    for each in records:
+        assert builder.append(each.offset, each.timestamp, each.key, each.value, list(each.headers)) is not None
+    return list(MemoryRecords(bytes(builder.build())).next_batch())
+
+
+@pytest.mark.parametrize("hand", [list, parsed], ids=["plain", "as the transport hands them on"])
+def test_rows_made_of_records_at_once_change_nothing(hand: Callable[[list[In]], list[Any]]) -> None:
     """A log of good, late, early, broken and foreign records, batch by batch: with TAKE and without."""
     random, topology = Random(3), with_partitions(shipped(), 1, 2)
     topology = msgspec.structs.replace(topology, dead_letter_limit=DeadLetterLimit(share=1, window=10_000, run=10_000))
@@ -651,7 +662,7 @@ def test_rows_made_of_records_at_once_change_nothing() -> None:
         hop = SourcePartition(topology, intake, graph, broker, decode, "s", 0, decoder.takers if with_route else {})
         run(hop.claim())
         for start in range(0, len(records), 100):
-            run(hop.process(records[start : start + 100]))
+            run(hop.process(hand(records[start : start + 100])))
             outcomes.append((hop.tally.events, hop.tally.dead, hop.tally.remarks, hop.position))
         outcomes.append([(o.topic, o.partition, o.value, o.headers) for batch in broker.sent for o in batch])
     half = len(outcomes) // 2
