@@ -30,12 +30,14 @@ test: .venv/.dev lint servers clients ## Everything: linters, types, then all te
 	@export PIPELINE_TESTS_STRICT=1
 	run="$(BIN)/python -m pytest -q --durations=10"
 	if [ -n "$(ARGS)" ]; then echo "── tests"; exec $$run $(ARGS); fi
-	echo "── whole ways and crashes, which wait much; beside them all other tests, told at the end"
+	echo "── whole ways, which wait much; beside them all other tests, told at the end"
 	log=$$(mktemp)
-	$$run tests/unit tests/property tests/simulation tests/contract >"$$log" 2>&1 & others=$$!
+	beside="tests/unit tests/property tests/simulation tests/contract tests/chaos"
+	edge="tests/flow/test_edge.py tests/flow/test_edge_away.py"
+	$$run $$beside $$edge >"$$log" 2>&1 & others=$$!
 	trap 'kill $$others 2>/dev/null; rm -f "$$log"' EXIT
 	failed=0
-	$$run tests/flow tests/chaos || failed=$$?
+	$$run tests/flow $${edge//tests/--ignore=tests} || failed=$$?
 	wait $$others || failed=$$?
 	echo "── all other tests"
 	cat "$$log"
