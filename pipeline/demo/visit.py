@@ -22,7 +22,7 @@ from pipeline.demo.view import about, who
 from pipeline.edge.delivery import Delivery
 from pipeline.edge.families import Family
 from pipeline.edge.gate import LIMIT, listening
-from pipeline.edge.intake import Accepted, Intake, Refused
+from pipeline.edge.intake import Accepted, Judge, Refused
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.server import Collector, server
@@ -105,7 +105,7 @@ class _Edge:
             delivery = Delivery(self._topology)
             collector = Collector(
                 self._topology.edge,
-                Intake(self._topology, Encoder(registry)),
+                Judge(self._topology, Encoder(registry)),
                 delivery,
                 EdgeMetrics(),
                 ring=KeyRing([KEY], time.monotonic()),

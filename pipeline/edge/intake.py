@@ -59,7 +59,7 @@ class Judged(NamedTuple):
     refused: list[Refused]
 
 
-class Intake:
+class Judge:
     """Not thread-safe. `encoder` None: nothing is encoded (echo)."""
 
     def __init__(self, topology: Topology, encoder: Encoder | None) -> None:
@@ -69,7 +69,7 @@ class Intake:
         self._encoder = encoder
         self._most = topology.edge.event_bytes
 
-    def judge(
+    def of(
         self, family: Family, key: WriteKey, items: list[object], sender: Sender, call: str, now: int, large: bool
     ) -> Judged:
         """`call`: what an item is that doesn't say it. `now`: UTC ms. `large`: some item may have more than its bytes.

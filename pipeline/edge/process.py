@@ -15,7 +15,7 @@ import uvloop
 
 from pipeline.edge.delivery import Delivery
 from pipeline.edge.gate import LIMIT, Gate, listening, secured
-from pipeline.edge.intake import Intake
+from pipeline.edge.intake import Judge
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.server import Collector, server
@@ -63,7 +63,7 @@ async def _serve(topology: Topology, number: int) -> None:
             own, left = files(Path(kept.directory), number, edge.processes, kept.bytes)
             spool = Spool(own, delivery, topology.topics.dead_letters.name, left)
         ring = KeyRing(edge.keys, time.monotonic(), 1 / edge.processes)
-        collector = Collector(edge, Intake(topology, encoder), spool or delivery, metrics, ring=ring)
+        collector = Collector(edge, Judge(topology, encoder), spool or delivery, metrics, ring=ring)
         web_server, gate = server(collector, LIMIT)
         listener = listening(edge.host, edge.port)
         listener.listen(1024)

@@ -15,7 +15,7 @@ from pipeline.edge.calm import calm_get, calm_post
 from pipeline.edge.delivery import Goes
 from pipeline.edge.families import GETS, POSTS, SNOWPLOW, Family
 from pipeline.edge.gate import REST_S, Gate
-from pipeline.edge.intake import Accepted, Intake, Refused
+from pipeline.edge.intake import Accepted, Judge, Refused
 from pipeline.edge.keys import KeyRing, basic
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.openapi import ABOUT, document
@@ -37,7 +37,7 @@ class Collector:
     def __init__(
         self,
         edge: Edge,
-        intake: Intake,
+        judge: Judge,
         goes: Goes,
         metrics: EdgeMetrics,
         *,
@@ -48,7 +48,7 @@ class Collector:
     ) -> None:
         self.ready = True
         self._edge = edge
-        self._intake = intake
+        self._judge = judge
         self._goes = goes
         self._metrics = metrics
         self._ring = ring
@@ -98,7 +98,7 @@ class Collector:
         except InvalidEvent as error:
             key = self._ring.find(told) or self._anybody
             if key is not None and error.reason != "empty":
-                await self._send([self._intake.dead_letter(family, key, Refused(-1, raw, error))])
+                await self._send([self._judge.dead_letter(family, key, Refused(-1, raw, error))])
                 self._tell(family, [], [Refused(-1, None, error)])
             self._metrics.refused(family.name, key.name if key else "unknown", error.reason, 1)
             if not family.refuses:
@@ -145,7 +145,7 @@ class Collector:
         for key, some in self._by_key(family, items, told):
             self._may(request, key, len(some), family)
             try:
-                judged = self._intake.judge(
+                judged = self._judge.of(
                     family, key, some, sender, call, time.time_ns() // 1_000_000, size > self._edge.event_bytes
                 )
             except (RegistryUnavailable, SchemaMissing) as error:
@@ -153,7 +153,7 @@ class Collector:
                 raise Refuse(503, "registry", "try again", {"Retry-After": str(RETRY_AFTER_S)}) from error
             accepted += judged.accepted
             refused += judged.refused
-            letters += [self._intake.dead_letter(family, key, each) for each in judged.refused if not each.dropped]
+            letters += [self._judge.dead_letter(family, key, each) for each in judged.refused if not each.dropped]
             self._metrics.accepted(family.name, key.name, len(judged.accepted))
             for each in judged.refused:
                 self._metrics.refused(family.name, key.name, each.error.reason, 1)

@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.edge.echo import Echo
 from pipeline.edge.gate import LIMIT, listening
-from pipeline.edge.intake import Intake
+from pipeline.edge.intake import Judge
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.server import Collector, server
@@ -28,7 +28,7 @@ async def echo(topology: Topology, write: Callable[[str], None]) -> None:
     told = Echo(write)
     collector = Collector(
         edge,
-        Intake(topology, None),
+        Judge(topology, None),
         told,
         EdgeMetrics(),
         ring=KeyRing((), time.monotonic()),

@@ -19,8 +19,7 @@ from pipeline.triggers.devices import Login
 from pipeline.triggers.films import Film, Session
 from pipeline.triggers.films import Page as FilmPage
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.rules import CART_TYPES, CONTENTS, NOTHING, START, Compiled, Move, RuleBook
-from pipeline.triggers.rules import End as EndRule
+from pipeline.triggers.rules import CART_TYPES, CONTENTS, NOTHING, START, Compiled, EndMatcher, MoveMatcher, RuleBook
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
 from pipeline.wire.row import Row
 
@@ -369,7 +368,7 @@ def _move(
     book: RuleBook,
     person: Person,
     row: Row,
-    move: Move,
+    move: MoveMatcher,
     change: Change | None,
     film: Film | None,
     out: list[Decision],
@@ -438,7 +437,7 @@ def _told(rule: Compiled, row: Row) -> list[Any] | None:
     return None
 
 
-def _end(book: RuleBook, person: Person, row: Row, rule_end: EndRule, out: list[Decision]) -> bool:
+def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: list[Decision]) -> bool:
     """Retractions go to `out`. See `_wait` for what it returns."""
     rule = rule_end.rule
     end = End(row.occurred_at, row.received_at, row.event_id, rule_end.reason, rule_end.before_start)

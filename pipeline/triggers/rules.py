@@ -43,7 +43,7 @@ def rank(cart: bool, role: int, event: str) -> int:
     return _CART_RANKS.get(event, 1 if role == START else 3)
 
 
-class Move(NamedTuple):
+class MoveMatcher(NamedTuple):
     """This event may start or move a wait of `rule`, or (CONTENTS) only changes a cart's lines."""
 
     rule: Compiled
@@ -52,7 +52,7 @@ class Move(NamedTuple):
     where: Condition | None
 
 
-class End(NamedTuple):
+class EndMatcher(NamedTuple):
     """This event may end waits of `rule`: those whose key is the body's `match`, or all of the person. `takes`: what it
     holds is taken out of the person's other carts.
     """
@@ -71,8 +71,8 @@ class Meaning(NamedTuple):
     `order`: see above. `playing`: a rule looks at films.
     """
 
-    ends: Sequence[End] = ()
-    moves: Sequence[Move] = ()
+    ends: Sequence[EndMatcher] = ()
+    moves: Sequence[MoveMatcher] = ()
     conditional: bool = False
     always_seen: bool = False
     order: bool = False
@@ -122,8 +122,8 @@ class RuleBook:
         ordered = sorted(topology.identifiers.namespaces, key=lambda n: n.priority)
         self.unique = tuple(n.name for n in ordered if n.unique)
         self.devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
-        self.moves: dict[str, list[Move]] = {}
-        self.ends: dict[str, list[End]] = {}
+        self.moves: dict[str, list[MoveMatcher]] = {}
+        self.ends: dict[str, list[EndMatcher]] = {}
         self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}
         self.origins = topology.origins
         if self.origins:
@@ -173,7 +173,7 @@ class RuleBook:
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of a `choosy` type meets the condition of any rule."""
-        of_kind: tuple[Move | End, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
+        of_kind: tuple[MoveMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         return any(each.where is None or each.where(data) for each in of_kind)
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
@@ -182,19 +182,23 @@ class RuleBook:
                 continue
             for event in selector.events:
                 where = compile_where(tidy.operands(event, selector.where))
-                self.moves.setdefault(event, []).append(Move(compiled, role, rank(compiled.cart, role, event), where))
+                self.moves.setdefault(event, []).append(
+                    MoveMatcher(compiled, role, rank(compiled.cart, role, event), where)
+                )
                 self._reads(event, selector.where, rule.per)
         if compiled.cart:
             moved = {*rule.start.events, *(rule.restart.events if rule.restart else ())}
             for event in CART_TYPES:
                 if event not in moved:
-                    self.moves.setdefault(event, []).append(Move(compiled, CONTENTS, rank(True, CONTENTS, event), None))
+                    self.moves.setdefault(event, []).append(
+                        MoveMatcher(compiled, CONTENTS, rank(True, CONTENTS, event), None)
+                    )
                     self._reads(event, {}, rule.per)
         for cancel in rule.cancel:
             every = cancel.without_key == "all"
             for event in cancel.select.events:
                 where = compile_where(tidy.operands(event, cancel.select.where))
-                end = End(compiled, cancel.reason, where, cancel.match, every, cancel.before_start, cancel.takes)
+                end = EndMatcher(compiled, cancel.reason, where, cancel.match, every, cancel.before_start, cancel.takes)
                 self.ends.setdefault(event, []).append(end)
                 self._reads(event, cancel.select.where, cancel.match)
                 if cancel.takes:
