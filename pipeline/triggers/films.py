@@ -29,7 +29,7 @@ class Film(msgspec.Struct, array_like=True, gc=False):
     last: int = 0
 
 
-class Page(msgspec.Struct, array_like=True, gc=False):
+class FilmPage(msgspec.Struct, array_like=True, gc=False):
     """Films that nobody looks at. `hashes`: eight bytes a name. `packed`: name -> Film. `last`: when the last of them
     was played.
     """
@@ -52,7 +52,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Film]).decode
 
 
-def find(films: dict[str, Film], pages: list[Page], name: str) -> Film | None:
+def find(films: dict[str, Film], pages: list[FilmPage], name: str) -> Film | None:
     """A film; it is at hand then."""
     film = films.get(name)
     if film is None and pages:
@@ -65,20 +65,20 @@ def find(films: dict[str, Film], pages: list[Page], name: str) -> Film | None:
     return film
 
 
-def open_all(films: dict[str, Film], pages: list[Page]) -> None:
+def open_all(films: dict[str, Film], pages: list[FilmPage]) -> None:
     """All are at hand."""
     for page in pages:
         films.update(_decode(page.packed))
     pages.clear()
 
 
-def make_room(films: dict[str, Film], pages: list[Page]) -> int:
+def make_room(films: dict[str, Film], pages: list[FilmPage]) -> int:
     """Few stay at hand. Of too many, those go that weren't played for longest; returns when they last were, or -1."""
     gone = -1
     while len(films) > AT_HAND:
         some = {name: films.pop(name) for name in list(islice(films, ON_A_PAGE))}
         last = max(film.last for film in some.values())
-        pages.append(Page(b"".join(map(marks.hashed, some)), _encode(some), last))
+        pages.append(FilmPage(b"".join(map(marks.hashed, some)), _encode(some), last))
     while len(pages) > PAGES_KEPT:
         oldest = min(pages, key=lambda page: page.last)
         pages.remove(oldest)
@@ -107,7 +107,12 @@ def add_interval(watched: list[list[float]], start: float, end: float) -> list[l
 
 
 def watch(
-    films: dict[str, Film], pages: list[Page], sessions: dict[str, Session], kind: str, at: int, body: dict[str, Any]
+    films: dict[str, Film],
+    pages: list[FilmPage],
+    sessions: dict[str, Session],
+    kind: str,
+    at: int,
+    body: dict[str, Any],
 ) -> Film | None:
     """Take one playback event in (in order of receipt); returns its film, or None when it names none."""
     name = body.get("film")

@@ -16,8 +16,7 @@ from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.contact import Contact, contact_of, tell
 from pipeline.triggers.decisions import DAY, Decision, decision_id, retraction_id
 from pipeline.triggers.devices import Login
-from pipeline.triggers.films import Film, Session
-from pipeline.triggers.films import Page as FilmPage
+from pipeline.triggers.films import Film, FilmPage, Session
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CART_TYPES, CONTENTS, NOTHING, START, Compiled, EndMatcher, MoveMatcher, RuleBook
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait

@@ -32,7 +32,7 @@ ON_A_PAGE = 16
 FAR = 1 << 62
 
 
-class Page(msgspec.Struct, array_like=True, gc=False):
+class KeyPage(msgspec.Struct, array_like=True, gc=False):
     """Keys that aren't looked at. `hashes`: eight bytes a name. `packed`: name -> Key. `open`: waits. `triggers`: how
     many may be taken back. `due`: when the first is decided. `first`: when the first fact occurred. What occurred after
     `moved` moves none of their waits, after `fired` takes back no trigger, after `closed` is late for no cart. `last`:
@@ -62,7 +62,7 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
 
     keys: dict[str, Key] = {}
     everyone: list[End] = []
-    pages: list[Page] = []
+    pages: list[KeyPage] = []
     marks: bytes = b""
     forgot: int = -1
 
@@ -103,7 +103,7 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
         """All is at hand."""
         self._open(*self.pages)
 
-    def _open(self, *pages: Page) -> None:
+    def _open(self, *pages: KeyPage) -> None:
         for page in pages:
             self.pages = [other for other in self.pages if other is not page]
             self.keys.update(_decode(page.packed))
@@ -139,8 +139,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Key]).decode
 
 
-def _page(keys: dict[str, Key], idle: bool) -> Page:
-    page = Page(b"".join(map(marks.hashed, keys)), _encode(keys), len(keys), idle=idle)
+def _page(keys: dict[str, Key], idle: bool) -> KeyPage:
+    page = KeyPage(b"".join(map(marks.hashed, keys)), _encode(keys), len(keys), idle=idle)
     every = keys.values()
     dues = [key.due for key in every if key.due is not None]
     facts = [key.facts for key in every if key.facts]

@@ -336,7 +336,7 @@ def test_marks_are_found_compiled_as_by_python(told: list[bytes], wanted: list[b
 
 def test_films_that_nobody_plays_lie_packed() -> None:
     kept: dict[str, films.Film] = {f"f{n}": films.Film(last=n) for n in range(40)}
-    pages: list[films.Page] = []
+    pages: list[films.FilmPage] = []
     assert films.make_room(kept, pages) == -1
     assert len(kept) <= films.AT_HAND
     assert films.find(kept, pages, "f3") == films.Film(last=3)
