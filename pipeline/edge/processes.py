@@ -15,6 +15,7 @@ import tempfile
 import time
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -23,6 +24,7 @@ from prometheus_client.exposition import choose_encoder
 
 from pipeline.edge.gate import listening, secured
 from pipeline.edge.process import serve
+from pipeline.edge.spool import usable
 from pipeline.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,8 @@ class _Parent:
 
     async def run(self) -> int:
         secured(self._edge)  # what is wrong with it is said once
+        if self._edge.spool is not None:
+            usable(Path(self._edge.spool.directory))
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self._ending.set)

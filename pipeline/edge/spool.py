@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -64,8 +65,11 @@ class File:
                 f"{path}: {error}. `edge: spool` says where it lies; no two collectors share it"
             ) from error
         except sqlite3.DatabaseError as error:
+            self._db.close()
             aside = path.with_suffix(f".damaged-{os.getpid()}")
-            path.rename(aside)
+            for more in ("", "-wal", "-shm"):  # what was written ahead would be taken for the new file's
+                with suppress(FileNotFoundError):
+                    Path(f"{path}{more}").rename(f"{aside}{more}")
             log.error("%s: %s; it lies at %s now (`sqlite3 FILE .recover` reads what can be)", path, error, aside)
             self._open(most)
         except OSError as error:
@@ -142,8 +146,9 @@ def _checksum(raw: bytes) -> int:
 
 def _kept(number: int, checksum: object, raw: object) -> Kept:
     if isinstance(raw, bytes) and checksum == _checksum(raw):
-        topic, key, value, headers = _decode(raw)
-        return Kept(number, Out(topic, None, key, value, headers))
+        with suppress(msgspec.MsgspecError):  # of another version
+            topic, key, value, headers = _decode(raw)
+            return Kept(number, Out(topic, None, key, value, headers))
     return Kept(number, None, raw if isinstance(raw, bytes) else repr(raw).encode("utf-8", "replace"))
 
 
@@ -195,11 +200,11 @@ class Spool:
             problem: SendFailed | None = None
             try:
                 await loop.run_in_executor(self._disk, self._file.append, records)
-            except sqlite3.Error as error:
+            except Exception as error:  # whatever it is, nobody may wait for ever
                 problem = SendFailed(f"{self._file.path}: {error}")
                 if not self.full:
                     log.error("%s; events are refused until it takes them again", problem)
-                self.broken |= not isinstance(error, sqlite3.OperationalError)
+                self.broken |= _is_damage(error)
             else:
                 self.waiting += len(records)
                 self._empty.clear()
@@ -226,13 +231,11 @@ class Spool:
                 if self.waiting == 0:
                     self._empty.set()
                 await self._news.wait()
-            except (SendFailed, sqlite3.Error) as error:
-                if str(error) != said:
-                    log.warning("%d records wait on the disk: %s", self.waiting, error)
-                said = str(error)
-                self.broken |= isinstance(error, sqlite3.DatabaseError) and not isinstance(
-                    error, sqlite3.OperationalError
-                )
+            except Exception as error:  # whatever it is, the rest must not wait for ever
+                if repr(error) != said:
+                    log.warning("%d records wait on the disk: %r", self.waiting, error)
+                said = repr(error)
+                self.broken |= _is_damage(error)
                 await asyncio.sleep(AGAIN_S)
 
     async def _drain_left(self) -> None:
@@ -283,6 +286,22 @@ class Spool:
         self._disk.shutdown()
         for each in (self._file, *self._left):
             each.close()
+
+
+def _is_damage(error: Exception) -> bool:
+    """Of the file; not that it is full, or the disk."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
+def usable(directory: Path) -> None:
+    """Raises PipelineError where nothing can be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        hint = "`edge: spool: directory` names it"
+        raise PipelineError(f"{directory}: nothing can be written there ({error.strerror}); {hint}") from error
 
 
 def files(directory: Path, number: int, processes: int, most: int) -> tuple[File, list[File]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.edge.spool import File, Spool, files
+from pipeline.edge.spool import File, Spool, files, usable
 from pipeline.errors import PipelineError, RecordTooLarge, SendFailed
 from pipeline.runtime.ports import Out
 
@@ -189,6 +189,28 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert kafka.taken == numbered(1)
     assert [each.name.split(".")[-1].split("-")[0] for each in sorted(tmp_path.iterdir())] == ["damaged", "sqlite"]
     assert "sqlite3 FILE .recover" in caplog.text
+
+
+def test_a_directory_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PipelineError, match=r"nothing can be written there .*`edge: spool: directory`"):
+        usable(tmp_path / "file" / "spool")
+    usable(tmp_path / "new" / "spool")
+
+
+def test_a_fault_of_ours_leaves_nobody_waiting(tmp_path: Path) -> None:
+    kafka = Kafka()
+
+    async def act(spool: Spool) -> None:
+        odd = Out("events.web", None, b"key", b"1", [("h", object())])  # type: ignore[list-item]
+        with pytest.raises(SendFailed):
+            async with asyncio.timeout(5):
+                await spool.send([odd])
+        await spool.send(numbered(2))
+        await until(lambda: spool.waiting == 0)
+
+    with_spool(tmp_path, kafka, act)
+    assert kafka.taken == numbered(2)
 
 
 def test_one_file_is_not_two_processes(tmp_path: Path) -> None:
