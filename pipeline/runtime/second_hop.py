@@ -58,7 +58,7 @@ from pipeline.store.ports import Commit, ProfileStore
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
-from pipeline.wire.records import FORMAT, NOT_QUIET, Forward, Move, Resolved, Seal, moves, partition_of
+from pipeline.wire.records import FORMAT, NOT_QUIET, Forward, Move, Resolved, Seal, marked, moves, partition_of
 from pipeline.wire.row import Row
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     before it is decided. `sent`: message id -> [at, destination partition]; `taken`: message id -> at. `timers`: how
     many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, until]: what was due before
     the first and is decided up to the second (0: on) is not published. `quarantined`: profile id -> since when it is.
+    `begun`: source -> from where on it counts, until everything before that is decided.
     """
 
     format: int = FORMAT
@@ -100,6 +101,7 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     sheets: int = 0
     quiet: dict[str, tuple[int, int]] = {}
     quarantined: dict[str, int] = {}
+    begun: dict[str, int] = {}
 
 
 class _Format(msgspec.Struct, array_like=True, gc=False):
@@ -568,7 +570,7 @@ class ProfilePartition:
         # A source that is new says itself from where on it counts; until then nothing of it is here. What was sent
         # before may matter from there on, too, by a tie that it tells.
         if source not in meta.marks:
-            meta.marks[source] = begins = message.before
+            meta.marks[source] = meta.begun[source] = begins = message.before
             meta.sent = {name: (min(at, begins), to) for name, (at, to) in meta.sent.items()}
         at = self._read_upto()
         if message.after > meta.marks.get(source, 0):
@@ -654,7 +656,8 @@ class ProfilePartition:
     def _bring(self, loser: str, profile: Profile | Quarantined, winner: str, at: int) -> None:
         home = self._home(winner)
         if not self._here(home):
-            for part in moves(f"{loser}>{home}", at, home, encode_profile(profile)):
+            known = [marked(source) for source in self.meta.marks]
+            for part in moves(f"{loser}>{home}", at, home, encode_profile(profile), known):
                 self._send(part, home)
             return
         into = self._cache.get(home)
@@ -709,7 +712,17 @@ class ProfilePartition:
             return
         loser = (message.whole or message.id).partition(">")[0]
         with self._guard(self._home(message.winner)) if careful else NO_GUARD:
-            self._bring(loser, profile, message.winner, min(message.at, self._read_upto()))
+            self._bring(loser, profile, message.winner, self._matters(message))
+
+    def _matters(self, message: Move) -> int:
+        """From when on a move matters that goes on from here. A source that its sender hadn't heard of when it sent may
+        tell ties from where it begins; the sender says so in its own books (`_resolved`), which aren't here.
+        """
+        at = min(message.at, self._read_upto())
+        if message.known is not None:
+            known = set(message.known)
+            at = min([at, *(begins for source, begins in self.meta.begun.items() if marked(source) not in known)])
+        return at
 
     def _assembled(self, part: Move) -> bytes | None:
         """The profile, with its last part; else the part waits for the others. Of several copies the first counts that
@@ -746,6 +759,8 @@ class ProfilePartition:
             meta.taken = {i: at for i, at in meta.taken.items() if at >= meta.clock}
         if meta.sent:
             meta.sent = {i: (at, to) for i, (at, to) in meta.sent.items() if at >= meta.clock}
+        if meta.begun:
+            meta.begun = {source: at for source, at in meta.begun.items() if at >= meta.clock}
 
     def _decide(self, clock: int, careful: bool) -> tuple[States, dict[str, int]]:
         """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them, and

@@ -56,7 +56,8 @@ class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
     """A profile on its way to the one it merged into. No decision at or after `at` may be made while it is.
 
     One that is too large for a record goes in `parts`: this is one of them, the `part`-th, and `whole` the id of all of
-    it. A move that is made again may be packed otherwise: `copy` tells which parts belong together.
+    it. A move that is made again may be packed otherwise: `copy` tells which parts belong together. `known`: marks of
+    the sources that its sender had heard of; None: nobody says.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
     copy: str = ""
     part: int = 0
     parts: int = 1
+    known: list[int] | None = None
 
 
 class Forward(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="f"):
@@ -129,13 +131,20 @@ class Seal:
         return books
 
 
-def moves(name: str, at: int, winner: str, profile: bytes) -> list[Move]:
+def marked(source: str) -> int:
+    """A source's mark in `Move.known`."""
+    return crc32(source.encode())
+
+
+def moves(name: str, at: int, winner: str, profile: bytes, known: list[int] | None = None) -> list[Move]:
     """A profile that moves, in as many parts as it takes."""
     if len(profile) <= PART_BYTES:
-        return [Move(name, at, winner, profile)]
+        return [Move(name, at, winner, profile, known=known)]
     copy = xxh3_64_hexdigest(profile)
     parts = [profile[i : i + PART_BYTES] for i in range(0, len(profile), PART_BYTES)]
-    return [Move(f"{name}#{copy}.{n}", at, winner, part, name, copy, n, len(parts)) for n, part in enumerate(parts)]
+    return [
+        Move(f"{name}#{copy}.{n}", at, winner, part, name, copy, n, len(parts), known) for n, part in enumerate(parts)
+    ]
 
 
 def partition_of(root: str, partitions: int) -> int:

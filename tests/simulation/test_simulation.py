@@ -107,6 +107,12 @@ def test_nothing_lost_false_or_doubled(block: int) -> None:
     assert met.keys() == {"quarantined", "stopped", "started anew", "too large", "bounded", "together"}, met
 
 
+@pytest.mark.parametrize("seed", [1565])
+def test_worlds_that_were_found_among_thousands(seed: int) -> None:
+    """1565: a move went on from a third partition, and its first sender had not heard of a source when it sent it."""
+    assert faults(seed) == []
+
+
 def first_fault(
     off: Off, seeds: int, kinds: tuple[str, ...], duplicates: bool = True, largest: int = simulated.LARGEST
 ) -> str:
