@@ -21,6 +21,7 @@ from confluent_kafka.admin import NewPartitions
 from pipeline.events.codec import Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
+from pipeline.runtime.transport import CALM_MS
 from tests.contract.test_stores import ClusterServer
 from tests.deployment import Deployment, WorkerProcess
 from tests.servers import KafkaServer, SchemaRegistry
@@ -231,7 +232,7 @@ def test_neighbours(shop: Shop, kafka: KafkaServer, registry: SchemaRegistry, re
     # Records are deleted before they were read.
     _, high = ends(kafka, topic, 0)
     worker.process.send_signal(signal.SIGSTOP)
-    time.sleep(0.3)  # an answer that Kafka is waiting with comes empty
+    time.sleep(2 * CALM_MS / 1000)  # an answer that Kafka is waiting with comes empty
     late = [f"late-{n}" for n in range(5)]
     shop.put(*(shop.cart(person, 0) for person in late))
     admin.delete_records([TopicPartition(topic, 0, high + 3)])[TopicPartition(topic, 0)].result(30)
