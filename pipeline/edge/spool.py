@@ -33,6 +33,7 @@ READ_BYTES = 1_000_000  # that go to Kafka at once
 IN_HAND_BYTES = 64 * 1024 * 1024  # of a process, that wait for the disk
 LETTER_BYTES = 10_000  # of a record that no topic takes
 AGAIN_S = 1.0  # after Kafka or the disk refused
+FULL_S = 5.0  # after the disk refused
 LAST_S = 5.0  # for what can still go to Kafka when the collector ends
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -155,13 +156,13 @@ def _kept(number: int, checksum: object, raw: object) -> Kept:
 class Spool:
     """A `Goes` over a file, and what brings its records to Kafka. Belongs to one event loop.
 
-    `left`: files of processes that there are no longer; they are emptied and removed. `full`: the disk took nothing
-    when it was last asked. `broken`: the file is damaged; it is set aside when it is opened next. `waiting`: so many
-    records are not in Kafka yet.
+    `left`: files of processes that there are no longer; they are emptied and removed. `broken`: the file is damaged; it
+    is set aside when it is opened next. `waiting`: so many records are not in Kafka yet.
     """
 
     def __init__(self, file: File, goes: Goes, dead_letters_topic: str, left: Sequence[File] = ()) -> None:
-        self.full = self.broken = False
+        self.broken = False
+        self._refused_at = -FULL_S
         self.waiting = file.waiting() + sum(each.waiting() for each in left)
         self._file = file
         self._left = list(left)
@@ -173,6 +174,13 @@ class Spool:
         self._writing: asyncio.Task[None] | None = None
         self._news, self._empty = asyncio.Event(), asyncio.Event()
         self._draining = asyncio.create_task(self._drain())
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk has just taken nothing. That lapses: whoever isn't ready is asked nothing more, and would
+        never learn that there is room again.
+        """
+        return asyncio.get_running_loop().time() - self._refused_at < FULL_S
 
     async def send(self, records: Sequence[Out]) -> None:
         """Returns when the disk has them all. Raises SendFailed: it hasn't, or not all of them."""
@@ -209,7 +217,7 @@ class Spool:
                 self.waiting += len(records)
                 self._empty.clear()
                 self._news.set()
-            self.full = problem is not None
+            self._refused_at = -FULL_S if problem is None else loop.time()
             for _, done in asked:
                 if done.done():
                     continue

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.errors import InvalidEvent
-from pipeline.events.segment_fields import from_json, key_text, kind_of, maybe_object, numbered, whole
+from pipeline.events.segment_fields import an_object, from_json, key_text, kind_of, maybe_object, numbered, whole
 from pipeline.events.times import EARLIEST, LATEST, read_time, rfc3339
 
 Part = dict[str, Any]
@@ -117,10 +117,7 @@ def call_of(event: object) -> Part:
 
     What is of a wrong kind is left out, here or by `segment.translate`.
     """
-    if isinstance(event, str):
-        event = maybe_object(event) or event
-    if not isinstance(event, dict):
-        raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {kind_of(event)}")
+    event = an_object(event)
     properties = maybe_object(event.get("properties")) or {}
     name = (key_text(event.get("event")) or "").strip() or ("$identify" if "$set" in event else "")
     if not name:

@@ -14,7 +14,17 @@ from pipeline.errors import InvalidEvent
 from pipeline.events.checks import UNKNOWN_CART, Note, Notes, content_id, validate
 from pipeline.events.model import Event
 from pipeline.events.segment_body import Fields, squeezed
-from pipeline.events.segment_fields import TEXT, alone, flags, key_text, kind_of, maybe_object, plain_text, texts
+from pipeline.events.segment_fields import (
+    TEXT,
+    alone,
+    an_object,
+    flags,
+    key_text,
+    kind_of,
+    maybe_object,
+    plain_text,
+    texts,
+)
 from pipeline.events.segment_names import PAGE, TRACKED, named
 from pipeline.events.text import stands_for_nothing, unquoted
 from pipeline.events.times import ISO, event_times, read
@@ -55,11 +65,8 @@ def translate(obj: object, received_at: int | None = None) -> list[Event]:
 
 
 def _translate(obj: object, notes: Notes, received_now: int | None) -> list[Event]:
-    if isinstance(obj, str):  # JSON in JSON
-        obj = maybe_object(obj) or obj
-    if not isinstance(obj, dict):
-        raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {kind_of(obj)}")
-    told, obj = obj, _CALL.known(obj, notes.add)
+    told = an_object(obj)
+    obj = _CALL.known(told, notes.add)
     call = _call(obj, notes.add)
     context = _part(obj, "context", notes.add)
     occurred_at, received_at = _times(obj, notes.add, received_now)

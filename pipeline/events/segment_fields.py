@@ -12,6 +12,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, NamedTuple
 
+from pipeline.errors import InvalidEvent
 from pipeline.events.checks import Note
 from pipeline.events.text import stands_for_nothing, trimmed
 
@@ -151,6 +152,15 @@ def maybe_object(value: object) -> dict[str, Any] | None:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value if isinstance(value, dict) else None
+
+
+def an_object(value: object) -> dict[str, Any]:
+    """An object, also as JSON text. Raises InvalidEvent(invalid_shape)."""
+    if isinstance(value, str):
+        value = maybe_object(value) or value
+    if not isinstance(value, dict):
+        raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {kind_of(value)}")
+    return value
 
 
 def from_json(text: str) -> object:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import InvalidEvent
-from pipeline.events.segment_fields import from_json, key_text, kind_of, maybe_object, numbered
+from pipeline.events.segment_fields import an_object, from_json, key_text, kind_of, maybe_object, numbered
 from pipeline.events.snowplow_schemas import BASE, Described, Entities, consent_of, meaning_of
 from pipeline.events.times import read_time, rfc3339
 
@@ -96,10 +96,7 @@ def call_of(event: object) -> Part:
 
     What is of a wrong kind is left out, here or by `segment.translate`.
     """
-    if isinstance(event, str):
-        event = maybe_object(event) or event
-    if not isinstance(event, dict):
-        raise InvalidEvent("invalid_shape", f"a JSON object is needed, this is {kind_of(event)}")
+    event = an_object(event)
     told = key_text(event.get("e"))
     if told not in EVENTS:
         raise InvalidEvent("invalid_shape", f"`e` is {kind_of(event.get('e'))}; one of {', '.join(EVENTS)} is needed")

@@ -139,6 +139,18 @@ def test_a_full_one_refuses_and_takes_again_when_there_is_room(tmp_path: Path) -
     assert sum(each.stat().st_size for each in tmp_path.iterdir()) < 6 * MOST
 
 
+def test_a_full_one_is_ready_again_though_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.edge.spool.FULL_S", 0.2)
+
+    async def act(spool: Spool) -> None:
+        with pytest.raises(SendFailed, match="full"):
+            await spool.send([out(b"x" * 2 * MOST)])
+        assert spool.full
+        await until(lambda: not spool.full)
+
+    with_spool(tmp_path, Kafka(), act)
+
+
 def test_a_full_disk_is_as_a_full_file(tmp_path: Path) -> None:
     kafka = Kafka(away=True)
     sent: list[Out] = []
