@@ -3,6 +3,7 @@
     python -m benchmarks.core                      CPU µs an event by stage, in-memory stores
     python -m benchmarks.core --redis              the same with a Redis of its own, its CPU and memory too
     python -m benchmarks.core --shared 5           5 % of the people share a device with another one
+    python -m benchmarks.core --redis --plain      what is kept of people of whom little is told
     python -m benchmarks.core --profile hop2       cProfile of one hop (decode, hop1, hop2)
 
 What it leaves out is the transport: fetching, producing, Faust, the event loop's waits.
@@ -236,12 +237,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--redis", action="store_true", help="a real Redis instead of memory")
     parser.add_argument("--check", action="store_true", help="compare the decisions with those of replay")
     parser.add_argument("--shared", type=int, default=0, help="of a hundred people so many share a device with another")
+    parser.add_argument("--plain", action="store_true", help="no locales, names of products, ids of orders")
     parser.add_argument("--gc", help="gc.set_threshold, for instance 50000,20,100; 0: off")
     parser.add_argument("--profile", choices=["decode", "hop1", "hop2"])
     options = parser.parse_args(arguments)
     if options.gc:
         gc.set_threshold(*map(int, options.gc.split(",")))
-    workload = Workload(options.events, options.identities, shared=options.shared)
+    workload = Workload(options.events, options.identities, shared=options.shared, plain=options.plain)
     profiler = cProfile.Profile() if options.profile else None
     server: Any = nullcontext()
     if options.redis:

@@ -48,7 +48,8 @@ MIX = {
 @dataclass(frozen=True)
 class Workload:
     """`events` without the closing ones. `step_ms`: event time from one to the next. `shared`: of a hundred people so
-    many use a device together with another one (what peers and `carts_of_ours` know nothing of).
+    many use a device together with another one (what peers and `carts_of_ours` know nothing of). `plain`: nothing is
+    told that is only kept to tell it on or to know it again: locales, names of products, ids of orders.
     """
 
     events: int = 300_000
@@ -56,6 +57,7 @@ class Workload:
     seed: int = 7
     step_ms: float = 36
     shared: int = 0
+    plain: bool = False
 
     def device_of(self, who: int) -> int:
         """Whose device somebody uses."""
@@ -113,6 +115,9 @@ def stream(workload: Workload) -> Iterator[Event]:
             "user_agent": AGENT,
             "locale": "de-AT",
         }
+        if workload.plain:
+            del context["locale"]
+            body = {name: value for name, value in body.items() if name not in ("name", "order_id")}
         yield Event(kind, f"{rand.getrandbits(64):016x}", at, at, identifiers, body, context)
     closing = START + int(workload.events * workload.step_ms) + CLOSING_MS
     for partition in range(PARTITIONS):

@@ -10,6 +10,9 @@ cdef enum:
     FIELDS = 15  # of a struct: as many as an array with a head of one byte holds
 
 
+cdef uint64_t MINUS_NOUGHT = 1 << 63
+
+
 cdef struct Field:
     Text default  # packed; `at` NULL: it has none
     int shape
@@ -59,7 +62,9 @@ def shape(told):
 
 
 cdef uint8_t* shortened(Cursor* c, uint8_t* to) noexcept:
-    """What comes next, with all that is in it; numbers of eight bytes that are the same in four take four."""
+    """What comes next, with all that is in it. Numbers of eight bytes take as many as they need: small whole ones up to
+    three, as integers, which are read as numbers all the same; four what is the same in four.
+    """
     cdef uint64_t left = 1
     cdef const uint8_t* start
     cdef double value
@@ -72,6 +77,9 @@ cdef uint8_t* shortened(Cursor* c, uint8_t* to) noexcept:
         if start < c.end and start[0] == 0xCB and not c.bad:
             bits = big(start + 1, 8)
             memcpy(&value, &bits, 8)
+            if -32768 <= value < 65536 and value == <int64_t> value and bits != MINUS_NOUGHT:
+                to = put_integer(to, <int64_t> value)
+                continue
             half = <float> value
             if <double> half == value:
                 memcpy(&half_bits, &half, 4)

@@ -135,7 +135,7 @@ def _default(field: inspect.Field) -> bytes | None:
 @cache
 def packer(kind: Any) -> Callable[[Any], bytes]:
     """A function that packs values of this type, and leaves out the fields at an array's end that hold their defaults:
-    most of what may be known of a person never is. Prices and quantities take four bytes where that is exact. Where
+    most of what may be known of a person never is. Prices and quantities take fewer bytes where that is exact. Where
     nothing could be compiled all stays as it is; either is read.
     """
     if COMPILED is None:

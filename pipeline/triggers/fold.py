@@ -620,7 +620,8 @@ def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, 
     if "film" in rule.payload:
         film = films.find(person.films, person.film_pages, key) or Film()
         payload.update(film=key, title=told[0] or film.title, seconds_watched=films.seconds(film))
-        payload.update(total_length=told[1] or film.length)
+        length = told[1] or film.length
+        payload.update(total_length=None if length is None else float(length))  # what is packed may have become whole
     return payload
 
 

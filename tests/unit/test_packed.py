@@ -393,8 +393,10 @@ def test_a_person_of_whom_nothing_is_known_takes_no_more_than_their_identifiers(
     assert packed.packer(list[Person])([Person(ids)]) == msgspec.msgpack.encode([[ids]])
 
 
-def test_a_number_takes_four_bytes_where_that_is_exact() -> None:
+def test_a_number_takes_fewer_bytes_where_that_is_exact() -> None:
     packer = packed.packer(list[Person])
+    whole = [len(packer([Person({}, films={"f": Film([[n]])})])) for n in (0.0, -32.0, 255.0, 65535.0, 65536.0, -0.0)]
+    assert [size - whole[0] for size in whole] == [0, 0, 1, 2, 4, 4]
     sizes = {n: len(packer([Person({}, films={"f": Film([[n]])})])) for n in (9.5, 9.99, 1e300, float("inf"))}
     assert sizes[9.5] == sizes[float("inf")] == sizes[9.99] - 4 == sizes[1e300] - 4
 
