@@ -16,6 +16,7 @@ COMMANDS = {
     "worker": "Run the worker: events in, triggers out, until SIGTERM.",
     "ingest": "Put recorded events into the source topics.",
     "replay": "Decide over recorded events in this process: no Kafka, no Redis.",
+    "test": "Run tests of rules: given these events, these decisions.",
     "edge": "Take events over HTTP from the clients of Segment, RudderStack, PostHog and Snowplow.",
     "skip": "Let a partition that has stopped go on: what is bad before an offset becomes dead letters.",
     "profile": "Show a person: who, what they did, what waits.",

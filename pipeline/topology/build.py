@@ -33,7 +33,9 @@ def topology(values: dict[str, Any]) -> model.Topology:
         time=_time(values.get("time", {})),
         identifiers=_identifiers(values["identifiers"]),
         profile_retention_ms=values.get("profile", {}).get("retention", 90 * model.DAY),
-        rules=tuple(rule(name, value) for name, value in values.get("triggers", {}).items()),
+        rules=tuple(
+            rule(name, value) for name, value in values.get("triggers", {}).items() if value.get("enabled", True)
+        ),
         dead_letter_limit=model.DeadLetterLimit(**limit),
         http_host=values.get("http", {}).get("host", "127.0.0.1"),
         http_port=values.get("http", {}).get("port", 8080),

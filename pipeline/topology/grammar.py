@@ -164,6 +164,8 @@ def _rule() -> Record:
             "version": Key(
                 Whole(1), "Raise it when the rule's meaning changes: ids of triggers change.", required=True
             ),
+            "description": Key(Text(), "What it is for, in words."),
+            "enabled": Key(Flag(), "`false`: it is checked, but decides nothing. Default: true."),
             "per": Key(_field(), "Field that makes parallel waits. Default: one wait a person."),
             "without_key": Key(
                 Choice(("shared", "ignore"), "what a start without the `per` field does"),

@@ -25,13 +25,17 @@ _OPERANDS: dict[str, dict[str, Any]] = {
 }
 
 
-def schema() -> dict[str, Any]:
-    """The whole schema (draft 2020-12), ready for `json.dumps`."""
+def schema(
+    of: shapes.Shape | None = None,
+    title: str = "topology.yaml",
+    description: str = "Topics, time, identifiers and trigger rules of one deployment.",
+) -> dict[str, Any]:
+    """The whole schema (draft 2020-12) of a document, ready for `json.dumps`. `of` None: a topology's."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "topology.yaml",
-        "description": "Topics, time, identifiers and trigger rules of one deployment.",
-        **_schema(document()),
+        "title": title,
+        "description": description,
+        **_schema(of or document()),
         "$defs": {
             "event": {"enum": list(event_types())},
             "field": {"enum": list(field_names())},
@@ -40,9 +44,9 @@ def schema() -> dict[str, Any]:
     }
 
 
-def text() -> str:
-    """The file's content."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+def text(found: dict[str, Any] | None = None) -> str:
+    """The content of a schema's file; None: that of topologies."""
+    return json.dumps(found or schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _schema(shape: shapes.Shape) -> dict[str, Any]:
@@ -65,6 +69,12 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
             return {"type": "number", "exclusiveMinimum": above, "maximum": up_to}
         case shapes.Duration():
             return _duration(shape)
+        case shapes.Moment():
+            return {"type": ["string", "integer"], "pattern": f"^{shapes.MOMENT.pattern}$", "examples": ["0m", "+59m"]}
+        case shapes.Time():
+            return {"type": "string", "examples": ["2026-03-29T01:30:00Z"]}
+        case shapes.Anything():
+            return {}
         case shapes.Many(item=item, single=single, least=least):
             many: dict[str, Any] = {"type": "array", "items": _schema(item)} | ({"minItems": least} if least else {})
             return {"anyOf": [_schema(item), many]} if single else many

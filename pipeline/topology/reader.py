@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import yaml
@@ -11,18 +12,22 @@ from pipeline.topology.findings import Finding, suggest
 from pipeline.topology.shapes import (
     DURATION,
     FOREVER,
+    MOMENT,
     UNITS_MS,
+    Anything,
     Choice,
     Duration,
     Flag,
     FlagOr,
     Many,
+    Moment,
     Number,
     Record,
     Severity,
     Shape,
     Table,
     Text,
+    Time,
     Where,
     Whole,
 )
@@ -79,6 +84,12 @@ class Reader:
         """Whether something was written at `path`, right or wrong."""
         return path in self._values
 
+    def line(self, path: Path) -> int:
+        """The line on which what was written at `path`, or around it, begins."""
+        while path not in self._values:
+            path = path[:-1]
+        return self._values[path][0]
+
     def read(self, text: str, shape: Shape) -> Any:
         """The document's value, without what was wrong."""
         try:
@@ -117,6 +128,8 @@ class Reader:
                     return self._record(node, shape.record, path) if _is_map(node) else self._scalar(node, Flag(), path)
                 case Where():
                     return self._where(node, path)
+                case Anything():
+                    return self._anything(node, path)
                 case _:
                     return self._scalar(node, shape, path)
         finally:
@@ -312,6 +325,10 @@ class Reader:
                 return float(value)
             case Duration():
                 return self._duration(value, written, shape, path)
+            case Moment():
+                return self._moment(written, path)
+            case Time():
+                return self._time(written, path)
             case _:
                 raise AssertionError(shape)
 
@@ -328,6 +345,36 @@ class Reader:
         if duration > 1_000 * 365 * UNITS_MS["d"]:
             return self._bad(path, "bad-value", f"{written} is more than a thousand years")
         return duration
+
+    def _moment(self, written: str, path: Path) -> Any:
+        found = MOMENT.fullmatch(written)
+        if found is None:
+            message = f"expected a time after the test's beginning, found {written}"
+            return self._bad(path, "bad-value", message, "write 0m, +59m, 1h30m, 3d, or -10s")
+        size = sum(int(number) * UNITS_MS[unit] for number, unit in DURATION.findall(found[2]))
+        return -size if found[1] == "-" else size
+
+    def _time(self, written: str, path: Path) -> Any:
+        try:
+            moment = datetime.fromisoformat(written)
+        except ValueError:
+            return self._bad(path, "bad-value", f"{written!r} is no time", "write it as 2026-03-29T01:30:00Z")
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+    def _anything(self, node: yaml.Node, path: Path) -> Any:
+        self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if isinstance(node, yaml.MappingNode):
+            entries = self._entries(node, path, "a mapping") or []
+            values = {name: self._read(child, Anything(), (*path, name)) for name, child in entries}
+            return {name: value for name, value in values.items() if value is not BAD}
+        if isinstance(node, yaml.SequenceNode):
+            items = [self._read(child, Anything(), (*path, index)) for index, child in enumerate(node.value)]
+            return [item for item in items if item is not BAD]
+        assert isinstance(node, yaml.ScalarNode)
+        value = self._construct_scalar(node)
+        if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and value - value == 0):
+            return value
+        return self._bad(path, "wrong-type", f"expected a text or a number, found {_kind(node)}", "quote it")
 
     def _construct_scalar(self, node: yaml.ScalarNode) -> Any:
         try:

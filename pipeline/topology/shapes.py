@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 DURATION = re.compile(r"([0-9]+)(ms|s|m|h|d)")
+MOMENT = re.compile(r"([+-]?)((?:[0-9]+(?:ms|s|m|h|d))+|0)")
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 FOREVER = "forever"
 
@@ -59,6 +60,21 @@ class Duration:
 
     least_ms: int = 1
     forever: bool = False
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A point in time relative to a beginning: `0m`, `+59m`, `1h30m`, `-10s`; read as milliseconds."""
+
+
+@dataclass(frozen=True)
+class Time:
+    """A date and time, such as 2026-03-29T01:30:00Z (RFC 3339; without a zone: UTC); read as UTC milliseconds."""
+
+
+@dataclass(frozen=True)
+class Anything:
+    """Any value that JSON can hold too: texts, numbers, true and false, nothing, lists and mappings of these."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,8 @@ class Where:
     """Conditions on body fields: `field: value` or `field: {operator: value}`. Read as {field: {operator: value}}."""
 
 
-Shape: TypeAlias = Text | Choice | Flag | Whole | Number | Duration | Many | Record | Table | FlagOr | Where
+Shape: TypeAlias = (
+    Text | Choice | Flag | Whole | Number | Duration | Moment | Time | Anything | Many | Record | Table | FlagOr | Where
+)
 
 Severity = Literal["error", "warning"]

@@ -1,0 +1,243 @@
+"""A file of rule tests -> tests, or all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import InvalidEvent
+from pipeline.events.codec import Decoder, Encoder
+from pipeline.events.model import Event
+from pipeline.events.registry import connect
+from pipeline.topology.findings import Finding, suggest
+from pipeline.topology.grammar import WORD
+from pipeline.topology.model import Topology
+from pipeline.topology.reader import Path as Place
+from pipeline.topology.reader import Reader
+from pipeline.topology.shapes import Anything, Choice, Key, Many, Moment, Record, Text, Time
+from pipeline.topology.vocabulary import Field, bodies, event_types, field_names
+
+OUTCOMES = ("fired", "cancelled", "suppressed", "retracted")
+BEGINS = 1_767_603_600_000  # 2026-01-05T09:00:00Z, a Monday morning
+_OWN = ("at", "received", "who", "event", "context")
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that shall be made. What is None isn't looked at; of `payload` and `contact` only what is there.
+    `due`, `decided`: ms after the test's beginning. `who`: namespace -> value. `line`: where it stands in its file.
+    """
+
+    line: int
+    outcome: str
+    rule: str | None = None
+    reason: str | None = None
+    who: dict[str, str] = {}
+    key: str | None = None
+    due: int | None = None
+    decided: int | None = None
+    payload: dict[str, Any] = {}
+    contact: dict[str, Any] = {}
+
+
+class RuleTest(msgspec.Struct, frozen=True, kw_only=True):
+    """`events`: in the order in which they were received. `begins`: UTC ms. `rules`: whose decisions are compared."""
+
+    file: str
+    line: int
+    name: str
+    begins: int
+    rules: tuple[str, ...]
+    events: tuple[Event, ...]
+    expected: tuple[Expected, ...]
+
+
+def read(path: Path, topology: Topology) -> tuple[list[RuleTest], list[Finding]]:
+    """The tests of a file; none where anything is wrong, which the findings tell with line and column."""
+    reader = Reader(str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"can't be read: {error.strerror}" if isinstance(error, OSError) else "is not UTF-8"
+        reader.report((), "no-file", f"the file {what}")
+        return [], reader.findings
+    rules = tuple(rule.name for rule in topology.rules)
+    values = reader.read(text, grammar(rules))
+    tests = _File(reader, topology, rules, values).tests() if isinstance(values, dict) else []
+    return ([] if reader.findings else tests), sorted(reader.findings)
+
+
+@cache
+def grammar(rules: tuple[str, ...] | None = None) -> Record:
+    """What a file of rule tests may hold, where these are the topology's rules; None: whichever there are."""
+    rule = WORD if rules is None else Choice(rules, "a rule of the topology", "unknown-rule")
+    who = Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.")
+    event = Record(
+        {
+            "at": Key(Moment(), "When it occurred, after the test's beginning.", required=True),
+            "received": Key(Moment(), "When it was received. Default: when it occurred."),
+            "who": Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.", required=True),
+            "event": Key(Choice(event_types(), "an event type", "unknown-event"), "Its type.", required=True),
+            "context": Key(Anything(), "Its context: {locale: de-AT}."),
+            **{field: Key(Anything(), "A field of its body.") for field in field_names() if field not in _OWN},
+        }
+    )
+    decision = Record(
+        {
+            "rule": Key(rule, "Default: the file's or test's rule."),
+            "outcome": Key(Choice(OUTCOMES, "an outcome"), "Default: fired."),
+            "reason": Key(Text(), "Such as bought, due or overtaken."),
+            "who": who,
+            "key": Key(Anything(), "The correlation key, such as a cart's id."),
+            "due": Key(Moment(), "When its wait ran out, after the test's beginning."),
+            "decided": Key(Moment(), "When it was decided: lateness later."),
+            "payload": Key(Anything(), "What of the payload is looked at."),
+            "contact": Key(Anything(), "What of the contact is looked at."),
+        }
+    )
+    one = {
+        "rule": Key(rule, "Only its decisions are looked at. Default: those of all rules."),
+        "begins": Key(Time(), "The moment 0. Default: 2026-01-05T09:00:00Z, a Monday."),
+    }
+    test = Record(
+        {
+            "name": Key(Text(), "What it shows.", required=True),
+            **one,
+            "events": Key(Many(event), "What happens, in the order in which it is received.", required=True),
+            "decisions": Key(Many(decision), "All that is decided: [] where nothing is.", required=True),
+        }
+    )
+    return Record({**one, "tests": Key(Many(test, least=1), "The tests.", required=True)})
+
+
+class _File:
+    """One file, read; what doesn't fit together is reported to `reader`."""
+
+    def __init__(self, reader: Reader, topology: Topology, rules: tuple[str, ...], values: dict[str, Any]) -> None:
+        self._reader = reader
+        self._namespaces = [namespace.name for namespace in topology.identifiers.namespaces]
+        self._rules = rules
+        self._values = values
+        registry = connect("mock://rule-tests")
+        self._encoder, self._decoder = Encoder(registry), Decoder(registry)
+
+    def tests(self) -> list[RuleTest]:
+        return [self._test(("tests", index), value) for index, value in enumerate(self._values.get("tests", ()))]
+
+    def _test(self, at: Place, value: dict[str, Any]) -> RuleTest:
+        rule = value.get("rule") or self._values.get("rule")
+        begins = value.get("begins", self._values.get("begins", BEGINS))
+        events = [
+            self._event((*at, "events", index), begins, index, event)
+            for index, event in enumerate(value.get("events", ()))
+        ]
+        return RuleTest(
+            file=self._reader.file,
+            line=self._reader.line(at),
+            name=value.get("name", ""),
+            begins=begins,
+            rules=(rule,) if rule else self._rules,
+            events=tuple(sorted(events, key=lambda event: event.received_at)),
+            expected=tuple(
+                self._expected((*at, "decisions", index), rule, expected)
+                for index, expected in enumerate(value.get("decisions", ()))
+            ),
+        )
+
+    def _event(self, at: Place, begins: int, index: int, value: dict[str, Any]) -> Event:
+        kind = value.get("event", "")
+        known = bodies().get(kind, {})
+        body = {field: each for field, each in value.items() if field not in _OWN}
+        for field, each in body.items():
+            if kind and field not in known:
+                hint = suggest(field, known, "its fields")
+                self._reader.report((*at, field), "unknown-field", f"{kind} has no field {field}", hint, key=True)
+            elif kind and (why := _misfit(known[field], each)):
+                self._reader.report((*at, field), "wrong-type", f"{field} of {kind} is {why}")
+        occurred = value.get("at", 0)
+        received = value.get("received", occurred)
+        if received < occurred:
+            message = "it was received before it occurred"
+            self._reader.report((*at, "received"), "bad-value", message, "a later time, or none")
+        context = value.get("context") or {}
+        if not isinstance(context, dict):
+            self._reader.report((*at, "context"), "wrong-type", "a context is a mapping: {locale: de-AT}")
+            context = {}
+        identifiers = self._who((*at, "who"), value.get("who"), needed=True)
+        event = Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, context)
+        if self._reader.findings:  # enough to do
+            return event
+        try:  # it counts as what a producer would have sent
+            return self._decoder.decode(self._encoder.encode("rule-tests", event))
+        except InvalidEvent as error:
+            self._reader.report(at, error.reason, str(error.detail))
+            return event
+
+    def _who(self, at: Place, value: Any, needed: bool = False) -> dict[str, str]:
+        """Who is called by a name alone has it as their strongest identifier."""
+        if isinstance(value, str) and value:
+            return {self._namespaces[0]: value}
+        if not isinstance(value, dict) or not value or not _all_texts(value):
+            if needed or value is not None:
+                message = "expected a name, or identifiers by namespace"
+                self._reader.report(at, "wrong-type", message, "write ann, or {anonymous_id: tablet}")
+            return {}
+        for namespace in value:
+            if namespace not in self._namespaces:
+                hint = suggest(namespace, self._namespaces, "namespaces")
+                self._reader.report(
+                    (*at, namespace), "unknown-namespace", f"unknown namespace {namespace}", hint, key=True
+                )
+        return value
+
+    def _expected(self, at: Place, rule: str | None, value: dict[str, Any]) -> Expected:
+        for name in ("payload", "contact"):
+            if not isinstance(value.get(name, {}), dict):
+                self._reader.report((*at, name), "wrong-type", f"a {name} is a mapping")
+        if value.get("rule") and rule and value["rule"] != rule:
+            message = f"only decisions of {rule} are looked at here"
+            self._reader.report((*at, "rule"), "conflict", message, "remove the one or the other rule", key=True)
+        key = value.get("key")
+        return Expected(
+            line=self._reader.line(at),
+            outcome=value.get("outcome", "fired"),
+            rule=value.get("rule") or rule,
+            reason=value.get("reason"),
+            who=self._who((*at, "who"), value.get("who")),
+            key=None if key is None else str(key),
+            due=value.get("due"),
+            decided=value.get("decided"),
+            payload=value.get("payload", {}),
+            contact=value.get("contact", {}),
+        )
+
+
+def _all_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
+def _misfit(field: Field, value: Any) -> str:
+    """What such a field is, where the value is something else; else nothing."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match field.kind:
+        case "text":
+            return "" if isinstance(value, str) else f'a text: quote it, "{value}"'
+        case "number":
+            return "" if number else "a number"
+        case "flag":
+            return "" if isinstance(value, bool) else "true or false"
+        case "choice":
+            return "" if value in field.choices else f"one of {', '.join(field.choices)}"
+        case "list":
+            return "" if isinstance(value, list) and all(isinstance(each, str) for each in value) else "a list of texts"
+        case "map":
+            return "" if isinstance(value, dict) else "a mapping"
+        case "records":
+            return (
+                ""
+                if isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
+                else "a list of mappings"
+            )

@@ -1,0 +1,157 @@
+"""What a rule test's events lead to, and how that differs from what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from pipeline.events.model import Event
+from pipeline.rule_tests.reading import Expected, RuleTest
+from pipeline.runtime.replay import FOREVER, run
+from pipeline.topology.model import Topology
+from pipeline.triggers.decisions import Decision, public
+
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of a test. `problems`: (line of its file, a sentence) each; none: it holds. `steps`: what happened and
+    what was decided, in order of time.
+    """
+
+    test: RuleTest
+    problems: list[tuple[int, str]]
+    steps: list[str]
+
+
+def try_out(topology: Topology, test: RuleTest) -> Outcome:
+    """Run a test as `pipeline replay` runs a recording: when its last event has come, all that waits is decided."""
+    decided: list[Decision] = []
+    problems: list[tuple[int, str]] = []
+    for found in run(topology, map(_copy, test.events), FOREVER):
+        if isinstance(found, Decision):
+            decided.append(found)
+        else:
+            problems.append((test.line, f"an event can't be used: {found}"))
+    looked_at = [decision for decision in decided if decision.rule in test.rules]
+    problems += _differences(test, looked_at)
+    return Outcome(test, problems, list(_steps(test, looked_at)))
+
+
+def _copy(event: Event) -> Event:
+    return msgspec.structs.replace(event)
+
+
+def _differences(test: RuleTest, decided: list[Decision]) -> Iterator[tuple[int, str]]:
+    left = list(decided)
+    missing: list[Expected] = []
+    for expected in test.expected:
+        found = next((each for each in left if not _misses(test, expected, each)), None)
+        if found is None:
+            missing.append(expected)
+        else:
+            left.remove(found)
+    for expected in missing:
+        like = min(left, key=lambda each: len(_misses(test, expected, each)), default=None)
+        if like is None or not _alike(expected, like):
+            yield expected.line, f"expected {_wanted(expected)}; that was not decided"
+            continue
+        left.remove(like)
+        yield expected.line, f"expected {_wanted(expected)}; but {', '.join(_misses(test, expected, like))}"
+    for each in left:
+        yield test.line, f"not expected: {_told(each)}, {_when(test, each)}"
+
+
+def _alike(expected: Expected, decision: Decision) -> bool:
+    """Whether it is rather the one that was meant than another one."""
+    return expected.rule in (None, decision.rule) and expected.key in (None, decision.correlation_key)
+
+
+def _misses(test: RuleTest, expected: Expected, decision: Decision) -> list[str]:
+    """What of a decision isn't as expected, each as "it was this, not that"."""
+    line = public(decision)
+    pairs: list[tuple[str, Any, Any]] = [
+        ("rule", decision.rule, expected.rule),
+        ("outcome", decision.outcome, expected.outcome),
+        ("reason", decision.reason, expected.reason),
+        ("key", decision.correlation_key, expected.key),
+        ("due", span(decision.due_at - test.begins), _span(expected.due)),
+        ("decided", span(decision.decided_at - test.begins), _span(expected.decided)),
+    ]
+    pairs += [(f"payload.{name}", line["payload"].get(name), value) for name, value in expected.payload.items()]
+    pairs += [(f"contact.{name}", decision.contact.get(name), value) for name, value in expected.contact.items()]
+    out = [
+        f"{name} is {_shown(told)}, not {_shown(wanted)}"
+        for name, told, wanted in pairs
+        if wanted is not None and not _fits(told, wanted)
+    ]
+    for namespace, value in expected.who.items():
+        values = decision.identifiers.get(namespace, [])
+        if value not in values:
+            out.append(f"{namespace} is {', '.join(values) or 'not known'}, not {value}")
+    return out
+
+
+def _fits(told: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is told: mappings may hold more."""
+    if isinstance(wanted, dict) and isinstance(told, dict):
+        return all(_fits(told.get(name), value) for name, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(told, list):
+        return len(wanted) == len(told) and all(map(_fits, told, wanted))
+    return bool(told == wanted)
+
+
+def _wanted(expected: Expected) -> str:
+    who = f" of {' '.join(expected.who.values())}" if expected.who else ""
+    key = f", key {expected.key}" if expected.key is not None else ""
+    reason = f" ({expected.reason})" if expected.reason else ""
+    return f"{expected.rule or 'a decision'}{who}{key}: {expected.outcome}{reason}"
+
+
+def _told(decision: Decision) -> str:
+    who = " ".join(values[0] for values in decision.identifiers.values())
+    key = f", key {decision.correlation_key}" if decision.correlation_key is not None else ""
+    return f"{decision.rule} of {who}{key}: {decision.outcome} ({decision.reason})"
+
+
+def _when(test: RuleTest, decision: Decision) -> str:
+    return f"due {span(decision.due_at - test.begins)}, decided {span(decision.decided_at - test.begins)}"
+
+
+def _steps(test: RuleTest, decided: list[Decision]) -> Iterator[str]:
+    """Events by receipt, decisions when they were made."""
+    steps: list[tuple[int, int, str]] = []
+    for event in test.events:
+        body = ", ".join(f"{name}: {_shown(value)}" for name, value in event.body.items())
+        late = event.received_at > event.occurred_at
+        occurred = f", occurred {span(event.occurred_at - test.begins)}" if late else ""
+        who = " ".join(event.identifiers.values())
+        steps.append((event.received_at, 0, f"{event.event_id} of {who}: {event.type} {{{body}}}{occurred}"))
+    for decision in decided:
+        by = f", by {decision.ended_by}" if decision.ended_by else ""
+        told = f"{_told(decision)}, due {span(decision.due_at - test.begins)}, began with {decision.cause_event_id}{by}"
+        steps.append((decision.decided_at, 1, f"→ {told}"))
+    for at, _, said in sorted(steps, key=lambda step: step[:2]):
+        yield f"{span(at - test.begins):>10}  {said}"
+
+
+def span(ms: int) -> str:
+    """`+1h5m`, `-10s`, `+0m`."""
+    sign, left, out = "-" if ms < 0 else "+", abs(ms), ""
+    for unit, size in _UNITS:
+        if number := left // size:
+            out += f"{number}{unit}"
+            left -= number * size
+    return sign + (out or "0m")
+
+
+def _span(ms: int | None) -> str | None:
+    return None if ms is None else span(ms)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "nothing" if value is None else msgspec.json.encode(value).decode()
