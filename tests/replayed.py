@@ -17,7 +17,7 @@ from pipeline.runtime.replay import Replay
 from pipeline.topology import load
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision, public
-from pipeline.triggers.fold import Person
+from pipeline.triggers.person import Person
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.row import Row
 

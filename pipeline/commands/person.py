@@ -16,8 +16,8 @@ from pipeline.profile.about import TYPES, About, read_timeline
 from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.triggers import carts, films, money, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
-from pipeline.triggers.fold import Person
 from pipeline.triggers.keys import RuleState
+from pipeline.triggers.person import Person
 from pipeline.triggers.rules import Compiled, RuleBook
 
 Facts = dict[str, Any]

@@ -29,7 +29,8 @@ from pipeline.profile.packed import (
 )
 from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, counts_for, decide, learn, unite, user_of, whole, whose
+from pipeline.triggers.fold import decide, learn
+from pipeline.triggers.person import Person, counts_for, unite, user_of, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 from pipeline.wire.row import Row, array_head
 

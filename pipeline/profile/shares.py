@@ -13,7 +13,7 @@ import msgspec
 from pipeline.profile import about as profile_about
 from pipeline.profile.about import EMPTY, About
 from pipeline.triggers import devices
-from pipeline.triggers.fold import Person
+from pipeline.triggers.person import Person
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode

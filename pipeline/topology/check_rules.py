@@ -6,10 +6,8 @@ from typing import Any
 
 from pipeline.topology.findings import suggest
 from pipeline.topology.reader import Path, Reader
-from pipeline.topology.vocabulary import Field, bodies, playback_types
+from pipeline.topology.vocabulary import PAYLOADS, Field, bodies, playback_types
 
-# Part of a payload -> the key a rule must have for it: there is one cart, message or film only where it is the key.
-_PAYLOAD_KEYS = {"cart": "cart_id", "message": "message_id", "film": "film"}
 _OWN_REASONS = ("due", "overtaken")
 
 
@@ -110,7 +108,7 @@ def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
         reader.report((*path, "until", "cart"), "bad-key", "a cart is empty: which one?", "write per: cart_id")
     seen: set[str] = set()
     for index, part in enumerate(rule.get("payload", [])):
-        key = _PAYLOAD_KEYS[part]
+        key = PAYLOADS[part]
         if rule.get("per") != key and not _wrong_per(path, rule, reader):
             reader.report(
                 (*path, "payload", index), "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}"

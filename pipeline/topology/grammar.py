@@ -17,7 +17,7 @@ from pipeline.topology.shapes import (
     Where,
     Whole,
 )
-from pipeline.topology.vocabulary import event_types, field_names
+from pipeline.topology.vocabulary import PAYLOADS, event_types, field_names
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
 KAFKA = Text("host:port[,host:port...], or mock:// for the embedded broker", rf"mock://({_HOSTS})?|{_HOSTS}")
@@ -177,9 +177,7 @@ def _rule() -> Record:
             "after": Key(Duration(), "How long the wait is. At its end the trigger fires.", required=True),
             "cancel": Key(Many(cancel, single=True), "What ends a wait without a trigger."),
             "until": Key(until, "A state that ends a wait without a trigger."),
-            "payload": Key(
-                Many(Choice(("cart", "message", "film"), "a part of the payload")), "What the trigger tells."
-            ),
+            "payload": Key(Many(Choice(tuple(PAYLOADS), "a part of the payload")), "What the trigger tells."),
         }
     )
 

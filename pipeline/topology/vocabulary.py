@@ -13,6 +13,9 @@ from pipeline.events.catalogue import catalogue, doing
 
 Kind = Literal["text", "number", "flag", "choice", "list", "map", "records"]
 
+PAYLOADS = {"cart": "cart_id", "message": "message_id", "film": "film"}
+"""Part of a payload -> the key a rule must have for it: there is one cart, message or film only where it is the key."""
+
 _KINDS: dict[str, Kind] = {
     "string": "text",
     "boolean": "flag",

@@ -9,6 +9,7 @@ from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, doing
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.conditions import Condition, compile_where
+from pipeline.triggers.payloads import PAYLOADS
 
 START, RESTART, CONTENTS = 1, 2, 0
 CART_TYPES = doing("cart")
@@ -97,8 +98,8 @@ class Compiled:
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
         self.cart = rule.until_cart_empty is not None or "cart" in rule.payload
-        self.payload = rule.payload
-        self.tells = "message" in rule.payload or "film" in rule.payload
+        self.payload = tuple(PAYLOADS[name] for name in rule.payload)
+        self.tells = next((part for part in self.payload if part.notes), None)
         self.takes = any(cancel.takes for cancel in rule.cancel)
 
 

@@ -40,8 +40,8 @@ class Folded(msgspec.Struct, array_like=True, gc=False):
 class Fact(msgspec.Struct, array_like=True, gc=False):
     """What one event means to one key. `role`: START, RESTART or CONTENTS; `rank`: see `rules.rank`.
 
-    `change` on a cart's lines, or None. `told`: what the payload wants of it, an e-mail's [campaign] or a film's
-    [title, total_length]. `folded`: what it stands for besides, where there were too many.
+    `change` on a cart's lines, or None. `told`: what the payload wants of it (payloads.py). `folded`: what it stands
+    for besides, where there were too many.
     """
 
     occurred_at: int

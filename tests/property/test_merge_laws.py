@@ -20,7 +20,7 @@ from pipeline.profile.profile import Profile, advance, encode_profile, merge, ne
 from pipeline.triggers import films, waits
 from pipeline.triggers.carts import PUT, TAKE, Change, Item, Line
 from pipeline.triggers.films import Film
-from pipeline.triggers.fold import Person, person_of
+from pipeline.triggers.person import Person, person_of
 from pipeline.triggers.rules import START, RuleBook
 from pipeline.triggers.waits import End, Fact, Fired, Key
 from pipeline.wire.row import Row

@@ -41,7 +41,8 @@ from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.store.ports import Skip
 from pipeline.topology.model import DeadLetterLimit, Topic, Topology
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import Person, learn
+from pipeline.triggers.fold import learn
+from pipeline.triggers.person import Person
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.records import Headers, Resolved, Seal, encode
 from pipeline.wire.row import Row

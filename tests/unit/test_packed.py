@@ -22,8 +22,8 @@ from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids,
 from pipeline.triggers.carts import Change, Item, Line
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.films import Film
-from pipeline.triggers.fold import Person
 from pipeline.triggers.keys import RuleState
+from pipeline.triggers.person import Person
 from pipeline.triggers.rules import RuleBook
 from pipeline.triggers.waits import End, Fact, Key
 from pipeline.wire.row import Row

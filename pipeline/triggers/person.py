@@ -1,0 +1,262 @@
+"""A person to the rules: a set of identifiers known, at the moment that the fold has reached, to be one; what the rules
+remember of them; whose an event is, and what becomes of two who turn out to be one (semantics 1, 20, 21).
+
+A profile usually holds one person; it holds several for as long as a tie that has been read takes effect only later.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pipeline.triggers import devices, films, keys, marks, orders, waits
+from pipeline.triggers.contact import Contact
+from pipeline.triggers.devices import Login
+from pipeline.triggers.films import Film, FilmPage, Session
+from pipeline.triggers.keys import RuleState
+from pipeline.triggers.rules import RuleBook
+from pipeline.triggers.waits import Key
+from pipeline.wire.row import Row
+
+
+class Person(msgspec.Struct, array_like=True, gc=False):
+    """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None. `told`: the
+    orders that were told, `bought`: what they add up to (orders.py). `logins`: on devices among `ids` (devices.py).
+    `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide nothing any more
+    went last.
+    """
+
+    ids: dict[str, list[str]]
+    rules: dict[str, RuleState] = {}
+    films: dict[str, Film] = {}
+    sessions: dict[str, Session] = {}
+    due: int | None = None
+    told: orders.Told = {}
+    bought: orders.Sums = {}
+    contact: Contact | None = None
+    logins: dict[str, list[Login]] = {}
+    film_pages: list[FilmPage] = []
+    swept: int = 0
+
+    def has(self, namespace: str, value: str) -> bool:
+        values = self.ids.get(namespace)
+        return values is not None and value in values
+
+    def holds(self, ids: list[str]) -> bool:
+        """Whether all of these are theirs."""
+        held = self.ids
+        for i in range(0, len(ids), 2):
+            values = held.get(ids[i])
+            if values is None or ids[i + 1] not in values:
+                return False
+        return True
+
+
+def whose(book: RuleBook, persons: list[Person], row: Row) -> Person:
+    """The person that an event counts for, after its ties, and after it is noted whose device it was."""
+    ids = row.ids
+    user = user_of(book, ids) if len(ids) > 2 or len(persons) > 1 else None
+    if user is None:
+        if len(persons) > 1:
+            ids = _owners(book, persons, ids, row.occurred_at)
+        return person_of(book, persons, ids, row.received_at)[0]
+    person, _ = person_of(book, persons, ids, row.received_at)
+    for i in range(2, len(ids), 2):
+        namespace, value = ids[i], ids[i + 1]
+        if namespace in book.devices:
+            holder = person if person.has(namespace, value) else _holder(persons, namespace, value)
+            if holder is not None:
+                login = Login(row.occurred_at, row.received_at - row.occurred_at, user)
+                devices.note(holder.logins, devices.name(namespace, value), login, book.max_age)
+    return person
+
+
+def user_of(book: RuleBook, ids: list[str]) -> str | None:
+    """The strongest identifier that is unique to a person: whoever carries one on a device logs in on it."""
+    for i in range(0, len(ids), 2):
+        if ids[i] in book.unique:
+            return devices.name(ids[i], ids[i + 1])
+    return None
+
+
+def _holder(persons: list[Person], namespace: str, value: str) -> Person | None:
+    return next((person for person in persons if person.has(namespace, value)), None)
+
+
+def _owners(book: RuleBook, persons: list[Person], ids: list[str], at: int) -> list[str]:
+    """For a device that was somebody else's than its holder's at `at`, their user id."""
+    out: list[str] = []
+    for i in range(0, len(ids), 2):
+        told = ids[i : i + 2]
+        if told[0] in book.devices and (holder := _holder(persons, *told)) is not None:
+            user = _owner(book, holder, devices.name(*told), at)
+            if user is not None and not holder.has(*user):
+                told = user
+        if told != out[:2]:
+            out += told
+    return out
+
+
+def counts_for(book: RuleBook, persons: list[Person], rows: list[Row], ids: list[str], at: int) -> str:
+    """Under what name an event counts by all that has arrived: what `persons` know, and the logins among `rows`."""
+    if (user := user_of(book, ids)) is not None:
+        return user
+    told = ids[:2]
+    device = devices.name(*told)
+    holder = _holder(persons, *told)
+    known = (
+        [] if holder is None else [devices.name(ns, value) for ns in book.unique for value in holder.ids.get(ns, ())]
+    )
+    if told[0] in book.devices:
+        logins = [] if holder is None else list(holder.logins.get(device, ()))
+        for row in rows:
+            if len(row.ids) > 2 and told[1] in row.ids and (user := user_of(book, row.ids)) is not None:
+                logins.append(Login(row.occurred_at, row.received_at - row.occurred_at, user))
+        if (user := devices.owner(sorted(logins), at, known)) is not None:
+            return user
+    return known[0] if known else device
+
+
+def _owner(book: RuleBook, holder: Person, device: str, at: int) -> list[str] | None:
+    logins = holder.logins.get(device)
+    if not logins:
+        return None
+    known = [devices.name(ns, value) for ns in book.unique for value in holder.ids.get(ns, ())]
+    user = devices.owner(logins, at, known)
+    return None if user is None else devices.split(user)
+
+
+def somebody_elses(book: RuleBook, persons: list[Person], person: Person, event_id: str, mark: int, at: int) -> bool:
+    """Whether an event on a device, which counted for `person` by what was known then, was somebody else's by what is
+    known now.
+    """
+    holders = {device: holder for holder in persons for device in holder.logins}
+    device = devices.carried(event_id, mark, list(holders)) if holders else None
+    user = None if device is None else _owner(book, holders[device], device, at)
+    return user is not None and not person.has(*user)
+
+
+def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -> tuple[Person, list[list[str]]]:
+    """The person an event received at `now` belongs to, after its tie: persons that it ties become one, in place.
+
+    A tie that would put two values of a unique namespace together is left out; the refused identifiers come back as
+    [namespace, value].
+    """
+    if len(persons) == 1 and persons[0].holds(ids):  # nearly always
+        return persons[0], []
+    refused: list[list[str]] = []
+    anchor: Person | None = None
+    for i in range(0, len(ids), 2):
+        namespace, value = ids[i], ids[i + 1]
+        found = next((p for p in persons if p.has(namespace, value)), None)
+        if anchor is None:
+            if found is None:
+                found = Person({namespace: [value]})
+                persons.append(found)
+            anchor = found
+        elif found is None:
+            if namespace in book.unique and anchor.ids.get(namespace):
+                refused.append([namespace, value])
+            else:
+                _add(anchor.ids, namespace, value)
+        elif found is not anchor:
+            if any(p.ids.get(u) and anchor.ids.get(u) for p in (found,) for u in book.unique):
+                refused.append([namespace, value])
+            else:
+                persons.remove(found)
+                _join(book, anchor, found, now)
+    assert anchor is not None, "an event without identifiers is a dead letter"
+    return anchor, refused
+
+
+def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
+    """Put a person that was moved here beside the others; one that holds the same identifier is the same person."""
+    for person in list(persons):
+        if any(person.has(ns, value) for ns, values in other.ids.items() for value in values):
+            persons.remove(person)
+            _join(book, other, person, 0)
+    persons.append(other)
+
+
+def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
+    values = ids.setdefault(namespace, [])
+    if value not in values:
+        values.append(value)
+        values.sort()
+
+
+def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
+    """Two persons turn out to be one, at `now`. A plain union of open state; it decides nothing."""
+    for namespace, values in other.ids.items():
+        for value in values:
+            _add(person.ids, namespace, value)
+    for name, theirs in other.rules.items():
+        rule = book.rules.get(name)
+        mine = person.rules.get(name)
+        if rule is None or mine is None:
+            person.rules[name] = theirs
+            continue
+        mine.open_all()
+        theirs.open_all()
+        mine.marks = marks.joined(mine.marks, theirs.marks)
+        mine.forgot = max(mine.forgot, theirs.forgot)
+        for name_of_key in {**mine.keys, **theirs.keys}:
+            a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
+            everyone = (mine.ends(name_of_key), theirs.ends(name_of_key))
+            key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
+            if rule.once and key.facts and marks.marked(mine.marks, name_of_key):
+                key.facts = []  # the decided one absorbs the open one
+        mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: (e.order, e.reason))
+    films.open_all(person.films, person.film_pages)
+    films.open_all(other.films, other.film_pages)
+    for name, film in other.films.items():
+        had_film = person.films.get(name)
+        person.films[name] = film if had_film is None else films.merge_film(had_film, film)
+    person.swept = max(person.swept, other.swept)
+    for sid, session in other.sessions.items():
+        had_session = person.sessions.get(sid)
+        if had_session is None or (had_session.at, had_session.film) < (session.at, session.film):
+            person.sessions[sid] = session
+    person.told = orders.merge(person.told, other.told)
+    for currency, (number, revenue) in other.bought.items():
+        orders.add(person.bought, currency, revenue, number)
+    person.logins = devices.joined(person.logins, other.logins)
+    if other.contact is not None:
+        person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
+    for name, state in person.rules.items():
+        if (rule := book.rules.get(name)) is not None:
+            state.open_all()
+            for name_of_key, key in state.keys.items():
+                key.due = waits.next_due(rule, key, state.ends(name_of_key))
+            keys.make_room(state, now)
+    refresh(person)
+
+
+def whole(person: Person) -> Person:
+    """With all that lies packed at hand."""
+    for state in person.rules.values():
+        state.open_all()
+    films.open_all(person.films, person.film_pages)
+    return person
+
+
+def note_due(person: Person, key: Key, due: int | None) -> bool:
+    """Note when a key is decided. True if that may make the person's `due` later: then `_refresh` has to find it."""
+    old, key.due = key.due, due
+    if due is not None and (person.due is None or due < person.due):
+        person.due = due
+        return False
+    return old is not None and old == person.due and due != old
+
+
+def refresh(person: Person) -> None:
+    first = None
+    for state in person.rules.values():
+        for key in state.keys.values():
+            due = key.due
+            if due is not None and (first is None or due < first):
+                first = due
+        for page in state.pages:
+            due = page.due
+            if due is not None and (first is None or due < first):
+                first = due
+    person.due = first
