@@ -6,6 +6,7 @@ cdef enum:
     STRUCT = 1
     LIST = 2
     MAP = 3
+    ANY = 4
     SHAPES = 128
     FIELDS = 15  # of a struct: as many as an array with a head of one byte holds
 
@@ -39,6 +40,9 @@ cdef int shape_in(told) except -1:
         raise ValueError("too many shapes")
     at, shapes_used = shapes_used, shapes_used + 1
     kind, of = told
+    if kind == "any":
+        shapes[at].kind = ANY
+        return at
     if kind != "struct":
         shapes[at].kind = LIST if kind == "list" else MAP
         shapes[at].of = shape_in(of)
@@ -61,9 +65,9 @@ def shape(told):
     return shape_in(told)
 
 
-cdef uint8_t* shortened(Cursor* c, uint8_t* to) noexcept:
-    """What comes next, with all that is in it. Numbers of eight bytes take as many as they need: small whole ones up to
-    three, as integers, which are read as numbers all the same; four what is the same in four.
+cdef uint8_t* shortened(Cursor* c, uint8_t* to, bint whole) noexcept:
+    """What comes next, with all that is in it. Numbers of eight bytes take as many as they need: four what is the same
+    in four, and, where `whole` may be told as integers, small ones of these up to three.
     """
     cdef uint64_t left = 1
     cdef const uint8_t* start
@@ -77,7 +81,7 @@ cdef uint8_t* shortened(Cursor* c, uint8_t* to) noexcept:
         if start < c.end and start[0] == 0xCB and not c.bad:
             bits = big(start + 1, 8)
             memcpy(&value, &bits, 8)
-            if -32768 <= value < 65536 and value == <int64_t> value and bits != MINUS_NOUGHT:
+            if whole and -32768 <= value < 65536 and value == <int64_t> value and bits != MINUS_NOUGHT:
                 to = put_integer(to, <int64_t> value)
                 continue
             half = <float> value
@@ -97,8 +101,8 @@ cdef uint8_t* trim(int of, Cursor* c, uint8_t* to) noexcept:
     cdef uint8_t* head = to
     cdef uint8_t* begin
     cdef uint8_t* end
-    if shape.kind == LEAF or (c.at < c.end and c.at[0] == 0xC0):
-        return shortened(c, to)
+    if shape.kind == LEAF or shape.kind == ANY or (c.at < c.end and c.at[0] == 0xC0):
+        return shortened(c, to, shape.kind != ANY)
     if shape.kind == STRUCT:
         n = array(c)
         if n > shape.count:

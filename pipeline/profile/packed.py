@@ -112,11 +112,13 @@ def unpack_ids(ids: bytes) -> list[str]:
 
 def shape_of(kind: Any) -> tuple[str, Any] | None:
     """Where in a type there are structs, packed as arrays: ("struct", [(default, packed, or None; shape), ...]),
-    ("list" or "map", shape of what it holds), or None.
+    ("list" or "map", shape of what it holds), ("any", None) where numbers aren't told apart when they are read, or None.
     """
     kind = inspect.type_info(kind) if not isinstance(kind, inspect.Type) else kind
     if isinstance(kind, inspect.UnionType):
         (kind,) = (each for each in kind.types if not isinstance(each, inspect.NoneType))
+    if isinstance(kind, inspect.AnyType):
+        return "any", None
     if isinstance(kind, inspect.StructType) and kind.array_like and kind.tag is None:
         return "struct", [(_default(field), shape_of(field.type)) for field in kind.fields]
     if isinstance(kind, inspect.ListType) and (of := shape_of(kind.item_type)) is not None:

@@ -68,12 +68,11 @@ class Watched:
     def told(self, key: str, lines: list[Line], noted: Noted, person: Known) -> dict[str, Any]:
         film = films.find(person.films, person.film_pages, key) or Film()
         title, length = noted or (None, None)
-        length = length or film.length
         return {
             "film": key,
             "title": title or film.title,
             "seconds_watched": films.seconds(film),
-            "total_length": None if length is None else float(length),  # what is packed may have become whole
+            "total_length": length or film.length,
         }
 
 

@@ -361,7 +361,7 @@ def sometimes(kind: type, *needed: st.SearchStrategy[Any], **others: st.SearchSt
 items = sometimes(Item, names=st.lists(st.none() | names, max_size=3), url=st.none() | names)
 facts = sometimes(
     Fact, numbers, numbers, names, *[st.integers(0, 3)] * 3, change=st.builds(Change, st.just(1), st.lists(items)),
-    told=st.just([None]),
+    told=st.just([None]) | st.lists(st.sampled_from([60, 60.0, 0.5, -0.0, "A film"])),
 )  # fmt: skip
 ends = sometimes(End, numbers, numbers, names, names, before_start=st.booleans(), own=st.none() | names)
 floats = st.floats(allow_nan=False) | st.sampled_from([1.0, 9.5, 9.99, -0.0, 1e300, 1e-300, 16777217.0])
