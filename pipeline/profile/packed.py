@@ -112,7 +112,7 @@ def unpack_ids(ids: bytes) -> list[str]:
 
 def shape_of(kind: Any) -> tuple[str, Any] | None:
     """Where in a type there are structs, packed as arrays: ("struct", [(default, packed, or None; shape), ...]),
-    ("list" or "map", shape of what it holds), ("any", None) where numbers aren't told apart when they are read, or None.
+    ("list" or "map", shape of what it holds), ("any", None) where a number is read as it was told, or None.
     """
     kind = inspect.type_info(kind) if not isinstance(kind, inspect.Type) else kind
     if isinstance(kind, inspect.UnionType):
