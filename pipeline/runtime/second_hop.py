@@ -317,7 +317,7 @@ class ProfilePartition:
                     named.update(map(root_of, message.rows))
                     named.update(message.merges)
                 elif isinstance(message, Move):
-                    named.add(message.winner)
+                    named.update((message.winner, message.loser))
                     if message.parts > 1:
                         named.add(message.whole)
                 elif message.row is not None:
@@ -644,8 +644,11 @@ class ProfilePartition:
 
     def _merge(self, loser: str, winner: str, at: int, now: int) -> None:
         state = self._cache.get(loser)
-        if isinstance(state, Moved):
-            return  # told again
+        if isinstance(state, Moved):  # told again, or otherwise: the graph fell back, and the log remembers
+            if state.winner != winner:
+                self._cache[loser] = self._dirty[loser] = Moved(winner, now)
+                self._unite(state.winner, winner, at, now)
+            return
         assert not isinstance(state, Parts)
         self._cache[loser] = self._dirty[loser] = Moved(winner, now)
         self.meta.quarantined.pop(loser, None)
@@ -653,12 +656,25 @@ class ProfilePartition:
         if state is not None:
             self._bring(loser, state, winner, at)
 
+    def _unite(self, one: str, other: str, at: int, now: int) -> None:
+        """What was told as one stays one, wherever both are by now. As in the graph the larger id goes to the smaller,
+        so marks never lead in a circle; an owner elsewhere is told by a mark that moves to it.
+        """
+        winner, loser = sorted((self._home(one), self._home(other)))
+        if winner != loser and self._here(loser):
+            self._merge(loser, winner, at, now)
+        elif winner != loser:
+            self._send_profile(winner, Moved(winner, now), loser, at)
+
+    def _send_profile(self, name: str, state: Profile | Quarantined | Moved, home: str, at: int) -> None:
+        known = [marked(source) for source in self.meta.marks]
+        for part in moves(f"{name}>{home}", at, home, encode_profile(state), known):
+            self._send(part, home)
+
     def _bring(self, loser: str, profile: Profile | Quarantined, winner: str, at: int) -> None:
         home = self._home(winner)
         if not self._here(home):
-            known = [marked(source) for source in self.meta.marks]
-            for part in moves(f"{loser}>{home}", at, home, encode_profile(profile), known):
-                self._send(part, home)
+            self._send_profile(loser, profile, home, at)
             return
         into = self._cache.get(home)
         assert not isinstance(into, Moved | Parts)
@@ -703,16 +719,21 @@ class ProfilePartition:
         try:
             assert raw is not None
             profile = decode(raw)
-            if isinstance(profile, Moved | Parts):
+            if isinstance(profile, Parts):
                 raise ValueError("not a profile")
             if careful and isinstance(profile, Profile):
                 profile.about, profile.persons, profile.buffer  # noqa: B018 - whether they can be read
         except UNREADABLE as problem:
             self._incoming.unreadable(record._replace(value=raw) if message.parts > 1 else record, problem)
             return
-        loser = (message.whole or message.id).partition(">")[0]
+        loser, at = message.loser, self._matters(message)
         with self._guard(self._home(message.winner)) if careful else NO_GUARD:
-            self._bring(loser, profile, message.winner, self._matters(message))
+            if isinstance(profile, Moved):
+                # Where it has moved itself and is still on its way, that matters as early.
+                self.meta.sent = {name: (min(sent_at, at), to) for name, (sent_at, to) in self.meta.sent.items()}
+                self._unite(message.winner, profile.winner, at, self._now())
+            else:
+                self._bring(loser, profile, message.winner, at)
 
     def _matters(self, message: Move) -> int:
         """From when on a move matters that goes on from here. A source that its sender hadn't heard of when it sent may

@@ -55,6 +55,8 @@ class Resolved(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="r"):
 class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
     """A profile on its way to the one it merged into. No decision at or after `at` may be made while it is.
 
+    Or a mark (profile/marks.py), which says where the profile `winner` goes itself: to `loser`.
+
     One that is too large for a record goes in `parts`: this is one of them, the `part`-th, and `whole` the id of all of
     it. A move that is made again may be packed otherwise: `copy` tells which parts belong together. `known`: marks of
     the sources that its sender had heard of; None: nobody says.
@@ -69,6 +71,11 @@ class Move(msgspec.Struct, array_like=True, gc=False, tag="m"):
     part: int = 0
     parts: int = 1
     known: list[int] | None = None
+
+    @property
+    def loser(self) -> str:
+        """Of which profile it is."""
+        return (self.whole or self.id).partition(">")[0]
 
 
 class Forward(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="f"):

@@ -54,6 +54,8 @@ SOURCES = 3
 ADDED = 1  # source partitions
 RUN = 3  # bad records in a row, and their partition stops
 LARGEST = 1_500  # bytes of a record that the broker takes
+KEPT = 5  # writes of the graph, or of a partition, that may be lost
+ONE_LOG_KEPT = 20  # of all together
 BEHIND = 5_000  # ms that received_at runs back in a partition at the most
 
 
@@ -110,6 +112,7 @@ class Faults:
     move_partition: float = 0.01
     fall_back: float = 0.004
     graph_falls_back: float = 0.003
+    one_log: bool = False  # all of it falls back by `fall_back`, to one moment: as one Redis does
     foreign: float = 0.01
     garbage: float = 0.05  # of what lies in source partitions
     rubbish: float = 0.01  # so much garbage that the partition stops
@@ -313,8 +316,7 @@ class Store:
 
         async def call(*args: Any) -> Any:
             await self._worker.point()
-            if name in ("commit", "resolve"):
-                self._worker.world.before_write(self._real, args)
+            self._worker.world.before(name, self._real, args)
             result = await method(*args)
             await self._worker.point(after=True)
             return result
@@ -720,18 +722,21 @@ class World:
         headers, value = r.choice(FOREIGN)
         self.log.append(Out(topic, r.randrange(RESOLVED), None, value, headers))
 
-    def before_write(self, real: Any, args: tuple[Any, ...]) -> None:
+    def before(self, name: str, real: Any, args: tuple[Any, ...]) -> None:
         """Keep what a store was before its last few writes, and now and then fall back there."""
-        key, fall = ("graph", self.faults.graph_falls_back) if real is self.graph else (args[0], self.faults.fall_back)
-        kept = self.history.setdefault(key, [])
-        kept.append(real.snapshot() if key == "graph" else real.snapshot(key))
-        del kept[:-5]
+        one_log = self.faults.one_log
+        if name not in ("commit", "resolve") and not (one_log and name == "claim"):
+            return
+        which, fall = (), self.faults.graph_falls_back
+        if real is not self.graph:
+            which, fall = args[:1], self.faults.fall_back
+        kept = self.history.setdefault(() if one_log else which, [])
+        kept.append((real, which, real.snapshot(*which)))
+        del kept[: -(ONE_LOG_KEPT if one_log else KEPT)]
         if not self.quiet and self.random.random() < fall:
             back = self.random.randint(1, len(kept))
-            if key == "graph":
-                real.restore(kept[-back])
-            else:
-                real.restore(kept[-back], key)
+            for store, of, was in reversed(kept[-back:]):
+                store.restore(was, *of)
             del kept[-back:]
 
     def crash(self, worker: Worker) -> None:

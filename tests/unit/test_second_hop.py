@@ -294,6 +294,51 @@ def test_a_profile_that_merged_moves_and_leaves_a_mark() -> None:
     assert part.hop.work.moves == 0
 
 
+def test_what_was_told_as_one_stays_one_where_it_is_told_otherwise() -> None:
+    """A graph that fell back ties anew, in another order; what it told before stands in the log. All that it ever told
+    comes together under the smallest id, as in the graph.
+    """
+    small, large, loser = HERE[0], HERE[1], HERE[2]
+    there, beyond = THERE[0], THERE[1]
+    part = Part()
+    part.give(told(0, 3, [row(small), row(large), row(loser)], T0 + 5))
+    part.give(told(3, 4, after=T0 + 9, merges=[loser, large]))
+    part.give(told(4, 5, after=T0 + 20, merges=[loser, small]))
+    assert part.state(large) == Moved(small, T0 + 20)
+    assert part.profile(small).about.totals == {5: 3}
+    assert part.sent() == []
+
+    part.give(told(5, 6, after=T0 + 30, merges=[HERE[3], max(there, beyond)]))
+    part.give(told(6, 7, after=T0 + 40, merges=[HERE[3], min(there, beyond)]))  # none of which is here
+    (mark,) = part.sent()
+    assert (mark.id, mark.at) == (f"{min(there, beyond)}>{max(there, beyond)}", T0 + 30)
+    assert (mark.loser, mark.winner) == (min(there, beyond), max(there, beyond))
+    assert decode(mark.profile) == Moved(mark.loser, T0 + 40)
+    assert part.meta().sent == {mark.id: (T0 + 30, 1)}
+    part.give(told(7, 8, after=T0 + 50, merges=[HERE[3], min(there, beyond)]))  # told again
+    assert len(part.sent()) == 1
+
+
+def test_an_owner_is_told_that_its_profile_is_one_with_another() -> None:
+    """By a mark that moves to it; if its profile has moved meanwhile, that goes for where it is now."""
+    for moved_before in (False, True):
+        part = Part()
+        there, home, winner = THERE[0], HERE[0], HERE[1]
+        mark = Move(f"{there}>{winner}", T0 + 3, winner, encode_profile(Moved(there, T0)))
+        part.give(told(0, 2, [row(winner), row(home)], T0 + 9))
+        if moved_before:
+            part.give(told(2, 3, after=T0 + 9, merges=[winner, home]))
+        part.give(mark, mark)
+        assert part.meta().taken == {mark.id: T0 + 3}
+        (move,) = part.sent()
+        gone = home if moved_before else winner
+        assert part.state(gone) == Moved(there, T0 + 9)
+        assert (move.id, move.at, move.winner) == (f"{gone}>{there}", T0 + 3, there)
+        profile = decode(move.profile)
+        assert isinstance(profile, Profile)
+        assert profile.about.totals == {5: 2 if moved_before else 1}
+
+
 def test_a_move_matters_from_what_is_still_to_come_of_every_source() -> None:
     """Also of one that was added, of which this worker doesn't know yet; not of one that nobody waits for."""
     loser, winner = HERE[0], THERE[0]
