@@ -21,7 +21,7 @@ from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
 from pipeline.wire.records import Forward, Move, Seal
 from tests.oracle.histories import history
-from tests.property.hops import FAR, Hops
+from tests.property.hops import FAR, Hops, now
 from tests.replayed import as_event, folded, shipped
 from tests.simulation import shop
 
@@ -179,6 +179,38 @@ def test_a_login_behind_a_backlog_in_another_partition(logins: int) -> None:
         hops.run(Random(resolved), 10)
         (made,) = hops.decisions()
         assert (made.outcome, made.reason, made.identifiers) == ("cancelled", "bought", {"user_id": ["ann"]})
+
+
+@pytest.mark.parametrize("first", ["ann", "bert"])
+@pytest.mark.parametrize("resolved", [1, 2, 3, 5, 8])
+def test_who_a_graph_told_as_one_before_it_fell_back_are_persons_of_their_own(first: str, resolved: int) -> None:
+    """An address is tied to one of two people. That is lost, and then to the other: the first tie, read again, is
+    refused. What was told lies in one profile, and is decided in the order of knowledge.
+    """
+    other, at, minute = "bert" if first == "ann" else "ann", 1_700_000_000_000, 60_000
+    told = [
+        Event("product_added", "1", at, at, {"user_id": first, "email": "m@x"}, {"cart_id": "c", "product_id": "p"}),
+        Event("order_completed", "2", at + 9 * minute, at + 9 * minute, {"user_id": first}, {"order_id": "o"}),
+    ]
+    at += minute
+    theirs = Event(
+        "product_added", "3", at, at, {"user_id": other, "email": "m@x"}, {"cart_id": "c", "product_id": "q"}
+    )
+    hops = Hops(shipped(), [told, [theirs]], resolved)
+    before = hops.graph.snapshot()
+    hops.source(0, 1)
+    hops.graph.restore(before)
+    for source in hops.sources:
+        now(source.claim())
+    hops.source(1, 1)
+    hops.run(Random(resolved), 3)
+    made = {decision.id: decision for decision in hops.decisions()}
+    assert made == wanted([*told, theirs])[0]
+    assert {decision.identifiers["user_id"][0]: decision.reason for decision in made.values()} == {
+        first: "bought",
+        other: "due",
+    }
+    assert len(hops.final_profiles()) == 1
 
 
 def first_hand_over(seed: int) -> tuple[list[Event], list[list[Event]]]:

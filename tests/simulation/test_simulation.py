@@ -124,6 +124,12 @@ def test_worlds_that_were_found_among_thousands(seed: int) -> None:
     assert faults(seed) == []
 
 
+@pytest.mark.parametrize("seed", [200, 249, 386, 574, 1343])
+def test_worlds_of_one_redis_that_falls_back_often(seed: int) -> None:
+    """The same as 1949. 200: what has moved once more was on its way, and mattered earlier than was thought."""
+    assert faults(seed, all_faults=Faults(one_log=True, fall_back=0.015)) == []
+
+
 def test_what_the_log_remembers_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what 1949 showed the need of."""
     monkeypatch.setattr(ProfilePartition, "_unite", lambda *_: None)

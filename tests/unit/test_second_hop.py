@@ -339,6 +339,16 @@ def test_an_owner_is_told_that_its_profile_is_one_with_another() -> None:
         assert profile.about.totals == {5: 2 if moved_before else 1}
 
 
+def test_what_is_one_already_but_for_what_is_on_its_way_matters_as_early() -> None:
+    part = Part()
+    winner, there = HERE[0], THERE[0]
+    part.give(told(0, 1, [row(winner)], T0 + 9), told(1, 2, after=T0 + 20, merges=[winner, there]))
+    assert part.meta().sent == {f"{winner}>{there}": (T0 + 9, 1)}
+    part.give(Move(f"{there}>{winner}", T0 + 3, winner, encode_profile(Moved(there, T0))))
+    assert part.meta().sent == {f"{winner}>{there}": (T0 + 3, 1)}
+    assert len(part.sent()) == 1
+
+
 def test_a_move_matters_from_what_is_still_to_come_of_every_source() -> None:
     """Also of one that was added, of which this worker doesn't know yet; not of one that nobody waits for."""
     loser, winner = HERE[0], THERE[0]
