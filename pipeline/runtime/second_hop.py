@@ -664,17 +664,18 @@ class ProfilePartition:
         if winner != loser and self._here(loser):
             self._merge(loser, winner, at, now)
         elif winner != loser:
-            self._send_profile(winner, Moved(winner, now), loser, at)
+            # It may be told more than once, by different ties: these are messages of their own, each with its `at`.
+            self._send_profile(f"{winner}>{loser}@{at}", Moved(winner, now), loser, at)
 
     def _send_profile(self, name: str, state: Profile | Quarantined | Moved, home: str, at: int) -> None:
         known = [marked(source) for source in self.meta.marks]
-        for part in moves(f"{name}>{home}", at, home, encode_profile(state), known):
+        for part in moves(name, at, home, encode_profile(state), known):
             self._send(part, home)
 
     def _bring(self, loser: str, profile: Profile | Quarantined, winner: str, at: int) -> None:
         home = self._home(winner)
         if not self._here(home):
-            self._send_profile(loser, profile, home, at)
+            self._send_profile(f"{loser}>{home}", profile, home, at)
             return
         into = self._cache.get(home)
         assert not isinstance(into, Moved | Parts)

@@ -124,9 +124,11 @@ def test_worlds_that_were_found_among_thousands(seed: int) -> None:
     assert faults(seed) == []
 
 
-@pytest.mark.parametrize("seed", [200, 249, 386, 574, 1343])
+@pytest.mark.parametrize("seed", [200, 249, 386, 574, 946, 1181, 1343])
 def test_worlds_of_one_redis_that_falls_back_often(seed: int) -> None:
-    """The same as 1949. 200: what has moved once more was on its way, and mattered earlier than was thought."""
+    """The same as 1949. 200: what has moved once more was on its way, and mattered earlier than was thought. 946, 1181:
+    two ties told one owner the same.
+    """
     assert faults(seed, all_faults=Faults(one_log=True, fall_back=0.015)) == []
 
 

@@ -311,7 +311,7 @@ def test_what_was_told_as_one_stays_one_where_it_is_told_otherwise() -> None:
     part.give(told(5, 6, after=T0 + 30, merges=[HERE[3], max(there, beyond)]))
     part.give(told(6, 7, after=T0 + 40, merges=[HERE[3], min(there, beyond)]))  # none of which is here
     (mark,) = part.sent()
-    assert (mark.id, mark.at) == (f"{min(there, beyond)}>{max(there, beyond)}", T0 + 30)
+    assert (mark.id, mark.at) == (f"{min(there, beyond)}>{max(there, beyond)}@{T0 + 30}", T0 + 30)
     assert (mark.loser, mark.winner) == (min(there, beyond), max(there, beyond))
     assert decode(mark.profile) == Moved(mark.loser, T0 + 40)
     assert part.meta().sent == {mark.id: (T0 + 30, 1)}
