@@ -14,7 +14,7 @@ from pipeline.events.catalogue import STREAMS, catalogue, stream_of
 from pipeline.events.segment import translate
 from pipeline.events.segment_body import Fields
 from pipeline.events.segment_names import LINE, PAGE, TRACKED
-from pipeline.events.snowplow_schemas import BASE, GOOGLE, MEDIA, SHOP
+from pipeline.events.snowplow_schemas import BASE, CLICKS, GOOGLE, MEDIA, SHOP
 from pipeline.events.text import PLACEHOLDERS
 
 PAGE_FILES = [
@@ -88,6 +88,7 @@ def _snowplow() -> str:
         *(("com.google.analytics.enhanced-ecommerce/action", {"action": action}) for action in GOOGLE),
         *((f"{BASE}.media/{name}", {}) for name in MEDIA),
         *((f"{BASE}/{name}", {}) for name in ("add_to_cart", "remove_from_cart", "site_search", "identify")),
+        *((f"{BASE}/{name}", {}) for name in (*CLICKS, "submit_form")),
         (f"{BASE}/screen_view", {}),
         ("com.snowplowanalytics.mobile/screen_view", {}),
     ]
@@ -102,7 +103,8 @@ def _snowplow() -> str:
 def _as(call: dict[str, Any]) -> tuple[str, str]:
     """The call, by its event's name if it is a track, and our type."""
     (event,) = translate({**call, "timestamp": "2026-11-29"})
-    return str(call["event"] if call["type"] == "track" else call["type"]), f"`{event.type}`"
+    name = str(call["event"] if call["type"] == "track" else call["type"])
+    return "by its schema" if "/" in name else name, f"`{event.type}`"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -25,7 +25,7 @@ from pipeline.events.segment_fields import (
     plain_text,
     texts,
 )
-from pipeline.events.segment_names import PAGE, TRACKED, named
+from pipeline.events.segment_names import DESCRIBED, PAGE, TRACKED, named
 from pipeline.events.text import stands_for_nothing, unquoted
 from pipeline.events.times import ISO, event_times, read
 
@@ -123,7 +123,7 @@ def _track(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
     if name is None:
         raise InvalidEvent("invalid_shape", f"`event` must name what was tracked, this is {kind_of(obj.get('event'))}")
     properties = _part(obj, "properties", note)
-    known = TRACKED.get(named(unquoted(name)))
+    known = TRACKED.get(named(unquoted(name))) or DESCRIBED.get(name)
     if known is None:
         if (near := _RUN_TOGETHER.get(squeezed(name))) is not None:
             note("misspelt", f"an event of another name is kept as it is told; `{near}`?")

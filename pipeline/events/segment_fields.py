@@ -291,6 +291,7 @@ NUMBER = Kind("a finite number", _number)
 WHOLE = _simple("a whole number", whole)
 CONFIDENCE = _simple("human, machine or unknown", confidence)
 TEXT_LIST = Kind("a list", text_list)
+TEXTS = _simple("an object", lambda value: None if (part := maybe_object(value)) is None else texts(part))
 
 
 def alone(value: object) -> object:

@@ -19,6 +19,7 @@ from pipeline.events.segment_fields import (
     NUMBER,
     TEXT,
     TEXT_LIST,
+    TEXTS,
     WHOLE,
     Kind,
     from_json,
@@ -26,6 +27,7 @@ from pipeline.events.segment_fields import (
     listed,
     product_id,
 )
+from pipeline.events.snowplow_schemas import BASE
 
 Body = dict[str, Any]
 Settle = Callable[[Body, Callable[[], bool]], tuple[str, Body]]
@@ -193,6 +195,9 @@ _ORDER_COMPLETED = Tracked(
 _ORDER_REFUNDED = Tracked("order_refunded", Fields(_ORDER + _TOTAL + _CURRENCY))
 _PAGE_VIEWED = Tracked("page_viewed", PAGE)
 
+_ELEMENT = Fields(_field("link_id", KEY) + _field("text") + _field("target_url"))
+_FORM = Fields(_field("form_id", KEY) + _field("fields", TEXTS))
+
 _STARTED = Tracked("video_started", _FILM)
 _RESUMED = Tracked("video_resumed", _FILM)
 _COMPLETED = Tracked("video_completed", _FILM)
@@ -270,3 +275,10 @@ TRACKED: dict[str, Tracked] = {
     "asset downloaded": Tracked("asset_downloaded", Fields(_field("asset", KEY) + _field("url"))),
 }
 """By the name as `named` gives it."""
+
+DESCRIBED: dict[str, Tracked] = {
+    f"{BASE}/link_click": Tracked("element_clicked", _ELEMENT, (("element", "link"),)),
+    f"{BASE}/button_click": Tracked("element_clicked", _ELEMENT, (("element", "button"),)),
+    f"{BASE}/submit_form": Tracked("form_submitted", _FORM),
+}
+"""Snowplow's, by their schemas: Segment has no names for them, and shops call theirs as they like."""

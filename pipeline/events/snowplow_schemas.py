@@ -53,6 +53,12 @@ MEDIA = {
 }
 """Of the media plugin. What plays on is a `Video Playback Resumed`, and a ping while it is paused `Paused`."""
 
+CLICKS: dict[str, dict[str, tuple[str, ...]]] = {
+    "link_click": {"link_id": ("elementId",), "text": ("elementContent",), "target_url": ("targetUrl",)},
+    "button_click": {"link_id": ("id", "name"), "text": ("label",)},
+}
+"""Our properties, and theirs, the first of which that is told counts."""
+
 GIVEN = ("allow_all", "allow_selected", "implicit_consent", "deny_all")
 """`eventType` of consent_preferences after which the scopes are those that are allowed."""
 
@@ -105,7 +111,19 @@ def meaning_of(event: Described, entities: Entities) -> Part:
         return _tracked("Products Searched", {**data, "query": " ".join(terms), "results": data.get("totalResults")})
     if event.vendor == BASE and event.name in ("add_to_cart", "remove_from_cart"):
         return _tracked(event.name, {**data, "price": data.get("unitPrice")})
+    if event.vendor == BASE and event.name in CLICKS:
+        read = CLICKS[event.name].items()
+        return _tracked(event.schema, {ours: next(filter(None, map(data.get, names)), None) for ours, names in read})
+    if event.schema == f"{BASE}/submit_form":
+        return _tracked(event.schema, {"form_id": data.get("formId"), "fields": _filled_in(data) or None})
     return _tracked(event.name, data)
+
+
+def _filled_in(data: Part) -> Part:
+    """What stood in a form's elements, by their names; no password, whatever the page's tracker told."""
+    elements = [each for each in numbered(data.get("elements")) or [] if isinstance(each, dict)]
+    told = ((key_text(each.get("name")), each) for each in elements if each.get("type") != "password")
+    return {name: each.get("value") for name, each in told if name is not None}
 
 
 def _tracked(name: str, properties: Part) -> Part:

@@ -139,6 +139,8 @@ SNOWPLOW: dict[str, tuple[str, Part]] = {
     "remove_from_cart": ("product_removed", {**LINE, "quantity": 1}),
     "screen_view": ("page_viewed", {"title": "Basket", "page_view_id": "screen-1"}),
     "site_search": ("searched", {"query": "zelt grün", "results": 3}),
+    "link_click": ("element_clicked", {"element": "link", "link_id": "buy", "target_url": PAGE["url"]}),
+    "form_submit": ("form_submitted", {"form_id": "f1"}),
 }
 CUSTOM: dict[str, tuple[str, Part]] = {
     "struct": (
@@ -146,9 +148,7 @@ CUSTOM: dict[str, tuple[str, Part]] = {
         {"category": "shop", "action": "Feature Tried", "label": "tent", "property": "size", "value": 2.5},
     ),
     "odd": ("feature_tried", {**ODD, "part": {"depth": 2}}),
-    "link_click": ("link_click", {"targetUrl": PAGE["url"], "elementId": "buy", "elementClasses": ["big"]}),
     "form_change": ("change_form", {"formId": "f1", "elementId": "name", "nodeName": "INPUT", "value": "x"}),
-    "form_submit": ("submit_form", {"formId": "f1", "formClasses": ["big"]}),
     "social": ("social_interaction", {"action": "like", "network": "mastodon", "target": "tent"}),
     "ad_impression": ("ad_impression", {"impressionId": "i1", "bannerId": "b1", "zoneId": "z1"}),
     "ad_click": ("ad_click", {"targetUrl": PAGE["url"], "clickId": "c1", "bannerId": "b1"}),

@@ -134,6 +134,40 @@ ROWS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
         {"query": "green tent", "results": 3},
     ),
     (
+        unstructured(
+            f"{BASE}/link_click",
+            {"targetUrl": "https://a.example/y", "elementId": "buy", "elementContent": "Buy"},
+        ),
+        "element_clicked",
+        {"element": "link", "link_id": "buy", "text": "Buy", "target_url": "https://a.example/y"},
+    ),
+    (
+        unstructured(f"{BASE}/button_click", {"label": "Buy", "id": None, "name": "buy"}),
+        "element_clicked",
+        {"element": "button", "link_id": "buy", "text": "Buy"},
+    ),
+    (
+        unstructured(
+            f"{BASE}/submit_form",
+            {
+                "formId": "newsletter",
+                "elements": [
+                    {"name": "topic", "value": "tents", "nodeName": "SELECT"},
+                    {"name": "word", "value": "secret", "nodeName": "INPUT", "type": "password"},
+                    {"name": "none", "value": None, "nodeName": "INPUT", "type": "text"},
+                ],
+            },
+        ),
+        "form_submitted",
+        {"form_id": "newsletter", "fields": {"topic": "tents"}},
+    ),
+    (unstructured(f"{BASE}/submit_form", {"formId": "f1"}), "form_submitted", {"form_id": "f1"}),
+    (
+        unstructured(f"{BASE}/focus_form", {"formId": "f1"}),
+        "custom",
+        {"name": "focus_form", "properties": {"formId": "f1"}},
+    ),
+    (
         unstructured("com.google.tag-manager.server-side/add_to_cart", {"items": [{"item_id": "tent"}]}),
         "product_added",
         {"products": [{"product_id": "tent"}]},
