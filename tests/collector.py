@@ -8,9 +8,11 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -133,3 +135,58 @@ class EdgeProcess:
         """(reason, value) of each."""
         read = self.deployment.read(self.deployment.topology.topics.dead_letters.name)
         return [(dict(each.headers())["pipeline.reason"].decode(), each.value()) for each in read]
+
+
+def call(number: str, **more: Any) -> dict[str, Any]:
+    """A track of that id."""
+    return {"type": "track", "event": "Product Added", "messageId": number, "anonymousId": "a1", **more}
+
+
+class Sent(NamedTuple):
+    """One event that was sent: `at` (seconds of the monotonic clock), for how long it `took`, and what was answered, if
+    anything was.
+    """
+
+    event_id: str
+    at: float
+    took: float
+    answer: Answer | None
+
+    @property
+    def status(self) -> int | None:
+        return None if self.answer is None else self.answer.status
+
+
+@contextmanager
+def under_load(edge: EdgeProcess, clients: int, **more: Any) -> Iterator[list[Sent]]:
+    """So many clients, each of which sends one event after the other until the block ends, and none again."""
+    sent: list[Sent] = []
+    ending = threading.Event()
+
+    def client(name: str) -> None:
+        number = 0
+        while not ending.is_set():
+            number += 1
+            event_id, at, answer = f"{name}-{number}", time.monotonic(), None
+            try:
+                answer = edge.post("/v1/track", call(event_id, **more))
+            except (OSError, http.client.HTTPException):
+                pass
+            sent.append(Sent(event_id, at, time.monotonic() - at, answer))
+            if answer is None or answer.status != 200:
+                time.sleep(0.05)
+
+    threads = [threading.Thread(target=client, args=(f"c{n}",)) for n in range(clients)]
+    for each in threads:
+        each.start()
+    try:
+        yield sent
+    finally:
+        ending.set()
+        for each in threads:
+            each.join()
+
+
+def acknowledged(sent: list[Sent]) -> set[str]:
+    """Ids of the events that were answered for."""
+    return {each.event_id for each in sent if each.status == 200}

@@ -8,7 +8,6 @@ import re
 import signal
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.clients.running import PYTHON
-from tests.collector import PUBLIC, SECRET, EdgeProcess
+from tests.collector import PUBLIC, SECRET, EdgeProcess, acknowledged, call, under_load
 from tests.deployment import PIPELINE, Deployment
 from tests.registry import RegistryServer
 from tests.servers import HOST, KafkaServer, free_port
@@ -39,10 +38,6 @@ def edge(tmp_path_factory: pytest.TempPathFactory, kafka: KafkaServer) -> Iterat
 
 def ids(edge: EdgeProcess) -> dict[str, Any]:
     return {event.event_id: event for event in edge.events()}
-
-
-def call(number: str, **more: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Added", "messageId": number, "anonymousId": "a1", **more}
 
 
 def test_what_is_answered_for_is_in_kafka(edge: EdgeProcess) -> None:
@@ -171,35 +166,14 @@ def test_without_its_schemas_it_takes_nothing_yet(tmp_path: Path, kafka: KafkaSe
 
 
 def test_it_ends_in_order_and_nothing_acknowledged_is_lost(edge: EdgeProcess) -> None:
-    acknowledged: list[str] = []
-    ending = threading.Event()
-
-    def client(name: str) -> None:
-        number = 0
-        while not ending.is_set():
-            number += 1
-            try:
-                if edge.post("/v1/track", call(f"{name}-{number}")).status == 200:
-                    acknowledged.append(f"{name}-{number}")
-            except OSError:
-                time.sleep(0.05)
-
-    clients = [threading.Thread(target=client, args=(f"c{n}",)) for n in range(4)]
-    for each in clients:
-        each.start()
-    try:
+    with under_load(edge, 4) as sent:
         time.sleep(1.5)
         assert len(edge.processes()) == 2
         os.kill(edge.processes()[0], signal.SIGKILL)
         time.sleep(3)
         assert edge.stop() == 0
-    finally:
-        ending.set()
-        for each in clients:
-            each.join()
-    assert len(acknowledged) > 50
-    found = [event.event_id for event in edge.events()]
-    assert set(acknowledged) <= set(found)
+    assert len(acknowledged(sent)) > 50
+    assert acknowledged(sent) <= {event.event_id for event in edge.events()}
 
 
 def test_a_visit_to_the_demos_shop_ends_in_a_reminder() -> None:
