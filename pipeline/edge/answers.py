@@ -10,13 +10,16 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from pipeline.edge.families import SNOWPLOW, Family
-from pipeline.edge.intake import Refused
+from pipeline.edge.intake import Accepted, Refused
 
 Headers = CIMultiDict[str]
 
 GIF = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 RETRY_AFTER_S = 5
-_HEADERS = "authorization, content-type, content-encoding, anonymousid, sp-anonymous, x-requested-with, x-retry-count"
+_HEADERS = (
+    "authorization, content-type, content-encoding, anonymousid, sp-anonymous, x-requested-with, x-retry-count, "
+    "posthog-sdk-info, posthog-attempt, posthog-request-id, posthog-request-timestamp"
+)
 _json = msgspec.json.Encoder().encode
 
 
@@ -46,10 +49,12 @@ def preflight(headers: Headers) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def accepted(family: Family, bad: list[Refused], headers: Headers) -> web.Response:
-    """All is taken but these."""
+def accepted(family: Family, good: list[Accepted], bad: list[Refused], headers: Headers) -> web.Response:
+    """`good` is taken, and `bad` isn't."""
     if family is SNOWPLOW:
         return web.Response(text="ok", headers=headers)
+    if family.results:
+        return answer(200, {"results": _results(good, bad)}, headers)
     told: dict[str, Any] = {"success": True} if family.name == "segment" else {"status": 1}
     if bad:
         told["errors"] = _errors(bad)
@@ -80,6 +85,17 @@ def _refused(status: int, code: str, message: str, errors: list[dict[str, object
     """Where `code` or `message` lacks, rudder-sdk-python takes a 4xx for a fault of the network, and sends again."""
     told = {"success": False, "code": code, "message": _shown(message), "errors": errors}
     return answer(status, told, headers)
+
+
+def _results(good: list[Accepted], bad: list[Refused]) -> dict[str, object]:
+    """By the events' ids, as PostHog tells it (PostHog/posthog: rust/capture/src/v1/analytics/response.rs)."""
+    told: dict[str, object] = {each.event.event_id: {"result": "ok"} for each in good}
+    for each in bad:
+        event_id = each.item.get("uuid") if isinstance(each.item, dict) else None
+        if isinstance(event_id, str):
+            why = f"{each.error.reason}: {_shown(each.error.detail)}"
+            told[_shown(event_id)] = {"result": "drop", "details": why}
+    return told
 
 
 def _errors(refused: list[Refused]) -> list[dict[str, object]]:

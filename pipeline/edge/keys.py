@@ -65,6 +65,12 @@ def basic(header: str) -> str | None:
         return None
 
 
+def bearer(header: str) -> str | None:
+    """The token of HTTP's Bearer authentication, where PostHog's newer clients tell the key."""
+    scheme, _, told = header.partition(" ")
+    return told.strip() or None if scheme.lower() == "bearer" else None
+
+
 def limited(key: WriteKey, event: Event) -> str | None:
     """What a key may not tell is left out of `event`, in place; what its holder can't prove is marked. Returns why all
     of it is refused, or None.

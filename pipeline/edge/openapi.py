@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from pipeline.edge.calm import CALM_GETS, KEY
-from pipeline.edge.families import CALM_POSTS, GETS, POSTS, SNOWPLOW, Family
+from pipeline.edge.families import CALM_POSTS, GETS, POSTHOG, POSTHOG_V1, POSTS, SEGMENT, SNOWPLOW, Family
 from pipeline.topology.model import Edge
 
 Json = dict[str, Any]
@@ -68,6 +68,28 @@ _SCHEMAS: Json = {
             "sent_at": _TEXT,
         },
     },
+    "PostHogV1Events": {
+        "description": "With the headers PostHog-Request-Timestamp and PostHog-Sdk-Info.",
+        "type": "object",
+        "required": ["batch"],
+        "properties": {
+            "created_at": _TEXT,
+            "batch": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "event": _TEXT,
+                        "uuid": _TEXT,
+                        "distinct_id": _TEXT,
+                        "timestamp": _TEXT,
+                        "options": _OBJECT,
+                        "properties": _OBJECT,
+                    },
+                },
+            },
+        },
+    },
     "SnowplowEvents": {
         "description": "payload_data of Snowplow's tracker protocol: each event's values are texts.",
         "type": "object",
@@ -97,6 +119,23 @@ _SCHEMAS: Json = {
         },
         "additionalProperties": False,
     },
+    "Results": {
+        "description": "Every event of which it isn't said that it was dropped is safe.",
+        "type": "object",
+        "required": ["results"],
+        "properties": {
+            "results": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["result"],
+                    "properties": {"result": {"enum": ["ok", "drop"]}, "details": _TEXT},
+                    "additionalProperties": False,
+                },
+            }
+        },
+        "additionalProperties": False,
+    },
     "Refused": {
         "type": "object",
         "required": ["success", "code", "message", "errors"],
@@ -110,9 +149,10 @@ _SCHEMAS: Json = {
     },
 }
 _BODIES = {
-    "segment": ("Call", "Calls"),
-    "posthog": ("PostHogEvent", "PostHogEvents"),
-    "snowplow": ("SnowplowEvents",),
+    SEGMENT: ("Call", "Calls"),
+    POSTHOG: ("PostHogEvent", "PostHogEvents"),
+    POSTHOG_V1: ("PostHogV1Events",),
+    SNOWPLOW: ("SnowplowEvents",),
 }
 _REFUSALS = {
     "400": "Nothing in the request can be used; `errors` says of each event why.",
@@ -167,19 +207,20 @@ def document(edge: Edge) -> Json:
         "components": {
             "schemas": _SCHEMAS,
             "securitySchemes": {
-                "writeKey": {"type": "http", "scheme": "basic", "description": "The user is the write key."}
+                "writeKey": {"type": "http", "scheme": "basic", "description": "The user is the write key."},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The token is the write key."},
             },
         },
     }
 
 
 def _post(family: Family, call: str, edge: Edge) -> Json:
-    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in _BODIES[family.name]]
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in _BODIES[family]]
     bounds = f"At most {edge.request_bytes} bytes, also unpacked (gzip, deflate, br), and {edge.events} events"
     told: Json = {
         "summary": f"{'Calls' if not call else call.capitalize()} ({family.name})",
         "tags": [family.name],
-        "security": [{"writeKey": []}, {}],
+        "security": [{"bearer": []}] if family is POSTHOG_V1 else [{"writeKey": []}, {}],
         "requestBody": {
             "required": True,
             "description": f"{bounds} of {edge.event_bytes} bytes.",
@@ -194,6 +235,11 @@ def _taken(family: Family) -> Json:
     if family is SNOWPLOW:
         told: Json = {"text/plain": {"schema": _TEXT}, "application/json": {"schema": _ref("Refused")}}
         return {"description": "Its clients keep what gets another status: so does what is refused.", "content": told}
+    if family.results:
+        return {
+            "description": "What became of each event, by its id.",
+            "content": {"application/json": {"schema": _ref("Results")}},
+        }
     return {"description": "Taken, but for `errors`.", "content": {"application/json": {"schema": _ref("Taken")}}}
 
 

@@ -13,10 +13,10 @@ from pipeline.edge import answers, bodies
 from pipeline.edge.answers import RETRY_AFTER_S, Headers, Refuse
 from pipeline.edge.calm import calm_get, calm_post
 from pipeline.edge.delivery import Goes
-from pipeline.edge.families import GETS, POSTS, SNOWPLOW, Family
+from pipeline.edge.families import GETS, POSTS, SNOWPLOW, Beside, Family
 from pipeline.edge.gate import REST_S, Gate
 from pipeline.edge.intake import Accepted, Judge, Refused
-from pipeline.edge.keys import KeyRing, basic
+from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.openapi import ABOUT, document
 from pipeline.edge.reading import Ask, Senders, body_of, json_in
@@ -92,7 +92,7 @@ class Collector:
 
     async def _post(self, request: Ask, family: Family, call: str, headers: Headers) -> web.Response:
         raw = await body_of(request, self._edge.request_bytes)
-        told = basic(request.headers.get("Authorization", ""))
+        told = family.key_in(request.headers.get("Authorization", ""))
         try:
             body = json_in(request, raw, self._edge.request_bytes)
         except InvalidEvent as error:
@@ -102,10 +102,11 @@ class Collector:
                 self._tell(family, [], [Refused(-1, None, error)])
             self._metrics.refused(family.name, key.name if key else "unknown", error.reason, 1)
             if not family.refuses:
-                return answers.accepted(family, [], headers)
+                return answers.accepted(family, [], [], headers)
             raise Refuse(413 if error.reason == "too_large" else 400, error.reason, error.detail) from None
         told = told or family.key_of(body) or request.query.get("writeKey") or request.query.get("token")
-        return await self._take(request, family, call, family.items(body, request.query), told, headers, len(raw))
+        items = family.items(body, Beside(request.query, request.headers))
+        return await self._take(request, family, call, items, told, headers, len(raw))
 
     async def _get(self, request: Ask, family: Family, headers: Headers) -> web.Response:
         """A pixel: answered with a picture, whatever comes of it."""
@@ -115,9 +116,8 @@ class Collector:
                 await self._take(request, family, "", [query], None, headers, len(request.path_qs))
             elif (data := bodies.in_base64(query.get("data", ""))) is not None and data:
                 body = bodies.json_of(data)
-                await self._take(
-                    request, family, "", family.items(body, query), family.key_of(body), headers, len(data)
-                )
+                items = family.items(body, Beside(query, request.headers))
+                await self._take(request, family, "", items, family.key_of(body), headers, len(data))
         except (Refuse, InvalidEvent) as refused:
             if isinstance(refused, Refuse) and refused.status == 503:
                 raise
@@ -160,9 +160,9 @@ class Collector:
         await self._send([*(each.record for each in accepted), *letters])
         self._tell(family, accepted, refused)
         bad = [each for each in refused if not each.dropped]
-        if bad and not accepted and len(bad) == len(items) and family.refuses:
+        if bad and not accepted and len(bad) == len(items) and family.refuses and not family.results:
             return answers.none_of(bad, headers)
-        return answers.accepted(family, bad, headers)
+        return answers.accepted(family, accepted, bad, headers)
 
     def _by_key(self, family: Family, items: list[object], told: str | None) -> list[tuple[WriteKey, list[object]]]:
         """Whose events they are. Raises Refuse (401), but of a family that would send them for ever."""

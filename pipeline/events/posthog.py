@@ -62,6 +62,12 @@ CAMPAIGN = {
     "name": "utm_campaign", "source": "utm_source", "medium": "utm_medium", "term": "utm_term",
     "content": "utm_content",
 }  # fmt: skip
+OPTIONS = {
+    "cookieless_mode": "$cookieless_mode", "disable_skew_correction": "$ignore_sent_at",
+    "process_person_profile": "$process_person_profile",
+}  # fmt: skip
+"""What newer clients tell beside the properties (packages/node/src/capture-v1), and the older ones among them."""
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _MOVED = frozenset((*_KEYS, "distinct_id", *CAMPAIGN.values()))
 TELLING = (
     "$event_type", "$el_", "$elements_chain", "$external_click_target_url", "$exception_", "$feature_flag",
@@ -70,18 +76,29 @@ TELLING = (
 """Beginnings of those properties of PostHog's own that tell of one event; the others stand in every event."""
 
 
-def items(body: object, sent_at: object = None) -> list[object]:
+def items(body: object, sent_at: object = None, client: str | None = None) -> list[object]:
     """The events of a request: {api_key, batch: [...], sent_at}, {data: ...}, a list of events, or one.
 
     Each with `sent_at`, if it or the batch tells it; else the argument: older clients tell it in the query, as `_` or
-    `sent_at`. Items that are no events are there as well: `call_of` says what is wrong with them.
+    `sent_at`, newer ones in a header. So do these with `client`, "name/version": `$lib` and `$lib_version` of all.
+    Items that are no events are there as well: `call_of` says what is wrong with them.
     """
     found, around = _events(body)
     sent = sent_at if around is None else around
-    if sent is None:
+    if sent is not None:
+        found = [
+            {**item, "sent_at": sent} if isinstance(item, dict) and item.get("sent_at") is None else item
+            for item in found
+        ]
+    name, _, version = (client or "").rpartition("/")
+    if not name or not version:
         return found
+    told = {"$lib": name.strip(), "$lib_version": version.strip()}
     return [
-        {**item, "sent_at": sent} if isinstance(item, dict) and item.get("sent_at") is None else item for item in found
+        {**item, "properties": {**(maybe_object(item.get("properties")) or {}), **told}}
+        if isinstance(item, dict)
+        else item
+        for item in found
     ]
 
 
@@ -119,6 +136,8 @@ def call_of(event: object) -> Part:
     """
     event = an_object(event)
     properties = maybe_object(event.get("properties")) or {}
+    if (options := maybe_object(event.get("options"))) is not None:
+        properties = {**properties, **_optional(options)}
     name = (key_text(event.get("event")) or "").strip() or ("$identify" if "$set" in event else "")
     if not name:
         raise InvalidEvent("invalid_shape", f"`event` must name what happened, this is {kind_of(event.get('event'))}")
@@ -142,6 +161,16 @@ def call_of(event: object) -> Part:
         call["groupId"] = properties.get("$group_key")
         call["traits"] = {**told, "group_type": properties.get("$group_type")}
     return {name: value for name, value in call.items() if value is not None}
+
+
+def _optional(options: Part) -> Part:
+    """As properties; what is no flag is left out."""
+    told = {
+        theirs: value if isinstance(value, bool) else _FLAGS.get((key_text(value) or "").strip().lower())
+        for name, theirs in OPTIONS.items()
+        if (value := options.get(name)) is not None
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _first(part: Part, *names: str) -> Any:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.clients.running import Said
+from tests.clients.running import NEWER, Said
 
 Asked = dict[str, Any]
 Part = dict[str, Any]
@@ -30,8 +30,8 @@ class Arriving(NamedTuple):
 
 
 def arriving(name: str, said: Said) -> list[Arriving]:
-    """`name`: the script's."""
-    return [event for call in said.asked for event in FAMILIES[name](call)]
+    """`name`: the client's, as `running` has it."""
+    return [event for call in said.asked for event in FAMILIES[NEWER.get(name, name)](call)]
 
 
 TRACKED = {

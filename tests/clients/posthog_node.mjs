@@ -54,6 +54,7 @@ async function tell(client, person) {
 }
 
 const failed = []
+const alive = setInterval(() => {}, 1_000) // its newer protocol's pauses before it sends again don't keep Node alive
 for (const [person, options] of [
   [`${seed}-gzip`, { flushAt: 5 }],
   [`${seed}-plain`, { disableCompression: true }],
@@ -64,4 +65,5 @@ for (const [person, options] of [
   await client.flush()
   await client.shutdown()
 }
+clearInterval(alive)
 console.log(JSON.stringify({ client: `posthog-node ${version}`, asked, failed }))

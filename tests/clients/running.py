@@ -18,6 +18,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PYTHON = ROOT / ".clients" / "bin" / "python"
 CLIENTS = sorted(path.stem for path in [*HERE.glob("*_python.py"), *HERE.glob("*_node.mjs"), *HERE.glob("*_next.mjs")])
+NEWER = {"v1_posthog_python": "posthog_python", "v1_posthog_node": "posthog_node"}
+"""Those that speak another protocol as well, where their environment says so."""
 
 
 class Said(NamedTuple):
@@ -40,6 +42,8 @@ def start(
     name: str, base: str, key: str, seed: str, env: Mapping[str, str] = os.environ
 ) -> subprocess.CompletedProcess[str]:
     """The same to its end, whatever comes of it."""
+    if name in NEWER:
+        name, env = NEWER[name], {**env, "POSTHOG_CAPTURE_MODE": "v1"}
     script = HERE / f"{name}.py"
     command = [PYTHON, script] if script.exists() else ["node", HERE / f"{name}.mjs"]
     return subprocess.run([*command, base, key, seed], env=env, capture_output=True, text=True, timeout=180)

@@ -19,7 +19,7 @@ import pytest
 from pipeline.events.model import Event
 from tests.clients.arriving import Arriving, arriving
 from tests.clients.recorder import Fault, Recorder, unpacked
-from tests.clients.running import CLIENTS, Said, run, start
+from tests.clients.running import CLIENTS, NEWER, Said, run, start
 from tests.collector import PUBLIC, SECRET, EdgeProcess
 from tests.deployment import Deployment
 from tests.registry import RegistryServer
@@ -85,7 +85,7 @@ def said_in(request: dict[str, Any]) -> str:
     return str(unquote(request["path"]) + unpacked(b64decode(request["body"])).decode())
 
 
-@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("name", [*CLIENTS, *NEWER])
 def test_a_client_lets_go_of_what_is_refused(arrived: Arrived, name: str) -> None:
     """It would send it for ever."""
     times = arrived.refused[name].result()
@@ -96,7 +96,7 @@ def test_a_client_lets_go_of_what_is_refused(arrived: Arrived, name: str) -> Non
     ]
 
 
-@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("name", [*CLIENTS, *NEWER])
 def test_what_arrives_is_what_the_client_was_asked_to_send(arrived: Arrived, name: str) -> None:
     said, faults, lost = arrived.ran[name].result()
     assert not faults, "every fault was met"

@@ -18,7 +18,7 @@ from pipeline.edge import bodies
 from pipeline.edge.calm import calm_get
 from pipeline.edge.families import POSTHOG, POSTS, SEGMENT
 from pipeline.edge.intake import Judge, Judged, Sender
-from pipeline.edge.keys import Bucket, KeyRing, basic
+from pipeline.edge.keys import Bucket, KeyRing, basic, bearer
 from pipeline.errors import InvalidEvent
 from pipeline.events.files import parse
 from pipeline.topology import build
@@ -93,6 +93,11 @@ def test_the_key_in_a_header(header: str, key: str | None) -> None:
     assert basic(header) == key
     for broken in ("Basic", "Basic ===", "Basic \udcff", ""):
         assert basic(broken) is None
+
+
+@pytest.mark.parametrize("header, key", [("Bearer k", "k"), ("bearer  k ", "k"), ("Bearer", None), ("Basic k", None)])
+def test_the_key_that_bears_itself(header: str, key: str | None) -> None:
+    assert bearer(header) == key
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.edge.families import POSTHOG
+from pipeline.edge.families import POSTHOG, POSTHOG_V1, Beside
 from pipeline.errors import InvalidEvent
 from pipeline.events import posthog
 from pipeline.events.model import Event
@@ -259,8 +259,34 @@ def test_bodies(body: object, found: list[object]) -> None:
 def test_older_clients_say_in_the_query_when_they_sent() -> None:
     assert posthog.items([EVENT, EVENT | {"sent_at": "1"}], "2") == [EVENT | {"sent_at": "2"}, EVENT | {"sent_at": "1"}]
     assert posthog.items({"batch": [EVENT], "sent_at": "1"}, "2") == [EVENT | {"sent_at": "1"}]
-    assert POSTHOG.items([EVENT], {"ip": "0", "_": "2", "ver": "1.36.1"}) == [EVENT | {"sent_at": "2"}]
-    assert POSTHOG.items([EVENT], {"compression": "gzip-js"}) == [EVENT]
+    asked = Beside({"ip": "0", "_": "2", "ver": "1.36.1"}, {})
+    assert POSTHOG.items([EVENT], asked) == [EVENT | {"sent_at": "2"}]
+    assert POSTHOG.items([EVENT], Beside({"compression": "gzip-js"}, {})) == [EVENT]
+
+
+def test_newer_clients_say_in_headers_when_they_sent_and_who_they_are() -> None:
+    event = {"event": "x", "uuid": "u-1", "distinct_id": "d", "timestamp": AT, "options": {}, "properties": {"a": 1}}
+    body = {"created_at": AT, "batch": [event, 7]}
+    headers = {"PostHog-Request-Timestamp": "2026-11-29T09:00:10Z", "PostHog-Sdk-Info": "posthog-node/5.70.0"}
+    item, odd = POSTHOG_V1.items(body, Beside({}, headers))
+    assert odd == 7
+    found = one(item)
+    assert (found.event_id, found.occurred_at, found.identifiers) == ("u-1", MS, {"user_id": "d"})
+    assert (found.body, found.context) == (
+        {"name": "x", "properties": {"a": "1"}},
+        {"library": "posthog-node 5.70.0"},
+    )
+    for told_of_it in ("", "posthog-node", "/", "/5.70.0", "posthog-node/"):
+        assert POSTHOG_V1.items([event], Beside({}, {"PostHog-Sdk-Info": told_of_it})) == [event]
+
+
+@pytest.mark.parametrize("said", [False, "false", " FALSE ", 0, "0"])
+def test_what_newer_clients_say_beside_the_properties(said: object) -> None:
+    """A server's client that tells of a visitor."""
+    event = told("x", SERVER, distinct_id="d", options={"process_person_profile": said, "cookieless_mode": "what"})
+    assert one(event).identifiers == {"anonymous_id": "d"}
+    event = told("x", SERVER, distinct_id="d", options={"cookieless_mode": True, "disable_skew_correction": []})
+    assert (one(event).context or {})["consent"] == {"analytics": False}
 
 
 @pytest.mark.parametrize(
