@@ -138,7 +138,7 @@ def _tell_sender(key: WriteKey, event: Event, sender: Sender) -> None:
         if sender.address is not None and key.public:
             context["ip"] = sender.address
     if key.public and sender.user_agent is not None:
-        context.setdefault("user_agent", sender.user_agent)
+        context["user_agent"] = sender.user_agent
     if (agent := context.get("user_agent")) is not None and robots.is_robot(agent):
         context["bot"] = True
     event.context = context or None

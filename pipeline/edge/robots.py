@@ -7,8 +7,15 @@ from functools import lru_cache
 
 import crawleruseragents
 
+LONGEST = 500
+"""Characters of an agent that are looked at: all patterns are tried on it, and strangers send it."""
 
-@lru_cache(maxsize=10_000)
+
 def is_robot(agent: str) -> bool:
     """Of the text of a User-Agent header."""
-    return bool(crawleruseragents.is_crawler(agent[:500]))
+    return _is_robot(agent[:LONGEST])
+
+
+@lru_cache(maxsize=10_000)
+def _is_robot(agent: str) -> bool:
+    return bool(crawleruseragents.is_crawler(agent))

@@ -7,6 +7,8 @@ import gzip
 import json
 import zlib
 from base64 import b64encode
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import brotli
@@ -163,10 +165,16 @@ def test_what_a_key_may_send() -> None:
 
 
 def test_what_a_page_tells_is_unproven_and_a_server_is_believed() -> None:
-    page = judged({"public": True}, {**ADDED, "context": {"ip": "1.1.1.1"}}).accepted[0].event
+    told = {"ip": "1.1.1.1", "userAgent": "Googlebot/2.1"}
+    page = judged({"public": True}, {**ADDED, "context": told}).accepted[0].event
     assert page.context == {"unproven": ["anonymous_id", "user_id"], "ip": "9.9.9.0", "user_agent": "Firefox"}
-    server = judged({}, {**ADDED, "context": {"ip": "1.1.1.1"}}).accepted[0].event
-    assert server.context == {"ip": "1.1.1.1"}
+    server = judged({}, {**ADDED, "context": told}).accepted[0].event
+    assert server.context == {"ip": "1.1.1.1", "user_agent": "Googlebot/2.1", "bot": True}
+
+
+def test_the_list_of_robots_is_dated() -> None:
+    page = Path(__file__).parents[2] / "docs" / "collect.md"
+    assert f"{version('crawler-user-agents')}, of " in page.read_text("utf-8")
 
 
 def test_identifiers_that_a_key_may_not_tell_are_left_out() -> None:
