@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from functools import reduce
 from math import isfinite
-from typing import Any
 
-from pipeline.events.catalogue import STATUSES
 from pipeline.events.times import rfc3339
-from pipeline.profile.about import TYPES, About, read_timeline
+from pipeline.profile import about
+from pipeline.profile.parts.part import Facts
 from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.triggers import carts, films, money, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import Compiled, RuleBook
-
-Facts = dict[str, Any]
 
 
 def facts(
@@ -33,23 +30,13 @@ def facts(
     advance(book, profile, clock)
     if identifier is not None:
         profile_id, profile = one_of(profile_id, profile, *identifier)
-    about = profile.about
     found = [(name, rule, state) for person in profile.persons for name, rule, state in _rules(book, person)]
     return {
         "profile_id": profile_id,
         "identifiers": _identifiers(profile),
-        "first_seen": _ms(about.first_seen),
-        "last_seen": _ms(about.last_seen),
-        "events": sum(about.totals.values()),
-        "totals": {TYPES[code]: number for code, number in sorted(about.totals.items(), key=lambda t: (-t[1], t[0]))},
-        "days": {rfc3339(day * 86_400_000)[:10]: number for day, number in sorted(about.days.items())},
-        "engaged_ms": about.engaged_ms,
-        "absolute_ms": about.absolute_ms,
+        **about.show(profile.about),
         "orders": _orders(profile),
         "contact": _contact(profile),
-        "attributes": {name: value for name, (value, *_) in sorted(about.kept.attributes.items())},
-        "products": _products(about),
-        "messages": _messages(about),
         "films": [
             {
                 "film": name,
@@ -78,10 +65,6 @@ def facts(
             (fact for name, _, state in found for fact in _retractable(name, state)), key=lambda f: f["due_at"]
         ),
         "not_yet_folded": len(profile.buffer),
-        "timeline": [
-            {"at": _ms(second * 1000), "type": event_type, "label": label or None}
-            for second, event_type, label in read_timeline(about)
-        ],
     }
 
 
@@ -130,19 +113,6 @@ def _orders(profile: Profile) -> list[Facts]:
         }
         for currency, (number, revenue) in sorted(sums.items())
     ]
-
-
-def _products(about: About) -> list[Facts]:
-    found = sorted(about.kept.products.items(), key=lambda p: (-p[1][0], -p[1][1], p[0]))
-    return [{"product": name, "views": views, "last": _ms(last * 1000)} for name, (views, last) in found]
-
-
-def _messages(about: About) -> list[Facts]:
-    found = []
-    for message, times in sorted(about.kept.messages.items(), key=lambda m: (max(m[1]), m[0])):
-        reached = {status: _ms(second * 1000) for status, second in zip(STATUSES, times, strict=True) if second}
-        found.append({"message_id": message, "status": list(reached)[-1] if reached else None, **reached})
-    return found
 
 
 def _waiting(name: str, rule: Compiled, state: RuleState) -> list[Facts]:

@@ -13,7 +13,9 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 
-from pipeline.profile import about as plain
+from pipeline.events.catalogue import STATUSES as _STATUSES
+from pipeline.profile.parts import counts, messages, products, timeline as times, traits
+from pipeline.profile.parts.part import CODE, LONGEST as _LONGEST, TYPES
 
 cdef extern from *:
     const long long MADE_FROM
@@ -23,17 +25,18 @@ made_from = MADE_FROM  # see hatch_build.py
 cdef enum:
     KINDS = 64
     NAMES = 3
-    ENTRY = 15  # about.RECENT
-    AGED = 10  # about.OLDER
+    ENTRY = 15  # timeline.RECENT
+    AGED = 10  # timeline.OLDER
     NOTHING = 0
     PRODUCT = 1
     MESSAGE = 2
     BY_PYTHON = 3
 
-cdef int64_t DAY = plain.DAY, LAG = plain.LAG, LONGEST = plain.LONGEST
-cdef int TIMELINE = plain.TIMELINE_KEPT, OLDER = plain.OLDER_KEPT, DAYS = plain.DAYS_KEPT
-cdef int PRODUCTS = plain.PRODUCTS_KEPT, MESSAGES = plain.MESSAGES_KEPT, LABEL = plain.LABEL_LENGTH
-cdef int PAGE = plain.PAGE, FIRST_STATUS = min(plain._STATUS), STATUSES = len(plain.STATUSES)
+cdef int64_t DAY = counts.DAY, LAG = times.LAG, LONGEST = _LONGEST
+cdef int TIMELINE = times.TIMELINE_KEPT, OLDER = times.OLDER_KEPT, DAYS = counts.DAYS_KEPT
+cdef int PRODUCTS = products.PRODUCTS_KEPT, MESSAGES = messages.MESSAGES_KEPT, LABEL = times.LABEL_LENGTH
+cdef int PAGE = min([CODE[name] for name in counts._PAGES], default=-1), FIRST_STATUS = min([CODE[name] for name in messages._SLOTS])
+cdef int STATUSES = len(_STATUSES)
 
 
 cdef struct Text:
@@ -75,23 +78,26 @@ cdef Text MESSAGE_ID = _text("message_id"), MACHINE = _text("machine"), PRODUCTS
 
 cdef _tables():
     cdef int code, n
-    if len(plain.TYPES) > KINDS or max(map(len, plain.LABELS.values())) > NAMES:
+    if len(TYPES) > KINDS or max(map(len, times.LABELS.values())) > NAMES:
         raise ValueError(
-            f"about.py has {len(plain.TYPES)} TYPES and up to {max(map(len, plain.LABELS.values()))} LABELS of one, and"
+            f"there are {len(TYPES)} TYPES and up to {max(map(len, times.LABELS.values()))} LABELS of one, and"
             f" _packed.pyx has room for {KINDS} and {NAMES}: raise KINDS or NAMES there"
         )
     for n, name in enumerate(("product_id", "sku", "name")):
         PRODUCT_NAMES[n] = _text(name)
-    for code, name in enumerate(plain.TYPES):
+    for code, name in enumerate(TYPES):
         type_names.append(name)
         kinds[code].name = _text(name)
-        fields = plain.LABELS.get(name, ())
+        fields = times.LABELS.get(name, ())
         for n in range(NAMES):
             kinds[code].labels[n].at = NULL
         for n, field in enumerate(fields):
             kinds[code].labels[n] = _text(field)
-        special = plain.special_of(name)
-        kinds[code].special = {None: NOTHING, "product": PRODUCT, "message": MESSAGE}.get(special, BY_PYTHON)
+        kinds[code].special = NOTHING
+        for part, special in ((products.PART, PRODUCT), (messages.PART, MESSAGE), (traits.PART, BY_PYTHON)):
+            (law,) = part.keeps.values()
+            if name in law.kinds:
+                kinds[code].special = special
 
 
 _tables()

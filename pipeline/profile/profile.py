@@ -27,6 +27,7 @@ from pipeline.profile.packed import (
     unpack_ids,
     unpack_row,
 )
+from pipeline.profile.parts.timeline import MARK
 from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import decide, learn
@@ -620,15 +621,14 @@ def _counted_twice(
     about: About, rows: dict[int, Row], mark: int, winner: Profile, loser: Profile, about_loser: About
 ) -> None:
     """A client's duplicate came while the profile was moving: one copy here, one there."""
-    copies = [next((r for r in p.buffer if r.fingerprint & profile_about.MARK == mark), None) for p in (winner, loser)]
+    copies = [next((r for r in p.buffer if r.fingerprint & MARK == mark), None) for p in (winner, loser)]
     row = copies[0] or copies[1]
     if row is not None:
         profile_about.discount(about, row.type, row.occurred_at, row.data)
         if None in copies:
             rows.pop(row.fingerprint, None)  # the other copy has been folded already
     elif told := profile_about.told(winner.about, mark) or profile_about.told(about_loser, mark):
-        kind, occurred_at, label = told
-        profile_about.discount(about, kind, occurred_at, {"product_id": label})
+        profile_about.discount(about, *told)
 
 
 def silent_since(profile: Profile) -> int:

@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.profile import about
-from pipeline.profile.about import TYPES, About
+from pipeline.profile.about import About
+from pipeline.profile.parts import counts, traits
+from pipeline.profile.parts.part import CODE, TYPES
+from pipeline.profile.parts.timeline import LAG, OLDER_KEPT, TIMELINE_KEPT
 from pipeline.profile.profile import Profile, advance, encode_profile, merge, new_profile, receive
 from pipeline.triggers import films, waits
 from pipeline.triggers.carts import PUT, TAKE, Change, Item, Line
@@ -158,11 +161,11 @@ def test_capped_parts_keep_the_newest_whatever_the_order(seed: int) -> None:
     whole = about.merge(parts[0], about.merge(parts[1], parts[2]))
     assert plain(whole) == plain(about_of(told))
     newest = sorted(told, key=lambda e: e[1][1])
-    assert len(about.read_timeline(whole)) == about.TIMELINE_KEPT
-    assert len(whole.days) == about.DAYS_KEPT
-    assert len(whole.kept.attributes) == about.ATTRIBUTES_KEPT
-    assert {e[1][1] // 1000 for e in newest[-about.TIMELINE_KEPT :]} == {at for at, _, _ in about.read_timeline(whole)}
-    assert about.marks(whole) == {number for number, _ in newest[-about.TIMELINE_KEPT - about.OLDER_KEPT :]}
+    assert len(about.read_timeline(whole)) == TIMELINE_KEPT
+    assert len(whole.days) == counts.DAYS_KEPT
+    assert len(whole.kept.attributes) == traits.ATTRIBUTES_KEPT
+    assert {e[1][1] // 1000 for e in newest[-TIMELINE_KEPT:]} == {at for at, _, _ in about.read_timeline(whole)}
+    assert about.marks(whole) == {number for number, _ in newest[-TIMELINE_KEPT - OLDER_KEPT :]}
     packed = about.pack(whole)
     assert all(about.count(packed, "page_viewed", DAY, DAY, number, {}) is packed for number in about.marks(whole))
 
@@ -185,10 +188,10 @@ def test_event_ids_are_remembered_by_receipt_where_the_timeline_has_left_them(se
     whole = about.merge(parts[0], about.merge(parts[1], parts[2]))
     assert plain(whole) == plain(part(rng.sample(told, len(told))))
     by_time = sorted(told, key=lambda e: e[1])
-    timeline, others = by_time[-about.TIMELINE_KEPT :], by_time[: -about.TIMELINE_KEPT]
+    timeline, others = by_time[-TIMELINE_KEPT:], by_time[:-TIMELINE_KEPT]
     # Beyond 194 days the time of receipt is only known to be later.
-    others.sort(key=lambda e: (min(received[e[0]], e[1] + about.LAG * 1000) // 1000, e[0]))
-    assert about.marks(whole) == {number for number, _ in [*timeline, *others[-about.OLDER_KEPT :]]}
+    others.sort(key=lambda e: (min(received[e[0]], e[1] + LAG * 1000) // 1000, e[0]))
+    assert about.marks(whole) == {number for number, _ in [*timeline, *others[-OLDER_KEPT:]]}
     for chosen in (told[:30], told[:100]):
         agrees(about.merge, [part(chosen), part(chosen[::2], 5000), part(rng.sample(told, 50), 9000)])
     twice = about.merge(part(told[:30]), part(told[:30], 5000))
@@ -421,4 +424,4 @@ def test_an_order_that_both_have_folded_stops_nobody() -> None:
     for part in parts:
         advance(BOOK, part, 100 * DAY)
         assert not part.buffer
-    assert merge(BOOK, *parts).about.totals == {about.CODE["order_completed"]: 1}
+    assert merge(BOOK, *parts).about.totals == {CODE["order_completed"]: 1}

@@ -21,7 +21,7 @@ from pipeline.errors import Fenced
 from pipeline.events.codec import Decoder
 from pipeline.events.model import Event
 from pipeline.observe.metrics import Metrics
-from pipeline.profile.about import TIMELINE_KEPT
+from pipeline.profile.parts.timeline import TIMELINE_KEPT
 from pipeline.runtime import hops, together
 from pipeline.runtime.app import Control
 from pipeline.runtime.broker import Broker

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from pipeline.errors import RecordTooLarge, StateLost
-from pipeline.profile import about, packed
+from pipeline.profile import packed
+from pipeline.profile.parts import timeline
 from pipeline.runtime import deliver, first_hop
 from pipeline.runtime.deliver import ACTED_ON, BOUNDS
 from pipeline.runtime.replay import Replay
@@ -200,8 +201,8 @@ def test_what_is_written_is_split_where_it_would_not_fit(split: str, monkeypatch
 
 def test_source_offsets_guard_where_the_ring_of_event_ids_has_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two guards against the same batch told twice: take the ring away, and offsets must do it alone."""
-    monkeypatch.setattr(about, "TIMELINE_KEPT", 1)
-    monkeypatch.setattr(about, "OLDER_KEPT", 0)
+    monkeypatch.setattr(timeline, "TIMELINE_KEPT", 1)
+    monkeypatch.setattr(timeline, "OLDER_KEPT", 0)
     monkeypatch.setattr(packed, "COMPILED", None)  # what is compiled has these numbers built in
     assert not first_fault(Off(), 40, ("",), duplicates=False)
     assert first_fault(Off(seen=True), 40, ("profile", "lost", "false", "different"), duplicates=False)

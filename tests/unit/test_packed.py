@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from pipeline.profile import about, marks, packed, profile
 from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids, unpack_row
+from pipeline.profile.parts import counts
+from pipeline.profile.parts.part import CODE, LONGEST, TYPES
 from pipeline.triggers.carts import Change, Item, Line
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.films import Film
@@ -60,11 +62,11 @@ def row(kind: str, at: int, lag: int, fingerprint: int, ids: list[str], data: di
     return Row(7, "abcdefgh23456722", kind, at, at + lag, f"e{fingerprint}", fingerprint, ids, data, None)
 
 
-rows = st.sampled_from(about.TYPES).flatmap(
+rows = st.sampled_from(TYPES).flatmap(
     lambda kind: st.builds(
         row,
         st.just(kind),
-        st.integers(T0 - 40 * about.DAY, T0) | st.integers(0, 1 << 41),
+        st.integers(T0 - 40 * counts.DAY, T0) | st.integers(0, 1 << 41),
         st.integers(0, 10_000) | st.integers(0, 1 << 36),
         st.integers(0, 40) | st.integers(0, (1 << 64) - 1),
         st.lists(names, min_size=2, max_size=6),
@@ -97,7 +99,7 @@ def test_sums_that_leave_the_range_stay_at_its_end(told: list[int]) -> None:
     assert about.unpack(state).engaged_ms == max(-(2**63) + 1, min(sum(told), 2**63 - 1))
 
 
-edges = st.sampled_from([0, 1, 5, *(about.LONGEST - n for n in range(3)), *(n - about.LONGEST for n in range(3))])
+edges = st.sampled_from([0, 1, 5, *(LONGEST - n for n in range(3)), *(n - LONGEST for n in range(3))])
 
 
 @settings(max_examples=300)
@@ -113,17 +115,17 @@ def test_sums_at_the_edge_of_what_can_be_written_are_the_same_either_way(
 ) -> None:
     engaged, absolute, total, day, views = sums
     start = about.About(
-        first_seen=T0, last_seen=T0, engaged_ms=engaged, absolute_ms=absolute, totals={about.CODE[kind]: total}
+        first_seen=T0, last_seen=T0, engaged_ms=engaged, absolute_ms=absolute, totals={CODE[kind]: total}
     )
-    start.days, start.kept = {T0 // about.DAY: day}, about.Kept(products={"p": [views, T0 // 1000]})
+    start.days, start.kept = {T0 // counts.DAY: day}, about.Kept(products={"p": [views, T0 // 1000]})
     state = about.pack(start)
     for number in range(3):
         one = pack_row(row(kind, T0, 0, number, ["a", "b"], data))
         fast, state = compiled.count(state, one), plain_count(state, one)
         assert fast == state
     now = about.unpack(state)
-    assert now.totals[about.CODE[kind]] == min(total + 3, about.LONGEST)
-    assert now.days[T0 // about.DAY] == min(day + 3, about.LONGEST)
+    assert now.totals[CODE[kind]] == min(total + 3, LONGEST)
+    assert now.days[T0 // counts.DAY] == min(day + 3, LONGEST)
     both = about.merge(now, now)
     about.unpack(about.pack(both))
     about.discount(both, kind, T0, data)
@@ -131,10 +133,11 @@ def test_sums_at_the_edge_of_what_can_be_written_are_the_same_either_way(
 
 
 @pytest.mark.parametrize(
-    "change", ["TYPES += tuple('type%d' % n for n in range(64))", "LABELS['custom'] = ('a', 'b', 'c', 'd')"]
+    "change",
+    ["part.TYPES += tuple('type%d' % n for n in range(64))", "timeline.LABELS['custom'] = ('a', 'b', 'c', 'd')"],
 )
 def test_a_catalogue_that_has_no_room_there_is_found_when_it_is_loaded(change: str) -> None:
-    program = f"from pipeline.profile import about\nabout.{change}\nimport pipeline.profile.packed"
+    program = f"from pipeline.profile.parts import part, timeline\n{change}\nimport pipeline.profile.packed"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "raise KINDS or NAMES there" in done.stderr
@@ -165,7 +168,7 @@ def test_who_has_been_known_for_long_is_counted_compiled_too(shuffled: int) -> N
     for n, day in enumerate(days):
         kind = random.choice(["cart_viewed", "email_sent", "email_sent", "email_opened"])
         data = {"cart_id": "c", "message_id": f"m{random.randrange(1000) if shuffled else n:04d}"}
-        one = pack_row(row(kind, T0 + day * about.DAY, 5, n, ["a", "b"], data))
+        one = pack_row(row(kind, T0 + day * counts.DAY, 5, n, ["a", "b"], data))
         fast, state = compiled.count(state, one), plain_count(state, one)
         assert fast is None or fast == state
         left += fast is None
@@ -247,7 +250,7 @@ roots = st.sampled_from(["abcdefgh23456722", "abcdefgh23456723", "nobody's", "ne
         ),
         max_size=4,
     ),
-    st.integers(T0 - 40 * about.DAY, T0 + 5 * about.DAY),
+    st.integers(T0 - 40 * counts.DAY, T0 + 5 * counts.DAY),
 )
 def test_taking_in_compiled_equals_taking_in_by_python(told: list[list[tuple[Row, str, bool]]], clock: int) -> None:
     batches = [

@@ -1,0 +1,78 @@
+"""What a part of a profile is, and what it sees of an event."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from pipeline.events.catalogue import catalogue
+
+CODE = {name: each.code for name, each in catalogue().items()}
+TYPES = tuple({code: name for name, code in CODE.items()}.get(code, "") for code in range(max(CODE.values()) + 1))
+LONGEST = (1 << 63) - 1
+
+Facts = dict[str, Any]
+Reads = Mapping[str, tuple[str, ...]]
+"""Event type -> fields of its body."""
+
+
+class Told(NamedTuple):
+    """An event, as a part sees it. Times in UTC ms. `code`: of its type; `data`: the body fields that are read."""
+
+    kind: str
+    code: int
+    occurred_at: int
+    received_at: int
+    fingerprint: int
+    data: Mapping[str, Any]
+
+
+class Primitive(ABC):
+    """One thing that a part keeps, its *state*: values that MessagePack has, bounded. Taking an event in commutes with
+    every other event's, and so does a merge, which is associative too.
+
+    `kinds`: the event types that may change it; None: all.
+    """
+
+    kinds: frozenset[str] | None = None
+
+    @abstractmethod
+    def empty(self) -> Any:
+        """The state of whom nothing is known; merged with any other it leaves that as it is."""
+
+    @abstractmethod
+    def take(self, state: Any, event: Told) -> Any:
+        """The state with one event more; the old one may change."""
+
+    @abstractmethod
+    def merge(self, a: Any, b: Any) -> Any:
+        """Of two histories as one. Idempotent, unless it sums."""
+
+    def discount(self, state: Any, event: Told) -> Any:
+        """An event that was counted in both of two that were merged is taken out again once, where it was summed."""
+        return state
+
+
+class Part(NamedTuple):
+    """What is remembered of one kind of thing.
+
+    `keeps`: its states, by the names they have in an `About`; one that has several names is that many values.
+    `show`: what there is to tell of it, from its states in that order: plain facts, times as RFC 3339, for
+    `pipeline profile`. `reads`: fields that it needs, beside those that the catalogue names. `clock`: `arrival`: it
+    counts when a record arrives, and what people read may look at it; a rule may not (rules look at what lives on the
+    `fold`'s clock, behind the watermark: triggers/). `version`: of what it stores.
+    """
+
+    name: str
+    keeps: Mapping[tuple[str, ...], Primitive]
+    show: Callable[..., Facts]
+    reads: Reads = MappingProxyType({})
+    clock: Literal["arrival"] = "arrival"
+    version: int = 1
+
+
+def bounded(number: int) -> int:
+    """A sum that a broken client made too large stays at what can be written."""
+    return max(-LONGEST, min(number, LONGEST))
