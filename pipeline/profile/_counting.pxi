@@ -1,4 +1,20 @@
-# `about.count`, compiled: an event is counted in a packed `About` as it stands. Included by _packed.pyx.
+# An event is counted in a packed `About` as it stands. Included by _packed.pyx.
+#
+# What is done with an event of each type is a list of steps that the parts declare (part.Step): one for each state that
+# it may change, by the primitive that keeps it, and `copy` for what lies between. Here is how each primitive does it; what
+# it means stands in parts/primitives.py and parts/timeline.py, and is the same.
+
+cdef enum:
+    TAKEN = 0
+    KNOWN = 1  # nothing changes: the event was counted before
+    PYTHON = 2  # it isn't the good case
+
+cdef struct Event:
+    Cursor data
+    int64_t occurred_at, received_at, second
+    uint64_t fingerprint
+    Py_ssize_t owed  # so many values, not copied yet, come before the next step's
+
 
 cdef inline uint8_t* put_binary_head(uint8_t* to, Py_ssize_t size) noexcept:
     if size < 1 << 8:
@@ -7,7 +23,7 @@ cdef inline uint8_t* put_binary_head(uint8_t* to, Py_ssize_t size) noexcept:
 
 
 cdef inline int64_t bounded(int64_t sum, int64_t more) noexcept:
-    """`about._bounded` of the sum."""
+    """`part.bounded` of the sum."""
     if more > 0 and sum > LONGEST - more:
         return LONGEST
     if more < 0 and sum < -LONGEST - more:
@@ -74,12 +90,12 @@ cdef bint add_to(Cursor* old, uint8_t** out, int64_t key, Py_ssize_t most) noexc
     return True
 
 
-cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexcept:
-    """`about._product`. False: it's for Python."""
+cdef bint tally(Cursor* old, uint8_t** out, Step* step, Event* event) noexcept:
+    """primitives.Tally. False: it's for Python."""
     cdef bint bad = False
-    cdef Text name = first_text(data, PRODUCT_NAMES, &bad)
+    cdef Text name = first_text(event.data, step.fields, &bad)
+    cdef Cursor kept = old[0]
     cdef const uint8_t* start = kept.at
-    cdef const uint8_t* at
     cdef const uint8_t* first
     cdef const uint8_t* oldest = NULL
     cdef const uint8_t* behind_oldest = NULL
@@ -87,19 +103,13 @@ cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexc
     cdef const uint8_t* behind_mine = NULL
     cdef const uint8_t* at_entry
     cdef const uint8_t* values
-    cdef Py_ssize_t n, i
+    cdef Py_ssize_t n, i, most = step.numbers[0]
     cdef Text each, oldest_name
-    cdef int64_t views, last, my_views = 0, my_last = second, oldest_last = 0
-    cdef int order
+    cdef int64_t events, last, my_events = 0, my_last = event.second, oldest_last = 0
     if bad:
         return False
     if name.size == 0:
-        out[0] = put(out[0], start, kept.end - start)
-        return True
-    if array(&kept) != 3:
-        return False
-    skip(&kept)
-    at = kept.at
+        return copied(old, out, 1)
     n = entries(&kept)
     first = kept.at
     oldest_name.at, oldest_name.size = first, 0
@@ -109,33 +119,25 @@ cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexc
         if array(&kept) != 2 or kept.bad:
             return False
         values = kept.at
-        views, last = integer(&kept), integer(&kept)
+        events, last = integer(&kept), integer(&kept)
         if kept.bad:
             return False
         if mine == NULL and same(each, name):
-            mine, behind_mine, my_views, my_last = values, kept.at, views, max(last, second)
-        order = -1
-        if oldest != NULL and last == oldest_last:
-            order = memcmp(each.at, oldest_name.at, min(each.size, oldest_name.size))
-            if order == 0:
-                order = -1 if each.size < oldest_name.size else 1
-        if oldest == NULL or last < oldest_last or (last == oldest_last and order < 0):
+            mine, behind_mine, my_events, my_last = values, kept.at, events, max(last, event.second)
+        if oldest == NULL or last < oldest_last or (last == oldest_last and compared(each, oldest_name) < 0):
             oldest, behind_oldest, oldest_last, oldest_name = at_entry, kept.at, last, each
-    if kept.bad or n > PRODUCTS:
+    if kept.bad or n > most:
         return False
+    old[0] = kept
     if mine != NULL:
         out[0] = put(out[0], start, mine - start)
-        out[0] = put_integer(out[0], bounded(my_views, 1))
+        out[0] = put_integer(out[0], bounded(my_events, 1))
         out[0] = put_integer(out[0], my_last)
-        out[0] = put(out[0], behind_mine, kept.end - behind_mine)
+        out[0] = put(out[0], behind_mine, kept.at - behind_mine)
         return True
-    out[0] = put(out[0], start, at - start)
-    if n == PRODUCTS:  # one has to go: it may be the new one itself
-        order = memcmp(name.at, oldest_name.at, min(name.size, oldest_name.size))
-        if order == 0:
-            order = -1 if name.size < oldest_name.size else 1
-        if second < oldest_last or (second == oldest_last and order < 0):
-            out[0] = put(out[0], at, kept.end - at)
+    if n == most:  # one has to go: it may be the new one itself
+        if event.second < oldest_last or (event.second == oldest_last and compared(name, oldest_name) < 0):
+            out[0] = put(out[0], start, kept.at - start)
             return True
         out[0] = put_entries(out[0], n)
         out[0] = put(out[0], first, oldest - first)
@@ -146,41 +148,30 @@ cdef bint product(Cursor kept, uint8_t** out, Cursor data, int64_t second) noexc
     out[0] = put_text(out[0], name.at, name.size)
     out[0][0] = 0x92
     out[0] = put_integer(out[0] + 1, 1)
-    out[0] = put_integer(out[0], second)
-    out[0] = put(out[0], kept.at, kept.end - kept.at)
+    out[0] = put_integer(out[0], event.second)
     return True
 
 
-cdef bint message(Cursor kept, uint8_t** out, Cursor data, int status, int64_t second) noexcept:
-    """`about._message`. False: it's for Python."""
-    cdef Cursor value
+cdef bint earliest_of_each(Cursor* old, uint8_t** out, Step* step, Event* event) noexcept:
+    """primitives.EarliestOfEach. False: it's for Python."""
+    cdef Cursor value, times, kept = old[0]
     cdef Text name, each
     cdef const uint8_t* start = kept.at
-    cdef const uint8_t* at
     cdef const uint8_t* first
-    cdef Py_ssize_t n, i
-    cdef int s
+    cdef Py_ssize_t n, i, slot = step.numbers[0], width = step.numbers[1], most = step.numbers[2], s
     cdef int64_t earliest
-    cdef Cursor times
     name.at, name.size = start, 0
-    if find(data, CONFIDENCE, &value):
-        if same(text(&value), MACHINE) and not value.bad:
-            out[0] = put(out[0], start, kept.end - start)
-            return True
+    if find(event.data, step.unless[0], &value):
+        if same(text(&value), step.unless[1]) and not value.bad:
+            return copied(old, out, 1)
     if value.bad:
         return False
-    if find(data, MESSAGE_ID, &value):
+    if find(event.data, step.fields[0], &value):
         name = text(&value)
     if value.bad:
         return False
     if name.size == 0:
-        out[0] = put(out[0], start, kept.end - start)
-        return True
-    if array(&kept) != 3:
-        return False
-    skip(&kept)
-    skip(&kept)
-    at = kept.at
+        return copied(old, out, 1)
     n = entries(&kept)
     first = kept.at
     for i in range(n):
@@ -190,41 +181,37 @@ cdef bint message(Cursor kept, uint8_t** out, Cursor data, int status, int64_t s
         if not same(each, name):
             skip(&kept)
             continue
-        if array(&kept) != STATUSES:
+        if array(&kept) != width:
             return False
-        for s in range(status):
+        for s in range(slot):
             integer(&kept)
         times = kept
         earliest = integer(&kept)
         if kept.bad:
             return False
-        if earliest == 0 or second < earliest:
-            earliest = second
+        if earliest == 0 or event.second < earliest:
+            earliest = event.second
         out[0] = put(out[0], start, times.at - start)
         out[0] = put_integer(out[0], earliest)
-        out[0] = put(out[0], kept.at, kept.end - kept.at)
+        old[0] = kept
+        event.owed = width - slot - 1 + 2 * (n - i - 1)
         return True
-    if kept.bad or n > MESSAGES:
+    if kept.bad or n > most:
         return False
-    out[0] = put(out[0], start, at - start)
-    if n == MESSAGES:
-        if not exchanged(first, kept, out, n, name, status, second):
-            return False
-    else:
-        out[0] = put_entries(out[0], n + 1)
-        out[0] = put(out[0], first, kept.at - first)
-        out[0] = put_message(out[0], name, status, second)
-    out[0] = put(out[0], kept.at, kept.end - kept.at)
+    old[0] = kept
+    if n == most:
+        return exchanged(first, kept, out, n, name, step, event.second)
+    out[0] = put_entries(out[0], n + 1)
+    out[0] = put(out[0], first, kept.at - first)
+    out[0] = put_times(out[0], name, step, event.second)
     return True
 
 
-cdef inline uint8_t* put_message(uint8_t* to, Text name, int status, int64_t second) noexcept:
-    cdef int s
-    to = put_text(to, name.at, name.size)
-    to[0] = 0x90 | <uint8_t> STATUSES
-    to += 1
-    for s in range(STATUSES):
-        to = put_integer(to, second if s == status else 0)
+cdef inline uint8_t* put_times(uint8_t* to, Text name, Step* step, int64_t second) noexcept:
+    cdef Py_ssize_t s
+    to = put_array(put_text(to, name.at, name.size), step.numbers[1])
+    for s in range(step.numbers[1]):
+        to = put_integer(to, second if s == step.numbers[0] else 0)
     return to
 
 
@@ -235,14 +222,15 @@ cdef inline int compared(Text a, Text b) noexcept:
 
 
 cdef bint exchanged(
-    const uint8_t* first, Cursor kept, uint8_t** out, Py_ssize_t n, Text name, int status, int64_t second
+    const uint8_t* first, Cursor kept, uint8_t** out, Py_ssize_t n, Text name, Step* step,
+    int64_t second,
 ) noexcept:
-    """All messages, from `first` up to where `kept` stands, and a new one, but for the one that was heard of last longest
+    """All entries, from `first` up to where `kept` stands, and a new one, but for the one that was heard of last longest
     ago. False: they aren't sorted by name.
     """
     cdef Cursor c = kept
     cdef Py_ssize_t i
-    cdef int s
+    cdef Py_ssize_t s
     cdef int64_t last, oldest_last = second
     cdef Text each, before, oldest_name = name
     cdef const uint8_t* at
@@ -254,10 +242,10 @@ cdef bint exchanged(
     for i in range(n):
         at = c.at
         each = text(&c)
-        if array(&c) != STATUSES:
+        if array(&c) != step.numbers[1]:
             return False
         last = 0
-        for s in range(STATUSES):
+        for s in range(step.numbers[1]):
             last = max(last, integer(&c))
         if c.bad or (i and compared(before, each) >= 0):
             return False
@@ -274,26 +262,140 @@ cdef bint exchanged(
     elif oldest < place:
         out[0] = put(out[0], first, oldest - first)
         out[0] = put(out[0], behind_oldest, place - behind_oldest)
-        out[0] = put_message(out[0], name, status, second)
+        out[0] = put_times(out[0], name, step, second)
         out[0] = put(out[0], place, c.at - place)
     else:
         out[0] = put(out[0], first, place - first)
-        out[0] = put_message(out[0], name, status, second)
+        out[0] = put_times(out[0], name, step, second)
         out[0] = put(out[0], place, oldest - place)
         out[0] = put(out[0], behind_oldest, c.at - behind_oldest)
     return True
 
 
-cdef bint timeline(Cursor* c, uint8_t** out, const uint8_t* entry, Text label) noexcept:
-    """`recent`, `labels`, `older` with a new entry. False: it's for Python."""
-    cdef Text recent = binary(c), labels = binary(c), older = binary(c)
+cdef inline uint64_t unsigned(Cursor* c) noexcept:
+    if c.at < c.end and c.at[0] == 0xCF:
+        c.at += 1
+        return sized(c, 8)
+    return <uint64_t> integer(c)
+
+
+cdef inline uint8_t* put_told(uint8_t* to, Cursor value, const uint8_t* behind, Event* event) noexcept:
+    """[value, occurred_at, fingerprint]"""
+    to = put(put_array(to, 3), value.at, behind - value.at)
+    to = put_integer(to, event.occurred_at)
+    if event.fingerprint >> 63:
+        return put_big(to, 0xCF, event.fingerprint, 8)
+    return put_integer(to, <int64_t> event.fingerprint)
+
+
+cdef bint newest(Cursor* old, uint8_t** out, Step* step, Event* event) noexcept:
+    """primitives.Newest. False: it's for Python."""
+    cdef Cursor told, kept = old[0]
+    cdef Cursor values[TOLD]
+    cdef Text names[TOLD]
+    cdef const uint8_t* behind[TOLD]
+    cdef bint had[TOLD]
+    cdef const uint8_t* entry
+    cdef const uint8_t* value
+    cdef Py_ssize_t n, m, i, j, added
+    cdef Text each
+    cdef int64_t at
+    cdef uint64_t fingerprint
+    if not find(event.data, step.fields[0], &told):
+        return not told.bad and copied(old, out, 1)
+    m = entries(&told)
+    if m > TOLD or told.bad:
+        return False
+    for j in range(m):
+        names[j] = text(&told)
+        values[j] = told
+        skip(&told)
+        behind[j], had[j] = told.at, False
+    n = entries(&kept)
+    if told.bad or kept.bad:
+        return False
+    added = m
+    old[0] = kept
+    for i in range(n):
+        each = text(&kept)
+        skip(&kept)
+        for j in range(m):
+            if not kept.bad and same(each, names[j]):
+                if had[j]:
+                    return False
+                had[j] = True
+                added -= 1
+                break
+    if kept.bad or n + added > step.numbers[0]:
+        return False
+    out[0] = put_entries(out[0], n + added)
+    for i in range(n):
+        entry = old.at
+        each = text(old)
+        value = old.at
+        if array(old) != 3:
+            return False
+        skip(old)
+        at, fingerprint = integer(old), unsigned(old)
+        if old.bad:
+            return False
+        for j in range(m):
+            if had[j] and same(each, names[j]):
+                break
+        else:
+            j = m
+        if j < m and (at < event.occurred_at or (at == event.occurred_at and fingerprint < event.fingerprint)):
+            out[0] = put_told(put(out[0], entry, value - entry), values[j], behind[j], event)
+        else:
+            out[0] = put(out[0], entry, old.at - entry)
+    for j in range(m):
+        if not had[j]:
+            out[0] = put_told(put_text(out[0], names[j].at, names[j].size), values[j], behind[j], event)
+    return True
+
+
+cdef inline bint made(uint8_t* entry, Text* label, Step* step, Event* event) noexcept:
+    """A line of the timeline. False: it's for Python."""
+    cdef bint bad = False
+    cdef int64_t lag = event.received_at // 1000 - event.second
+    cdef Py_ssize_t characters = 0
+    cdef int i
+    label[0] = first_text(event.data, step.fields, &bad)
+    if bad or lag < 0 or event.received_at < 0:
+        return False
+    if label.size > step.numbers[3]:  # in UTF-8 a character begins with every byte but 10xxxxxx
+        for i in range(label.size):
+            if label.at[i] & 0xC0 != 0x80:
+                characters += 1
+                if characters > step.numbers[3]:
+                    label.size = i
+                    break
+    lag = min(lag, LAG) << 8 | step.numbers[0]
+    for i in range(4):
+        entry[i] = event.second >> 8 * (3 - i) & 255
+        entry[10 + i] = lag >> 8 * (3 - i) & 255
+    for i in range(6):
+        entry[4 + i] = event.fingerprint >> 8 * (5 - i) & 255
+    entry[14] = <uint8_t> label.size
+    return True
+
+
+cdef int timeline(Cursor* c, uint8_t** out, Step* step, Event* event) noexcept:
+    """timeline.Timeline."""
+    cdef Text recent = binary(c), labels = binary(c), older = binary(c), label
+    cdef Py_ssize_t kept = step.numbers[1], remembered = step.numbers[2]
+    cdef uint8_t entry[ENTRY]
     cdef uint8_t aged[AGED]
     cdef const uint8_t* oldest = recent.at  # what leaves the timeline, where it is full
     cdef Py_ssize_t at = recent.size, label_at = labels.size, gone = 0, label_gone = 0
-    cdef bint full = recent.size == TIMELINE * ENTRY
+    cdef bint full = recent.size == kept * ENTRY
     cdef uint8_t* to = out[0]
-    if recent.size > TIMELINE * ENTRY or older.size > OLDER * AGED:
-        return False
+    if c.bad or recent.size % ENTRY or older.size % AGED or recent.size > kept * ENTRY or older.size > remembered * AGED:
+        return PYTHON
+    if not made(entry, &label, step, event):
+        return PYTHON
+    if holds(recent, ENTRY, entry + 4) or holds(older, AGED, entry + 4):
+        return KNOWN
     if at and memcmp(entry, recent.at + at - ENTRY, ENTRY) < 0:
         at = label_at = 0
         while memcmp(recent.at + at, entry, ENTRY) < 0:  # ends: the last one is not smaller
@@ -302,7 +404,7 @@ cdef bint timeline(Cursor* c, uint8_t** out, const uint8_t* entry, Text label) n
     if full and at:
         gone, label_gone = ENTRY, oldest[ENTRY - 1]
     if label_at > labels.size or label_gone > label_at:
-        return False
+        return PYTHON
     if full and not at:  # it is the oldest itself
         oldest = entry
         to = put(put_binary_head(to, recent.size), recent.at, recent.size)
@@ -316,26 +418,26 @@ cdef bint timeline(Cursor* c, uint8_t** out, const uint8_t* entry, Text label) n
         to = put(to, labels.at + label_at, labels.size - label_at)
     if not full:
         out[0] = put(put_binary_head(to, older.size), older.at, older.size)
-        return True
+        return TAKEN
     age(oldest, aged)
     at = older.size
     if at and memcmp(aged, older.at + at - AGED, AGED) < 0:
         at = 0
         while memcmp(older.at + at, aged, AGED) < 0:
             at += AGED
-    gone = AGED if older.size == OLDER * AGED else 0
+    gone = AGED if older.size == remembered * AGED else 0
     if gone and not at:
         to = put(put_binary_head(to, older.size), older.at, older.size)
     else:
         to = put_binary_head(to, older.size + AGED - gone)
         to = put(put(to, older.at + gone, at - gone), aged, AGED)
-        to = put(to, older.at + at, older.size - at)  # it holds whole entries: `count` has seen to it
+        to = put(to, older.at + at, older.size - at)
     out[0] = to
-    return True
+    return TAKEN
 
 
 cdef inline void age(const uint8_t* entry, uint8_t* aged) noexcept:
-    """`about._aged`."""
+    """`timeline._aged`."""
     cdef uint64_t received = big(entry, 4) + big(entry + 10, 3)
     cdef int at
     for at in range(4):
@@ -343,97 +445,112 @@ cdef inline void age(const uint8_t* entry, uint8_t* aged) noexcept:
     memcpy(aged + 4, entry + 4, 6)
 
 
+cdef inline bint copied(Cursor* old, uint8_t** out, Py_ssize_t n) noexcept:
+    """The next `n` values as they are."""
+    cdef const uint8_t* start = old.at
+    while n:
+        n -= 1
+        skip(old)
+    out[0] = put(out[0], start, old.at - start)
+    return not old.bad
+
+
+cdef int walked(Step* step, Py_ssize_t n, Cursor* old, uint8_t** out, Event* event) noexcept:
+    """These steps, one after the other."""
+    cdef Step* end = step + n
+    cdef Cursor value
+    cdef int64_t number
+    cdef int done
+    while step < end:
+        if event.owed:
+            copied(old, out, event.owed)
+            event.owed = 0
+        if step.does == COPY:
+            copied(old, out, step.numbers[0])
+        elif step.does == ARRAY:
+            if array(old) != step.numbers[0]:
+                return PYTHON
+            out[0] = put_array(out[0], step.numbers[0])
+        elif step.does == EARLIEST:
+            number = integer(old)
+            out[0] = put_integer(out[0], event.occurred_at if event.occurred_at < number or number == 0 else number)
+        elif step.does == LATEST:
+            out[0] = put_integer(out[0], max(integer(old), event.occurred_at))
+        elif step.does == SUM:
+            number = integer(old)
+            if find(event.data, step.fields[0], &value):
+                number = bounded(number, integer(&value))
+            if value.bad:
+                return PYTHON
+            out[0] = put_integer(out[0], number)
+        elif step.does == COUNT:
+            if not add_to(old, out, step.numbers[0], step.numbers[1]):
+                return PYTHON
+        elif step.does == SPAN:
+            if not add_to(old, out, event.occurred_at // step.numbers[0], step.numbers[1]):
+                return PYTHON
+        elif step.does == TIMELINE:
+            done = timeline(old, out, step, event)
+            if done != TAKEN:
+                return done
+        elif step.does == TALLY:
+            if not tally(old, out, step, event):
+                return PYTHON
+        elif step.does == EACH:
+            if not earliest_of_each(old, out, step, event):
+                return PYTHON
+        elif step.does == NEWEST:
+            if not newest(old, out, step, event):
+                return PYTHON
+        step += 1
+    return PYTHON if old.bad else TAKEN
+
+
 def count(bytes packed, PackedRow row):
     """`about.count`, byte for byte; None: it's for Python."""
     return counted(packed, row)
 
 
-cdef object counted(bytes packed, PackedRow row):
+def taken(bytes packed, PackedRow row, list steps):
+    """The same by steps of one's own: how tests look at each primitive."""
+    cdef Step* own = _steps(steps)
+    try:
+        return stepped(packed, row, own, len(steps))
+    finally:
+        PyMem_Free(own)
+
+
+cdef inline object counted(bytes packed, PackedRow row):
+    if row.code < 0 or kinds[row.code].steps == NULL:
+        return None
+    return stepped(packed, row, kinds[row.code].steps, kinds[row.code].count)
+
+
+cdef object stepped(bytes packed, PackedRow row, Step* steps, Py_ssize_t n):
     global scratch, scratch_size
-    cdef Cursor c, data, value, look
-    cdef Text label, recent, older
-    cdef uint8_t entry[ENTRY]
+    cdef Cursor old
+    cdef Event event
     cdef uint8_t* out
     cdef uint8_t* grown
-    cdef int64_t first, last, engaged, absolute, second, lag
-    cdef int code = row.code, i
-    cdef Py_ssize_t size, characters
-    cdef bint bad = False, fits
-    if code < 0 or kinds[code].special == BY_PYTHON or row.occurred_at < 0:
+    cdef Py_ssize_t size
+    cdef int done
+    if row.occurred_at < 0:
         return None
-    data.at = row.data
-    data.end = row.at + row.size
-    data.bad = False
-    c.at = <const uint8_t*> PyBytes_AS_STRING(packed)
-    c.end = c.at + PyBytes_GET_SIZE(packed)
-    c.bad = False
-    size = PyBytes_GET_SIZE(packed) + row.size + 512  # no number grows by more than its 9 bytes
+    event.data.at, event.data.end, event.data.bad = row.data, row.at + row.size, False
+    event.occurred_at, event.received_at, event.second = row.occurred_at, row.received_at, row.occurred_at // 1000
+    event.fingerprint, event.owed = row.fingerprint, 0
+    old.at = <const uint8_t*> PyBytes_AS_STRING(packed)
+    old.end = old.at + PyBytes_GET_SIZE(packed)
+    old.bad = False
+    size = PyBytes_GET_SIZE(packed) + row.size + ROOM
     if size > scratch_size:
         grown = <uint8_t*> PyMem_Realloc(scratch, 2 * size)
         if grown == NULL:
             raise MemoryError
         scratch, scratch_size = grown, 2 * size
-    label = first_text(data, kinds[code].labels, &bad)
-    if bad:
-        return None
-    if label.size > LABEL:  # in UTF-8 a character begins with every byte but 10xxxxxx
-        characters = 0
-        for i in range(label.size):
-            if label.at[i] & 0xC0 != 0x80:
-                characters += 1
-                if characters > LABEL:
-                    label.size = i
-                    break
-    second = row.occurred_at // 1000
-    lag = row.received_at // 1000 - second
-    if lag < 0 or row.received_at < 0:
-        return None
-    lag = min(lag, LAG) << 8 | code
-    for i in range(4):
-        entry[i] = second >> 8 * (3 - i) & 255
-        entry[10 + i] = lag >> 8 * (3 - i) & 255
-    for i in range(6):
-        entry[4 + i] = row.fingerprint >> 8 * (5 - i) & 255
-    entry[14] = <uint8_t> label.size
-
     out = scratch
-    if array(&c) != 10:
-        return None
-    first, last, engaged, absolute = integer(&c), integer(&c), integer(&c), integer(&c)
-    if row.occurred_at < first or first == 0:
-        first = row.occurred_at
-    last = max(last, row.occurred_at)
-    if code == PAGE:
-        if find(data, ENGAGED, &value):
-            engaged = bounded(engaged, integer(&value))
-        if value.bad:
-            return None
-        if find(data, ABSOLUTE, &value):
-            absolute = bounded(absolute, integer(&value))
-        if value.bad:
-            return None
-    out[0] = 0x9A
-    out = put_integer(put_integer(out + 1, first), last)
-    out = put_integer(put_integer(out, engaged), absolute)
-    if not add_to(&c, &out, code, KINDS) or not add_to(&c, &out, row.occurred_at // DAY, DAYS):
-        return None
-    look = c
-    recent = binary(&look)
-    binary(&look)
-    older = binary(&look)
-    if look.bad or recent.size % ENTRY or older.size % AGED:
-        return None
-    if holds(recent, ENTRY, entry + 4) or holds(older, AGED, entry + 4):
-        return packed
-    if not timeline(&c, &out, entry, label):
-        return None
-    if kinds[code].special == PRODUCT:
-        fits = product(c, &out, data, second)
-    elif kinds[code].special == MESSAGE:
-        fits = message(c, &out, data, code - FIRST_STATUS, second)
-    else:
-        out = put(out, c.at, c.end - c.at)
-        fits = True
-    if not fits:
-        return None
+    done = walked(steps, n, &old, &out, &event)
+    if done != TAKEN:
+        return packed if done == KNOWN else None
+    out = put(out, old.at, old.end - old.at)
     return PyBytes_FromStringAndSize(<char*> scratch, out - scratch)

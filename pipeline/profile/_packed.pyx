@@ -7,15 +7,15 @@ Every read is checked against the end of its bytes. What isn't the good case is 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
-from cpython.mem cimport PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 
-from pipeline.events.catalogue import STATUSES as _STATUSES
-from pipeline.profile.parts import counts, messages, products, timeline as times, traits
-from pipeline.profile.parts.part import CODE, LONGEST as _LONGEST, TYPES
+from pipeline.profile import about
+from pipeline.profile.parts.part import DOES, LONGEST as _LONGEST, TYPES
+from pipeline.profile.parts.timeline import LAG as _LAG
 
 cdef extern from *:
     const long long MADE_FROM
@@ -27,16 +27,13 @@ cdef enum:
     NAMES = 3
     ENTRY = 15  # timeline.RECENT
     AGED = 10  # timeline.OLDER
-    NOTHING = 0
-    PRODUCT = 1
-    MESSAGE = 2
-    BY_PYTHON = 3
+    TOLD = 20  # names that one event tells, of what is kept by name
+    ROOM = 4096  # bytes by which an event may let an `About` grow, beside its own: each of TOLD numbers twice over
 
-cdef int64_t DAY = counts.DAY, LAG = times.LAG, LONGEST = _LONGEST
-cdef int TIMELINE = times.TIMELINE_KEPT, OLDER = times.OLDER_KEPT, DAYS = counts.DAYS_KEPT
-cdef int PRODUCTS = products.PRODUCTS_KEPT, MESSAGES = messages.MESSAGES_KEPT, LABEL = times.LABEL_LENGTH
-cdef int PAGE = min([CODE[name] for name in counts._PAGES], default=-1), FIRST_STATUS = min([CODE[name] for name in messages._SLOTS])
-cdef int STATUSES = len(_STATUSES)
+cdef enum:
+    COPY, ARRAY, EARLIEST, LATEST, SUM, COUNT, SPAN, TIMELINE, TALLY, EACH, NEWEST  # in the order of part.DOES
+
+cdef int64_t LAG = _LAG, LONGEST = _LONGEST
 
 
 cdef struct Text:
@@ -44,10 +41,17 @@ cdef struct Text:
     Py_ssize_t size
 
 
+cdef struct Step:  # see part.Step
+    int does
+    int64_t numbers[4]
+    Text fields[NAMES]
+    Text unless[2]
+
+
 cdef struct Kind:
     Text name
-    Text labels[NAMES]  # of these fields the first that is there is the label
-    int special
+    Step* steps  # NULL: it's for Python
+    Py_ssize_t count
 
 
 cdef struct Cursor:
@@ -71,33 +75,48 @@ cdef Text _text(str value):
     return text
 
 
-cdef Text PRODUCT_NAMES[3]
-cdef Text ENGAGED = _text("engaged_ms"), ABSOLUTE = _text("absolute_ms"), CONFIDENCE = _text("confidence")
-cdef Text MESSAGE_ID = _text("message_id"), MACHINE = _text("machine"), PRODUCTS_LISTED = _text("products")
+cdef Text PRODUCTS_LISTED = _text("products")
+
+
+cdef Step* _steps(list told) except NULL:
+    cdef Step* steps = <Step*> PyMem_Malloc((len(told) + 1) * sizeof(Step))
+    cdef int n
+    if steps == NULL:
+        raise MemoryError
+    for n, step in enumerate(told):
+        _step(&steps[n], step)
+    return steps
+
+
+cdef int _step(Step* step, told) except -1:
+    cdef int i
+    if len(told.fields) > NAMES:
+        raise ValueError(
+            f"{told.does} of {len(told.fields)} fields, and _packed.pyx has room for {NAMES}: raise NAMES there"
+        )
+    step.does = DOES.index(told.does)
+    for i, number in enumerate(told.numbers):
+        step.numbers[i] = number
+    for i in range(NAMES):
+        step.fields[i].at, step.fields[i].size = NULL, 0
+    for i, name in enumerate(told.fields):
+        step.fields[i] = _text(name)
+    for i, name in enumerate(told.unless):
+        step.unless[i] = _text(name)
+    return 0
 
 
 cdef _tables():
-    cdef int code, n
-    if len(TYPES) > KINDS or max(map(len, times.LABELS.values())) > NAMES:
-        raise ValueError(
-            f"there are {len(TYPES)} TYPES and up to {max(map(len, times.LABELS.values()))} LABELS of one, and"
-            f" _packed.pyx has room for {KINDS} and {NAMES}: raise KINDS or NAMES there"
-        )
-    for n, name in enumerate(("product_id", "sku", "name")):
-        PRODUCT_NAMES[n] = _text(name)
+    cdef int code
+    if len(TYPES) > KINDS:
+        raise ValueError(f"there are {len(TYPES)} event types, and _packed.pyx has room for {KINDS}: raise KINDS there")
     for code, name in enumerate(TYPES):
         type_names.append(name)
         kinds[code].name = _text(name)
-        fields = times.LABELS.get(name, ())
-        for n in range(NAMES):
-            kinds[code].labels[n].at = NULL
-        for n, field in enumerate(fields):
-            kinds[code].labels[n] = _text(field)
-        kinds[code].special = NOTHING
-        for part, special in ((products.PART, PRODUCT), (messages.PART, MESSAGE), (traits.PART, BY_PYTHON)):
-            (law,) = part.keeps.values()
-            if name in law.kinds:
-                kinds[code].special = special
+        steps = about.steps(name) if name else None
+        if steps is not None:
+            kinds[code].count = len(steps)
+            kinds[code].steps = _steps(steps)
 
 
 _tables()

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.events.catalogue import catalogue
 from pipeline.profile.parts import PARTS, timeline
-from pipeline.profile.parts.part import CODE, Facts, Primitive, Told
+from pipeline.profile.parts.part import CODE, Facts, Primitive, Step, Told
 
 
 class Kept(msgspec.Struct, array_like=True, gc=False):
@@ -54,13 +54,13 @@ class _State:
 
     def __init__(self, names: tuple[str, ...], law: Primitive) -> None:
         self.law = law
-        self._names = names
+        self.names = names
         self._kept = names[0] in Kept.__struct_fields__
         self.get = attrgetter(*(f"kept.{name}" if self._kept else name for name in names))
 
     def put(self, about: About, state: Any) -> None:
         of = about.kept if self._kept else about
-        for name, value in zip(self._names, state if len(self._names) > 1 else (state,), strict=True):
+        for name, value in zip(self.names, state if len(self.names) > 1 else (state,), strict=True):
             setattr(of, name, value)
 
 
@@ -79,6 +79,39 @@ def _fields() -> dict[str, tuple[str, ...]]:
 
 FIELDS = _fields()
 """Event type -> body fields that profiles read."""
+
+
+def steps(kind: str) -> list[Step] | None:
+    """How an event of this type is taken in compiled: a step for each state, up to the last that it may change. None:
+    it isn't.
+    """
+    of = {each.names: each.law.step(kind) for each in _CHANGED[kind]}
+    found = {names: step for names, step in of.items() if step is not None}
+    if len(found) < len(of):
+        return None
+    inside = _walk(Kept.__struct_fields__, found)
+    if inside:
+        found["kept",] = _array(Kept)
+    return [_array(About), *_walk(About.__struct_fields__, found), *inside]
+
+
+def _array(of: type[msgspec.Struct]) -> Step:
+    return Step("array", (), (len(of.__struct_fields__),))
+
+
+def _walk(names: tuple[str, ...], found: Mapping[tuple[str, ...], Step]) -> list[Step]:
+    """The steps, with `copy` for what lies between."""
+    beginning = {each[0]: (step, len(each)) for each, step in found.items()}
+    out: list[Step] = []
+    idle = at = 0
+    while at < len(names):
+        if names[at] in beginning:
+            step, width = beginning[names[at]]
+            out += [Step("copy", (), (idle,))] * bool(idle) + [step]
+            idle, at = 0, at + width
+        else:
+            idle, at = idle + 1, at + 1
+    return out
 
 
 def count(

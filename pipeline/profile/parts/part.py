@@ -18,6 +18,22 @@ Reads = Mapping[str, tuple[str, ...]]
 """Event type -> fields of its body."""
 
 
+DOES = (
+    "copy", "array", "earliest", "latest", "sum", "count", "span", "timeline", "tally", "each", "newest"
+)  # fmt: skip
+
+
+class Step(NamedTuple):
+    """How the compiled counter takes an event of some type into one state. `does`: one of DOES; what the rest is to it
+    stands with the primitive. (`copy`: so many states stay as they are; `array`: what comes are so many states in one.)
+    """
+
+    does: str
+    fields: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    unless: tuple[str, ...] = ()
+
+
 class Told(NamedTuple):
     """An event, as a part sees it. Times in UTC ms. `code`: of its type; `data`: the body fields that are read."""
 
@@ -53,6 +69,12 @@ class Primitive(ABC):
     def discount(self, state: Any, event: Told) -> Any:
         """An event that was counted in both of two that were merged is taken out again once, where it was summed."""
         return state
+
+    def step(self, kind: str) -> Step | None:
+        """How events of a type that may change it are taken in compiled; None: they aren't. That may leave any single
+        event to `take`, and where it doesn't it makes the same of it.
+        """
+        return None
 
 
 class Part(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pipeline.profile.parts.part import Primitive, Told, bounded
+from pipeline.events.catalogue import MOST
+from pipeline.profile.parts.part import CODE, Primitive, Step, Told, bounded
 
 
 class Earliest(Primitive):
@@ -20,6 +21,9 @@ class Earliest(Primitive):
     def merge(self, a: int, b: int) -> int:
         return min(a, b) if a and b else a or b
 
+    def step(self, kind: str) -> Step:
+        return Step("earliest")
+
 
 class Latest(Primitive):
     """The last time at which something happened (UTC ms; 0: never)."""
@@ -32,6 +36,9 @@ class Latest(Primitive):
 
     def merge(self, a: int, b: int) -> int:
         return max(a, b)
+
+    def step(self, kind: str) -> Step:
+        return Step("latest")
 
 
 class Sum(Primitive):
@@ -51,6 +58,9 @@ class Sum(Primitive):
 
     def discount(self, state: int, event: Told) -> int:
         return bounded(state - (event.data.get(self.field) or 0))
+
+    def step(self, kind: str) -> Step:
+        return Step("sum", (self.field,))
 
 
 class Counter(Primitive):
@@ -77,6 +87,11 @@ class Counter(Primitive):
         if key in state:
             state[key] = bounded(state[key] - 1)
         return state
+
+    def step(self, kind: str) -> Step:
+        """`count`: of this key, in a map of so many; `span`: of so many ms."""
+        keep = self.keep or MOST
+        return Step("span", (), (self.per, keep)) if self.per else Step("count", (), (CODE[kind], keep))
 
     def _key(self, event: Told) -> int:
         return event.occurred_at // self.per if self.per else event.code
@@ -120,6 +135,9 @@ class Tally(Primitive):
             had[0] = bounded(had[0] - 1)
         return state
 
+    def step(self, kind: str) -> Step:
+        return Step("tally", self.names, (self.keep,))
+
     def _name(self, event: Told) -> str:
         return next((value for name in self.names if (value := event.data.get(name))), "")
 
@@ -156,6 +174,9 @@ class EarliestOfEach(Primitive):
             both[name] = [min(x, y) if x and y else x or y for x, y in zip(had, times, strict=True)]
         return capped(both, self.keep, max)
 
+    def step(self, kind: str) -> Step:
+        return Step("each", (self.name,), (self.slots[kind], self.width, self.keep), self.unless)
+
 
 class Newest(Primitive):
     """Name -> [value, occurred_at, fingerprint], by what a field, a map, tells: of each name what was told last; the
@@ -179,6 +200,9 @@ class Newest(Primitive):
             if name not in both or both[name][1:] < each[1:]:
                 both[name] = each
         return capped(both, self.keep, lambda each: (each[1], each[2]))
+
+    def step(self, kind: str) -> Step:
+        return Step("newest", (self.field,), (self.keep,))
 
 
 def capped(items: dict[str, Any], keep: int, age: Callable[[Any], Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from struct import Struct
 
 from pipeline.events.catalogue import catalogue
 from pipeline.events.times import rfc3339
-from pipeline.profile.parts.part import TYPES, Facts, Part, Primitive, Told
+from pipeline.profile.parts.part import CODE, TYPES, Facts, Part, Primitive, Step, Told
 
 TIMELINE_KEPT = 20
 OLDER_KEPT = 44
@@ -51,6 +51,10 @@ class Timeline(Primitive):
     def merge(self, a: State, b: State) -> State:
         aged = _aged_entries(a[2]) | _aged_entries(b[2])
         return _arranged([*_entries(*a[:2]), *_entries(*b[:2])], aged)
+
+    def step(self, kind: str) -> Step:
+        """Of this type; so many entries, ids, and characters of a label."""
+        return Step("timeline", LABELS.get(kind, ()), (CODE[kind], TIMELINE_KEPT, OLDER_KEPT, LABEL_LENGTH))
 
 
 def show(state: State) -> Facts:
