@@ -13,6 +13,8 @@ cdef struct Event:
     Cursor data
     int64_t occurred_at, received_at, second
     uint64_t fingerprint
+    uint8_t* head  # where the first byte of an `About` is written
+    bint extended  # whether it has `more`
     Py_ssize_t owed  # so many values, not copied yet, come before the next step's
 
 
@@ -455,6 +457,24 @@ cdef inline bint copied(Cursor* old, uint8_t** out, Py_ssize_t n) noexcept:
     return not old.bad
 
 
+cdef bint concerns(Step* tag, Event* event) noexcept:
+    """Whether an event may change what is tagged so."""
+    cdef Step* step
+    cdef Cursor told
+    cdef Py_ssize_t i
+    for i in range(tag.numbers[1]):
+        step = tag + 1 + i
+        if step.does == NEWEST:
+            if find(event.data, step.fields[0], &told):
+                if entries(&told) or told.bad:
+                    return True
+            elif told.bad:
+                return True
+        elif step.does != ARRAY and step.does != COPY:
+            return True
+    return False
+
+
 cdef int walked(Step* step, Py_ssize_t n, Cursor* old, uint8_t** out, Event* event) noexcept:
     """These steps, one after the other."""
     cdef Step* end = step + n
@@ -471,6 +491,14 @@ cdef int walked(Step* step, Py_ssize_t n, Cursor* old, uint8_t** out, Event* eve
             if array(old) != step.numbers[0]:
                 return PYTHON
             out[0] = put_array(out[0], step.numbers[0])
+        elif step.does == TOP:
+            number = array(old)
+            event.head, event.extended = out[0], number > step.numbers[0]
+            if number - step.numbers[0] not in (0, 1):
+                return PYTHON
+            out[0] = put_array(out[0], number)
+        elif step.does == MORE:
+            return more(step, old, out, event)
         elif step.does == EARLIEST:
             number = integer(old)
             out[0] = put_integer(out[0], event.occurred_at if event.occurred_at < number or number == 0 else number)
@@ -506,6 +534,80 @@ cdef int walked(Step* step, Py_ssize_t n, Cursor* old, uint8_t** out, Event* eve
     return PYTHON if old.bad else TAKEN
 
 
+cdef int more(Step* step, Cursor* old, uint8_t** out, Event* event) noexcept:
+    """What is tagged, all else being done: `step`, and those that follow it, say which may change."""
+    cdef Step* tags[TAGS]
+    cdef bint concerned[TAGS]
+    cdef bint met[TAGS]
+    cdef Step* tag = step + 1
+    cdef Cursor look
+    cdef Text name
+    cdef const uint8_t* start
+    cdef uint8_t* begin
+    cdef Py_ssize_t n = 0, i, k, some = 0, most = step.numbers[1]
+    cdef int done
+    for i in range(most):
+        tags[i], met[i], concerned[i] = tag, False, concerns(tag, event)
+        some += concerned[i]
+        tag += 1 + tag.numbers[1]
+    if not some:  # nearly always
+        return TAKEN
+    copied(old, out, event.owed + step.numbers[0])
+    event.owed = 0
+    if event.extended:
+        n = entries(old)
+    look = old[0]
+    for k in range(n):
+        name = text(&look)
+        skip(&look)
+        for i in range(most):
+            if not look.bad and concerned[i] and same(name, tags[i].fields[0]):
+                if met[i]:
+                    return PYTHON
+                met[i] = True
+                some -= 1
+    if look.bad:
+        return PYTHON
+    out[0] = put_entries(out[0], n + some)
+    for k in range(n):
+        start = old.at
+        name = text(old)
+        for i in range(most):
+            if concerned[i] and same(name, tags[i].fields[0]):
+                break
+        else:
+            i = most
+        if i == most:
+            skip(old)
+            out[0] = put(out[0], start, old.at - start)
+            continue
+        out[0] = put(out[0], start, old.at - start)
+        if array(old) != 2 or integer(old) != tags[i].numbers[0] or old.bad:
+            return PYTHON
+        out[0] = put_integer(put_array(out[0], 2), tags[i].numbers[0])
+        done = walked(tags[i] + 1, tags[i].numbers[1], old, out, event)
+        if done != TAKEN:
+            return done
+        copied(old, out, event.owed)
+        event.owed = 0
+    for i in range(most):
+        if concerned[i] and not met[i]:
+            name = tags[i].fields[0]
+            out[0] = put_integer(put_array(put_text(out[0], name.at, name.size), 2), tags[i].numbers[0])
+            begin = out[0]
+            look.at, look.end, look.bad = tags[i].empty.at, tags[i].empty.at + tags[i].empty.size, False
+            done = walked(tags[i] + 1, tags[i].numbers[1], &look, out, event)
+            if done != TAKEN:
+                return done
+            copied(&look, out, event.owed)
+            event.owed = 0
+            if out[0] - begin == tags[i].empty.size and memcmp(begin, tags[i].empty.at, tags[i].empty.size) == 0:
+                return PYTHON  # it still knows nothing, and isn't written
+    if not event.extended:
+        event.head[0] += 1
+    return PYTHON if old.bad else TAKEN
+
+
 def count(bytes packed, PackedRow row):
     """`about.count`, byte for byte; None: it's for Python."""
     return counted(packed, row)
@@ -538,7 +640,7 @@ cdef object stepped(bytes packed, PackedRow row, Step* steps, Py_ssize_t n):
         return None
     event.data.at, event.data.end, event.data.bad = row.data, row.at + row.size, False
     event.occurred_at, event.received_at, event.second = row.occurred_at, row.received_at, row.occurred_at // 1000
-    event.fingerprint, event.owed = row.fingerprint, 0
+    event.fingerprint, event.owed, event.extended, event.head = row.fingerprint, 0, False, NULL
     old.at = <const uint8_t*> PyBytes_AS_STRING(packed)
     old.end = old.at + PyBytes_GET_SIZE(packed)
     old.bad = False

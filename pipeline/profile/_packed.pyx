@@ -27,11 +27,12 @@ cdef enum:
     NAMES = 3
     ENTRY = 15  # timeline.RECENT
     AGED = 10  # timeline.OLDER
+    TAGS = 16  # tagged parts
     TOLD = 20  # names that one event tells, of what is kept by name
     ROOM = 4096  # bytes by which an event may let an `About` grow, beside its own: each of TOLD numbers twice over
 
 cdef enum:
-    COPY, ARRAY, EARLIEST, LATEST, SUM, COUNT, SPAN, TIMELINE, TALLY, EACH, NEWEST  # in the order of part.DOES
+    COPY, ARRAY, TOP, MORE, TAG, EARLIEST, LATEST, SUM, COUNT, SPAN, TIMELINE, TALLY, EACH, NEWEST  # in the order of part.DOES
 
 cdef int64_t LAG = _LAG, LONGEST = _LONGEST
 
@@ -46,6 +47,7 @@ cdef struct Step:  # see part.Step
     int64_t numbers[4]
     Text fields[NAMES]
     Text unless[2]
+    Text empty
 
 
 cdef struct Kind:
@@ -103,6 +105,10 @@ cdef int _step(Step* step, told) except -1:
         step.fields[i] = _text(name)
     for i, name in enumerate(told.unless):
         step.unless[i] = _text(name)
+    kept_alive.append(told.empty)
+    step.empty.at, step.empty.size = <const uint8_t*> PyBytes_AS_STRING(told.empty), PyBytes_GET_SIZE(told.empty)
+    if told.does == "more" and told.numbers[1] > TAGS:
+        raise ValueError(f"{told.numbers[1]} tagged parts, and _packed.pyx has room for {TAGS}: raise TAGS there")
     return 0
 
 

@@ -10,7 +10,8 @@ that doesn't depend on order; what is summed adds up once, since each move is ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import reduce
 from operator import attrgetter
 from typing import Any
 
@@ -18,7 +19,8 @@ import msgspec
 
 from pipeline.events.catalogue import catalogue
 from pipeline.profile.parts import PARTS, timeline
-from pipeline.profile.parts.part import CODE, Facts, Primitive, Step, Told
+from pipeline.profile.parts.part import CODE, Facts, Part, Primitive, Step, Told
+from pipeline.wire.row import array_head
 
 
 class Kept(msgspec.Struct, array_like=True, gc=False):
@@ -30,7 +32,12 @@ class Kept(msgspec.Struct, array_like=True, gc=False):
 
 
 class About(msgspec.Struct, array_like=True, gc=False):
-    """The states of parts, in the order of the bytes. What each means stands with its part."""
+    """The states of parts, in the order of the bytes. What each means stands with its part.
+
+    `more`: of tagged parts, by name: [version, states] of each version that is there, one after the other, flat. What
+    this version of the pipeline doesn't know, a name or a version of a part, is carried along, and lies side by side
+    where two come together: whoever knows it merges them. Where there is nothing, the field isn't written.
+    """
 
     first_seen: int = 0
     last_seen: int = 0
@@ -42,10 +49,21 @@ class About(msgspec.Struct, array_like=True, gc=False):
     labels: bytes = b""
     older: bytes = b""
     kept: Kept = msgspec.field(default_factory=Kept)
+    more: dict[str, list[Any]] = {}
 
 
-pack = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 unpack = msgspec.msgpack.Decoder(About).decode
+_LAID = About.__struct_fields__[:-1]
+_SHORT = array_head(len(_LAID))
+
+
+def pack(about: About) -> bytes:
+    """What `unpack` reads."""
+    packed = _encode(about)
+    return packed if about.more else _SHORT + packed[1:-1]
+
+
 EMPTY = pack(About())
 
 
@@ -53,8 +71,7 @@ class _State:
     """Where a part's state lies in an `About`, under which names."""
 
     def __init__(self, names: tuple[str, ...], law: Primitive) -> None:
-        self.law = law
-        self.names = names
+        self.names, self.law = names, law
         self._kept = names[0] in Kept.__struct_fields__
         self.get = attrgetter(*(f"kept.{name}" if self._kept else name for name in names))
 
@@ -64,9 +81,42 @@ class _State:
             setattr(of, name, value)
 
 
-_STATES = {part.name: [_State(names, law) for names, law in part.keeps.items()] for part in PARTS}
+def _tagged(part: Part) -> bool:
+    return not any({*names} <= {*_LAID, *Kept.__struct_fields__} for names in part.keeps)
+
+
+_STATES = {part.name: [_State(*kept) for kept in part.keeps.items()] for part in PARTS if not _tagged(part)}
 _ALL = [state for states in _STATES.values() for state in states]
-_CHANGED = {kind: [each for each in _ALL if each.law.kinds is None or kind in each.law.kinds] for kind in CODE}
+_CHANGED = {kind: [each for each in _ALL if each.law.changes(kind)] for kind in CODE}
+_TAGGED = [part for part in PARTS if _tagged(part)]
+
+
+def _states(about: About, part: Part) -> list[Any]:
+    """Of a tagged part."""
+    told = about.more.get(part.name, [])
+    known = [states for version, states in zip(told[::2], told[1::2], strict=True) if version == part.version]
+    if not known:
+        return part.empty()
+    laws = part.keeps.values()
+    return [reduce(law.merge, each) for law, each in zip(laws, zip(*known, strict=True), strict=True)]
+
+
+def _put(about: About, part: Part, states: list[Any]) -> None:
+    told = about.more.get(part.name, [])
+    pairs = [pair for pair in zip(told[::2], told[1::2], strict=True) if pair[0] != part.version]
+    if states != part.empty():
+        pairs.append((part.version, states))
+    if pairs:
+        about.more[part.name] = [each for pair in pairs for each in pair]
+    else:
+        about.more.pop(part.name, None)
+
+
+def _changed(about: About, part: Part, kind: str, change: Callable[[Primitive, Any], Any]) -> None:
+    """Those of its states that events of this type may change."""
+    if any(law.changes(kind) for law in part.keeps.values()):
+        both = zip(part.keeps.values(), _states(about, part), strict=True)
+        _put(about, part, [change(law, state) if law.changes(kind) else state for law, state in both])
 
 
 def _fields() -> dict[str, tuple[str, ...]]:
@@ -84,34 +134,62 @@ FIELDS = _fields()
 def steps(kind: str) -> list[Step] | None:
     """How an event of this type is taken in compiled: a step for each state, up to the last that it may change. None:
     it isn't.
+
+    It begins with `top`: so many states, and perhaps `more`. Where tagged parts may change, `more` follows, with how
+    many states lie between and how many parts they are; and of each part `tag`, with its name, version, and how many
+    steps are its own.
     """
-    of = {each.names: each.law.step(kind) for each in _CHANGED[kind]}
-    found = {names: step for names, step in of.items() if step is not None}
-    if len(found) < len(of):
+    laws = {each.names: each.law for each in _CHANGED[kind]}
+    found = _steps(laws, kind)
+    if found is None:
         return None
-    inside = _walk(Kept.__struct_fields__, found)
+    inside, left = _walk(Kept.__struct_fields__, found)
     if inside:
-        found["kept",] = _array(Kept)
-    return [_array(About), *_walk(About.__struct_fields__, found), *inside]
+        found["kept",] = _array(len(Kept.__struct_fields__))
+    outside, after = _walk(_LAID, found)
+    tags: list[Step] = []
+    parts = 0
+    for part in _TAGGED:
+        of = _steps({names: law for names, law in part.keeps.items() if law.changes(kind)}, kind)
+        if of is None:
+            return None
+        if not of:
+            continue
+        parts += 1
+        walked, rest = _walk(tuple(name for names in part.keeps for name in names), of)
+        its = [_array(len(part.keeps)), *walked, *_copy(rest)]
+        tags += [Step("tag", (part.name,), (part.version, len(its)), (), _encode(part.empty())), *its]
+    if tags:
+        tags = [Step("more", (), (left if inside else after, parts)), *tags]
+    return [Step("top", (), (len(_LAID),)), *outside, *inside, *tags]
 
 
-def _array(of: type[msgspec.Struct]) -> Step:
-    return Step("array", (), (len(of.__struct_fields__),))
+def _steps(laws: Mapping[tuple[str, ...], Primitive], kind: str) -> dict[tuple[str, ...], Step] | None:
+    found = {names: step for names, law in laws.items() if (step := law.step(kind)) is not None}
+    return found if len(found) == len(laws) else None
 
 
-def _walk(names: tuple[str, ...], found: Mapping[tuple[str, ...], Step]) -> list[Step]:
-    """The steps, with `copy` for what lies between."""
+def _array(n: int) -> Step:
+    return Step("array", (), (n,))
+
+
+def _copy(n: int) -> list[Step]:
+    return [Step("copy", (), (n,))] if n else []
+
+
+def _walk(names: tuple[str, ...], found: Mapping[tuple[str, ...], Step]) -> tuple[list[Step], int]:
+    """The steps, with `copy` for what lies between; and how much lies behind the last."""
     beginning = {each[0]: (step, len(each)) for each, step in found.items()}
     out: list[Step] = []
     idle = at = 0
     while at < len(names):
         if names[at] in beginning:
             step, width = beginning[names[at]]
-            out += [Step("copy", (), (idle,))] * bool(idle) + [step]
+            out += [*_copy(idle), step]
             idle, at = 0, at + width
         else:
             idle, at = idle + 1, at + 1
-    return out
+    return out, idle
 
 
 def count(
@@ -124,6 +202,8 @@ def count(
     event = Told(kind, CODE[kind], occurred_at, received_at, fingerprint, data)
     for each in _CHANGED[kind]:
         each.put(about, each.law.take(each.get(about), event))
+    for part in _TAGGED:
+        _changed(about, part, kind, lambda law, state: law.take(state, event))
     return pack(about)
 
 
@@ -132,21 +212,34 @@ def merge(a: About, b: About) -> About:
     both = About()
     for each in _ALL:
         each.put(both, each.law.merge(each.get(a), each.get(b)))
+    for name in sorted({*a.more, *b.more}):
+        told = [*a.more.get(name, ()), *b.more.get(name, ())]
+        pairs = sorted(zip(told[::2], told[1::2], strict=True), key=_encode)
+        both.more[name] = [each for pair in pairs for each in pair]
+    for part in _TAGGED:
+        _put(both, part, _states(both, part))
     return both
 
 
 def discount(about: About, kind: str, occurred_at: int, data: Mapping[str, Any]) -> None:
-    """Take one event out of the sums again: two copies of it were counted in two profiles that are now one."""
+    """Take one event out of the sums again: two copies of it were counted in two profiles that are now one. (Of what
+    isn't known here nothing is.)
+    """
     event = Told(kind, CODE[kind], occurred_at, 0, 0, data)
     for each in _CHANGED[kind]:
         each.put(about, each.law.discount(each.get(about), event))
+    for part in _TAGGED:
+        _changed(about, part, kind, lambda law, state: law.discount(state, event))
 
 
 def show(about: About) -> Facts:
-    """All that there is to tell, part by part."""
+    """All that there is to tell, part by part; of a tagged one only where something is known."""
     facts: Facts = {}
     for part in PARTS:
-        facts |= part.show(*[each.get(about) for each in _STATES[part.name]])
+        laid = _STATES.get(part.name)
+        states = _states(about, part) if laid is None else [each.get(about) for each in laid]
+        if laid is not None or states != part.empty():
+            facts |= part.show(*states)
     return facts
 
 

@@ -19,19 +19,23 @@ Reads = Mapping[str, tuple[str, ...]]
 
 
 DOES = (
-    "copy", "array", "earliest", "latest", "sum", "count", "span", "timeline", "tally", "each", "newest"
+    "copy", "array", "top", "more", "tag",
+    "earliest", "latest", "sum", "count", "span", "timeline", "tally", "each", "newest",
 )  # fmt: skip
 
 
 class Step(NamedTuple):
     """How the compiled counter takes an event of some type into one state. `does`: one of DOES; what the rest is to it
-    stands with the primitive. (`copy`: so many states stay as they are; `array`: what comes are so many states in one.)
+    stands with the primitive. (`copy`: so many states stay as they are; `array`: what comes are so many states in one;
+    `top`, `more` and `tag`: see `about.steps`.) `empty`: of a tag, its states in an array, packed, of whom nothing is
+    known.
     """
 
     does: str
     fields: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
     unless: tuple[str, ...] = ()
+    empty: bytes = b""
 
 
 class Told(NamedTuple):
@@ -53,6 +57,10 @@ class Primitive(ABC):
     """
 
     kinds: frozenset[str] | None = None
+
+    def changes(self, kind: str) -> bool:
+        """Whether events of this type may change it."""
+        return self.kinds is None or kind in self.kinds
 
     @abstractmethod
     def empty(self) -> Any:
@@ -80,7 +88,9 @@ class Primitive(ABC):
 class Part(NamedTuple):
     """What is remembered of one kind of thing.
 
-    `keeps`: its states, by the names they have in an `About`; one that has several names is that many values.
+    `keeps`: its states, by their names; one that has several names is that many values. Those that an `About` has
+    fields for lie there; a part with others is a *tagged* one: only where it knows something its `name` stands in
+    `About.more`, with its `version`.
     `show`: what there is to tell of it, from its states in that order: plain facts, times as RFC 3339, for
     `pipeline profile`. `reads`: fields that it needs, beside those that the catalogue names. `clock`: `arrival`: it
     counts when a record arrives, and what people read may look at it; a rule may not (rules look at what lives on the
@@ -93,6 +103,10 @@ class Part(NamedTuple):
     reads: Reads = MappingProxyType({})
     clock: Literal["arrival"] = "arrival"
     version: int = 1
+
+    def empty(self) -> list[Any]:
+        """Its states of whom nothing is known."""
+        return [law.empty() for law in self.keeps.values()]
 
 
 def bounded(number: int) -> int:

@@ -1,0 +1,147 @@
+"""What profiles are made of: parts that this version doesn't know are carried along, and a new one needs no more than
+it says of itself.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.profile import about, packed
+from pipeline.profile.about import About
+from pipeline.profile.packed import pack_row, plain_count
+from pipeline.profile.parts import PARTS
+from pipeline.profile.parts.part import CODE, Part
+from pipeline.profile.parts.primitives import Counter, EarliestOfEach, Newest
+from pipeline.wire.row import Row
+
+T0 = 1_764_000_000_000
+encode = msgspec.msgpack.encode
+
+
+def row(number: int, kind: str = "email_opened", **data: Any) -> Row:
+    return Row(7, "r", kind, T0 + number, T0 + number + 5, f"e{number}", number, ["anonymous_id", "a"], data)
+
+
+def counted(state: bytes, one: Row) -> bytes:
+    """Compiled, where that can be; and the same as in Python."""
+    plain = plain_count(state, pack_row(one))
+    if packed.COMPILED is not None:
+        fast = packed.COMPILED.count(state, pack_row(one))
+        assert fast is None or fast == plain
+    return plain
+
+
+def test_every_part_has_a_name_of_its_own_and_so_have_its_states() -> None:
+    assert len({part.name for part in PARTS}) == len(PARTS)
+    names = [name for part in PARTS for several in part.keeps for name in several]
+    assert len({*names}) == len(names)
+    assert {part.clock for part in PARTS} == {"arrival"}
+
+
+def test_where_nothing_of_it_is_known_no_byte_is_written_of_what_is_tagged() -> None:
+    assert about.EMPTY[:1] == b"\x9a"
+    one = counted(about.EMPTY, row(1, message_id="m"))
+    assert one[:1] == b"\x9a"
+    assert len(about.pack(about.unpack(one))) == len(one)
+
+
+UNKNOWN = {"walks": [3, [{"a": [1, b"2"]}]], "visits": [9, [[[5, 6]], 7]]}  # a part, and a version, that isn't known
+
+
+def test_what_is_not_known_is_carried_along_untouched() -> None:
+    state = about.pack(About(more=dict(UNKNOWN)))
+    assert state[:1] == b"\x9b"
+    for number, kind in enumerate(["email_opened", "page_viewed", "product_viewed", "identified", "custom"] * 9):
+        state = counted(state, row(number, kind, message_id=f"m{number}", product_id="p", traits={"a": 1}))
+        assert state.endswith(encode(UNKNOWN))
+        assert about.unpack(state).more == UNKNOWN
+    assert about.merge(about.unpack(state), About()).more == UNKNOWN
+    assert about.merge(About(), about.unpack(state)).more == UNKNOWN
+
+
+def test_what_is_not_known_lies_side_by_side_where_two_come_together() -> None:
+    mine, yours, theirs = ({"walks": [3, [number]]} for number in (7, 5, 6))
+    for a, b, c in permutations((mine, yours, theirs)):
+        for whole in (
+            about.merge(about.merge(About(more=a), About(more=b)), About(more=c)),
+            about.merge(About(more=a), about.merge(About(more=b), About(more=c))),
+        ):
+            assert whole.more == {"walks": [3, [5], 3, [6], 3, [7]]}
+            assert about.unpack(about.pack(whole)) == whole
+
+
+WALKS = Part(
+    "walks",
+    {
+        ("steps",): Counter(per=1_000),
+        ("shoes",): EarliestOfEach("message_id", {"email_opened": 1}, 2, ("confidence", "machine"), 3),
+    },
+    lambda steps, shoes: {"walks": len(steps), "shoes": sorted(shoes)},
+    version=3,
+)
+SAID = Part("said", {("words",): Newest("traits", None, 3)}, lambda words: {"words": len(words)})
+
+
+@pytest.fixture
+def two_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that are made of primitives, and known to this module alone."""
+    monkeypatch.setattr(about, "_TAGGED", [*about._TAGGED, WALKS, SAID])
+    monkeypatch.setattr(about, "PARTS", (*PARTS, WALKS, SAID))
+
+
+@pytest.mark.usefixtures("two_more")
+def test_a_new_part_is_its_declaration_and_costs_nothing_compiled() -> None:
+    load = pytest.importorskip("pipeline.profile._packed")
+    kinds = ["email_opened", "page_viewed", "identified", "email_sent"]
+    steps = {kind: about.steps(kind) or [] for kind in kinds}
+    assert all(steps.values())
+    state, compiled = about.EMPTY, 0
+    for number in range(300):
+        kind = kinds[number % 4]
+        data: dict[str, Any] = {
+            "message_id": f"m{number % 7}",
+            "path": "/",
+            "confidence": ["machine", "human", "human"][number % 3],
+        }
+        if number % 3 == 0:
+            data["traits"] = {f"t{number % 4}": number}
+        one = pack_row(row(number * 777 % 5_000, kind, **data))
+        fast, plain = load.taken(state, one, steps[kind]), plain_count(state, one)
+        compiled += fast is not None
+        assert fast is None or about.unpack(fast) == about.unpack(plain)
+        assert (fast is state) == (plain is state)
+        state = plain
+    assert compiled > 200
+    made = about.unpack(state)
+    assert set(made.more) == {"walks", "said"}
+    assert made.more["walks"][0] == 3
+    shown = about.show(made)
+    assert (shown["walks"], len(shown["shoes"]), shown["words"]) == (5, 3, 3)
+
+
+@pytest.mark.usefixtures("two_more")
+def test_what_lay_side_by_side_is_merged_by_whoever_knows_it() -> None:
+    apart = About(more={"walks": [2, ["older"], 3, [{1: 1}, {}], 3, [{1: 2, 2: 1}, {"m": [0, 5]}]]})
+    whole = about.unpack(about.pack(about.merge(apart, About(more={"walks": [3, [{2: 4}, {"m": [0, 4]}]]}))))
+    assert whole.more == {"walks": [2, ["older"], 3, [{1: 3, 2: 5}, {"m": [0, 4]}]]}
+    assert about.show(whole)["shoes"] == ["m"]
+    taken = about.unpack(counted_by_hand(about.pack(apart), row(5)))
+    assert taken.more["walks"][:2] == [2, ["older"]]
+    about.discount(taken, "page_viewed", 1_000, {})
+    assert taken.more["walks"][3][0] == {1: 2, 2: 1, T0 // 1000: 1}
+
+
+def counted_by_hand(state: bytes, one: Row) -> bytes:
+    return about.count(state, one.type, one.occurred_at, one.received_at, one.fingerprint, one.data)
+
+
+def test_old_state_is_read_as_it_is() -> None:
+    """As it was written before there was anything tagged."""
+    ten = encode([T0, T0, 0, 0, {CODE["searched"]: 1}, {T0 // 86_400_000: 1}, b"", b"", b"", [{}, {"p": [1, 2]}, {}]])
+    read = about.unpack(ten)
+    assert read.kept.products == {"p": [1, 2]}
+    assert about.pack(read) == ten
