@@ -9,13 +9,66 @@ cdef enum:
     KNOWN = 1  # nothing changes: the event was counted before
     PYTHON = 2  # it isn't the good case
 
+cdef struct Value:
+    Text name
+    Cursor at
+
+
 cdef struct Event:
     Cursor data
+    Value values[INDEXED]  # the first of its data
+    Py_ssize_t indexed
     int64_t occurred_at, received_at, second
     uint64_t fingerprint
     uint8_t* head  # where the first byte of an `About` is written
     bint extended  # whether it has `more`
     Py_ssize_t owed  # so many values, not copied yet, come before the next step's
+
+
+cdef bint index(Event* event) noexcept:
+    """Note where each field of an event stands: several steps may ask for some. False: it's for Python."""
+    cdef Cursor at = event.data
+    cdef Py_ssize_t n = entries(&at)
+    cdef Value* value = &event.values[0]
+    if n > INDEXED:
+        return False
+    event.indexed = n
+    while n > 0:
+        n -= 1
+        value.name = text(&at)
+        value.at = at
+        skip(&at)
+        value += 1
+    return not at.bad
+
+
+cdef inline bint tells(Event* event, Text field, Cursor* value) noexcept:
+    """Where a field of an event's data stands, unless it is absent or null."""
+    cdef Py_ssize_t i
+    for i in range(event.indexed):
+        if same(event.values[i].name, field):
+            value[0] = event.values[i].at
+            return value.at[0] != 0xC0
+    return False
+
+
+cdef Text first_text(Event* event, const Text* fields, bint* bad) noexcept:
+    """The first of these fields that holds a text which isn't empty. `size` 0: none does."""
+    cdef Cursor value
+    cdef Text found
+    cdef int n
+    for n in range(NAMES):
+        if fields[n].at == NULL:
+            break
+        if tells(event, fields[n], &value):
+            found = text(&value)
+            if value.bad:
+                bad[0] = True
+                break
+            if found.size:
+                return found
+    found.at, found.size = event.data.at, 0
+    return found
 
 
 cdef inline uint8_t* put_binary_head(uint8_t* to, Py_ssize_t size) noexcept:
@@ -95,7 +148,7 @@ cdef bint add_to(Cursor* old, uint8_t** out, int64_t key, Py_ssize_t most) noexc
 cdef bint tally(Cursor* old, uint8_t** out, Step* step, Event* event) noexcept:
     """primitives.Tally. False: it's for Python."""
     cdef bint bad = False
-    cdef Text name = first_text(event.data, step.fields, &bad)
+    cdef Text name = first_text(event, step.fields, &bad)
     cdef Cursor kept = old[0]
     cdef const uint8_t* start = kept.at
     cdef const uint8_t* first
@@ -163,15 +216,15 @@ cdef bint earliest_of_each(Cursor* old, uint8_t** out, Step* step, Event* event)
     cdef Py_ssize_t n, i, slot = step.numbers[0], width = step.numbers[1], most = step.numbers[2], s
     cdef int64_t earliest
     name.at, name.size = start, 0
-    if find(event.data, step.unless[0], &value):
+    if tells(event, step.unless[0], &value):
         if same(text(&value), step.unless[1]) and not value.bad:
             return copied(old, out, 1)
-    if value.bad:
-        return False
-    if find(event.data, step.fields[0], &value):
+        if value.bad:
+            return False
+    if tells(event, step.fields[0], &value):
         name = text(&value)
-    if value.bad:
-        return False
+        if value.bad:
+            return False
     if name.size == 0:
         return copied(old, out, 1)
     n = entries(&kept)
@@ -303,8 +356,8 @@ cdef bint newest(Cursor* old, uint8_t** out, Step* step, Event* event) noexcept:
     cdef Text each
     cdef int64_t at
     cdef uint64_t fingerprint
-    if not find(event.data, step.fields[0], &told):
-        return not told.bad and copied(old, out, 1)
+    if not tells(event, step.fields[0], &told):
+        return copied(old, out, 1)
     m = entries(&told)
     if m > TOLD or told.bad:
         return False
@@ -362,7 +415,7 @@ cdef inline bint made(uint8_t* entry, Text* label, Step* step, Event* event) noe
     cdef int64_t lag = event.received_at // 1000 - event.second
     cdef Py_ssize_t characters = 0
     cdef int i
-    label[0] = first_text(event.data, step.fields, &bad)
+    label[0] = first_text(event, step.fields, &bad)
     if bad or lag < 0 or event.received_at < 0:
         return False
     if label.size > step.numbers[3]:  # in UTF-8 a character begins with every byte but 10xxxxxx
@@ -465,10 +518,7 @@ cdef bint concerns(Step* tag, Event* event) noexcept:
     for i in range(tag.numbers[1]):
         step = tag + 1 + i
         if step.does == NEWEST:
-            if find(event.data, step.fields[0], &told):
-                if entries(&told) or told.bad:
-                    return True
-            elif told.bad:
+            if tells(event, step.fields[0], &told) and (entries(&told) or told.bad):
                 return True
         elif step.does != ARRAY and step.does != COPY:
             return True
@@ -506,10 +556,10 @@ cdef int walked(Step* step, Py_ssize_t n, Cursor* old, uint8_t** out, Event* eve
             out[0] = put_integer(out[0], max(integer(old), event.occurred_at))
         elif step.does == SUM:
             number = integer(old)
-            if find(event.data, step.fields[0], &value):
+            if tells(event, step.fields[0], &value):
                 number = bounded(number, integer(&value))
-            if value.bad:
-                return PYTHON
+                if value.bad:
+                    return PYTHON
             out[0] = put_integer(out[0], number)
         elif step.does == COUNT:
             if not add_to(old, out, step.numbers[0], step.numbers[1]):
@@ -641,6 +691,8 @@ cdef object stepped(bytes packed, PackedRow row, Step* steps, Py_ssize_t n):
     event.data.at, event.data.end, event.data.bad = row.data, row.at + row.size, False
     event.occurred_at, event.received_at, event.second = row.occurred_at, row.received_at, row.occurred_at // 1000
     event.fingerprint, event.owed, event.extended, event.head = row.fingerprint, 0, False, NULL
+    if not index(&event):
+        return None
     old.at = <const uint8_t*> PyBytes_AS_STRING(packed)
     old.end = old.at + PyBytes_GET_SIZE(packed)
     old.bad = False

@@ -28,6 +28,7 @@ cdef enum:
     ENTRY = 15  # timeline.RECENT
     AGED = 10  # timeline.OLDER
     TAGS = 16  # tagged parts
+    INDEXED = 24  # fields of an event
     TOLD = 20  # names that one event tells, of what is kept by name
     ROOM = 4096  # bytes by which an event may let an `About` grow, beside its own: each of TOLD numbers twice over
 

@@ -174,25 +174,3 @@ cdef bint find(Cursor data, Text field, Cursor* value) noexcept:
         skip(&data)
     value.bad = data.bad
     return False
-
-
-cdef Text first_text(Cursor data, const Text* fields, bint* bad) noexcept:
-    """The first of these fields that holds a text which isn't empty. `size` 0: none does."""
-    cdef Cursor value
-    cdef Text found
-    cdef int n
-    for n in range(NAMES):
-        if fields[n].at == NULL:
-            break
-        if find(data, fields[n], &value):
-            found = text(&value)
-            if value.bad:
-                bad[0] = True
-            elif found.size:
-                return found
-        elif value.bad:
-            bad[0] = True
-        if bad[0]:
-            break
-    found.at, found.size = data.at, 0
-    return found
