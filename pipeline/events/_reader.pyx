@@ -26,7 +26,7 @@ from sys import intern
 
 from pipeline.events import tidy
 from pipeline.events.checks import MAX_EVENT_ID, MAX_IDENTIFIER, MAX_STRING, MAX_TIME, MIN_TIME
-from pipeline.events.model import CONTEXT, STANDS_IN, Event
+from pipeline.events.model import CONSENT, CONTEXT, STANDS_IN, Event
 from pipeline.events.text import PLACEHOLDERS
 
 cdef extern from "Python.h":
@@ -80,8 +80,8 @@ cdef struct Bytes:
 cdef class Reader:
     """Reads records of `schema`, which start `skip` bytes into the value.
 
-    `wanted`: the body's fields that are read, and the context's, as `context.locale`. Others are stepped over: lengths
-    count there, and what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical
+    `wanted`: the body's fields that are read, the context's, as `context.locale`, and `consent`. Others are stepped over:
+    lengths count there, and what lies between them isn't looked at. None: all are read. `schema` is one of ours without logical
     types.
 
     For `take`: the body's fields that are `handed` on, of records up to `longest` bytes.
@@ -90,7 +90,7 @@ cdef class Reader:
     cdef Node context, consent, body
     cdef Py_ssize_t skip, longest
     cdef Py_ssize_t instead, of  # fields of the body: one that is read where the other is missing, or -1
-    cdef bint trimmed, handed_too, contexts
+    cdef bint trimmed, handed_too, contexts, consents
     cdef object event  # the class: an attribute here is nearer than a global
     cdef str name
     cdef list kept
@@ -110,8 +110,11 @@ cdef class Reader:
         build(&self.context, fields["context"], self.kept)
         build(&self.consent, fields["consent"], self.kept)
         build(&self.body, fields["body"], self.kept)
-        if self.context.kind != RECORD or self.consent.kind != MAP:
+        if self.context.kind != RECORD or self.consent.kind != MAP or self.consent.inner.kind != BOOLEAN or (
+            self.consent.inner.nullable
+        ):
             raise ValueError(f"{schema['name']} has another context or consent than the compiled reader knows")
+        self.consents = wanted is not None and CONSENT in wanted
         cdef Py_ssize_t i
         schema_of_body = fields["body"]
         for i in range(self.body.count):
@@ -182,14 +185,18 @@ cdef class Reader:
                 else:
                     step_over(&at, &self.context)
             if present(&at, &self.consent):
-                step_over(&at, &self.consent)
+                if self.consents:
+                    context = {} if context is None else context
+                    context[CONSENT] = read_value(&at, &self.consent)
+                else:
+                    step_over(&at, &self.consent)
         else:
             if present(&at, &self.context):
                 context = read_value(&at, &self.context)
             if present(&at, &self.consent):
                 consent = read_value(&at, &self.consent)
                 context = {} if context is None else context
-                context["consent"] = consent
+                context[CONSENT] = consent
         read_fields(&at, &self.body, body)
         if at.p != at.end:
             raise Unusual

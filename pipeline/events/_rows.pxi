@@ -25,6 +25,7 @@ if (AS_IT_IS, TRIMMED, KEY, LOWER, UPPER, POSITIVE, NEVER) != (
 cdef enum:
     LONGEST_LIST = 400
     LONGEST_ITEM = 256
+    FLAGS = 20
 
 cdef frozenset NOTHING = frozenset([word.encode() for word in PLACEHOLDERS])
 cdef Py_ssize_t LONGEST_PLACEHOLDER = max(map(len, NOTHING))
@@ -189,6 +190,27 @@ cdef uint8_t* put_items(uint8_t* to, Bytes* at, Node* item) except NULL:
     return to
 
 
+cdef uint8_t* put_flags(uint8_t* to, Bytes* at) except NULL:
+    """A map of booleans. No name comes twice."""
+    cdef Py_ssize_t n = block(at), i, j
+    cdef const uint8_t* names[FLAGS]
+    cdef Py_ssize_t sizes[FLAGS]
+    if n > FLAGS:
+        raise Unusual
+    to = put_entries(to, n)
+    for i in range(n):
+        names[i] = checked(at, LONGEST_ITEM, &sizes[i])
+        for j in range(i):
+            if sizes[i] == sizes[j] and memcmp(names[i], names[j], sizes[i]) == 0:
+                raise Unusual
+        to = put_text(to, names[i], sizes[i])
+        to[0] = 0xC2 + octet(at, 1)
+        to += 1
+    if n and block(at) != 0:
+        raise Unusual
+    return to
+
+
 cdef class Open:
     """A row that is packed but for its root, which the graph has to be asked for. `ids`: at first all that its event
     carries, then what the graph accepts: flat [namespace, value, ...].
@@ -334,7 +356,11 @@ cdef object route(
                 to = put_str(to, <str>node.handed)
                 to = put_value(to, &at, node)
     if present(&at, &reader.consent):
-        step_over(&at, &reader.consent)
+        if reader.consents:
+            fields += 1
+            to = put_flags(put_str(to, <str>CONSENT), &at)
+        else:
+            step_over(&at, &reader.consent)
     for i in range(reader.body.count):
         node = &reader.body.inner[i]
         if not present(&at, node):

@@ -14,6 +14,10 @@ CONTEXT = "context."
 """Before the name of a field of an event's context, where rules and rows speak of it beside fields of the body."""
 
 
+CONSENT = "consent"
+"""What an event says of purposes that are agreed to, as rules and rows speak of it: purpose -> whether."""
+
+
 class Remark(NamedTuple):
     """Something odd about an event that counts all the same.
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
-from pipeline.events.model import CONTEXT, STANDS_IN, Event
+from pipeline.events.model import CONSENT, CONTEXT, STANDS_IN, Event
 
 TEXT_KEPT = 1024
 ITEM_KEPT = 256
@@ -19,7 +19,7 @@ COLLECTIONS = frozenset({"fields", "link_ids", "products", "properties", "traits
 
 encode = msgspec.msgpack.Encoder().encode
 Fields = Mapping[str, tuple[str, ...]]
-"""Event type -> the body fields that are read, and those of the context behind `model.CONTEXT`."""
+"""Event type -> the body fields that are read, those of the context behind `model.CONTEXT`, and `model.CONSENT`."""
 
 
 def wanted(fields: Fields) -> dict[str, tuple[str, ...]]:
@@ -40,7 +40,10 @@ class Shape:
         self._addresses = addresses
         self._collected = frozenset(kind for kind, each in fields.items() if COLLECTIONS & {*each})
         self._contexts = {
-            kind: [(field, field.removeprefix(CONTEXT)) for field in each if field.startswith(CONTEXT)]
+            kind: [
+                *((field, field.removeprefix(CONTEXT)) for field in each if field.startswith(CONTEXT)),
+                *((field, field) for field in each if field == CONSENT),
+            ]
             for kind, each in fields.items()
         }
 
@@ -52,7 +55,9 @@ class Shape:
         kind, data = tidy.tidy(kind, data, self._addresses)
         # In so few bytes no text, or no item of several, is longer than what is kept of it.
         if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
-            data = {field: _bounded(value) for field, value in data.items()}
+            data = {field: value if field == CONSENT else _bounded(value) for field, value in data.items()}
+        if size > ITEM_KEPT and CONSENT in data:
+            data[CONSENT] = {name[:ITEM_KEPT]: told for name, told in [*data[CONSENT].items()][:ITEMS_KEPT]}
         return kind, data
 
     def _picked(self, event: Event) -> dict[str, Any]:
