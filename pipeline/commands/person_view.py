@@ -32,7 +32,8 @@ OUTCOMES = {"fired": "bold green", "cancelled": "cyan", "suppressed": "yellow", 
 def render(facts: Facts) -> RenderableType:
     """Everything, from who it is to what waits."""
     parts: list[RenderableType] = [_who(facts)]
-    parts += [panel for panel in (_carts(facts), _messages(facts), _films(facts)) if panel is not None]
+    panels = (_carts(facts), _messages(facts), _films(facts), _consent(facts))
+    parts += [panel for panel in panels if panel is not None]
     parts += [timeline(facts), _rules(facts)]
     return Group(*parts)
 
@@ -128,6 +129,16 @@ def _films(facts: Facts) -> Panel | None:
         watched = f"{share:.0%} of {film['total_length'] or 0:,.0f} s"
         table.add_row(Text(film["title"] or film["film"]), bar, watched)
     return panel("films", table)
+
+
+def _consent(facts: Facts) -> Panel | None:
+    if not facts.get("consent"):
+        return None
+    table = grid("", "", "dim")
+    for each in facts["consent"]:
+        said = Text("granted", "green") if each["granted"] else Text("refused", "red")
+        table.add_row(Text(each["purpose"]), said, moment(each["at"]))
+    return panel("consent", table)
 
 
 def timeline(facts: Facts, last: int = 20) -> Panel:

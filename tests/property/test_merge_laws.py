@@ -55,6 +55,7 @@ def bodies(kind: str) -> st.SearchStrategy[dict[str, Any]]:
         "product_id": names,
         "currency": st.sampled_from(["EUR", "CZK"]),
         "total": st.integers(0, 999).map(float),
+        "consent": st.dictionaries(st.sampled_from(["marketing", "statistics"]), st.booleans()),
         "traits": st.dictionaries(names, names, max_size=3),
         "message_id": names,
         "confidence": st.sampled_from(["human", "machine", "unknown"]),

@@ -109,6 +109,12 @@ def test_only_what_rules_and_profile_read_is_kept(intake: Intake) -> None:
     assert intake.prepare(event("custom", name="n", properties={"a": "b"}), 0, 0, T0)[0].data == {"name": "n"}
 
 
+def test_what_is_said_of_consent_comes_along(intake: Intake) -> None:
+    told = event("searched", query="q")
+    told.context = {"consent": {"marketing": False}, "locale": "de"}
+    assert intake.prepare(told, 0, 0, T0)[0].data == {"query": "q", "consent": {"marketing": False}}
+
+
 FULL = Decoder(connect("mock://flow"))
 BOOK = RuleBook(shipped())
 TRIMMING = Decoder(connect("mock://flow"), wanted=wanted_fields(BOOK), handed=handed_fields(BOOK))

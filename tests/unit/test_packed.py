@@ -49,6 +49,7 @@ def bodies(kind: str) -> st.SearchStrategy[dict[str, Any]]:
         "engaged_ms": numbers,
         "absolute_ms": numbers,
         "total": st.floats(-1e9, 1e9),
+        "consent": st.dictionaries(names, st.booleans(), max_size=3),
         "traits": st.dictionaries(names, names | numbers, max_size=3),
         "confidence": st.sampled_from(["human", "machine", "unknown"]),
         "link_ids": st.lists(names, max_size=3),

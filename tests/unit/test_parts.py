@@ -135,6 +135,24 @@ def test_what_lay_side_by_side_is_merged_by_whoever_knows_it() -> None:
     assert taken.more["walks"][3][0] == {1: 2, 2: 1, T0 // 1000: 1}
 
 
+def test_of_consent_the_last_word_counts_whatever_the_order() -> None:
+    told = [
+        row(3, "custom", consent={"marketing": True, "statistics": True}),
+        row(5, "email_opened", consent={"marketing": False}),
+        row(4, "identified", consent={"marketing": True}, traits={"a": 1}),
+        row(6, "page_viewed"),
+    ]
+    for order in permutations(told):
+        state = about.EMPTY
+        for each in order:
+            state = counted(state, each)
+        assert about.show(about.unpack(state))["consent"] == [
+            {"purpose": "marketing", "granted": False, "at": "2025-11-24T16:00:00.005Z"},
+            {"purpose": "statistics", "granted": True, "at": "2025-11-24T16:00:00.003Z"},
+        ]
+    assert "consent" not in about.show(about.unpack(counted(about.EMPTY, row(1, consent={}))))
+
+
 def counted_by_hand(state: bytes, one: Row) -> bytes:
     return about.count(state, one.type, one.occurred_at, one.received_at, one.fingerprint, one.data)
 
