@@ -3,6 +3,7 @@
 "pipeline": {               of the record
   "code": 5,                its number on timelines: never that of another, also when a type is gone
   "stream": "clickstream",  which source topic takes it
+  "own": false,             it is nothing that the person did (`own_doing`); else it may be
   "label": ["sku", "name"], the body fields that may name it on a timeline, the first one that is there
   "reads": ["price"],       other body fields that a profile reads
   "parts": {"cart": "put"}  what parts of a profile do with it: `PARTS`
@@ -34,6 +35,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "product": ("viewed",),
     "traits": ("told",),
 }
+OWN = ("channel", "confidence")  # the body fields by which `own_doing` goes
 MOST = 64  # types, and
 LABELS = 3  # labels of one: what the compiled counter has room for
 
@@ -43,6 +45,7 @@ class EventType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     code: int
     stream: str
+    own: bool = True
     label: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     parts: dict[str, str] = {}
@@ -64,6 +67,13 @@ def problems() -> list[tuple[Path, str]]:
 def doing(part: str) -> dict[str, str]:
     """Event type -> what a part does with it, of those that are something to it."""
     return {name: each.parts[part] for name, each in catalogue().items() if part in each.parts}
+
+
+def own_doing(name: str, body: Mapping[str, Any]) -> bool:
+    """Whether an event is something that the person did: not what is done to them, what software does in their name,
+    nor what a server tells. `body`: `OWN` of it, at least.
+    """
+    return catalogue()[name].own and body.get("confidence") != "machine" and body.get("channel") != "server"
 
 
 def stream_of(name: str) -> str:
