@@ -22,7 +22,7 @@ from pipeline.events.shape import TEXT_KEPT, Shape
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.ids import leaf_id
 from pipeline.identity.routes import Asked, Routes
-from pipeline.profile.about import FIELDS
+from pipeline.profile import about
 from pipeline.topology.model import Topology
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.records import partition_of
@@ -110,9 +110,8 @@ class Intake:
 
 def fields_read(book: RuleBook) -> dict[str, tuple[str, ...]]:
     """Event type -> the body fields that rules and profiles read: all that the first hop hands on."""
-    return {
-        kind: tuple(sorted({*FIELDS.get(kind, ()), *book.fields.get(kind, ())})) for kind in {*FIELDS, *book.fields}
-    }
+    of = about.fields(book.profile_parts)
+    return {kind: tuple(sorted({*of.get(kind, ()), *book.fields.get(kind, ())})) for kind in {*of, *book.fields}}
 
 
 def wanted_fields(book: RuleBook) -> dict[str, tuple[str, ...]]:

@@ -37,6 +37,7 @@ def receive(
     concerned: frozenset[str],
     plain: dict[str, tuple[int | None, bool, bool, bool]],
     by_python: Callable[[bytes, PackedRow], bytes],
+    asked: Callable[[bytes, PackedRow], bytes] | None,
     took: Callable[[Any, PackedRow, bytes], None],
     again: Callable[[Any, PackedRow], None],
     elsewhere: Callable[[PackedRow], Any],

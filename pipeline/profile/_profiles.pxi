@@ -155,8 +155,12 @@ cdef bint meet(object profile, PackedRow row) except -1:
     return True
 
 
-def receive(list rows, dict profiles, dict changed, concerned, dict plain, by_python, took, again, elsewhere):
-    """See profile.receive_all. `by_python`, `took` and `again` do what isn't the good case."""
+def receive(
+    list rows, dict profiles, dict changed, concerned, dict plain, by_python, asked, took, again, elsewhere
+):
+    """See profile.receive_all. `by_python`, `took` and `again` do what isn't the good case; `asked`, unless it is None,
+    what no event is taken into compiled.
+    """
     cdef PackedRow row
     cdef PyObject* found
     cdef object state, before, after, one
@@ -188,6 +192,8 @@ def receive(list rows, dict profiles, dict changed, concerned, dict plain, by_py
         after = counted(before, row)
         if after is None:
             after = by_python(before, row)
+        elif asked is not None and after is not before:
+            after = asked(after, row)
         if after is before:
             again(state, row)
             duplicates += 1

@@ -10,10 +10,10 @@ that doesn't depend on order; what is summed adds up once, since each move is ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -58,10 +58,24 @@ _LAID = About.__struct_fields__[:-1]
 _SHORT = array_head(len(_LAID))
 
 
-def pack(about: About) -> bytes:
+class _Tail(Protocol):
+    more: dict[str, list[Any]]
+
+
+def pack(about: _Tail) -> bytes:
     """What `unpack` reads."""
     packed = _encode(about)
     return packed if about.more else _SHORT + packed[1:-1]
+
+
+# An `About` whose laid states stay packed.
+_Rest = msgspec.defstruct(
+    "_Rest",
+    [*((name, msgspec.Raw) for name in _LAID), ("more", dict[str, list[Any]], msgspec.field(default_factory=dict))],
+    array_like=True,
+    gc=False,
+)
+_decode_rest: Callable[[bytes], Any] = msgspec.msgpack.Decoder(_Rest).decode
 
 
 EMPTY = pack(About())
@@ -91,7 +105,7 @@ _CHANGED = {kind: [each for each in _ALL if each.law.changes(kind)] for kind in 
 _TAGGED = [part for part in PARTS if _tagged(part)]
 
 
-def _states(about: About, part: Part) -> list[Any]:
+def _states(about: _Tail, part: Part) -> list[Any]:
     """Of a tagged part."""
     told = about.more.get(part.name, [])
     known = [states for version, states in zip(told[::2], told[1::2], strict=True) if version == part.version]
@@ -101,7 +115,7 @@ def _states(about: About, part: Part) -> list[Any]:
     return [reduce(law.merge, each) for law, each in zip(laws, zip(*known, strict=True), strict=True)]
 
 
-def _put(about: About, part: Part, states: list[Any]) -> None:
+def _put(about: _Tail, part: Part, states: list[Any]) -> None:
     told = about.more.get(part.name, [])
     pairs = [pair for pair in zip(told[::2], told[1::2], strict=True) if pair[0] != part.version]
     if states != part.empty():
@@ -112,23 +126,21 @@ def _put(about: About, part: Part, states: list[Any]) -> None:
         about.more.pop(part.name, None)
 
 
-def _changed(about: About, part: Part, kind: str, change: Callable[[Primitive, Any], Any]) -> None:
-    """Those of its states that events of this type may change."""
+def _changed(about: _Tail, part: Part, kind: str, change: Callable[[Primitive, Any], Any]) -> None:
+    """Those of a tagged part's states that events of this type may change."""
     if any(law.changes(kind) for law in part.keeps.values()):
         both = zip(part.keeps.values(), _states(about, part), strict=True)
         _put(about, part, [change(law, state) if law.changes(kind) else state for law, state in both])
 
 
-def _fields() -> dict[str, tuple[str, ...]]:
+def fields(asked: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Event type -> body fields that profiles read. `asked`: the parts that are there because they are asked for."""
     found = {name: dict.fromkeys((*each.label, *each.reads)) for name, each in catalogue().items()}
     for part in PARTS:
-        for kind, fields in part.reads.items():
-            found[kind].update(dict.fromkeys(fields))
-    return {kind: tuple(fields) for kind, fields in found.items() if fields}
-
-
-FIELDS = _fields()
-"""Event type -> body fields that profiles read."""
+        if not part.asked or part.name in asked:
+            for kind, read in part.reads.items():
+                found[kind].update(dict.fromkeys(read))
+    return {kind: tuple(read) for kind, read in found.items() if read}
 
 
 def steps(kind: str) -> list[Step] | None:
@@ -150,7 +162,8 @@ def steps(kind: str) -> list[Step] | None:
     tags: list[Step] = []
     parts = 0
     for part in _TAGGED:
-        of = _steps({names: law for names, law in part.keeps.items() if law.changes(kind)}, kind)
+        changing = {} if part.asked else {names: law for names, law in part.keeps.items() if law.changes(kind)}
+        of = _steps(changing, kind)
         if of is None:
             return None
         if not of:
@@ -193,9 +206,18 @@ def _walk(names: tuple[str, ...], found: Mapping[tuple[str, ...], Step]) -> tupl
 
 
 def count(
-    packed: bytes, kind: str, occurred_at: int, received_at: int, fingerprint: int, data: Mapping[str, Any]
+    packed: bytes,
+    kind: str,
+    occurred_at: int,
+    received_at: int,
+    fingerprint: int,
+    data: Mapping[str, Any],
+    asked: Collection[str] = (),
 ) -> bytes:
-    """Take one event in; the same bytes come back if it is known already. Commutes with every other event's."""
+    """Take one event in; the same bytes come back if it is known already. Commutes with every other event's.
+
+    `asked`: the parts that are there because they are asked for.
+    """
     about = unpack(packed)
     if timeline.knows((about.recent, about.labels, about.older), fingerprint):
         return packed
@@ -203,8 +225,18 @@ def count(
     for each in _CHANGED[kind]:
         each.put(about, each.law.take(each.get(about), event))
     for part in _TAGGED:
-        _changed(about, part, kind, lambda law, state: law.take(state, event))
+        if not part.asked or part.name in asked:
+            _changed(about, part, kind, lambda law, state: law.take(state, event))
     return pack(about)
+
+
+def count_asked(packed: bytes, event: Told, asked: Collection[str]) -> bytes:
+    """An event that was taken in without them, and wasn't known, is taken into the parts that are asked for."""
+    rest = _decode_rest(packed)
+    for part in _TAGGED:
+        if part.asked and part.name in asked:
+            _changed(rest, part, event.kind, lambda law, state: law.take(state, event))
+    return pack(rest)
 
 
 def merge(a: About, b: About) -> About:

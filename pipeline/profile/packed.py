@@ -7,7 +7,7 @@ magnitude faster; where it could not be built this module does without, and deci
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from pipeline.events.compiled import fitting
 from pipeline.profile import about as plain
+from pipeline.profile.parts.part import CODE, Told
 from pipeline.wire.row import Row
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -43,10 +44,17 @@ class PlainRow:
         self.several = len(row.ids) > 2
 
 
-def plain_count(packed: bytes, row: PlainRow | PackedRow) -> bytes:
+def plain_count(packed: bytes, row: PlainRow | PackedRow, asked: Collection[str] = ()) -> bytes:
     """See `count`."""
     data = _decode_row(row.raw).data
-    return plain.count(packed, row.type, row.occurred_at, row.received_at, row.fingerprint, data)
+    return plain.count(packed, row.type, row.occurred_at, row.received_at, row.fingerprint, data, asked)
+
+
+def count_asked(packed: bytes, row: PlainRow | PackedRow, asked: Collection[str]) -> bytes:
+    """See about.count_asked."""
+    data = _decode_row(row.raw).data
+    event = Told(row.type, CODE[row.type], row.occurred_at, row.received_at, row.fingerprint, data)
+    return plain.count_asked(packed, event, asked)
 
 
 if TYPE_CHECKING:
@@ -66,10 +74,14 @@ else:
         COMPILED, PackedRow = None, PlainRow
 
 
-def count(packed: bytes, row: PackedRow) -> bytes:
-    """Take one event into a packed `About`; the same bytes come back if it is known already."""
-    counted = None if COMPILED is None else COMPILED.count(packed, row)
-    return plain_count(packed, row) if counted is None else counted
+def count(packed: bytes, row: PackedRow, asked: Collection[str] = ()) -> bytes:
+    """Take one event into a packed `About`; the same bytes come back if it is known already. `asked`: the parts that
+    are there because they are asked for.
+    """
+    counted: bytes | None = None if COMPILED is None else COMPILED.count(packed, row)
+    if counted is None:
+        return plain_count(packed, row, asked)
+    return count_asked(counted, row, asked) if asked and counted is not packed else counted
 
 
 def pack_row(row: Row) -> PackedRow:

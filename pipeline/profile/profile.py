@@ -21,6 +21,7 @@ from pipeline.profile.marks import Mark, decode_mark, is_mark
 from pipeline.profile.packed import (
     PackedRow,
     count,
+    count_asked,
     pack_row,
     packer,
     plain_count,
@@ -216,7 +217,7 @@ def receive_packed(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
     """
     if profile.packed_shares:
         return _receive_shared(book, profile, row)
-    counted = count(profile.packed_about, row)
+    counted = count(profile.packed_about, row, book.profile_parts)
     if counted is profile.packed_about:
         _earlier_counts(profile, row)
         return False
@@ -236,9 +237,10 @@ def receive_all(
     Returns how many were duplicates.
     """
     if packed.COMPILED is not None:
+        asked = book.profile_parts
         return packed.COMPILED.receive(  # type: ignore[no-any-return]
-            rows, profiles, changed, book.concerned, book.plain, plain_count, partial(_took, book), _earlier_counts,
-            elsewhere,
+            rows, profiles, changed, book.concerned, book.plain, partial(plain_count, asked=asked),
+            partial(count_asked, asked=asked) if asked else None, partial(_took, book), _earlier_counts, elsewhere,
         )  # fmt: skip
     duplicates = 0
     for row in rows:
@@ -305,7 +307,9 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
             if _users(book, persons, profile.buffer) - {user}:  # it is a household from now on
                 profile.packed_about = before
                 of = _shares(book, profile, persons, profile.buffer)
-                profile.packed_shares = shares.pack({**of, user: count(of.get(user, profile_about.EMPTY), row)})
+                profile.packed_shares = shares.pack(
+                    {**of, user: count(of.get(user, profile_about.EMPTY), row, book.profile_parts)}
+                )
                 profile.packed_about = profile_about.EMPTY
             profile.user = user
     looked_at = kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))
@@ -345,7 +349,7 @@ def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
         return False
     ids = unpack_ids(row.ids)
     name = counts_for(book, _persons(profile), profile.buffer, ids, row.occurred_at)
-    of[name] = count(of.get(name, profile_about.EMPTY), row)
+    of[name] = count(of.get(name, profile_about.EMPTY), row, book.profile_parts)
     _took(book, profile, row, profile.packed_about)
     profile.packed_shares = shares.pack(of)
     return True

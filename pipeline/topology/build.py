@@ -32,6 +32,7 @@ def topology(values: dict[str, Any]) -> model.Topology:
         topics=_topics(values["topics"]),
         time=_time(values.get("time", {})),
         identifiers=_identifiers(values["identifiers"]),
+        profile_parts=frozenset(values.get("profile", {}).get("parts", ())),
         profile_retention_ms=values.get("profile", {}).get("retention", 90 * model.DAY),
         rules=tuple(
             rule(name, value) for name, value in values.get("triggers", {}).items() if value.get("enabled", True)

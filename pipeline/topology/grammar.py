@@ -31,6 +31,7 @@ PORT = Whole(1, 65_535)
 HOST = Text("an address or name of this machine, such as 127.0.0.1 or 0.0.0.0", r"[A-Za-z0-9.\-:]{1,253}")
 TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 249)", r"[A-Za-z0-9._\-]{1,249}")
 ORIGIN = Text("https://host or https://host:port, without a path", r"https?://[A-Za-z0-9.\-\[\]:]+/?")
+PARTS = ("visits",)  # of a profile: those of pipeline/profile/parts that are asked for
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -254,7 +255,15 @@ def document() -> Record:
             )
         }
     )
-    profile = Record({"retention": Key(Duration(), "Silence after which a profile is forgotten. Default 90d.")})
+    profile = Record(
+        {
+            "retention": Key(Duration(), "Silence after which a profile is forgotten. Default 90d."),
+            "parts": Key(
+                Many(Choice(PARTS, "a part of a profile that isn't always there"), single=True),
+                "Parts of a profile that cost each event, and count from when they are named here. Default: none.",
+            ),
+        }
+    )
     urls = Record(
         {
             "origins": Key(

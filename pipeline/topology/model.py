@@ -192,6 +192,7 @@ class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic-partition`.
+    `profile_parts`: of those that are only there where they are asked for.
     `origins`: of the addresses that triggers may hand on, such as `https://shop.example`.
     """
 
@@ -211,3 +212,4 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
     edge: Edge = Edge()
+    profile_parts: frozenset[str] = frozenset()

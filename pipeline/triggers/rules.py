@@ -106,6 +106,7 @@ class Compiled:
 class RuleBook:
     """All rules of a topology. `meanings`: event type -> what it may do. `fields`: event type -> body fields read.
 
+    `profile_parts`: those that the topology asks for.
     `concerned`: the event types that the fold must see; `choosy`: those of which it needs only what is `chosen`.
     `of_films`: the rules that look at what was watched.
     `listing`: those that may end a wait where they list products.
@@ -120,6 +121,7 @@ class RuleBook:
         self.lateness = topology.time.lateness_ms
         self.max_age = topology.time.max_age_ms
         self.retention = topology.profile_retention_ms
+        self.profile_parts = topology.profile_parts
         ordered = sorted(topology.identifiers.namespaces, key=lambda n: n.priority)
         self.unique = tuple(n.name for n in ordered if n.unique)
         self.devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)

@@ -32,6 +32,7 @@ from tests.replayed import shipped
 BOOK = RuleBook(shipped())
 CART, EBOOK, FILM = (BOOK.rules[name] for name in ("abandoned_cart", "ebook_not_clicked", "film_half_watched"))
 DAY = 86_400_000
+FIELDS = about.fields()
 SUMS = ("totals", "days", "engaged_ms", "absolute_ms", "products")
 
 
@@ -61,7 +62,7 @@ def bodies(kind: str) -> st.SearchStrategy[dict[str, Any]]:
         "confidence": st.sampled_from(["human", "machine", "unknown"]),
         "film": names,
     }
-    fields = [field for field in about.FIELDS.get(kind, ()) if field in known]
+    fields = [field for field in FIELDS.get(kind, ()) if field in known]
     return st.fixed_dictionaries({}, optional={field: known[field] for field in fields})
 
 

@@ -37,6 +37,7 @@ from tests.replayed import shipped
 load = importlib.import_module if os.environ.get("PIPELINE_TESTS_STRICT") else pytest.importorskip
 compiled: Any = load("pipeline.profile._packed")
 
+FIELDS = about.fields()
 T0 = 1_764_000_000_000
 BOOK = RuleBook(shipped())
 names = st.sampled_from(["p", "q", "a name", "ü" * 70, "x" * 300, *(f"n{n}" for n in range(30)), ""])
@@ -57,7 +58,7 @@ def bodies(kind: str) -> st.SearchStrategy[dict[str, Any]]:
         **{name: st.floats(0, 1e4) for name in ("seek_from", "seek_to")},
     }
     return st.fixed_dictionaries(
-        {}, optional={f: known.get(f, names) | st.none() for f in (*about.FIELDS.get(kind, ()), "other")}
+        {}, optional={f: known.get(f, names) | st.none() for f in (*FIELDS.get(kind, ()), "other")}
     )
 
 

@@ -94,7 +94,8 @@ class Part(NamedTuple):
     `show`: what there is to tell of it, from its states in that order: plain facts, times as RFC 3339, for
     `pipeline profile`. `reads`: fields that it needs, beside those that the catalogue names. `clock`: `arrival`: it
     counts when a record arrives, and what people read may look at it; a rule may not (rules look at what lives on the
-    `fold`'s clock, behind the watermark: triggers/). `version`: of what it stores.
+    `fold`'s clock, behind the watermark: triggers/). `version`: of what it stores. `asked`: it costs each event, and
+    counts only where the topology names it (`profile: parts`); such a tagged part may be of what isn't compiled.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Part(NamedTuple):
     reads: Reads = MappingProxyType({})
     clock: Literal["arrival"] = "arrival"
     version: int = 1
+    asked: bool = False
 
     def empty(self) -> list[Any]:
         """Its states of whom nothing is known."""
