@@ -87,6 +87,8 @@ def _who(facts: Facts) -> Panel:
     middle.add_row("events", f"{facts['events']:,}")
     for order in facts["orders"]:
         middle.add_row("orders", f"{order['orders']:,}, {money(order['revenue'], order['currency'])}")
+    if "visits" in facts:
+        middle.add_row("visits", f"{facts['visits']:,}, the last {moment(facts['last_visits'][-1]['from'])}")
     sides = grid("", "", expand=True)
     sides.add_row(left, middle)
     totals = Text()

@@ -103,32 +103,43 @@ _STATES = {part.name: [_State(*kept) for kept in part.keeps.items()] for part in
 _ALL = [state for states in _STATES.values() for state in states]
 _CHANGED = {kind: [each for each in _ALL if each.law.changes(kind)] for kind in CODE}
 _TAGGED = [part for part in PARTS if _tagged(part)]
+_CHANGING = {
+    part.name: {kind for kind in CODE if any(law.changes(kind) for law in part.keeps.values())} for part in PARTS
+}
 
 
 def _states(about: _Tail, part: Part) -> list[Any]:
     """Of a tagged part."""
-    told = about.more.get(part.name, [])
-    known = [states for version, states in zip(told[::2], told[1::2], strict=True) if version == part.version]
-    if not known:
+    told = about.more.get(part.name)
+    if told is None:
         return part.empty()
+    if len(told) == 2 and told[0] == part.version:  # nearly always
+        known: list[Any] = told[1]
+        return known
+    several = [states for version, states in _pairs(told) if version == part.version]
     laws = part.keeps.values()
-    return [reduce(law.merge, each) for law, each in zip(laws, zip(*known, strict=True), strict=True)]
+    return [reduce(law.merge, each) for law, each in zip(laws, zip(part.empty(), *several, strict=True), strict=True)]
 
 
 def _put(about: _Tail, part: Part, states: list[Any]) -> None:
     told = about.more.get(part.name, [])
-    pairs = [pair for pair in zip(told[::2], told[1::2], strict=True) if pair[0] != part.version]
+    others = [] if told[:1] == [part.version] and len(told) == 2 else _pairs(told)
+    out = [each for pair in others if pair[0] != part.version for each in pair]
     if states != part.empty():
-        pairs.append((part.version, states))
-    if pairs:
-        about.more[part.name] = [each for pair in pairs for each in pair]
+        out += (part.version, states)
+    if out:
+        about.more[part.name] = out
     else:
         about.more.pop(part.name, None)
 
 
+def _pairs(told: list[Any]) -> list[tuple[int, Any]]:
+    return list(zip(told[::2], told[1::2], strict=True))
+
+
 def _changed(about: _Tail, part: Part, kind: str, change: Callable[[Primitive, Any], Any]) -> None:
     """Those of a tagged part's states that events of this type may change."""
-    if any(law.changes(kind) for law in part.keeps.values()):
+    if kind in _CHANGING[part.name]:
         both = zip(part.keeps.values(), _states(about, part), strict=True)
         _put(about, part, [change(law, state) if law.changes(kind) else state for law, state in both])
 
@@ -246,7 +257,7 @@ def merge(a: About, b: About) -> About:
         each.put(both, each.law.merge(each.get(a), each.get(b)))
     for name in sorted({*a.more, *b.more}):
         told = [*a.more.get(name, ()), *b.more.get(name, ())]
-        pairs = sorted(zip(told[::2], told[1::2], strict=True), key=_encode)
+        pairs = sorted(_pairs(told), key=_encode)
         both.more[name] = [each for pair in pairs for each in pair]
     for part in _TAGGED:
         _put(both, part, _states(both, part))

@@ -5,18 +5,24 @@ it says of itself.
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.profile import about, packed
+from pipeline.profile import about, packed, profile
 from pipeline.profile.about import About
 from pipeline.profile.packed import pack_row, plain_count
-from pipeline.profile.parts import PARTS
+from pipeline.profile.parts import PARTS, visits
 from pipeline.profile.parts.part import CODE, Part
 from pipeline.profile.parts.primitives import Counter, EarliestOfEach, Newest
+from pipeline.topology import grammar
+from pipeline.triggers.rules import RuleBook
 from pipeline.wire.row import Row
+from tests.replayed import shipped
 
 T0 = 1_764_000_000_000
 encode = msgspec.msgpack.encode
@@ -91,6 +97,7 @@ def two_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that are made of primitives, and known to this module alone."""
     monkeypatch.setattr(about, "_TAGGED", [*about._TAGGED, WALKS, SAID])
     monkeypatch.setattr(about, "PARTS", (*PARTS, WALKS, SAID))
+    monkeypatch.setattr(about, "_CHANGING", {**about._CHANGING, "walks": {*CODE}, "said": {*CODE}})
 
 
 @pytest.mark.usefixtures("two_more")
@@ -151,6 +158,67 @@ def test_of_consent_the_last_word_counts_whatever_the_order() -> None:
             {"purpose": "statistics", "granted": True, "at": "2025-11-24T16:00:00.003Z"},
         ]
     assert "consent" not in about.show(about.unpack(counted(about.EMPTY, row(1, consent={}))))
+
+
+def visited(told: list[Row], asked: tuple[str, ...] = ("visits",)) -> About:
+    state = about.EMPTY
+    for each in told:
+        state = packed.count(state, pack_row(each), asked)
+        assert about.unpack(state).totals
+    return about.unpack(state)
+
+
+moments = st.lists(st.integers(0, 90), max_size=10).map(lambda told: [visits.GAP // 3 * at for at in told])
+
+
+@given(moments, st.randoms(use_true_random=False), st.integers(0, 10))
+def test_visits_are_runs_of_what_lies_close_together_in_any_order(told: list[int], rnd: Random, split: int) -> None:
+    rows = [row(1_000_000 + at + n, "page_viewed", path="/") for n, at in enumerate(sorted(told))]
+    expected: list[list[int]] = []
+    for each in rows:
+        if expected and each.occurred_at - expected[-1][1] <= visits.GAP:
+            expected[-1][1] = each.occurred_at
+        else:
+            expected.append([each.occurred_at, each.occurred_at])
+    rnd.shuffle(rows)
+    whole, parts = visited(rows), [visited(rows[:split]), visited(rows[split:])]
+    for made in (whole, about.merge(*parts), about.merge(*reversed(parts)), about.merge(whole, visited(rows))):
+        assert made.more == ({"visits": [1, [[0, expected]]]} if rows else {})
+    assert visited(rows, ()).more == {}
+
+
+def test_only_what_a_person_does_is_a_visit_and_the_last_ones_are_kept() -> None:
+    theirs = [
+        row(1, "email_sent", message_id="m"),
+        row(2, "email_opened", message_id="m", confidence="machine"),
+        row(3, "order_completed", order_id="o", channel="server"),
+        row(4, "order_refunded", order_id="o"),
+    ]
+    assert visited(theirs).more == {}
+    own = [row(5, "email_clicked", message_id="m", confidence="human"), row(6, "order_completed", order_id="p")]
+    assert visited([*theirs, *own]).more == {"visits": [1, [[0, [[T0 + 5, T0 + 6]]]]]}
+    many = visited([row(n * 2 * visits.GAP, "searched", query="q") for n in range(1, 50)])
+    shown = about.show(many)
+    assert shown["visits"] == 49
+    assert len(shown["last_visits"]) == visits.VISITS_KEPT
+    both = about.merge(many, visited([row(60 * 2 * visits.GAP, "searched", query="q")]))
+    assert about.show(both)["visits"] == 50
+
+
+def test_what_is_asked_for_is_what_the_topology_can_ask_for() -> None:
+    assert {part.name for part in PARTS if part.asked} == {*grammar.PARTS}
+    assert "channel" not in about.fields()["order_completed"]
+    assert "channel" in about.fields({"visits"})["order_completed"]
+
+
+def test_a_topology_that_asks_for_visits_gets_them() -> None:
+    """Through what takes in many rows at once, also where one wasn't compiled."""
+    topology = msgspec.structs.replace(shipped(), profile_parts=frozenset({"visits"}))
+    one = profile.new_profile()
+    rows = [pack_row(row(n * visits.GAP, "page_viewed", path="/")) for n in (1, 2, 4, 4)]
+    assert profile.receive_all(RuleBook(topology), rows, {"r": one}, {}, lambda row: None) == 1
+    at = T0 + visits.GAP
+    assert one.about.more == {"visits": [1, [[0, [[at, at + visits.GAP], [at + 3 * visits.GAP, at + 3 * visits.GAP]]]]]}
 
 
 def counted_by_hand(state: bytes, one: Row) -> bytes:
