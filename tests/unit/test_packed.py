@@ -252,10 +252,11 @@ def test_a_row_tells_what_it_holds(each: Row) -> None:
 def test_broken_bytes_are_refused_or_left_to_python() -> None:
     """Never read beyond an end, whatever a store hands out: run under a sanitizer this would tell."""
     random = Random(1)
-    whole = msgspec.msgpack.encode(row("product_viewed", T0, 5, 1 << 63, ["a", "b"], {"product_id": "p" * 40}))
+    told = {"product_id": "p" * 40, "consent": {"marketing": True, "x" * 40: False}}
+    whole = msgspec.msgpack.encode(row("product_viewed", T0, 5, 1 << 63, ["a", "b"], told))
     state = about.EMPTY
     for n in range(30):
-        one = row("product_viewed", T0 + n, 5, n, ["a", "b"], {"product_id": f"p{n}"})
+        one = row("product_viewed", T0 + n, 5, n, ["a", "b"], {"product_id": f"p{n}", "consent": {f"c{n % 9}": True}})
         state = plain_count(state, pack_row(one))
     intact = packed.PackedRow(whole)
     with pytest.raises(ValueError):
