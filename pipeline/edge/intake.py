@@ -88,7 +88,7 @@ class Judge:
                 for event in events:
                     if (refused := limited(key, event)) is not None:
                         raise InvalidEvent("not_allowed", refused)
-                if not all(agreed(key, event) for event in events):
+                if key.purpose is not None and not all(agreed(key, event) for event in events):
                     accepted = []
                     if key.otherwise == "strip":
                         accepted = [Accepted(event, self._nobodys(event)) for event in events if stripped(event)]

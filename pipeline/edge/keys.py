@@ -86,11 +86,9 @@ def limited(key: WriteKey, event: Event) -> str | None:
 
 
 def agreed(key: WriteKey, event: Event) -> bool:
-    """Whether the person has agreed to what the key's source needs."""
-    if key.purpose is None:
-        return True
+    """Whether the person has agreed to what the key's source needs, if anything."""
     consent = (event.context or {}).get("consent") or {}
-    return consent.get(key.purpose) is True
+    return key.purpose is None or consent.get(key.purpose) is True
 
 
 def stripped(event: Event) -> bool:

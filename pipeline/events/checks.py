@@ -79,18 +79,36 @@ def content_id(content: object) -> str:
 
 def _is_sound(node: Any) -> bool:
     """Whether nothing in it has to be left out."""
+    texts: list[str] = []
+    if not _is_finite(node, texts):
+        return False
+    together = "".join(texts)  # every event goes through here: one look at all instead of many
+    return (together.isascii() and len(together) <= MAX_STRING) or all(map(_is_sound_text, texts))
+
+
+def _is_finite(node: Any, texts: list[str]) -> bool:
+    """Whether all numbers in it are; `texts` gets the texts."""
     if isinstance(node, str):
-        if node.isascii():
-            return len(node) <= MAX_STRING
-        try:
-            return len(node.encode()) <= MAX_STRING
-        except UnicodeEncodeError:  # half a character
-            return False
-    if isinstance(node, float):
-        return isfinite(node)
-    if isinstance(node, dict):
-        return all(_is_sound(key) and _is_sound(value) for key, value in node.items())
-    return not isinstance(node, list) or all(map(_is_sound, node))
+        texts.append(node)
+    elif isinstance(node, dict):
+        texts.extend(node)
+        for value in node.values():
+            if type(value) is str:
+                texts.append(value)
+            elif not _is_finite(value, texts):
+                return False
+    elif isinstance(node, list):
+        return all(_is_finite(value, texts) for value in node)
+    return not isinstance(node, float) or isfinite(node)
+
+
+def _is_sound_text(text: str) -> bool:
+    if text.isascii():
+        return len(text) <= MAX_STRING
+    try:
+        return len(text.encode()) <= MAX_STRING
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 # --- what is done where something doesn't hold

@@ -8,7 +8,10 @@ understood counts (semantics 22): a part of a wrong kind is left out, and said i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from pipeline.errors import InvalidEvent
 from pipeline.events.checks import UNKNOWN_CART, Note, Notes, content_id, validate
@@ -25,7 +28,7 @@ from pipeline.events.segment_fields import (
     plain_text,
     texts,
 )
-from pipeline.events.segment_names import DESCRIBED, PAGE, TRACKED, named
+from pipeline.events.segment_names import DESCRIBED, PAGE, TRACKED, Tracked, named
 from pipeline.events.text import stands_for_nothing, unquoted
 from pipeline.events.times import ISO, event_times, read
 
@@ -70,17 +73,15 @@ def _translate(obj: object, notes: Notes, received_now: int | None) -> list[Even
     call = _call(obj, notes.add)
     context = _part(obj, "context", notes.add)
     occurred_at, received_at = _times(obj, notes.add, received_now)
-    if received_now is not None and not any(obj.get(name) for name in _TIMES):  # two such are two, however alike
-        told = {**told, "receivedAt": received_now}
     name, body = _BUILDERS[call](obj, context, notes.add)
     event = Event(
         type=name,
-        event_id=_event_id(obj, told, notes.add),
+        event_id=_event_id(obj, told, received_now, notes.add),
         occurred_at=occurred_at,
         received_at=received_at,
         identifiers=_identifiers(obj, call, context, notes.add),
         body=body,
-        context=_context(context),
+        context=_context(context) if context else None,
     )
     events = _previous(obj, event, notes.add) if call == "alias" else [event]
     events[0].remarks = notes.all()
@@ -89,7 +90,10 @@ def _translate(obj: object, notes: Notes, received_now: int | None) -> list[Even
 
 def _call(obj: Part, note: Note) -> str:
     """Which of the calls it is; what names an event is a track."""
-    told = alone(obj.get("type"))
+    told = obj.get("type")
+    if isinstance(told, str) and told in _BUILDERS:
+        return told
+    told = alone(told)
     call = unquoted(told).lower() if isinstance(told, str) else ""
     if call in _BUILDERS:
         return call
@@ -123,9 +127,9 @@ def _track(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
     if name is None:
         raise InvalidEvent("invalid_shape", f"`event` must name what was tracked, this is {kind_of(obj.get('event'))}")
     properties = _part(obj, "properties", note)
-    known = TRACKED.get(named(unquoted(name))) or DESCRIBED.get(name)
+    known, near = (_meant_by if len(name) <= LONGEST_NAME else _meant_by.__wrapped__)(name)
     if known is None:
-        if (near := _RUN_TOGETHER.get(squeezed(name))) is not None:
+        if near is not None:
             note("misspelt", f"an event of another name is kept as it is told; `{near}`?")
         return "custom", {"name": name, "properties": texts(properties)}
     if known.fields is PAGE:
@@ -140,6 +144,15 @@ def _track(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
 
 
 _RUN_TOGETHER = {squeezed(name): name for name in TRACKED}
+LONGEST_NAME = 256
+"""Characters of an event's name whose meaning is remembered."""
+
+
+@lru_cache(maxsize=4096)
+def _meant_by(name: str) -> tuple[Tracked | None, str | None]:
+    """What an event's name means; where that is nothing, the name of ours that is the same but for its blanks."""
+    known = TRACKED.get(named(unquoted(name))) or DESCRIBED.get(name)
+    return known, None if known is not None else _RUN_TOGETHER.get(squeezed(name))
 
 
 def _event_name(obj: Part) -> str | None:
@@ -195,15 +208,16 @@ _BUILDERS: dict[str, Callable[[Part, Part, Note], tuple[str, Part]]] = {
 # --- the envelope
 
 
-def _event_id(obj: Part, told: Part, note: Note) -> str:
+def _event_id(obj: Part, told: Part, received_now: int | None, note: Note) -> str:
     """`messageId`; where it lacks, the same content has the same id: `told` is the call as it came."""
     given = _identifier(obj.get("messageId"), "messageId", note)
-    if not given:
-        return content_id(told)
-    if stands_for_nothing(given) and not given.lstrip("-").isdecimal():  # numbers may well begin with 0
+    if given:
+        if not stands_for_nothing(given) or given.lstrip("-").isdecimal():  # numbers may well begin with 0
+            return given
         note("left_out", "messageId: a word that stands for nothing")
-        return content_id(told)
-    return given
+    if received_now is not None and not any(obj.get(name) for name in _TIMES):  # two such are two, however alike
+        told = {**told, "receivedAt": received_now}
+    return content_id(told)
 
 
 _TIMES = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
@@ -229,7 +243,7 @@ def _time(obj: Part, name: str, note: Note) -> int | None:
     told = obj.get(name)
     if told is None:
         return None
-    reading = read(alone(told))
+    reading = read(told if isinstance(told, str) else alone(told))
     if reading is None:
         if told != "":
             note("left_out", f"{name}: no time between 1995 and 9999")
@@ -241,7 +255,8 @@ def _time(obj: Part, name: str, note: Note) -> int | None:
 
 def _identifiers(obj: Part, call: str, context: Part, note: Note) -> dict[str, str]:
     """E-mail addresses come from traits alone (semantics 18): one in `properties` may be a friend's."""
-    device = maybe_object(context.get("device")) or {}
+    device = context.get("device")
+    device = {} if device is None else maybe_object(device) or {}
     found = {
         "anonymous_id": _identifier(obj.get("anonymousId"), "anonymousId", note),
         "user_id": _identifier(obj.get("userId"), "userId", note),
@@ -255,7 +270,8 @@ def _identifiers(obj: Part, call: str, context: Part, note: Note) -> dict[str, s
 
 
 def _email(part: Part, path: str, note: Note) -> str | None:
-    traits = maybe_object(part.get("traits"))
+    told = part.get("traits")
+    traits = None if told is None else maybe_object(told)
     return None if traits is None else _identifier(_TRAITS.known(traits, note).get("email"), path, note)
 
 
@@ -286,8 +302,30 @@ def _identifier(value: object, name: str, note: Note) -> str | None:
     return text
 
 
+LONGEST_CONTEXT = 4096
+"""Bytes of the longest that is remembered."""
+
+
 def _context(context: Part) -> Part | None:
-    """What of Segment's context our envelope has."""
+    """What of Segment's context our envelope has. Clients tell the same again and again, so it is read once; whoever
+    gets it copies it before a change.
+    """
+    try:
+        told = _encode(context)
+    except (ValueError, OverflowError, RecursionError):  # half a character, a number beyond all bounds
+        return _envelopes(context)
+    return _envelopes_of(told) if len(told) <= LONGEST_CONTEXT else _envelopes(context)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=1024)
+def _envelopes_of(told: bytes) -> Part | None:
+    return _envelopes(msgspec.json.decode(told))
+
+
+def _envelopes(context: Part) -> Part | None:
     page = maybe_object(context.get("page")) or {}
     library = maybe_object(context.get("library")) or {}
     consent = maybe_object(context.get("consent")) or {}

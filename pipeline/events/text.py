@@ -13,6 +13,7 @@ _EDGES = "".join(chr(c) for c in range(0x3001) if chr(c).isspace()) + INVISIBLE 
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _BEFORE = re.compile(f"(?:[{re.escape(_EDGES + _QUOTES)}]|%22)+")
 _BEHIND = re.compile(f"(?:[{re.escape(_EDGES + _QUOTES)}]|22%)+")  # of the text backwards
+_OUTER = frozenset(_EDGES + _QUOTES + "%")
 _LONGEST = 128  # characters: no placeholder is longer, with whatever quotes around it
 
 # Semantics 18: what trackers, templates and languages write where they mean nobody. The topology may say more.
@@ -31,6 +32,8 @@ def trimmed(value: str) -> str:
 
 def unquoted(value: str) -> str:
     """Without blanks and quotes around it, percent-encoded ones too: cookies are told with them."""
+    if value and value[0] not in _OUTER and value[-1] not in _OUTER and not value.endswith("%22"):  # nearly all
+        return value
     value = value[_end(_BEFORE, value) :]
     return value[: len(value) - _end(_BEHIND, value[::-1])]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from pipeline.events.model import Event
@@ -17,7 +18,7 @@ KEYED_BY = ("anonymous_id", "device_id", "user_id", "email")
 def key_of(event: Event, normaliser: Normaliser) -> bytes | None:
     """What a source record is keyed by, so that one device's events stay in order; None: it identifies nobody."""
     values = event.identifiers
-    for namespace in (*KEYED_BY, *normaliser.rank):
+    for namespace in chain(KEYED_BY, normaliser.rank):
         if namespace in values and (value := normaliser.value(namespace, values[namespace])) is not None:
             return value.encode("utf-8", "surrogatepass")
     return None
