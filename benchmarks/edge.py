@@ -4,7 +4,8 @@ and produces.
     python -m benchmarks --edge [--seconds 5]
 
 The server has core 1 for itself; the broker and this process, which sends, share core 0. Requests hold 1, 20 and 100
-calls of Segment's batch, over CONNECTIONS kept-alive connections, each sending the next when it is answered.
+calls of Segment's batch, over CONNECTIONS kept-alive connections, each sending the next when it is answered. Both take
+turns, TURNS of them of so many seconds: of each the one counts that cost least, for the machine has other work too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from operator import itemgetter
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -37,7 +39,8 @@ from tests.servers import HOST, KafkaServer, SchemaRegistry, free_port
 
 SIZES = (1, 20, 100)
 CONNECTIONS = 16
-WARM_S = 2.0
+WARM_S = 1.0
+TURNS = 3
 
 
 def body(calls: int) -> bytes:
@@ -151,9 +154,12 @@ def bench(seconds: float) -> None:
         os.sched_setaffinity(0, {0})
         pids = {"ours": edge.processes()[0], "minimal": other.pid}
         for calls in SIZES:
-            for name, at in (("ours", edge.port), ("minimal", port)):
-                busy = cpu_of(pids[name])
-                told = asyncio.run(drive(at, body(calls), seconds, busy))
+            turns: dict[str, list[dict[str, float]]] = {name: [] for name in pids}
+            for _ in range(TURNS):
+                for name, at in (("ours", edge.port), ("minimal", port)):
+                    turns[name].append(asyncio.run(drive(at, body(calls), seconds, cpu_of(pids[name]))))
+            for name, each in turns.items():
+                told = min(each, key=itemgetter("cpu_s"))
                 row = {
                     "contestant": name,
                     "events_a_request": calls,
