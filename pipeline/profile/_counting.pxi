@@ -532,7 +532,7 @@ cdef int walked(Step* step, Py_ssize_t n, Cursor* old, uint8_t** out, Event* eve
     cdef int64_t number
     cdef int done
     while step < end:
-        if event.owed:
+        if event.owed and step.does != MORE:  # that one sees to it itself, where it has to
             copied(old, out, event.owed)
             event.owed = 0
         if step.does == COPY:
