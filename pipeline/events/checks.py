@@ -6,7 +6,7 @@ Nothing is refused that can still be understood (semantics 22): only an event wi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
@@ -53,10 +53,10 @@ def validate(event: Event) -> Event:
     occurred_at, received_at = event.occurred_at, event.received_at
     if not MIN_TIME <= occurred_at <= received_at <= MAX_TIME:
         _mend_times(event)
-    if not 1 <= len(event.event_id) <= MAX_EVENT_ID or not _is_sound(event.event_id):
+    if not 1 <= len(event.event_id) <= MAX_EVENT_ID or not _is_sound_text(event.event_id):
         _replace_id(event)
     for namespace, value in event.identifiers.items():
-        if len(namespace) > MAX_IDENTIFIER or len(value) > MAX_IDENTIFIER or not _is_sound(namespace + value):
+        if len(namespace) > MAX_IDENTIFIER or len(value) > MAX_IDENTIFIER or not _is_sound_text(namespace + value):
             _mend_identifiers(event)
             break
     if not _is_sound(event.body):
@@ -88,18 +88,19 @@ def _is_sound(node: Any) -> bool:
 
 def _is_finite(node: Any, texts: list[str]) -> bool:
     """Whether all numbers in it are; `texts` gets the texts."""
-    if isinstance(node, str):
-        texts.append(node)
-    elif isinstance(node, dict):
+    inner: Iterable[Any] = node if isinstance(node, list) else (node,)
+    if isinstance(node, dict):
         texts.extend(node)
-        for value in node.values():
-            if type(value) is str:
-                texts.append(value)
-            elif not _is_finite(value, texts):
+        inner = node.values()
+    for value in inner:
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, float):
+            if not isfinite(value):
                 return False
-    elif isinstance(node, list):
-        return all(_is_finite(value, texts) for value in node)
-    return not isinstance(node, float) or isfinite(node)
+        elif isinstance(value, (dict, list)) and not _is_finite(value, texts):
+            return False
+    return True
 
 
 def _is_sound_text(text: str) -> bool:

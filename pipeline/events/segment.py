@@ -156,7 +156,10 @@ def _meant_by(name: str) -> tuple[Tracked | None, str | None]:
 
 
 def _event_name(obj: Part) -> str | None:
-    name = alone(obj.get("event"))
+    name = obj.get("event")
+    if isinstance(name, str):
+        return name if name and unquoted(name) else None
+    name = alone(name)
     if isinstance(name, bool) or not isinstance(name, (str, int, float)):
         return None
     text = plain_text(name)
