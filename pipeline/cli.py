@@ -20,6 +20,7 @@ COMMANDS = {
     "edge": "Take events over HTTP from the clients of Segment, RudderStack, PostHog and Snowplow.",
     "skip": "Let a partition that has stopped go on: what is bad before an offset becomes dead letters.",
     "profile": "Show a person: who, what they did, what waits.",
+    "explain": "Say why a rule did, didn't, or doesn't yet fire for a person.",
     "demo": "A small simulated shop through the real worker, on your terminal.",
 }
 

@@ -46,17 +46,22 @@ def command(identifier: str, topology: Path, as_json: bool) -> None:
       pipeline profile anonymous_id:9f1c2e --json | jq .waiting
     """
     wanted = read_topology(topology)
-    namespace, value = _identifier(wanted, identifier)
-    found = asyncio.run(_find(wanted, namespace, value))
-    if found is None:
-        raise PipelineError(
-            f"nobody is known by {namespace}:{value} (in Redis at {shown(wanted.redis)}, group {wanted.group})"
-        )
-    told = facts(RuleBook(wanted), *found, (namespace, value))
+    namespace, value = identifier_of(wanted, identifier)
+    told = facts(RuleBook(wanted), *whoever(wanted, namespace, value), (namespace, value))
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
     else:
         Console(highlight=False).print(render(told))
+
+
+def whoever(topology: Topology, namespace: str, value: str) -> tuple[str, Profile, int]:
+    """What `find` finds, in the topology's Redis. Raises PipelineError where that is nobody."""
+    found = asyncio.run(_find(topology, namespace, value))
+    if found is None:
+        raise PipelineError(
+            f"nobody is known by {namespace}:{value} (in Redis at {shown(topology.redis)}, group {topology.group})"
+        )
+    return found
 
 
 async def find(redis: Client, topology: Topology, namespace: str, value: str) -> tuple[str, Profile, int] | None:
@@ -97,7 +102,8 @@ async def _find(topology: Topology, namespace: str, value: str) -> tuple[str, Pr
         return await find(redis, topology, namespace, value)
 
 
-def _identifier(topology: Topology, given: str) -> tuple[str, str]:
+def identifier_of(topology: Topology, given: str) -> tuple[str, str]:
+    """(namespace, value in its normal form) of what somebody typed. Raises click.BadParameter."""
     namespace, colon, raw = given.partition(":")
     known = [each.name for each in topology.identifiers.namespaces]
     if not colon:

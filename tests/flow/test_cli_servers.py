@@ -201,6 +201,11 @@ def test_a_person_is_found_by_any_identifier(deployment: Deployment) -> None:
     shown = deployment.run("profile", "user_id:mara")
     for word in ("mara@example.org", "Winter on the Ridge", "cart viewed", "mara-3"):
         assert word in shown
+    explained = deployment.run("explain", "user_id:mara", "abandoned_cart", "--key", "mara-3")
+    assert "mara-3: fired (due)" in explained
+    of_recording = deployment.run("explain", "user_id:mara", "abandoned_cart", str(file), "--key", "mara-3")
+    assert "mara-3: fired (due)" in of_recording
+    assert "(mara-3): starts a wait" in of_recording
     assert worker.stop() == 0
 
 

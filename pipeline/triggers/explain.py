@@ -1,0 +1,155 @@
+"""Why a rule did what it did: what each event of a person is to it, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from pipeline.events import tidy
+from pipeline.topology.model import Rule
+from pipeline.triggers import films
+from pipeline.triggers.conditions import OPERATORS
+from pipeline.triggers.films import Film, Session
+from pipeline.triggers.keys import RuleState
+from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook
+from pipeline.wire.row import Row
+
+_SAYS = {
+    START: "starts a wait, or begins it anew",
+    RESTART: "moves a wait that is open",
+    CONTENTS: "changes what is in the cart",
+}
+_NAMES = {START: "start", RESTART: "restart"}
+_WORDS = {
+    "is": "is",
+    "not": "isn't",
+    "in": "is one of",
+    "contains": "contains",
+    "gt": "is greater than",
+    "gte": "is at least",
+    "lt": "is less than",
+    "lte": "is at most",
+}
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event is to a rule. Times in UTC ms. `key`: the wait that it concerns; None: any of the person's, or the
+    one of events without a key. `counts`: it is something to the rule, else `says` tells why it isn't.
+    """
+
+    occurred_at: int
+    received_at: int
+    event_id: str
+    event: str
+    key: str | None
+    counts: bool
+    says: str
+
+
+class Explainer:
+    """Takes a person's events in order of receipt, and says what each is to one rule."""
+
+    def __init__(self, book: RuleBook, rule: Rule) -> None:
+        self._book, self._rule = book, rule
+        self._compiled = book.rules[rule.name]
+        self._films: dict[str, Film] = {}
+        self._sessions: dict[str, Session] = {}
+
+    def steps(self, row: Row) -> Iterator[Step]:
+        """One for each part of the rule that looks at events of this type; none: it is nothing to the rule."""
+        told = [*self._moves(row), *self._ends(row)]
+        if told and row.received_at - row.occurred_at > self._book.max_age:
+            told = [(told[0][0], False, "was older than max_age when it was received: it only informs")]
+        for key, counts, says in told:
+            yield Step(
+                occurred_at=row.occurred_at,
+                received_at=row.received_at,
+                event_id=row.event_id,
+                event=row.type,
+                key=key,
+                counts=counts,
+                says=says,
+            )
+
+    def _moves(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
+        rule, key = self._rule, _text(row.data.get(self._rule.per)) if self._rule.per else None
+        for move in self._book.moves.get(row.type, ()):
+            if move.rule is not self._compiled:
+                continue
+            selector = rule.start if move.role == START else rule.restart
+            what = _NAMES.get(move.role, "change")
+            if why := _unmet(row, selector.where if selector is not None and move.role != CONTENTS else {}):
+                yield key, False, f"is no {what}: {why}"
+            elif key is None and not self._compiled.shared:
+                yield None, False, f"is no {what}: it has no {rule.per}"
+            elif rule.watched_share is not None:
+                yield self._watched(row, key, rule.watched_share)
+            else:
+                yield key, True, said(self._compiled, move.role)
+
+    def _watched(self, row: Row, key: str | None, share: float) -> tuple[str | None, bool, str]:
+        film = films.watch(self._films, [], self._sessions, row.type, row.occurred_at, row.data)
+        total = row.data.get("total_length")
+        if film is None or not total:
+            return key, False, "is no start: it doesn't tell the film's length"
+        seconds = films.seconds(film)
+        enough = seconds >= share * total
+        says = f"{seconds:g} of {total:g} s are watched"
+        return key, enough, f"{says}: {said(self._compiled, START)}" if enough else f"{says}: less than {share:g} of it"
+
+    def _ends(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
+        for cancel in self._rule.cancel:
+            if row.type not in cancel.select.events:
+                continue
+            key = _text(row.data.get(cancel.match)) if cancel.match else None
+            if why := _unmet(row, cancel.select.where):
+                yield key, False, f"isn't {cancel.reason}: {why}"
+            elif cancel.match and key is None and cancel.without_key == "none":
+                yield None, False, f"isn't {cancel.reason}: it has no {cancel.match}"
+            else:
+                whose = "a wait of this key" if key is not None else "every wait"
+                yield (
+                    key,
+                    True,
+                    f"ends {whose} that is open, {cancel.reason}"
+                    + (", also one that starts later" if cancel.before_start else ""),
+                )
+
+
+def _unmet(row: Row, where: Mapping[str, Mapping[str, Any]]) -> str:
+    """The first condition that an event doesn't meet, in words."""
+    for field, tests in tidy.operands(row.type, dict(where)).items():
+        told = row.data.get(field)
+        for operator, wanted in tests.items():
+            if not OPERATORS[operator](wanted)(told):
+                if operator == "exists":
+                    return f"{field} {'is missing' if wanted else 'is there'}"
+                return f"{field} is {_shown(told)}, but the rule wants that it {_WORDS[operator]} {_shown(wanted)}"
+    return ""
+
+
+def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
+    """What is kept of the events that its undecided waits are made of: (key, occurred_at, event id, what it is)."""
+    found: list[tuple[str, int, str, str]] = []
+    for name, key in state.all_keys():
+        found += [(name, fact.occurred_at, fact.event_id, said(rule, fact.role)) for fact in key.facts]
+        found += [(name, end.occurred_at, end.event_id, f"ends it, {end.reason}") for end in key.ends if key.facts]
+    found += [("", end.occurred_at, end.event_id, f"ends every wait, {end.reason}") for end in state.everyone]
+    return sorted(found, key=lambda each: each[1])
+
+
+def said(rule: Compiled, role: int) -> str:
+    """What an event in that role does."""
+    return "starts a wait, if none was started before" if role == START and rule.once else _SAYS[role]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not told"
+    return ", ".join(map(str, value)) or "empty" if isinstance(value, list | tuple) else str(value)

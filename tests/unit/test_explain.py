@@ -1,0 +1,115 @@
+"""`pipeline explain`: why a rule did, didn't, or doesn't yet fire for a person."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import cli
+
+TOPOLOGY = str(Path(__file__).parents[2] / "topology.yaml")
+ANN = {"userId": "ann"}
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Any:
+    """Explains a rule over events: (clock such as 10:05, name, properties, who)."""
+
+    def explain(events: list[tuple[str, str, dict[str, Any], dict[str, str]]], *arguments: str) -> Result:
+        file = tmp_path / "events.jsonl"
+        with file.open("w", encoding="utf-8") as out:
+            for number, (at, name, properties, who) in enumerate(events, 1):
+                when = f"2026-11-20T{at}:00Z"
+                kind = {"type": "identify", "traits": properties} if name == "identify" else {
+                    "type": "track", "event": name, "properties": properties,
+                }  # fmt: skip
+                out.write(
+                    json.dumps({**kind, "messageId": f"m{number}", "timestamp": when, "receivedAt": when, **who}) + "\n"
+                )
+        return CliRunner().invoke(cli, ["explain", *arguments, str(file), "--topology", TOPOLOGY])
+
+    return explain
+
+
+CART = {"cart_id": "c1", "product_id": "p1", "price": 9.5, "quantity": 1}
+
+
+def test_each_event_and_what_it_was_to_the_rule_across_a_login(told: Any) -> None:
+    events = [
+        ("10:00", "Product Added", CART, {"anonymousId": "a1"}),
+        ("10:05", "identify", {"email": "ann@x.example"}, {"anonymousId": "a1", **ANN}),
+        ("10:10", "Product Added", CART, {"userId": "somebody-else"}),
+        ("10:20", "Cart Viewed", {"cart_id": "c1"}, ANN),
+        ("11:00", "Order Completed", {"cart_id": "c1", "order_id": "o"}, ANN),
+    ]
+    for who in ("email:ann@x.example", "anonymous_id:a1", "user_id:ann"):
+        found = told(events, who, "abandoned_cart")
+        assert found.exit_code == 0
+        assert found.output.splitlines() == [
+            "abandoned_cart, for anonymous_id:a1, email:ann@x.example, user_id:ann",
+            "  2026-11-20T10:00:00.000Z  product_added m1 (c1): starts a wait, or begins it anew",
+            "  2026-11-20T10:20:00.000Z  cart_viewed m4 (c1): moves a wait that is open",
+            "  2026-11-20T11:00:00.000Z  order_completed m5 (c1): ends a wait of this key that is open, bought",
+            "  2026-11-20T11:25:00.000Z  → c1: cancelled (bought) by m5, due 2026-11-20T11:20:00.000Z",
+        ]
+
+
+MAILS = [
+    ("10:00", "Email Sent", {"message_id": "n1", "link_ids": ["imprint"]}, ANN),
+    ("10:01", "Email Sent", {"message_id": "n2", "link_ids": ["ebook"]}, ANN),
+    ("10:02", "Email Link Clicked", {"message_id": "n2", "link_id": "imprint"}, ANN),
+]
+
+
+def test_which_condition_an_event_did_not_meet(told: Any) -> None:
+    said = told(MAILS, "user_id:ann", "ebook_not_clicked").output
+    assert "m1 (n1): is no start: link_ids is imprint, but the rule wants that it contains ebook" in said
+    assert "m3 (n2): isn't clicked: link_id is imprint, but the rule wants that it is ebook" in said
+    assert "→ n2: fired (due), due 2026-11-23T10:01:00.000Z" in said
+
+
+def test_of_one_key_alone_and_what_waits_where_the_recording_is_open(told: Any) -> None:
+    said = told(MAILS, "user_id:ann", "ebook_not_clicked", "--key", "n2", "--end", "open").output
+    assert "n1" not in said
+    assert "→ n2: waits, and will fire (due), due 2026-11-23T10:01:00.000Z" in said
+
+
+def test_a_film_is_watched_bit_by_bit(told: Any) -> None:
+    def at(position: int) -> dict[str, Any]:
+        return {"content_asset_id": "f", "total_length": 100, "position": position}
+
+    events = [(f"10:0{n}", "Video Content Playing", at(30 * n), ANN) for n in range(3)]
+    said = told(events, "user_id:ann", "film_half_watched").output
+    assert "30 of 100 s are watched: less than 0.5 of it" in said
+    assert "60 of 100 s are watched: starts a wait, if none was started before" in said
+
+
+def test_nothing_of_theirs_is_anything_to_it(told: Any) -> None:
+    said = told([("10:00", "Product Added", CART, ANN)], "user_id:ann", "film_half_watched").output
+    assert "Nothing was decided, and nothing waits: no event of theirs is anything to it." in said
+
+
+def test_as_json(told: Any) -> None:
+    found = json.loads(told([("10:00", "Product Added", CART, ANN)], "user_id:ann", "abandoned_cart", "--json").output)
+    assert found["identifiers"] == {"user_id": ["ann"]}
+    assert [step["says"] for step in found["steps"]] == ["starts a wait, or begins it anew"]
+    assert [decision["outcome"] for decision in found["decisions"]] == ["fired"]
+    assert found["waiting"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("user_id:bert", "abandoned_cart"), 1, "nobody is known by user_id:bert in 1 file"),
+        (("user_id:ann", "abandoned_crat"), 2, "did you mean abandoned_cart?"),
+        (("ann", "abandoned_cart"), 2, "write user_id:ann"),
+    ],
+)
+def test_what_it_does_not_find(told: Any, arguments: tuple[str, ...], code: int, said: str) -> None:
+    found = told([("10:00", "Product Added", CART, ANN)], *arguments)
+    assert found.exit_code != 0
+    assert said in found.output or said in str(found.exception)
