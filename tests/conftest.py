@@ -120,5 +120,5 @@ def _no_skip(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 @pytest.fixture
 def every_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No login stands for those that repeat it, so that what is decided is exactly what is meant."""
+    """All logins are remembered, so that what is decided is exactly what is meant (docs/semantics.md, Bounds)."""
     monkeypatch.setattr(devices, "REPEATS", 0)

@@ -14,25 +14,33 @@ cdef extern from *:
 
 cdef enum:
     UNKNOWN = -1  # profile.UNKNOWN
+    TIME = 8  # bytes of a time of repeats.py
+    REPEATS_WAITING = 64  # repeats.WAITING
 
 cdef object PROFILE = None
 cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET
-cdef Py_ssize_t LOGGED, SHARES
+cdef Py_ssize_t LOGGED, SHARES, REPEATS
+cdef object pack_repeats = None
 cdef object NEVER = 1 << 62  # profile.NEVER
+cdef bytes NO_SHARES = b"\x80"  # profile.NO_SHARES
 
 
-def bind(profile):
-    """Tell what class profiles are of. Raises TypeError where its fields are no slots."""
+def bind(profile, packing):
+    """Tell what class profiles are of, and what packs their repeated logins. Raises TypeError where its fields are no
+    slots.
+    """
     global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET
-    global LOGGED, SHARES
+    global LOGGED, SHARES, REPEATS, pack_repeats
     names = (
         "packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "soonest", "moved",
         "fired", "one", "fresh", "timer", "quiet", "logged", "packed_shares",
+        "repeats",
     )
     (
-        ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET, LOGGED, SHARES
+        ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET, LOGGED, SHARES,
+        REPEATS,
     ) = places_of(profile, names)
-    PROFILE = profile
+    PROFILE, pack_repeats = profile, packing
 
 
 # Of thousands of profiles each is met when it has left the processor's caches. So memory is asked ahead for the next
@@ -155,6 +163,54 @@ cdef bint meet(object profile, PackedRow row) except -1:
     return True
 
 
+cdef bint repeat(object profile, bytes ids, PackedRow row) except -1:
+    """A login that the fold needn't see (profile/repeats.py), if it is one."""
+    cdef object logged = get(profile, LOGGED), repeats, entries
+    cdef PyObject* found
+    cdef Py_ssize_t size
+    cdef uint8_t* to
+    cdef int i
+    if logged is None or PyDict_GetItemWithError(logged, ids) == NULL:
+        return True
+    repeats = get(profile, REPEATS)
+    if repeats is None:
+        repeats = {}
+        put_into(profile, REPEATS, repeats)
+    found = PyDict_GetItemWithError(repeats, ids)
+    if found == NULL:
+        entries = bytearray()
+        PyDict_SetItem(repeats, ids, entries)
+    else:
+        entries = <object> found
+    size = PyByteArray_GET_SIZE(entries)
+    PyByteArray_Resize(entries, size + 2 * TIME)
+    to = <uint8_t*> PyByteArray_AS_STRING(entries) + size
+    for i in range(TIME):
+        to[i] = <uint64_t> row.occurred_at >> 8 * (TIME - 1 - i) & 255
+        to[TIME + i] = <uint64_t> row.received_at >> 8 * (TIME - 1 - i) & 255
+    return True
+
+
+cdef bint many(object profile, int64_t clock) except -1:
+    """See repeats.many."""
+    cdef object repeats = get(profile, REPEATS)
+    cdef Py_ssize_t size = 0
+    cdef const uint8_t* at
+    cdef uint64_t received
+    cdef int i
+    cdef bint past = False
+    if repeats is None:
+        return False
+    for entries in (<dict> repeats).values():
+        size += PyByteArray_GET_SIZE(entries)
+        at = <const uint8_t*> PyByteArray_AS_STRING(entries) + TIME
+        received = 0
+        for i in range(TIME):
+            received = received << 8 | at[i]
+        past |= <int64_t> received < clock
+    return past and size > REPEATS_WAITING * 2 * TIME
+
+
 def receive(
     list rows, dict profiles, dict changed, concerned, dict plain, by_python, asked, took, again, elsewhere
 ):
@@ -208,7 +264,10 @@ def receive(
             if row.type in concerned:
                 done = (known or not row.several) and keep(state, row, plain)
             else:
-                done = known or (not row.several and meet(state, row))
+                if known and row.several:
+                    done = repeat(state, one, row)
+                else:
+                    done = known or (not row.several and meet(state, row))
             if done:
                 put_into(state, ABOUT, after)
             else:
@@ -219,20 +278,24 @@ def receive(
 
 cdef bytes encoded(object profile):
     cdef bytes about = get(profile, ABOUT), persons = get(profile, PERSONS), rows = get(profile, ROWS), made
-    cdef bytes shares = get(profile, SHARES)
+    cdef bytes shares = get(profile, SHARES), repeats = b""
     cdef list fresh = get(profile, FRESH)
     cdef Py_ssize_t waiting = get(profile, WAITING), size
     cdef uint8_t* to
     cdef uint8_t head[5]
     cdef uint8_t* head_end = put_array(head, waiting) if waiting < 1 << 16 else put_big(head, 0xDD, waiting, 4)
+    if get(profile, REPEATS) is not None:
+        repeats = pack_repeats(get(profile, REPEATS))
+        if not PyBytes_GET_SIZE(shares):
+            shares = NO_SHARES
     size = 1 + PyBytes_GET_SIZE(about) + PyBytes_GET_SIZE(persons) + (head_end - head) + PyBytes_GET_SIZE(rows)
-    size += PyBytes_GET_SIZE(shares)
+    size += PyBytes_GET_SIZE(shares) + PyBytes_GET_SIZE(repeats)
     if fresh is not None:
         for row in fresh:
             size += PyBytes_GET_SIZE(row)
     made = PyBytes_FromStringAndSize(NULL, size)
     to = <uint8_t*> PyBytes_AS_STRING(made)
-    to[0] = 0x94 if PyBytes_GET_SIZE(shares) else 0x93
+    to[0] = 0x95 if PyBytes_GET_SIZE(repeats) else 0x94 if PyBytes_GET_SIZE(shares) else 0x93
     to = put(to + 1, PyBytes_AS_STRING(about), PyBytes_GET_SIZE(about))
     to = put(to, PyBytes_AS_STRING(persons), PyBytes_GET_SIZE(persons))
     to = put(to, head, head_end - head)
@@ -240,7 +303,8 @@ cdef bytes encoded(object profile):
     if fresh is not None:
         for row in fresh:
             to = put(to, PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row))
-    put(to, PyBytes_AS_STRING(shares), PyBytes_GET_SIZE(shares))
+    to = put(to, PyBytes_AS_STRING(shares), PyBytes_GET_SIZE(shares))
+    put(to, PyBytes_AS_STRING(repeats), PyBytes_GET_SIZE(repeats))
     return made
 
 
@@ -277,7 +341,7 @@ def settle(dict changed, int64_t clock, Py_ssize_t unfolded, wakes_at, look, enc
         at = wakes_then(state, wakes_at)
         if (at is not None and <int64_t> at < clock) or (
             <Py_ssize_t> get(state, WAITING) > unfolded and <int64_t> get(state, FIRST) < clock
-        ):
+        ) or many(state, clock):
             look(root, state)
             at = wakes_then(state, wakes_at)
         timer = get(state, TIMER)

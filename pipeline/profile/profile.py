@@ -15,7 +15,7 @@ import msgspec
 
 from pipeline.identity.ids import leaf_id
 from pipeline.profile import about as profile_about
-from pipeline.profile import packed, shares
+from pipeline.profile import packed, repeats, shares
 from pipeline.profile.about import About
 from pipeline.profile.marks import Mark, decode_mark, is_mark
 from pipeline.profile.packed import (
@@ -29,6 +29,7 @@ from pipeline.profile.packed import (
     unpack_row,
 )
 from pipeline.profile.parts.timeline import MARK
+from pipeline.profile.repeats import Repeats
 from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import decide, learn
@@ -51,7 +52,8 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
     `one`: packed identifiers that were found to be one person's before, and so still are; `quiet`: before that (event
     time) an event with them is no login that the fold must see. `logged`: when those were that it will see, by packed
-    identifiers. `tying`: what waits may tie persons; None: unknown. `user`: a user id under which somebody is known.
+    identifiers; `repeats`: their logins beside those that it hasn't come to, by packed identifiers (repeats.py), or
+    None. `tying`: what waits may tie persons; None: unknown. `user`: a user id under which somebody is known.
     `packed_shares`: of a household, instead of `packed_about`, which is empty then (shares.py). `timer`: at that moment
     or before it a timer is set (timers.py), or None; its owner's business.
     """
@@ -74,6 +76,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     tying: bool | None = False
     packed_shares: bytes = b""
     user: str | None = None
+    repeats: Repeats | None = None
 
     @property
     def about(self) -> About:
@@ -104,7 +107,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
 
 
 if packed.COMPILED is not None:
-    packed.COMPILED.bind(Profile)
+    packed.COMPILED.bind(Profile, repeats.pack)
 
 
 State = Profile | Mark  # what stands under a profile's id
@@ -134,7 +137,7 @@ _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _NOBODY = _encode([])
-_THREE, _FOUR = b"\x93", b"\x94"  # an array of so many
+NO_SHARES = b"\x80"  # stands where something comes behind them
 
 
 def _persons(profile: Profile) -> list[Person]:
@@ -166,10 +169,11 @@ def encode_profile(state: State) -> bytes:
     if packed.COMPILED is not None:
         return packed.COMPILED.encode(state)  # type: ignore[no-any-return]
     rows = state.packed_rows if state.fresh is None else _rows(state)
-    head = _FOUR if state.packed_shares else _THREE
-    return b"".join(
-        (head, state.packed_about, state.packed_persons, array_head(state.waiting), rows, state.packed_shares)
-    )
+    more: tuple[bytes, ...] = (state.packed_shares,) if state.packed_shares else ()
+    if state.repeats:
+        more = (state.packed_shares or NO_SHARES, repeats.pack(state.repeats))
+    head = array_head(3 + len(more))
+    return b"".join((head, state.packed_about, state.packed_persons, array_head(state.waiting), rows, *more))
 
 
 def decode(raw: bytes) -> State:
@@ -181,8 +185,10 @@ def decode(raw: bytes) -> State:
         return mark
     about, persons, rows, *more = map(bytes, _decode_parts(raw))
     profile = Profile(about, persons)
-    if more:
+    if more and more[0] != NO_SHARES:
         profile.packed_shares = more[0]
+    if len(more) > 1:
+        profile.repeats = repeats.unpack(more[1])
     if persons != _NOBODY:
         profile.due, profile.soonest = _due(_decode_dues(persons)), UNKNOWN
     if rows != _NOBODY:
@@ -272,7 +278,8 @@ def settle(
     for profile_id, state in changed.items():
         if isinstance(state, Profile):
             at = wakes_at(book, state)
-            if (at is not None and at < clock) or (state.waiting > unfolded and state.first < clock):
+            waits = state.waiting > unfolded and state.first < clock
+            if (at is not None and at < clock) or waits or repeats.many(state.repeats, clock):
                 look(profile_id, state)
                 at = wakes_at(book, state)
             if at is not None and (state.timer is None or at < state.timer):
@@ -286,15 +293,15 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     before, profile.packed_about = profile.packed_about, counted
     ids, several = row.ids, row.several
     kind, occurred_at = row.type, row.occurred_at
-    ties = repeats = False
+    ties = logs_in = False
     if several and (ids != profile.one or occurred_at >= profile.quiet):
         last = None if profile.logged is None else profile.logged.get(ids)
-        if last is None or abs(occurred_at - last) >= devices.REPEATS:
+        if last is None or abs(occurred_at - last) >= repeats.WITHIN:
             names = unpack_ids(ids)
             persons = _decode_names(profile.packed_persons)
             ties = not _one(persons, names)
-            repeats = not ties and _logs_in(book, names)
-            if repeats and len(persons) == 1 and not _tying(profile, persons):  # else they may share a device
+            logs_in = not ties and _logs_in(book, names)
+            if logs_in and len(persons) == 1 and not _tying(profile, persons):  # else they may share a device
                 profile.one = None
                 if profile.logged is None or len(profile.logged) == LOGGED_KEPT:
                     profile.logged = {}
@@ -313,7 +320,7 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
                 profile.packed_about = profile_about.EMPTY
             profile.user = user
     looked_at = kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))
-    if ties or repeats or looked_at:
+    if ties or logs_in or looked_at:
         if profile.fresh is None:
             profile.fresh = [row.raw]
         else:
@@ -328,7 +335,12 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
             if at is not None and (wakes is None or at < wakes):
                 profile.wakes = at
         profile.waiting += 1
-    elif ids != profile.one:
+        return
+    if several and profile.logged is not None and ids in profile.logged:
+        if profile.repeats is None:
+            profile.repeats = {}
+        repeats.note(profile.repeats, ids, occurred_at, row.received_at)
+    if ids != profile.one:
         if not several:
             namespace, value = unpack_ids(ids)
             if profile.packed_persons == _NOBODY:
@@ -338,7 +350,7 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
         profile.one = ids
         profile.quiet = NEVER
         if profile.logged is not None and ids in profile.logged:
-            profile.quiet = profile.logged[ids] + devices.REPEATS
+            profile.quiet = profile.logged[ids] + repeats.WITHIN
 
 
 def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
@@ -348,7 +360,8 @@ def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
         _earlier_counts(profile, row)
         return False
     ids = unpack_ids(row.ids)
-    name = counts_for(book, _persons(profile), profile.buffer, ids, row.occurred_at)
+    rows = [*profile.buffer, *repeats.rows(profile.repeats)]
+    name = counts_for(book, _persons(profile), rows, ids, row.occurred_at)
     of[name] = count(of.get(name, profile_about.EMPTY), row, book.profile_parts)
     _took(book, profile, row, profile.packed_about)
     profile.packed_shares = shares.pack(of)
@@ -525,7 +538,11 @@ def advance(
     buffer, persons = profile.buffer, _persons(profile)
     clock, done = -1, 0
     one = persons[0] if len(persons) == 1 else None  # nearly always
-    for row in buffer:
+    rows = buffer
+    if profile.repeats is not None:
+        noted, profile.repeats = repeats.before(profile.repeats, upto)
+        rows = sorted([*buffer, *noted], key=_order) if noted else buffer
+    for row in rows:
         received_at = row.received_at
         if received_at >= upto:
             break
@@ -535,6 +552,9 @@ def advance(
                 _decide(book, persons, clock, received_at, out, quiet)
             clock = received_at
         ids = row.ids
+        if not row.type:
+            whose(book, persons, row)
+            continue
         if one is not None and len(ids) == 2 and ids[1] in one.ids.get(ids[0], ()):
             learn(book, one, row, out)
         else:
@@ -588,6 +608,7 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
         unite(book, mine, person)
     merged = profile_of(about, mine, sorted(rows.values(), key=_order))
     merged.packed_shares = shares.pack(of)
+    merged.repeats = repeats.joined(winner.repeats, loser.repeats)
     merged.user = next(iter(users), None)
     return merged
 

@@ -256,10 +256,9 @@ def test_a_first_hand_over_is_decided_in_any_order() -> None:
     assert not any(decided_apart(seed) for seed in range(100))
 
 
-@pytest.mark.xfail(strict=True, reason="of one who is alone on a device, a login stands for those that repeat it")
 def test_a_first_hand_over_is_decided_in_any_order_where_logins_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ann's login of 12:05 repeats that of 12:00 and isn't kept; Bert's of 12:03 is read behind it. What was done on
-    the tablet at 12:06 is then taken for his.
+    """Ann's login of 12:05 repeats that of 12:00; Bert's of 12:03 is read behind it. What is done there at 12:06 is
+    hers.
     """
     monkeypatch.setattr(devices, "REPEATS", AS_SHIPPED)
     assert not any(decided_apart(seed) for seed in range(100))

@@ -363,7 +363,7 @@ def test_profiles_are_of_one_class_with_slots() -> None:
         packed_about = b""
 
     with pytest.raises(TypeError, match="packed_about is no slot"):
-        compiled.bind(Loose)
+        compiled.bind(Loose, bytes)
     with pytest.raises(TypeError, match="not a profile"):
         compiled.encode(Loose())
     one = profile.new_profile()

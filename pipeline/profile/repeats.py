@@ -1,0 +1,72 @@
+"""Logins of whoever is alone on a device, close upon one that the fold will see.
+
+Of these the fold needs nothing but when they were, and that only in case somebody else's login turns up between them,
+read late. So they wait as sixteen bytes each, until the fold has passed them: who is logged in tells it with each page.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+import msgspec
+
+from pipeline.wire.row import Row
+
+Repeats = dict[bytes, bytearray]
+"""By packed identifiers: occurred_at and received_at, UTC ms, eight bytes each, big-endian."""
+
+WITHIN = 30 * 60_000
+"""Of event time, after a login that the fold will see, or before it."""
+WAITING = 64
+"""Beyond so many of a person they are looked at as soon as the fold may pass them."""
+_ENTRY = Struct(">QQ")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[bytes, bytearray]).decode
+_decode_ids = msgspec.msgpack.Decoder(list[str]).decode
+
+pack = _encode
+unpack = _decode
+
+
+def note(repeats: Repeats, ids: bytes, occurred_at: int, received_at: int) -> None:
+    """One more."""
+    repeats.setdefault(ids, bytearray()).extend(_ENTRY.pack(occurred_at, received_at))
+
+
+def many(repeats: Repeats | None, clock: int) -> bool:
+    """Whether more wait than should, and some need not: everything received before `clock` (UTC ms) may be folded."""
+    if not repeats:
+        return False
+    past = any(_ENTRY.unpack_from(entries)[1] < clock for entries in repeats.values())
+    return past and sum(map(len, repeats.values())) > WAITING * _ENTRY.size
+
+
+def rows(repeats: Repeats | None) -> list[Row]:
+    """As rows without a type: they tell who was on which device, and nothing else."""
+    return [
+        Row(0, "", "", occurred_at, received_at, "", 0, ids, {})
+        for packed, entries in (repeats or {}).items()
+        for ids in (_decode_ids(packed),)
+        for occurred_at, received_at in _ENTRY.iter_unpack(entries)
+    ]
+
+
+def before(repeats: Repeats, upto: int) -> tuple[list[Row], Repeats | None]:
+    """Those that were received before that (UTC ms), as rows, and the others."""
+    past: Repeats = {}
+    left: Repeats = {}
+    for ids, entries in repeats.items():
+        for occurred_at, received_at in _ENTRY.iter_unpack(entries):
+            note(past if received_at < upto else left, ids, occurred_at, received_at)
+    return rows(past), left or None
+
+
+def joined(some: Repeats | None, others: Repeats | None) -> Repeats | None:
+    """Those of two profiles that are one now, each once."""
+    if not some or not others:
+        return some or others
+    out: Repeats = {}
+    for ids in sorted({*some, *others}):
+        both = {each for of in (some, others) for each in _ENTRY.iter_unpack(of.get(ids, b""))}
+        out[ids] = bytearray(b"".join(_ENTRY.pack(*each) for each in sorted(both)))
+    return out
