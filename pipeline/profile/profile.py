@@ -360,7 +360,7 @@ def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
         _earlier_counts(profile, row)
         return False
     ids = unpack_ids(row.ids)
-    rows = [*profile.buffer, *repeats.rows(profile.repeats)]
+    rows = [*profile.buffer, *repeats.rows(repeats.before(profile.repeats, NEVER)[0])]
     name = counts_for(book, _persons(profile), rows, ids, row.occurred_at)
     of[name] = count(of.get(name, profile_about.EMPTY), row, book.profile_parts)
     _took(book, profile, row, profile.packed_about)
@@ -388,7 +388,7 @@ def _name(book: RuleBook, persons: list[_Names] | list[Person], rows: list[Row])
     return min(names, default="")
 
 
-def _tying(profile: Profile, persons: list[_Names]) -> bool:
+def _tying(profile: Profile, persons: list[_Names] | list[Person]) -> bool:
     if profile.tying is None:
         profile.tying = any(len(row.ids) > 2 and not _one(persons, row.ids) for row in profile.buffer)
     return profile.tying
@@ -412,7 +412,7 @@ def _earlier_counts(profile: Profile, row: PackedRow) -> None:
 _order = attrgetter("received_at", "occurred_at", "event_id", "fingerprint")  # row.order, a call less
 
 
-def _one(persons: list[_Names], ids: list[str]) -> bool:
+def _one(persons: list[_Names] | list[Person], ids: list[str]) -> bool:
     """Whether all identifiers are known to be one person's already."""
     for person in persons:
         names = person.ids
@@ -538,10 +538,13 @@ def advance(
     buffer, persons = profile.buffer, _persons(profile)
     clock, done = -1, 0
     one = persons[0] if len(persons) == 1 else None  # nearly always
-    rows = buffer
+    rows, logins = buffer, None
     if profile.repeats is not None:
         noted, profile.repeats = repeats.before(profile.repeats, upto)
-        rows = sorted([*buffer, *noted], key=_order) if noted else buffer
+        if one is not None and not _tying(profile, persons):
+            logins = _logins(book, one, noted)
+        else:
+            rows = sorted([*buffer, *repeats.rows(noted)], key=_order)
     for row in rows:
         received_at = row.received_at
         if received_at >= upto:
@@ -552,7 +555,9 @@ def advance(
                 _decide(book, persons, clock, received_at, out, quiet)
             clock = received_at
         ids = row.ids
-        if not row.type:
+        if logins is not None:
+            logins(received_at, row.occurred_at)
+        elif not row.type:
             whose(book, persons, row)
             continue
         if one is not None and len(ids) == 2 and ids[1] in one.ids.get(ids[0], ()):
@@ -561,6 +566,8 @@ def advance(
             learn(book, whose(book, persons, row), row, out)
             one = persons[0] if len(persons) == 1 else None
         done += 1
+    if logins is not None:
+        logins(upto, 0)
     _decide(book, persons, clock, upto, out, quiet)
     due = _due(persons)
     if out and len(persons) > 1 and sum(any(p.ids.get(ns) for ns in book.unique) for p in persons) > 1:
@@ -579,6 +586,27 @@ def advance(
     elif buffer:
         profile.wakes = UNKNOWN  # it depends on who the persons are, too
     return out
+
+
+def _logins(book: RuleBook, person: Person, noted: list[repeats.Entry]) -> Callable[[int, int], None]:
+    """What notes those of one person, who is alone, that stand before a (received_at, occurred_at)."""
+    known: dict[bytes, tuple[str, list[str]]] = {}
+    for _, _, packed_ids in noted:
+        if packed_ids not in known:
+            ids = unpack_ids(packed_ids)
+            pairs = [(ids[i], ids[i + 1]) for i in range(2, len(ids), 2)]
+            on = [devices.name(*pair) for pair in pairs if pair[0] in book.devices]
+            known[packed_ids] = (user_of(book, ids) or "", on)
+    left = noted[::-1]
+
+    def note(received_at: int, occurred_at: int) -> None:
+        while left and left[-1][:2] <= (received_at, occurred_at):
+            received, occurred, packed_ids = left.pop()
+            user, on = known[packed_ids]
+            for device in on:
+                devices.note(person.logins, device, devices.Login(occurred, received - occurred, user), book.max_age)
+
+    return note
 
 
 def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:

@@ -6,6 +6,7 @@ read late. So they wait as sixteen bytes each, until the fold has passed them: w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
 
 import msgspec
@@ -19,6 +20,9 @@ WITHIN = 30 * 60_000
 """Of event time, after a login that the fold will see, or before it."""
 WAITING = 64
 """Beyond so many of a person they are looked at as soon as the fold may pass them."""
+Entry = tuple[int, int, bytes]
+"""received_at, occurred_at, packed identifiers."""
+
 _ENTRY = Struct(">QQ")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[bytes, bytearray]).decode
@@ -41,24 +45,26 @@ def many(repeats: Repeats | None, clock: int) -> bool:
     return past and sum(map(len, repeats.values())) > WAITING * _ENTRY.size
 
 
-def rows(repeats: Repeats | None) -> list[Row]:
+def rows(entries: Iterable[Entry]) -> list[Row]:
     """As rows without a type: they tell who was on which device, and nothing else."""
     return [
-        Row(0, "", "", occurred_at, received_at, "", 0, ids, {})
-        for packed, entries in (repeats or {}).items()
-        for ids in (_decode_ids(packed),)
-        for occurred_at, received_at in _ENTRY.iter_unpack(entries)
+        Row(0, "", "", occurred_at, received_at, "", 0, _decode_ids(ids), {})
+        for received_at, occurred_at, ids in entries
     ]
 
 
-def before(repeats: Repeats, upto: int) -> tuple[list[Row], Repeats | None]:
-    """Those that were received before that (UTC ms), as rows, and the others."""
-    past: Repeats = {}
+def before(repeats: Repeats | None, upto: int) -> tuple[list[Entry], Repeats | None]:
+    """Those that were received before that (UTC ms), in order of knowledge, and the others."""
+    past: list[Entry] = []
     left: Repeats = {}
-    for ids, entries in repeats.items():
+    for ids, entries in (repeats or {}).items():
         for occurred_at, received_at in _ENTRY.iter_unpack(entries):
-            note(past if received_at < upto else left, ids, occurred_at, received_at)
-    return rows(past), left or None
+            if received_at < upto:
+                past.append((received_at, occurred_at, ids))
+            else:
+                note(left, ids, occurred_at, received_at)
+    past.sort()
+    return past, left or None
 
 
 def joined(some: Repeats | None, others: Repeats | None) -> Repeats | None:
