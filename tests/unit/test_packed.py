@@ -300,7 +300,8 @@ def taken_in(told: list[list[Row]], clock: int) -> tuple[Any, ...]:
         # Not the bytes: a count of 0 may be written as one of two kinds of number.
         written = {name: profile.decode(raw) for name, raw in states.items() if raw is not None}
         out.append((doubled, absent, written, timers, decided, list(changed)))
-    return (*out, [(p.about, p.persons, p.buffer, p.waiting, profile.wakes_at(BOOK, p)) for p in profiles.values()])
+    left = [(p.about, p.persons, p.buffer, p.waiting, p.repeats, profile.wakes_at(BOOK, p)) for p in profiles.values()]
+    return (*out, left)
 
 
 roots = st.sampled_from(["abcdefgh23456722", "abcdefgh23456723", "nobody's", "new"])
