@@ -22,7 +22,6 @@ cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED
 cdef Py_ssize_t LOGGED, SHARES, REPEATS
 cdef object pack_repeats = None
 cdef object NEVER = 1 << 62  # profile.NEVER
-cdef bytes NO_SHARES = b"\x80"  # profile.NO_SHARES
 
 
 def bind(profile, packing):
@@ -283,11 +282,11 @@ cdef bytes encoded(object profile):
     cdef Py_ssize_t waiting = get(profile, WAITING), size
     cdef uint8_t* to
     cdef uint8_t head[5]
-    cdef uint8_t* head_end = put_array(head, waiting) if waiting < 1 << 16 else put_big(head, 0xDD, waiting, 4)
+    cdef uint8_t* head_end
     if get(profile, REPEATS) is not None:
         repeats = pack_repeats(get(profile, REPEATS))
-        if not PyBytes_GET_SIZE(shares):
-            shares = NO_SHARES
+        waiting += PyDict_Size(get(profile, REPEATS))
+    head_end = put_array(head, waiting) if waiting < 1 << 16 else put_big(head, 0xDD, waiting, 4)
     size = 1 + PyBytes_GET_SIZE(about) + PyBytes_GET_SIZE(persons) + (head_end - head) + PyBytes_GET_SIZE(rows)
     size += PyBytes_GET_SIZE(shares) + PyBytes_GET_SIZE(repeats)
     if fresh is not None:
@@ -295,16 +294,16 @@ cdef bytes encoded(object profile):
             size += PyBytes_GET_SIZE(row)
     made = PyBytes_FromStringAndSize(NULL, size)
     to = <uint8_t*> PyBytes_AS_STRING(made)
-    to[0] = 0x95 if PyBytes_GET_SIZE(repeats) else 0x94 if PyBytes_GET_SIZE(shares) else 0x93
+    to[0] = 0x94 if PyBytes_GET_SIZE(shares) else 0x93
     to = put(to + 1, PyBytes_AS_STRING(about), PyBytes_GET_SIZE(about))
     to = put(to, PyBytes_AS_STRING(persons), PyBytes_GET_SIZE(persons))
     to = put(to, head, head_end - head)
+    to = put(to, PyBytes_AS_STRING(repeats), PyBytes_GET_SIZE(repeats))
     to = put(to, PyBytes_AS_STRING(rows), PyBytes_GET_SIZE(rows))
     if fresh is not None:
         for row in fresh:
             to = put(to, PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row))
-    to = put(to, PyBytes_AS_STRING(shares), PyBytes_GET_SIZE(shares))
-    put(to, PyBytes_AS_STRING(repeats), PyBytes_GET_SIZE(repeats))
+    put(to, PyBytes_AS_STRING(shares), PyBytes_GET_SIZE(shares))
     return made
 
 

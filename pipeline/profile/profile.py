@@ -137,7 +137,7 @@ _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _NOBODY = _encode([])
-NO_SHARES = b"\x80"  # stands where something comes behind them
+_THREE, _FOUR = b"\x93", b"\x94"  # an array of so many
 
 
 def _persons(profile: Profile) -> list[Person]:
@@ -169,11 +169,11 @@ def encode_profile(state: State) -> bytes:
     if packed.COMPILED is not None:
         return packed.COMPILED.encode(state)  # type: ignore[no-any-return]
     rows = state.packed_rows if state.fresh is None else _rows(state)
-    more: tuple[bytes, ...] = (state.packed_shares,) if state.packed_shares else ()
-    if state.repeats:
-        more = (state.packed_shares or NO_SHARES, repeats.pack(state.repeats))
-    head = array_head(3 + len(more))
-    return b"".join((head, state.packed_about, state.packed_persons, array_head(state.waiting), rows, *more))
+    waiting = state.waiting
+    if state.repeats is not None:
+        rows, waiting = repeats.pack(state.repeats) + rows, waiting + len(state.repeats)
+    head = _FOUR if state.packed_shares else _THREE
+    return b"".join((head, state.packed_about, state.packed_persons, array_head(waiting), rows, state.packed_shares))
 
 
 def decode(raw: bytes) -> State:
@@ -185,17 +185,19 @@ def decode(raw: bytes) -> State:
         return mark
     about, persons, rows, *more = map(bytes, _decode_parts(raw))
     profile = Profile(about, persons)
-    if more and more[0] != NO_SHARES:
+    if more:
         profile.packed_shares = more[0]
-    if len(more) > 1:
-        profile.repeats = repeats.unpack(more[1])
     if persons != _NOBODY:
         profile.due, profile.soonest = _due(_decode_dues(persons)), UNKNOWN
     if rows != _NOBODY:
         short = rows[0] < 0xDC
         head = 1 if short else 3 if rows[0] == 0xDC else 5
         profile.waiting = rows[0] & 15 if short else int.from_bytes(rows[1:head], "big")
-        profile.packed_rows, profile.wakes, profile.tying = rows[head:], UNKNOWN, None
+        if rows[head:].startswith(repeats.STORED):
+            profile.repeats, others = repeats.unpack(_decode_parts(rows))
+            profile.waiting, rows, head = len(others), b"".join(others), 0
+        if profile.waiting:
+            profile.packed_rows, profile.wakes, profile.tying = rows[head:], UNKNOWN, None
     return profile
 
 

@@ -25,11 +25,34 @@ Entry = tuple[int, int, bytes]
 
 _ENTRY = Struct(">QQ")
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(dict[bytes, bytearray]).decode
+_decode_row = msgspec.msgpack.Decoder(Row).decode
 _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
+_TIMES = "repeats"
+STORED = b"\x9a\x00\xa0\xa0"
+"""So begins what `pack` makes, and no other row."""
 
-pack = _encode
-unpack = _decode
+
+def pack(repeats: Repeats) -> bytes:
+    """As they are stored among a profile's rows, before all others: a row for each of the identifiers, without a type,
+    told at the last time. A version that doesn't know them takes each for a login at that time.
+    """
+    out = b""
+    for ids, entries in repeats.items():
+        occurred_at, received_at = _ENTRY.unpack(entries[-_ENTRY.size :])
+        data = {_TIMES: bytes(entries)}
+        out += _encode(Row(0, "", "", occurred_at, received_at, "", 0, _decode_ids(ids), data))
+    return out
+
+
+def unpack(rows: list[msgspec.Raw]) -> tuple[Repeats, list[msgspec.Raw]]:
+    """Of packed rows, them and the others."""
+    found: Repeats = {}
+    for number, raw in enumerate(rows):
+        if not bytes(raw).startswith(STORED):
+            return found, rows[number:]
+        row = _decode_row(raw)
+        found[_encode(row.ids)] = bytearray(row.data[_TIMES])
+    return found, []
 
 
 def note(repeats: Repeats, ids: bytes, occurred_at: int, received_at: int) -> None:

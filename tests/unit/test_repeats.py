@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.profile import packed, repeats
@@ -21,6 +22,8 @@ from pipeline.profile.profile import (
     settle,
 )
 from pipeline.topology import load
+from pipeline.triggers.fold import learn
+from pipeline.triggers.person import Person, whose
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.row import Row
 
@@ -77,6 +80,17 @@ def test_they_are_stored_and_read_again_compiled_or_not(monkeypatch: pytest.Monk
     assert not read.packed_shares
     monkeypatch.setattr(packed, "COMPILED", None)
     assert encode_profile(profile) == stored
+
+
+def test_who_does_not_know_them_takes_them_for_a_login_at_the_last_time() -> None:
+    """Older versions decode a profile's rows, and look at each."""
+    raw = encode_profile(taken(TIMES))
+    _, persons, rows = msgspec.msgpack.decode(raw, type=tuple[msgspec.Raw, list[Person], list[Row]])
+    assert (rows[0].type, (rows[0].occurred_at - T0) // MINUTE) == ("", 65)
+    (person,) = persons
+    assert whose(BOOK, persons, rows[0]) is person
+    learn(BOOK, person, rows[0], [])
+    assert person.logins["anonymous_id\0tablet"][-1].at == T0 + 65 * MINUTE
 
 
 def test_who_has_none_is_stored_as_before() -> None:
