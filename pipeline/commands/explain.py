@@ -84,8 +84,10 @@ def _rule(topology: Topology, name: str) -> Rule:
 
 
 def _recorded(topology: Topology, rule: Rule, namespace: str, value: str, files: tuple[Path, ...], end: str) -> Told:
-    run = Run(topology, complete=end == "complete", lines=_quiet(topology))
+    summary = Summary(topology.time.disorder_ms, errors_console())
+    run = Run(topology, complete=end == "complete", lines=summary)
     of_rule = [decision for decision in run.over(merged(map(Recording, files))) if decision.rule == rule.name]
+    summary.tell()
     replay, book = run.replay, run.replay.book
     profile = replay.profiles.get(replay.graph.root(leaf_id(namespace, value)))
     if profile is None:
@@ -106,21 +108,14 @@ def _live(topology: Topology, rule: Rule, namespace: str, value: str) -> Told:
     person = _person(profile, namespace, value)
     state = person.rules.get(rule.name)
     steps = [
-        {
-            "occurred_at": rfc3339(at),
-            "event_id": event_id,
-            "event": None,
-            "key": key or None,
-            "counts": True,
-            "says": says,
-        }
+        _kept(key or None, at, event_id, says)
         for key, at, event_id, says in (known(book.rules[rule.name], state) if state else ())
     ]
     explainer = Explainer(book, rule)
     rows = one_of(profile_id, profile, namespace, value)[1].buffer
     steps += [_step(step) for row in rows for step in explainer.steps(row)]
     retractable = [
-        {**each, "outcome": "fired", "reason": "due", "decided_at": each["due_at"]}
+        {**each, "outcome": "fired", "reason": "due"}  # when it was decided isn't kept
         for each in found["retractable"]
         if each["rule"] == rule.name
     ]
@@ -155,15 +150,11 @@ def _rows(topology: Topology, book: RuleBook, person: Person, files: tuple[Path,
             continue
         try:
             row, _ = intake.prepare(line.event, offset, high, clock)
-        except InvalidEvent:
+        except InvalidEvent:  # told with the summary
             continue
         high = max(high, line.event.received_at)
         if any(person.has(row.ids[i], row.ids[i + 1]) for i in range(0, len(row.ids), 2)):
             yield row
-
-
-def _quiet(topology: Topology) -> Summary:
-    return Summary(topology.time.disorder_ms, errors_console())
 
 
 def _kept(key: str | None, occurred_at: int, event_id: str, says: str) -> Told:
@@ -187,17 +178,15 @@ def _lines(told: Told) -> Iterator[str]:
     who = ", ".join(f"{namespace}:{value}" for namespace, values in told["identifiers"].items() for value in values)
     yield f"{told['rule']}, for {who}"
     lines = [(step.get("received_at") or step["occurred_at"], 0, _shown_step(step)) for step in told["steps"]]
-    lines += [(each["decided_at"], 1, _shown_decision(each)) for each in told["decisions"]]
+    lines += [(each.get("decided_at") or each["due_at"], 1, _shown_decision(each)) for each in told["decisions"]]
     for at, _, line in sorted(lines, key=lambda each: each[:2]):
         yield f"  {at}  {line}"
     for each in told["waiting"]:
         will, reason = each["will"]
         yield f"  {each['decided_at']}  → {_key(each)}waits, and will {will} ({reason}), due {each['due_at']}"
     if not told["decisions"] and not told["waiting"]:
-        started = any(step["counts"] for step in told["steps"])
-        yield "  Nothing was decided, and nothing waits" + (
-            "." if started else ": no event of theirs is anything to it."
-        )
+        why = "." if any(step["counts"] for step in told["steps"]) else ": no event of theirs is anything to it."
+        yield f"  Nothing was decided, and nothing waits{why}"
 
 
 def _shown_step(step: Told) -> str:

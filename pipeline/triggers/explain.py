@@ -59,9 +59,10 @@ class Explainer:
 
     def steps(self, row: Row) -> Iterator[Step]:
         """One for each part of the rule that looks at events of this type; none: it is nothing to the rule."""
-        told = [*self._moves(row), *self._ends(row)]
-        if told and row.received_at - row.occurred_at > self._book.max_age:
-            told = [(told[0][0], False, "was older than max_age when it was received: it only informs")]
+        if row.received_at - row.occurred_at > self._book.max_age:
+            told = self._too_old(row)
+        else:
+            told = [*self._moves(row), *self._ends(row)]
         for key, counts, says in told:
             yield Step(
                 occurred_at=row.occurred_at,
@@ -72,6 +73,12 @@ class Explainer:
                 counts=counts,
                 says=says,
             )
+
+    def _too_old(self, row: Row) -> list[tuple[str | None, bool, str]]:
+        of_type = (*self._book.moves.get(row.type, ()), *self._book.ends.get(row.type, ()))
+        if not any(each.rule is self._compiled for each in of_type):
+            return []
+        return [(None, False, "was older than max_age when it was received: it only informs")]
 
     def _moves(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
         rule, key = self._rule, _text(row.data.get(self._rule.per)) if self._rule.per else None

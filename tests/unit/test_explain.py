@@ -93,6 +93,14 @@ def test_nothing_of_theirs_is_anything_to_it(told: Any) -> None:
     assert "Nothing was decided, and nothing waits: no event of theirs is anything to it." in said
 
 
+def test_what_is_too_old_is_nothing_to_the_rule(told: Any) -> None:
+    old = {"timestamp": "2026-11-10T10:00:00Z", **ANN}
+    order = ("10:01", "Order Completed", {"cart_id": "c1", "order_id": "o"}, old)
+    said = told([("10:00", "Product Added", CART, ANN), order], "user_id:ann", "abandoned_cart").output
+    assert "order_completed m2, occurred 2026-11-10T10:00:00.000Z: was older than max_age" in said
+    assert "c1: fired (due)" in said
+
+
 def test_as_json(told: Any) -> None:
     found = json.loads(told([("10:00", "Product Added", CART, ANN)], "user_id:ann", "abandoned_cart", "--json").output)
     assert found["identifiers"] == {"user_id": ["ann"]}
