@@ -19,12 +19,12 @@ from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.files import Recording
 from pipeline.events.times import rfc3339
 from pipeline.flow import Intake
+from pipeline.grammar.findings import suggest
 from pipeline.identity.ids import leaf_id
 from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import FOREVER
 from pipeline.topology import Topology
-from pipeline.topology.findings import suggest
 from pipeline.topology.model import Rule
 from pipeline.triggers.decisions import Decision, public
 from pipeline.triggers.explain import Explainer, Step, known

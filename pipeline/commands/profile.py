@@ -15,6 +15,7 @@ from pipeline.commands.person import facts
 from pipeline.commands.person_view import render
 from pipeline.errors import PipelineError
 from pipeline.events.times import rfc3339
+from pipeline.grammar.findings import suggest
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
 from pipeline.profile.marks import Parts, Quarantined
@@ -23,7 +24,6 @@ from pipeline.runtime.second_hop import decode_meta
 from pipeline.store.redis_store import Client, RedisGraphStore, RedisProfileStore
 from pipeline.topology import Topology
 from pipeline.topology.addresses import shown
-from pipeline.topology.findings import suggest
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.records import partition_of
 

@@ -20,10 +20,10 @@ from pipeline.commands.reading import Bar, sort_option
 from pipeline.commands.summary import Summary
 from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.files import Line, Recording
+from pipeline.grammar.findings import suggest
 from pipeline.runtime.recordings import in_order, merged
 from pipeline.runtime.replay import Replay
 from pipeline.topology import Topology
-from pipeline.topology.findings import suggest
 from pipeline.triggers.decisions import Decision, public
 
 

@@ -7,7 +7,7 @@ import json
 import click
 
 from pipeline.events import schemas
-from pipeline.topology.findings import suggest
+from pipeline.grammar.findings import suggest
 
 
 @click.command("schema")

@@ -13,11 +13,11 @@ import click
 
 from pipeline.commands.common import plural, read_topology, redis_of, topology_option
 from pipeline.errors import PipelineError
+from pipeline.grammar.findings import suggest
 from pipeline.runtime.broker import Broker
 from pipeline.store.ports import Skip
 from pipeline.store.redis_store import RedisGraphStore
 from pipeline.topology import Topology
-from pipeline.topology.findings import suggest
 
 
 @click.command("skip")

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from pipeline.commands.common import plural, read_topology, topology_option
+from pipeline.grammar.findings import Finding
 from pipeline.rule_tests.reading import RuleTest, read
 from pipeline.rule_tests.running import Outcome, try_out
-from pipeline.topology.findings import Finding
 
 
 @click.command("test")

@@ -28,8 +28,8 @@ from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.server import Collector, server
 from pipeline.events.codec import Encoder
 from pipeline.events.registry import connect
+from pipeline.grammar.vocabulary import sendable
 from pipeline.topology.model import SECOND, Idle, Time, Topology, WriteKey
-from pipeline.topology.vocabulary import sendable
 
 WAIT_S = 20
 FRAME_S = 0.2

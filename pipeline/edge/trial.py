@@ -15,9 +15,9 @@ from pipeline.edge.intake import Judge
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.server import Collector, server
+from pipeline.grammar.vocabulary import sendable
 from pipeline.topology import Topology
 from pipeline.topology.model import WriteKey
-from pipeline.topology.vocabulary import sendable
 
 ANYBODY = WriteKey(name="any", key="any", public=False, types=frozenset(sendable(public=False)))
 

@@ -13,13 +13,13 @@ from pipeline.errors import InvalidEvent
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
-from pipeline.topology.findings import Finding, suggest
+from pipeline.grammar.findings import Finding, suggest
+from pipeline.grammar.reader import Path as Place
+from pipeline.grammar.reader import Reader
+from pipeline.grammar.shapes import Anything, Choice, Key, Many, Moment, Record, Text, Time
+from pipeline.grammar.vocabulary import Field, bodies, event_types, field_names
 from pipeline.topology.grammar import WORD
 from pipeline.topology.model import Topology
-from pipeline.topology.reader import Path as Place
-from pipeline.topology.reader import Reader
-from pipeline.topology.shapes import Anything, Choice, Key, Many, Moment, Record, Text, Time
-from pipeline.topology.vocabulary import Field, bodies, event_types, field_names
 
 OUTCOMES = ("fired", "cancelled", "suppressed", "retracted")
 BEGINS = 1_767_603_600_000  # 2026-01-05T09:00:00Z, a Monday morning

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TopologyError
+from pipeline.grammar.findings import Finding
+from pipeline.grammar.reader import Reader
 from pipeline.topology import build
 from pipeline.topology.check import check
 from pipeline.topology.environment import VARIABLES, override, write_keys
-from pipeline.topology.findings import Finding
 from pipeline.topology.grammar import document
 from pipeline.topology.model import Topology
-from pipeline.topology.reader import Reader
 
 __all__ = ["VARIABLES", "Finding", "Topology", "lint", "load"]
 

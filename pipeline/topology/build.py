@@ -7,9 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.events.catalogue import STREAMS
+from pipeline.grammar.vocabulary import playback_types, sendable
 from pipeline.topology import model
 from pipeline.topology.addresses import origin
-from pipeline.topology.vocabulary import playback_types, sendable
 
 ROLES = {
     "resolved": "identity.resolved",

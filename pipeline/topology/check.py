@@ -7,12 +7,12 @@ from ipaddress import ip_network
 from typing import Any
 
 from pipeline.events.catalogue import STREAMS
+from pipeline.grammar.findings import suggest
+from pipeline.grammar.reader import Path, Reader
+from pipeline.grammar.vocabulary import sendable
 from pipeline.topology.build import ROLES, priorities
 from pipeline.topology.check_rules import check_rule
-from pipeline.topology.findings import suggest
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND
-from pipeline.topology.reader import Path, Reader
-from pipeline.topology.vocabulary import sendable
 
 
 def check(values: dict[str, Any], reader: Reader) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.topology.findings import suggest
-from pipeline.topology.reader import Path, Reader
-from pipeline.topology.vocabulary import PAYLOADS, Field, bodies, playback_types
+from pipeline.grammar.findings import suggest
+from pipeline.grammar.reader import Path, Reader
+from pipeline.grammar.vocabulary import PAYLOADS, Field, bodies, playback_types
 
 _OWN_REASONS = ("due", "overtaken")
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.grammar.findings import Finding
+from pipeline.grammar.reader import Reader
 from pipeline.topology.addresses import shown
-from pipeline.topology.findings import Finding
 from pipeline.topology.grammar import GROUP, HOST, KAFKA, PORT, REDIS, REGISTRY
-from pipeline.topology.reader import Reader
 
 VARIABLES = {
     "PIPELINE_KAFKA": "kafka",

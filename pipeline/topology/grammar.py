@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.events.catalogue import STREAMS
-from pipeline.topology.shapes import (
+from pipeline.grammar.shapes import (
     Choice,
     Duration,
     Flag,
@@ -17,7 +17,7 @@ from pipeline.topology.shapes import (
     Where,
     Whole,
 )
-from pipeline.topology.vocabulary import PAYLOADS, event_types, field_names
+from pipeline.grammar.vocabulary import PAYLOADS, event_types, field_names
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
 KAFKA = Text("host:port[,host:port...], or mock:// for the embedded broker", rf"mock://({_HOSTS})?|{_HOSTS}")

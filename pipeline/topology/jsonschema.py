@@ -12,10 +12,10 @@ import json
 import sys
 from typing import Any, assert_never
 
-from pipeline.topology import shapes
+from pipeline.grammar import shapes
+from pipeline.grammar.reader import OPERATORS
+from pipeline.grammar.vocabulary import event_types, field_names
 from pipeline.topology.grammar import document
-from pipeline.topology.reader import OPERATORS
-from pipeline.topology.vocabulary import event_types, field_names
 
 _VALUE: dict[str, Any] = {"type": ["string", "number"]}
 _OPERANDS: dict[str, dict[str, Any]] = {

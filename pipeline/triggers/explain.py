@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
+from pipeline.language.where import OPERATORS
 from pipeline.topology.model import Rule
 from pipeline.triggers import films
-from pipeline.triggers.conditions import OPERATORS
 from pipeline.triggers.films import Film, Session
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook

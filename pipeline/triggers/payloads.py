@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pipeline.topology import vocabulary
+from pipeline.grammar import vocabulary
 from pipeline.triggers import carts, films
 from pipeline.triggers.carts import Line
 from pipeline.triggers.films import Film, FilmPage

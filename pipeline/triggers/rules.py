@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, doing
+from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
-from pipeline.triggers.conditions import Condition, compile_where
 from pipeline.triggers.payloads import PAYLOADS
 
 START, RESTART, CONTENTS = 1, 2, 0

@@ -11,10 +11,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pipeline.events import schemas
+from pipeline.grammar.shapes import FlagOr, Key, Many, Record, Shape, Table
+from pipeline.grammar.vocabulary import bodies, event_types
 from pipeline.topology import jsonschema, lint
 from pipeline.topology.grammar import document
-from pipeline.topology.shapes import FlagOr, Key, Many, Record, Shape, Table
-from pipeline.topology.vocabulary import bodies, event_types
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "topology.yaml"

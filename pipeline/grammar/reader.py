@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from pipeline.topology.findings import Finding, suggest
-from pipeline.topology.shapes import (
+from pipeline.grammar.findings import Finding, suggest
+from pipeline.grammar.shapes import (
     DURATION,
     FOREVER,
     MOMENT,

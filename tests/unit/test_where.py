@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.triggers.conditions import OPERATORS, compile_where
+from pipeline.language.where import OPERATORS, compile_where
 
 MISSING: dict[str, Any] = {}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.topology.shapes import Severity
+from pipeline.grammar.shapes import Severity
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):
