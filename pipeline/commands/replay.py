@@ -20,10 +20,12 @@ from pipeline.commands.reading import Bar, sort_option
 from pipeline.commands.summary import Summary
 from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.files import Line, Recording
+from pipeline.events.times import read_time
 from pipeline.grammar.findings import suggest
 from pipeline.runtime.recordings import in_order, merged
 from pipeline.runtime.replay import Replay
 from pipeline.topology import Topology
+from pipeline.triggers.changes import public as public_change
 from pipeline.triggers.decisions import Decision, public
 
 
@@ -32,10 +34,29 @@ from pipeline.triggers.decisions import Decision, public
 @topology_option
 @click.option("--rules", "rules", metavar="NAME", multiple=True, help="Only this rule. May be given more than once.")
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write decisions there.")
+@click.option(
+    "--segments",
+    "changes",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write there who enters and leaves segments, a JSON object a line.",
+)
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="After the last event, let time alone change conditions up to there, such as 2026-04-01T00:00:00Z.",
+)
 @sort_option
 @end_option("decide everything that waits, or leave it waiting and say how many.")
 def command(
-    files: tuple[Path, ...], topology: Path, rules: tuple[str, ...], out: Path | None, sort: bool, end: str
+    files: tuple[Path, ...],
+    topology: Path,
+    rules: tuple[str, ...],
+    out: Path | None,
+    changes: Path | None,
+    until: str | None,
+    sort: bool,
+    end: str,
 ) -> None:
     """Decide over recorded events: the code of the worker in this one process, with a virtual clock. It needs no Kafka
     and no Redis, and the same input gives the same bytes each time.
@@ -55,21 +76,23 @@ def command(
       pipeline replay exported-by-person.json --sort
     """
     wanted = _only(read_topology(topology), rules)
-    if out is not None and out.exists() and any(path.exists() and out.samefile(path) for path in files):
-        raise click.BadParameter(f"{out} is one of the files to be read", param_hint="--out")
+    for option, target in (("--out", out), ("--segments", changes)):
+        if target is not None and target.exists() and any(path.exists() and target.samefile(path) for path in files):
+            raise click.BadParameter(f"{target} is one of the files to be read", param_hint=option)
     console = errors_console()
     recordings = [Recording(path) for path in files]
     summary = Summary(wanted.time.disorder_ms, console)
-    run = Run(wanted, complete=end == "complete", lines=summary)
+    run = Run(wanted, complete=end == "complete", lines=summary, until=_moment(until))
     lines = in_order(recordings) if sort else merged(recordings)
     try:
         with ExitStack() as stack:
-            target: BinaryIO = sys.stdout.buffer if out is None else stack.enter_context(_open(out))
+            written: BinaryIO = sys.stdout.buffer if out is None else stack.enter_context(_open(out))
+            run.beside = None if changes is None else stack.enter_context(_open(changes))
             if out is not None or not sys.stdout.isatty():  # else the decisions themselves tell how far it is
                 stack.enter_context(Bar("replaying", recordings, summary, console))
             for decision in run.over(lines):
-                target.write(msgspec.json.encode(public(decision)) + b"\n")
-            target.flush()
+                written.write(msgspec.json.encode(public(decision)) + b"\n")
+            written.flush()
     except BrokenPipeError:  # whoever read the decisions has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains while it ends
         sys.exit(128 + signal.SIGPIPE)
@@ -81,15 +104,24 @@ def command(
 
 class Run:
     """One replay, counting. `clock`: UTC ms, the latest at which anything was received (default: now); `lines`: is told
-    of each.
+    of each. `beside`: where changes of segments are written, or None.
     """
 
     def __init__(
-        self, topology: Topology, *, complete: bool = True, clock: int | None = None, lines: Summary | None = None
+        self,
+        topology: Topology,
+        *,
+        complete: bool = True,
+        clock: int | None = None,
+        lines: Summary | None = None,
+        until: int | None = None,
     ) -> None:
         self.lines = lines or Summary(topology.time.disorder_ms, errors_console())
         self.replay = Replay(topology)
         self.complete = complete
+        self.until = until
+        self.beside: BinaryIO | None = None
+        self.changes: Counter[str] = Counter()
         self.clock = time.time_ns() // 1_000_000 if clock is None else clock
         self.outcomes: Counter[str] = Counter()
 
@@ -105,13 +137,24 @@ class Run:
                 self.lines.refuse(line, error)
             else:
                 self.lines.event(line)
+                if self.replay.changes:
+                    self._write_changes()
         if self.complete:
-            yield from self._counted(self.replay.finish())
+            yield from self._counted(self.replay.finish(self.until))
+            self._write_changes()
 
     def _counted(self, decisions: Iterator[Decision]) -> Iterator[Decision]:
         for decision in decisions:
             self.outcomes[decision.outcome] += 1
             yield decision
+
+    def _write_changes(self) -> None:
+        """Those of segments that have come since, where somebody wants to read them."""
+        for change in self.replay.changes:
+            self.changes[change.change] += 1
+            if self.beside is not None:
+                self.beside.write(msgspec.json.encode(public_change(change)) + b"\n")
+        self.replay.changes.clear()
 
     def summary(self, files: int) -> str:
         """What was done, in a line."""
@@ -123,6 +166,8 @@ class Run:
         said += f"; {plural(self.outcomes.total(), 'decision')}"
         if self.outcomes:
             said += ": " + ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(self.outcomes.items()))
+        if self.changes:
+            said += "; segments: " + ", ".join(f"{number:,} {what}" for what, number in sorted(self.changes.items()))
         if not self.complete:
             waiting = self.replay.waiting()
             said += f"; {plural(waiting, 'wait')} left open"
@@ -139,6 +184,16 @@ def _only(topology: Topology, names: tuple[str, ...]) -> Topology:
     if not wanted:
         return topology
     return msgspec.structs.replace(topology, rules=tuple(rule for rule in topology.rules if rule.name in wanted))
+
+
+def _moment(text: str | None) -> int | None:
+    """UTC ms."""
+    if text is None:
+        return None
+    at = read_time(text)
+    if at is None:
+        raise click.BadParameter(f"{text!r} is no time; write it as 2026-04-01T00:00:00Z", param_hint="--until")
+    return at
 
 
 def _open(path: Path) -> BinaryIO:

@@ -59,6 +59,7 @@ class Encoder:
         self._names = [field["name"] for field in schemas.plain("decision")["fields"]]
         self._values = attrgetter(*self._names)
         self._payload = self._names.index("payload")
+        self._of_change = [field["name"] for field in schemas.plain("segment_change")["fields"]]
         self._writers: dict[str, Writer | None] = {}
 
     def encode(self, topic: str, event: Event) -> bytes:
@@ -87,6 +88,10 @@ class Encoder:
             except Exception:  # of many kinds: fastavro tells what is wrong
                 pass
         return self._write(topic, "decision", dict(zip(self._names, values, strict=True)))
+
+    def encode_change(self, topic: str, change: Any) -> bytes:
+        """A `triggers.changes.SegmentChange` for the topic of segments. Raises InvalidEvent(`unencodable`)."""
+        return self._write(topic, "segment_change", {name: getattr(change, name) for name in self._of_change})
 
     def as_trigger(self, topic: str, encoded: bytes) -> bytes:
         """The trigger of an encoded decision: both schemas have the same fields, so only the schema id differs."""

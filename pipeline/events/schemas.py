@@ -1,8 +1,8 @@
 """Our Avro schemas: where they are, what they are called, and the forms in which the codec needs them.
 
 One file a record in `schemas/` (a wheel carries them as `pipeline/_data/schemas/`). An event type in snake_case is
-the file's name and `Event.type`; its record in CamelCase is `behavioural.events.<Name>`. `trigger` and `decision`
-are outbound and belong to `behavioural.triggers`.
+the file's name and `Event.type`; its record in CamelCase is `behavioural.events.<Name>`. `trigger`, `decision`
+and `segment_change` are outbound and belong to `behavioural.triggers`.
 
 An event type's file has its body alone; the fields of `envelope.avsc` stand before it in the schema that everybody
 gets. What we know of a type beside its schema, the file says too (catalogue.py); nobody else sees that.
@@ -19,7 +19,7 @@ import fastavro
 from fastavro.schema import to_parsing_canonical_form
 
 NAMESPACE = "behavioural.events"
-OUTBOUND = ("decision", "trigger")
+OUTBOUND = ("decision", "trigger", "segment_change")
 ENVELOPE = "envelope"
 ANNOTATIONS = frozenset({"pipeline", "form", "keeps"})  # ours, see catalogue.py
 

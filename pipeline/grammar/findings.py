@@ -36,4 +36,4 @@ def suggest(word: str, known: Iterable[str], label: str = "known") -> str:
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]}?"
-    return f"{label}: {', '.join(names)}" if 0 < len(names) <= 16 else ""
+    return f"{label}: {', '.join(names)}" if 0 < len(names) <= 24 else ""

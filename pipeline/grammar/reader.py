@@ -17,8 +17,9 @@ from pipeline.grammar.shapes import (
     Anything,
     Choice,
     Duration,
+    Either,
     Flag,
-    FlagOr,
+    Kinds,
     Many,
     Moment,
     Number,
@@ -28,6 +29,7 @@ from pipeline.grammar.shapes import (
     Table,
     Text,
     Time,
+    Value,
     Where,
     Whole,
 )
@@ -124,8 +126,14 @@ class Reader:
                     return self._table(node, shape, path)
                 case Many():
                     return self._many(node, shape, path)
-                case FlagOr():
-                    return self._record(node, shape.record, path) if _is_map(node) else self._scalar(node, Flag(), path)
+                case Either():
+                    if _is_map(node):
+                        return self._record(node, shape.record, path)
+                    return self._read_again(node, shape.scalar, path)
+                case Kinds():
+                    return self._kinds(node, shape, path)
+                case Value():
+                    return self._plain(node, shape, path)
                 case Where():
                     return self._where(node, path)
                 case Anything():
@@ -184,6 +192,9 @@ class Reader:
             if key.required and name not in written:
                 where = f" in {_dotted(path)}" if path else ""
                 self.report(path, "missing-key", f"{name} is missing{where}", key.doc, key=True)
+        if shape.some and not written:
+            self.report(path, "bad-value", f"{_dotted(path)} is empty", f"write one of {_list(shape.keys)}")
+            return BAD
         if shape.one_of:
             chosen = [name for name in shape.one_of if name in written]
             if not chosen:
@@ -193,6 +204,36 @@ class Reader:
                 message = f"{' and '.join(chosen)} can't stand together"
                 self.report((*path, chosen[1]), "conflict", message, "keep one of them", key=True)
         return result
+
+    def _kinds(self, node: yaml.Node, shape: Kinds, path: Path) -> Any:
+        kinds = shape.records()
+        entries = self._entries(node, path, f"{shape.what} such as {{did: order_completed, within: 7d}}")
+        if entries is None:
+            return BAD
+        told = [name for name, _ in entries if name in kinds]
+        if not told:
+            found = [name for name, _ in entries]
+            hint = suggest(found[0], kinds, "kinds") if found else f"kinds are {_list(kinds)}"
+            message = f"{found[0]} is no kind of condition" if found else f"{shape.what} is empty"
+            at = (*path, found[0]) if found else path
+            return self._bad_key(at, "unknown-condition", message, hint)
+        if len(told) > 1:
+            hint = "write each on its own, joined by all: [...] or any: [...]"
+            return self._bad_key((*path, told[1]), "conflict", f"{told[0]} and {told[1]} can't stand together", hint)
+        return self._record(node, kinds[told[0]], path)
+
+    def _plain(self, node: yaml.Node, shape: Value, path: Path) -> Any:
+        value = self._construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        if shape.flags and isinstance(value, bool):
+            return value
+        found = self._value(node, path)
+        if shape.numbers and isinstance(found, str):
+            return self._bad(path, "wrong-type", f"expected a number, found {found!r}", "write it without quotes")
+        return found
+
+    def _bad_key(self, path: Path, code: str, message: str, hint: str) -> _Bad:
+        self.report(path, code, message, hint, key=True)
+        return BAD
 
     def _table(self, node: yaml.Node, shape: Table, path: Path) -> Any:
         if _is_null(node) and not shape.least:
@@ -218,7 +259,10 @@ class Reader:
                 return BAD if value is BAD else [value]
             return self._bad(path, "wrong-type", f"expected a list, found {_kind(node)}", "write [a, b]")
         if len(node.value) < shape.least:
-            return self._bad(path, "bad-value", f"{_dotted(path)} is an empty list")
+            short = "an empty list" if not node.value else f"a list of {len(node.value)}, fewer than {shape.least}"
+            return self._bad(path, "bad-value", f"{_dotted(path)} is {short}")
+        if shape.most is not None and len(node.value) > shape.most:
+            return self._bad(path, "bad-value", f"{_dotted(path)} is a list of more than {shape.most}")
         values = [self._read(child, shape.item, (*path, index)) for index, child in enumerate(node.value)]
         return [value for value in values if value is not BAD]
 

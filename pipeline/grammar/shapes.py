@@ -7,6 +7,7 @@ everything that is wrong and where, and the JSON Schema for editors (jsonschema.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -84,6 +85,7 @@ class Many:
     item: Shape
     single: bool = False
     least: int = 0
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,18 @@ class Key:
 
 @dataclass(frozen=True)
 class Record:
-    """A mapping with known keys. `one_of`: exactly one of these must be there. Nothing required: may be empty."""
+    """A mapping with known keys. `one_of`: exactly one of these must be there; `some`: at least one key. Nothing
+    required: may be empty.
+    """
 
     keys: dict[str, Key] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
+    some: bool = False
 
     @property
     def may_be_empty(self) -> bool:
         """Whether `name:` with nothing behind it is fine."""
-        return not self.one_of and not any(key.required for key in self.keys.values())
+        return not self.one_of and not self.some and not any(key.required for key in self.keys.values())
 
 
 @dataclass(frozen=True)
@@ -118,10 +123,30 @@ class Table:
 
 
 @dataclass(frozen=True)
-class FlagOr:
-    """true, false, or a record with details."""
+class Either:
+    """One value, or a record with details."""
 
+    scalar: Shape
     record: Record
+
+
+@dataclass(frozen=True)
+class Value:
+    """A text or a finite number, true or false too where `flags`; only numbers where `numbers`."""
+
+    numbers: bool = False
+    flags: bool = False
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """A mapping whose kind is told by one of its keys: `records` gives what may be written for each. `name`: of the
+    definition in the editors' schema.
+    """
+
+    records: Callable[[], Mapping[str, Record]]
+    what: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +155,22 @@ class Where:
 
 
 Shape: TypeAlias = (
-    Text | Choice | Flag | Whole | Number | Duration | Moment | Time | Anything | Many | Record | Table | FlagOr | Where
+    Text
+    | Choice
+    | Flag
+    | Whole
+    | Number
+    | Value
+    | Duration
+    | Moment
+    | Time
+    | Anything
+    | Many
+    | Record
+    | Table
+    | Either
+    | Kinds
+    | Where
 )
 
 Severity = Literal["error", "warning"]

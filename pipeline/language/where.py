@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.grammar.reader import OPERATORS as WORDS
+from pipeline.grammar.shapes import Flag, Key, Many, Shape, Value
+from pipeline.language.paths import read_path
+
 Test = Callable[[Any], bool]
 Condition = Callable[[Mapping[str, Any]], bool]
 
@@ -32,7 +36,15 @@ OPERATORS: dict[str, Callable[[Any], Test]] = {
 
 def compile_where(where: Mapping[str, Mapping[str, Any]]) -> Condition | None:
     """One callable for all conditions, or None where there are none (the caller saves the call)."""
-    tests = [(field, OPERATORS[op](value)) for field, ops in where.items() for op, value in ops.items()]
+    tests = [(read_path(field), OPERATORS[op](value)) for field, ops in where.items() for op, value in ops.items()]
     if not tests:
         return None
-    return lambda body: all(test(body.get(field)) for field, test in tests)
+    return lambda body: all(test(read(body)) for read, test in tests)
+
+
+def tests() -> dict[str, Key]:
+    """What may be written beside something that is compared as a field is."""
+    value = Value(flags=True)
+    shapes: dict[str, Shape] = {"in": Many(value, least=1), "exists": Flag()}
+    shapes |= dict.fromkeys(("gt", "gte", "lt", "lte"), Value(numbers=True))
+    return {name: Key(shapes.get(name, value), f"It {words}.") for name, words in WORDS.items()}

@@ -140,6 +140,13 @@ TRIGGERS = Declared(
     "Decisions by rule and outcome: fired, cancelled, suppressed, retracted.",
     ("rule", "outcome"),
 )
+SEGMENT_CHANGES = Declared(
+    "pipeline_segment_changes_total",
+    "counter",
+    "changes",
+    "Who entered and left segments.",
+    ("segment", "change"),
+)
 MERGES = Declared(
     "pipeline_identity_merges_total", "counter", "merges", "Pairs of profiles that turned out to be one person."
 )
@@ -183,6 +190,7 @@ DECLARED = (
     DEAD_LETTERS,
     REMARKS,
     TRIGGERS,
+    SEGMENT_CHANGES,
     MERGES,
     REFUSALS,
     MOVES,
@@ -257,6 +265,7 @@ class Metrics:
         self.dead_letters = self._counter(DEAD_LETTERS)
         self.remarks = self._counter(REMARKS)
         self.triggers = self._counter(TRIGGERS)
+        self.segment_changes = self._counter(SEGMENT_CHANGES)
         self.merges = self._counter(MERGES)
         self.refusals = self._counter(REFUSALS)
         self.moves_under_way = self._gauge(MOVES)

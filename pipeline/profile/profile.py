@@ -13,7 +13,6 @@ from operator import attrgetter
 
 import msgspec
 
-from pipeline.identity.ids import leaf_id
 from pipeline.profile import about as profile_about
 from pipeline.profile import packed, repeats, shares
 from pipeline.profile.about import About
@@ -31,9 +30,10 @@ from pipeline.profile.packed import (
 from pipeline.profile.parts.timeline import MARK
 from pipeline.profile.repeats import Repeats
 from pipeline.triggers import devices
+from pipeline.triggers.changes import Output
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import decide, learn
-from pipeline.triggers.person import Person, counts_for, unite, user_of, whole, whose
+from pipeline.triggers.person import Person, counts_for, own_id, refresh, unite, user_of, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 from pipeline.wire.row import Row, array_head
 
@@ -322,6 +322,9 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
                 profile.packed_about = profile_about.EMPTY
             profile.user = user
     looked_at = kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))
+    watches = book.watches
+    begins = watches is not None and watches.first and profile.packed_persons == _NOBODY
+    looked_at = looked_at or begins
     if ties or logs_in or looked_at:
         if profile.fresh is None:
             profile.fresh = [row.raw]
@@ -334,6 +337,8 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
                 profile.first = received_at
             removes = kind in book.listing and "products" in unpack_row(row).data
             at = _wakes(book, profile, kind, row.occurred_at, received_at, ties, removes)
+            if begins or (ties and watches is not None):
+                at = received_at
             if at is not None and (wakes is None or at < wakes):
                 profile.wakes = at
         profile.waiting += 1
@@ -440,6 +445,8 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
             ties = len(row.ids) > 2 and not _one(_decode_names(profile.packed_persons), row.ids)
             removes = row.type in book.listing and "products" in row.data
             moments.append(_wakes(book, profile, row.type, row.occurred_at, row.received_at, ties, removes))
+            if book.watches is not None and (ties or (book.watches.first and profile.packed_persons == _NOBODY)):
+                moments.append(row.received_at)
         wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
     if due is None or wakes is None:
         return wakes if due is None else due
@@ -514,7 +521,7 @@ def _decide(
     persons: list[Person],
     clock: int,
     until: int,
-    out: list[Decision],
+    out: list[Output],
     quiet: Callable[[Decision], bool] | None,
 ) -> None:
     """Decide what is due before `until`: at `clock`, which the fold has reached, what is due by then, and the rest each
@@ -531,12 +538,12 @@ def _decide(
 
 def advance(
     book: RuleBook, profile: Profile, upto: int, quiet: Callable[[Decision], bool] | None = None
-) -> list[Decision]:
+) -> list[Output]:
     """Fold everything received before `upto` and decide everything due before it, in one order.
 
     `quiet`: whether a trigger will not be published.
     """
-    out: list[Decision] = []
+    out: list[Output] = []
     buffer, persons = profile.buffer, _persons(profile)
     clock, done = -1, 0
     one = persons[0] if len(persons) == 1 else None  # nearly always
@@ -574,7 +581,7 @@ def advance(
     due = _due(persons)
     if out and len(persons) > 1 and sum(any(p.ids.get(ns) for ns in book.unique) for p in persons) > 1:
         for decision in out:  # each of a household under an id of their own
-            decision.profile_id = _own_id(decision.identifiers)
+            decision.profile_id = decision.profile_id or own_id(decision.identifiers)
     profile.packed_persons, profile.due = _pack(persons), due
     profile.soonest, profile.moved, profile.fired = _outlook(book, persons, asked=False)
     if len(persons) > 1:
@@ -588,6 +595,16 @@ def advance(
     elif buffer:
         profile.wakes = UNKNOWN  # it depends on who the persons are, too
     return out
+
+
+def stand_still(profile: Profile) -> None:
+    """From now on time alone changes no condition."""
+    persons = _persons(profile)
+    for person in persons:
+        for turn in person.turned.values():
+            turn.next = None
+        refresh(person)
+    profile.packed_persons, profile.due = _pack(persons), _due(persons)
 
 
 def _logins(book: RuleBook, person: Person, noted: list[repeats.Entry]) -> Callable[[int, int], None]:
@@ -664,12 +681,7 @@ def one_of(profile_id: str, profile: Profile, namespace: str, value: str) -> tup
         row for row in profile.buffer if any(person.has(row.ids[i], row.ids[i + 1]) for i in range(0, len(row.ids), 2))
     ]
     about = shares.of(shares.unpack(profile.packed_shares), person)
-    return _own_id(person.ids), profile_of(about, [person], rows)
-
-
-def _own_id(ids: dict[str, list[str]]) -> str:
-    """The id of a person who is one of several in a profile: as a profile's, the smallest of their identifiers'."""
-    return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)
+    return own_id(person.ids), profile_of(about, [person], rows)
 
 
 def _counted_twice(

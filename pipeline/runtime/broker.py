@@ -88,7 +88,16 @@ def grown(partitions: int) -> str:
 
 def all_topics(topics: Topics) -> tuple[Topic, ...]:
     """Every topic of a topology: sources first, then the way of an event."""
-    return (*topics.sources, topics.resolved, topics.triggers, topics.decisions, topics.dead_letters, topics.control)
+    segments = () if topics.segments is None else (topics.segments,)
+    return (
+        *topics.sources,
+        topics.resolved,
+        topics.triggers,
+        topics.decisions,
+        *segments,
+        topics.dead_letters,
+        topics.control,
+    )
 
 
 class Broker:

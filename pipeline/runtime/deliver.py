@@ -11,6 +11,7 @@ from pipeline.events.codec import Encoder
 from pipeline.events.times import rfc3339
 from pipeline.runtime.ports import Out
 from pipeline.topology.model import Topology
+from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision, bounded
 from pipeline.wire.records import RECORD_BYTES
 
@@ -30,6 +31,7 @@ class Delivery:
         self._triggers = topology.topics.triggers.name
         self._decisions = topology.topics.decisions.name
         self._dead_letters = topology.topics.dead_letters.name
+        self._segments = None if topology.topics.segments is None else topology.topics.segments.name
         self._source = ("ce_source", f"/pipeline/{topology.group}".encode())
         self._encoder = encoder
 
@@ -37,9 +39,15 @@ class Delivery:
         """Look up what will be needed. Blocks. Raises SchemaMissing, RegistryUnavailable."""
         self._encoder.prepare(self._decisions, "decision")
         self._encoder.prepare(self._triggers, "trigger")
+        if self._segments is not None:
+            self._encoder.prepare(self._segments, "segment_change")
 
-    def encode(self, decision: Decision) -> list[Out]:
-        """Its records, keyed by profile id: one on `decisions`, one on `triggers` for what is to be acted on."""
+    def encode(self, decision: Output) -> list[Out]:
+        """Its records, keyed by profile id: one on `decisions`, one on `triggers` for what is to be acted on; of who
+        enters or leaves a segment one on `segments`.
+        """
+        if isinstance(decision, SegmentChange):
+            return self._change(decision) if decision.published else []
         value = self._encoder.encode_decision(self._decisions, decision)
         if len(value) > RECORD_BYTES:
             value = self._bounded(decision)
@@ -58,6 +66,20 @@ class Delivery:
             ]
             out.append(Out(self._triggers, None, key, self._encoder.as_trigger(self._triggers, value), headers))
         return out
+
+    def _change(self, change: SegmentChange) -> list[Out]:
+        assert self._segments is not None
+        key = change.profile_id.encode()
+        headers = [
+            SPECVERSION,
+            ("ce_id", change.id.encode()),
+            self._source,
+            ("ce_type", f"behavioural.segment.{change.segment}.{change.change}".encode()),
+            ("ce_subject", key),
+            ("ce_time", rfc3339(change.at).encode()),
+            CONTENT,
+        ]
+        return [Out(self._segments, None, key, self._encoder.encode_change(self._segments, change), headers)]
 
     def _bounded(self, decision: Decision) -> bytes:
         """With as much in it as a record takes."""

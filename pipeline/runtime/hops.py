@@ -659,11 +659,14 @@ class Hops:
             metrics.events("any", "duplicate").inc(work.duplicates)
         for (rule, outcome), n in work.decisions.items():
             metrics.triggers(rule, outcome).inc(n)
+        for (segment, change), n in work.changes.items():
+            metrics.segment_changes(segment, change).inc(n)
         for reason, n in work.dead.items():
             metrics.dead_letters(reason, "maintain_profile").inc(n)
         for seconds in work.commits_s:
             metrics.commit_seconds("maintain_profile").observe(seconds)
         work.decisions, work.duplicates, work.commits_s, work.dead = {}, 0, [], {}
+        work.changes.clear()
 
     async def _watch(self) -> None:
         metrics, group = self._metrics, self._topology.group

@@ -12,8 +12,9 @@ from pipeline.errors import InvalidEvent
 from pipeline.events.model import NOW, Event
 from pipeline.flow import Intake
 from pipeline.identity.graph import Graph, compile_namespaces
-from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, wakes_at
+from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, stand_still, wakes_at
 from pipeline.topology.model import Topology
+from pipeline.triggers.changes import SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 
@@ -22,7 +23,9 @@ SOURCE = "replay-0"
 
 
 class Replay:
-    """Feed events in order; decisions come out as the watermark passes them. `profiles`: profile id -> Profile."""
+    """Feed events in order; decisions come out as the watermark passes them. `profiles`: profile id -> Profile.
+    `changes`: of segments, so far.
+    """
 
     def __init__(self, topology: Topology) -> None:
         self.book = RuleBook(topology)
@@ -30,6 +33,7 @@ class Replay:
         self.graph = Graph()
         self.profiles: dict[str, Profile] = {}
         self.high = 0
+        self.changes: list[SegmentChange] = []
         self._namespaces = compile_namespaces(topology.identifiers)
         self._timers: list[tuple[int, str]] = []
         self._offset = -1
@@ -69,11 +73,22 @@ class Replay:
                 continue
             for decision in advance(self.book, profile, min(upto, at + 1)):
                 decision.profile_id = decision.profile_id or profile_id
-                yield decision
+                if isinstance(decision, SegmentChange):
+                    self.changes.append(decision)
+                else:
+                    yield decision
             self._arm(profile_id, profile)
 
-    def finish(self) -> Iterator[Decision]:
-        """The recording is complete: decide all that waits."""
+    def finish(self, until: int | None = None) -> Iterator[Decision]:
+        """The recording is complete: decide all that waits. For conditions time stands still from its end on, or from
+        `until` (UTC ms): nothing turns any more.
+        """
+        yield from self.advance(max(self.high, until or 0) + 1)
+        if self.book.watches is not None:
+            self.book.watches.still = True
+            for profile_id, profile in self.profiles.items():
+                stand_still(profile)
+                self._arm(profile_id, profile)
         yield from self.advance(FOREVER)
 
     def waiting(self) -> int:
@@ -82,7 +97,7 @@ class Replay:
             decision
             for profile in self.profiles.values()
             for decision in advance(self.book, profile, self.high + 1)
-            if decision.retracts is None
+            if isinstance(decision, Decision) and decision.retracts is None
         ]
         return len(held) + sum(
             key.due is not None

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
@@ -56,6 +57,7 @@ from pipeline.runtime.ports import In, Out, Sender
 from pipeline.runtime.quarantine import NAMED, Quarantine
 from pipeline.store.ports import Commit, ProfileStore
 from pipeline.topology.model import Topology
+from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.records import FORMAT, NOT_QUIET, Forward, Move, Resolved, Seal, marked, moves, partition_of
@@ -76,7 +78,7 @@ AHEAD = 60_000  # ms of event time
 
 Batch = list[tuple[Message, In]]
 States = dict[str, bytes | None]
-EncodeDecision = Callable[[Decision], list[Out]]
+EncodeDecision = Callable[[Output], list[Out]]
 Smaller = Callable[[Out], Out | None]
 
 
@@ -142,6 +144,7 @@ class Work:
         self.rows = 0
         self.duplicates = 0
         self.decisions: dict[tuple[str, str], int] = {}
+        self.changes: Counter[tuple[str, str]] = Counter()
         self.commits_s: list[float] = []
         self.moves = 0
         self.dead: dict[str, int] = {}
@@ -150,6 +153,7 @@ class Work:
         """As it is now."""
         copy = Work()
         copy.rows, copy.duplicates, copy.moves = self.rows, self.duplicates, self.moves
+        copy.changes = self.changes.copy()
         copy.decisions, copy.commits_s, copy.dead = dict(self.decisions), list(self.commits_s), dict(self.dead)
         return copy
 
@@ -804,10 +808,15 @@ class ProfilePartition:
                 timers |= timer_of
         return states, timers
 
-    def _keep(self, profile_id: str, decision: Decision) -> None:
+    def _keep(self, profile_id: str, decision: Output) -> None:
         """Into the outbox."""
         decision.profile_id = decision.profile_id or profile_id
         decision.left_out = self._left_out
+        if isinstance(decision, SegmentChange):
+            decision.published = not self._is_quiet(decision.at, decision.at)
+            self._outbox += self._encode_decision(decision)
+            self.work.changes[decision.segment, decision.change] += 1
+            return
         if self.meta.quiet and decision.retracts is None:
             decision.published = not self._quiet(decision)
         self._outbox += self._encode_decision(decision)
@@ -818,10 +827,10 @@ class ProfilePartition:
         """Whether nobody shall act on it: it was due in the time of a recording that is ingested without triggers. A
         retraction goes where its trigger went.
         """
-        return any(
-            decision.due_at < before and (not until or decision.decided_at <= until)
-            for before, until in self.meta.quiet.values()
-        )
+        return self._is_quiet(decision.due_at, decision.decided_at)
+
+    def _is_quiet(self, due_at: int, decided_at: int) -> bool:
+        return any(due_at < before and (not until or decided_at <= until) for before, until in self.meta.quiet.values())
 
     async def _commit(self, states: States, timers: dict[str, int]) -> None:
         for profile_id in self._forgotten:

@@ -55,7 +55,8 @@ def wanted(topics: Topics) -> list[tuple[str, str]]:
         for name in schemas.names()
         if topic.stream in (None, stream_of(name)) or name in doing("traits")
     ]
-    return [*found, (topics.decisions.name, "decision"), (topics.triggers.name, "trigger")]
+    found += [(topics.decisions.name, "decision"), (topics.triggers.name, "trigger")]
+    return found if topics.segments is None else [*found, (topics.segments.name, "segment_change")]
 
 
 def bring(registry: Registry, topics: Topics, *, create: bool) -> list[Subject]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 import msgspec
 
 from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.vocabulary import playback_types, sendable
+from pipeline.language.condition import Scope, compile_condition
 from pipeline.topology import model
 from pipeline.topology.addresses import origin
 
@@ -17,6 +19,7 @@ ROLES = {
     "decisions": "decisions",
     "dead_letters": "events.dead-letter",
     "control": "events.control",
+    "segments": "segments",
 }
 CONTROL_PARTITIONS = 1  # its words have one order for everybody
 
@@ -24,12 +27,13 @@ CONTROL_PARTITIONS = 1  # its words have one order for everybody
 def topology(values: dict[str, Any]) -> model.Topology:
     """`values`: what Reader read and check.py found nothing wrong with."""
     limit = values.get("dead_letter_limit", {})
+    segments = _segments(values.get("segments", {}), values.get("measures", {}))
     return model.Topology(
         group=values["group"],
         kafka=values["kafka"],
         redis=values["redis"],
         registry=values["registry"],
-        topics=_topics(values["topics"]),
+        topics=_topics(values["topics"], segments=bool(segments)),
         time=_time(values.get("time", {})),
         identifiers=_identifiers(values["identifiers"]),
         profile_parts=frozenset(values.get("profile", {}).get("parts", ())),
@@ -44,7 +48,17 @@ def topology(values: dict[str, Any]) -> model.Topology:
         left_out=tuple(values.get("left_out", ())),
         origins=frozenset(filter(None, map(origin, values.get("urls", {}).get("origins", ())))),
         edge=_edge(values.get("edge", {})),
+        segments=segments,
+        measures=values.get("measures", {}),
     )
+
+
+def _segments(values: dict[str, Any], measures: dict[str, Any]) -> tuple[model.Segment, ...]:
+    """Those that are switched on, each after those that it speaks of."""
+    conditions = {name: value["when"] for name, value in values.items() if value.get("enabled", True)}
+    scope = Scope(measures=measures)
+    before = {name: compile_condition(when, scope).segments() & conditions.keys() for name, when in conditions.items()}
+    return tuple(model.Segment(name=name, when=conditions[name]) for name in TopologicalSorter(before).static_order())
 
 
 def _edge(values: dict[str, Any]) -> model.Edge:
@@ -83,9 +97,11 @@ def _topic(name: str, value: dict[str, Any]) -> model.Topic:
     )
 
 
-def _topics(values: dict[str, Any]) -> model.Topics:
+def _topics(values: dict[str, Any], *, segments: bool) -> model.Topics:
     roles: dict[str, model.Topic] = {}
     for role, name in ROLES.items():
+        if role == "segments" and not segments:
+            continue
         value = values.get(role, {})
         topic = _topic(value.get("name", name), value)
         partitions = CONTROL_PARTITIONS if role == "control" else topic.partitions
@@ -138,12 +154,14 @@ def _identifiers(values: dict[str, Any]) -> model.Identifiers:
 def _selector(value: dict[str, Any]) -> model.Selector:
     if "watched_share" in value:
         return model.Selector(events=playback_types())
+    if "when" in value:
+        return model.Selector(events=())
     return model.Selector(events=tuple(value["event"]), where=value.get("where", {}))
 
 
 def rule(name: str, value: dict[str, Any]) -> model.Rule:
     """One entry of `triggers`."""
-    once = value.get("once", False)
+    once, until = value.get("once", False), value.get("until") or {}
     keyless: Literal["shared", "ignore"] = value.get("without_key", "ignore")
     return model.Rule(
         name=name,
@@ -157,7 +175,10 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         once=bool(once),
         forget_ms=once["forget"] if isinstance(once, dict) else None,
         watched_share=value["start"].get("watched_share"),
-        until_cart_empty=value["until"]["reason"] if value.get("until") else None,
+        until_cart_empty=until["reason"] if "cart" in until else None,
+        when=value["start"].get("when"),
+        until=(until["when"], until["reason"]) if "when" in until else None,
+        only_if=value.get("only_if"),
         payload=tuple(value.get("payload", ())),
     )
 

@@ -7,10 +7,12 @@ from ipaddress import ip_network
 from typing import Any
 
 from pipeline.events.catalogue import STREAMS
+from pipeline.grammar.durations import spelt
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import sendable
 from pipeline.topology.build import ROLES, priorities
+from pipeline.topology.check_conditions import check_conditions
 from pipeline.topology.check_rules import check_rule
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND
 
@@ -24,6 +26,7 @@ def check(values: dict[str, Any], reader: Reader) -> None:
     _identifiers(values.get("identifiers", {}), reader)
     _left_out(values, reader)
     _edge(values, reader)
+    check_conditions(values, reader)
     for name, rule in values.get("triggers", {}).items():
         check_rule(("triggers", name), rule, reader)
 
@@ -71,7 +74,7 @@ def _topics(values: dict[str, Any], reader: Reader) -> None:
             reader.report(path, "bad-name", f"Kafka has no topic named {name!r}", key=True)
         retention = topic.get("retention", 7 * DAY)
         if path[1] in ("sources", "resolved") and retention is not None and retention < max_age:
-            message = f"{name} is kept for {duration(retention)}, shorter than time.max_age ({duration(max_age)})"
+            message = f"{name} is kept for {spelt(retention)}, shorter than time.max_age ({spelt(max_age)})"
             hint = "a worker that stands still for longer than the retention loses events, and then refuses to start"
             reader.report((*path, "retention"), "short-retention", message, hint, severity="warning")
         if path[1] != "sources":
@@ -103,16 +106,14 @@ def _times(values: dict[str, Any], reader: Reader) -> None:
         reader.report(("time", "lateness"), "bad-time", message, "shorten lateness")
     linger = values.get("batches", {}).get("linger", 0)
     if linger > SECOND:
-        message = f"linger is {duration(linger)}: whatever is asked of a broker may wait so long"
+        message = f"linger is {spelt(linger)}: whatever is asked of a broker may wait so long"
         reader.report(("batches", "linger"), "long-linger", message, "at most 1s; beyond 300ms little is saved")
     retention = values.get("profile", {}).get("retention", 90 * DAY)
     for name, rule in values.get("triggers", {}).items():
         after = rule.get("after")
         if after is not None and after + max_age > retention:
-            message = (
-                f"{name} waits {duration(after)}, but a profile is forgotten after {duration(retention)} of silence"
-            )
-            hint = f"profile.retention must be at least {duration(after + max_age)} (after and time.max_age)"
+            message = f"{name} waits {spelt(after)}, but a profile is forgotten after {spelt(retention)} of silence"
+            hint = f"profile.retention must be at least {spelt(after + max_age)} (after and time.max_age)"
             reader.report(("triggers", name, "after"), "short-profile", message, hint)
 
 
@@ -199,11 +200,3 @@ def _edge(values: dict[str, Any], reader: Reader) -> None:
             ip_network(network, strict=False)
         except ValueError:
             reader.report(("edge", "proxies", index), "bad-value", f"{network} is no network", "write 10.0.0.0/8")
-
-
-def duration(ms: int) -> str:
-    """As one would write it in the topology."""
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
-        if ms and ms % size == 0:
-            return f"{ms // size}{unit}"
-    return f"{ms}ms"

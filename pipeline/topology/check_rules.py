@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import PAYLOADS, Field, bodies, playback_types
+from pipeline.language.paths import tells
 
 _OWN_REASONS = ("due", "overtaken")
 
@@ -148,10 +150,17 @@ def _selector(path: Path, selector: dict[str, Any], reader: Reader) -> None:
         if event in selector["event"][:index]:
             message = f"{event} is there twice"
             reader.report((*path, "event", index), "duplicate-value", message, severity="warning")
-    for name, tests in selector.get("where", {}).items():
-        at: Path = (*path, "where", name)
-        for event in dict.fromkeys(selector.get("event", [])):
+    check_where((*path, "where"), selector.get("where", {}), selector.get("event", []), reader)
+
+
+def check_where(path: Path, where: Mapping[str, Any], events: Sequence[str], reader: Reader) -> None:
+    """Report what is wrong with conditions on fields of events of these types."""
+    for name, tests in where.items():
+        at: Path = (*path, name)
+        for event in dict.fromkeys(events):
             field = bodies()[event].get(name)
+            if field is None and "." in name and tells(event, name):
+                continue
             if field is None:
                 hint = suggest(name, bodies()[event], "its fields")
                 reader.report(at, "unknown-field", f"{event} has no field {name}", hint, key=True)

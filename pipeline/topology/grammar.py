@@ -6,8 +6,8 @@ from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.shapes import (
     Choice,
     Duration,
+    Either,
     Flag,
-    FlagOr,
     Key,
     Many,
     Number,
@@ -18,6 +18,8 @@ from pipeline.grammar.shapes import (
     Whole,
 )
 from pipeline.grammar.vocabulary import PAYLOADS, event_types, field_names
+from pipeline.language.conditions import CONDITION
+from pipeline.language.leaves.measure import MEASURE
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
 KAFKA = Text("host:port[,host:port...], or mock:// for the embedded broker", rf"mock://({_HOSTS})?|{_HOSTS}")
@@ -75,6 +77,7 @@ def _topics() -> Record:
             "resolved": Key(_topic(named=True), "Between the two hops: events of known identity. Internal."),
             "triggers": Key(_topic(named=True), "What automations consume: fired and retracted."),
             "decisions": Key(_topic(named=True), "Every outcome of every rule, with its reason."),
+            "segments": Key(_topic(named=True), "Who enters and leaves segments."),
             "dead_letters": Key(_topic(named=True), "Records that can't be processed, with the reason."),
             "control": Key(
                 _control(), "What a recording that `pipeline ingest` writes says of time. Nobody else may write here."
@@ -130,12 +133,13 @@ def _rule() -> Record:
         {
             "event": Key(_event(), "Event type, or a list of them."),
             "where": Key(Where(), "Conditions on the event's fields; all must hold."),
+            "when": Key(CONDITION, "Starts each time that this begins to hold, by an event or by time alone."),
             "watched_share": Key(
                 Number(0, 1),
                 "Starts with the playback event that brings the seconds watched to this share of the film.",
             ),
         },
-        one_of=("event", "watched_share"),
+        one_of=("event", "when", "watched_share"),
     )
     cancel = Record(
         {
@@ -155,9 +159,11 @@ def _rule() -> Record:
     )
     until = Record(
         {
-            "cart": Key(Choice(("empty",), "a state of the cart"), "`empty`: no line is left.", required=True),
+            "cart": Key(Choice(("empty",), "a state of the cart"), "`empty`: no line is left."),
+            "when": Key(CONDITION, "Ends the wait at the first moment from its start on at which this holds."),
             "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
-        }
+        },
+        one_of=("cart", "when"),
     )
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
@@ -172,12 +178,13 @@ def _rule() -> Record:
                 Choice(("shared", "ignore"), "what a start without the `per` field does"),
                 "Events without the `per` field share one wait of that person, or are ignored (default).",
             ),
-            "once": Key(FlagOr(once), "A key starts once only: for ever (true), or until forgotten."),
+            "once": Key(Either(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
             "start": Key(start, "What opens a wait.", required=True),
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
             "after": Key(Duration(), "How long the wait is. At its end the trigger fires.", required=True),
             "cancel": Key(Many(cancel, single=True), "What ends a wait without a trigger."),
             "until": Key(until, "A state that ends a wait without a trigger."),
+            "only_if": Key(CONDITION, "Looked at when it is due: where it doesn't hold, nothing fires."),
             "payload": Key(Many(Choice(tuple(PAYLOADS), "a part of the payload")), "What the trigger tells."),
         }
     )
@@ -273,6 +280,13 @@ def document() -> Record:
             )
         }
     )
+    segment = Record(
+        {
+            "when": Key(CONDITION, "Who is in it: of whom this holds.", required=True),
+            "description": Key(Text(), "What it is for, in words."),
+            "enabled": Key(Flag(), "`false`: it is checked, but nobody is in it. Default: true."),
+        }
+    )
     limit = Record(
         {
             "share": Key(Number(0, 1), "Share of bad records that is too much. Default 0.5."),
@@ -301,6 +315,8 @@ def document() -> Record:
             ),
             "edge": Key(_edge(), "The collector, `pipeline edge`."),
             "urls": Key(urls, "Which addresses triggers may hand on."),
+            "measures": Key(Table(WORD, MEASURE), "Numbers that conditions compare, by name."),
+            "segments": Key(Table(WORD, segment), "Who is in one now: entered and left are told on a topic."),
             "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
         }
     )

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 from pipeline.grammar import shapes
 from pipeline.grammar.reader import OPERATORS
 from pipeline.grammar.vocabulary import event_types, field_names
+from pipeline.language.conditions import CONDITION
 from pipeline.topology.grammar import document
 
 _VALUE: dict[str, Any] = {"type": ["string", "number"]}
@@ -31,16 +32,19 @@ def schema(
     description: str = "Topics, time, identifiers and trigger rules of one deployment.",
 ) -> dict[str, Any]:
     """The whole schema (draft 2020-12) of a document, ready for `json.dumps`. `of` None: a topology's."""
+    defined: dict[str, Any] = {
+        "event": {"enum": list(event_types())},
+        "field": {"enum": list(field_names())},
+        "where": _where(),
+    }
+    if of is None:
+        defined["condition"] = {"anyOf": [_schema(record) for record in CONDITION.records().values()]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
         "description": description,
         **_schema(of or document()),
-        "$defs": {
-            "event": {"enum": list(event_types())},
-            "field": {"enum": list(field_names())},
-            "where": _where(),
-        },
+        "$defs": defined,
     }
 
 
@@ -55,7 +59,7 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
             return {"type": "string"}
         case shapes.Text(what=what, pattern=pattern):
             return {"type": "string", "pattern": f"^({pattern})$", "patternErrorMessage": f"expected {what}"}
-        case shapes.Choice(code="unknown-event"):
+        case shapes.Choice(code="unknown-event", options=options) if options == event_types():
             return {"$ref": "#/$defs/event"}
         case shapes.Choice(code="unknown-field"):
             return {"$ref": "#/$defs/field"}
@@ -75,8 +79,9 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
             return {"type": "string", "examples": ["2026-03-29T01:30:00Z"]}
         case shapes.Anything():
             return {}
-        case shapes.Many(item=item, single=single, least=least):
+        case shapes.Many(item=item, single=single, least=least, most=most):
             many: dict[str, Any] = {"type": "array", "items": _schema(item)} | ({"minItems": least} if least else {})
+            many |= {} if most is None else {"maxItems": most}
             return {"anyOf": [_schema(item), many]} if single else many
         case shapes.Record():
             return _record(shape)
@@ -87,8 +92,14 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
                 "additionalProperties": _schema(value),
             }
             return table | ({"minProperties": least} if least else {})
-        case shapes.FlagOr(record=record):
-            return {"anyOf": [{"type": "boolean"}, _schema(record)]}
+        case shapes.Either(scalar=scalar, record=record):
+            return {"anyOf": [_schema(scalar), _schema(record)]}
+        case shapes.Value(numbers=True):
+            return {"type": "number"}
+        case shapes.Value(flags=flags):
+            return {"type": ["string", "number", *(["boolean"] if flags else [])]}
+        case shapes.Kinds(name=name):
+            return {"$ref": f"#/$defs/{name}"}
         case shapes.Where():
             return {"$ref": "#/$defs/where"}
         case _:
@@ -111,6 +122,8 @@ def _record(shape: shapes.Record) -> dict[str, Any]:
     required = [name for name, key in shape.keys.items() if key.required]
     if required:
         found["required"] = required
+    if shape.some:
+        found["minProperties"] = 1
     if shape.one_of:
         found["oneOf"] = [{"required": [name]} for name in shape.one_of]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -36,7 +37,9 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):
-    """All topics. `sources` in declared order; the others by role. `control`: one partition, what recordings say."""
+    """All topics. `sources` in declared order; the others by role. `control`: one partition, what recordings say.
+    `segments`: None where there are none.
+    """
 
     sources: tuple[Topic, ...]
     resolved: Topic
@@ -44,6 +47,7 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     decisions: Topic
     dead_letters: Topic
     control: Topic
+    segments: Topic | None = None
 
 
 class Idle(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +114,17 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     takes: bool = False
 
 
+Condition = Mapping[str, Any]
+"""As it is written (pipeline/language), durations in ms."""
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """Persons of whom `when` holds."""
+
+    name: str
+    when: Condition
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
@@ -117,7 +132,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and `forget_ms`
     more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds watched to
     this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
-    `until_cart_empty`: reason with which an emptied cart ends the wait, or None.
+    `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `when`: the start is that this begins
+    to hold, and `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must
+    hold when it is due.
     """
 
     name: str
@@ -133,6 +150,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     watched_share: float | None = None
     until_cart_empty: str | None = None
     payload: tuple[str, ...] = ()
+    when: Condition | None = None
+    until: tuple[Condition, str] | None = None
+    only_if: Condition | None = None
 
 
 class WriteKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +213,7 @@ class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic-partition`.
     `profile_parts`: of those that are only there where they are asked for.
+    `segments`: each after those that it speaks of. `measures`: name -> as written, durations in ms.
     `origins`: of the addresses that triggers may hand on, such as `https://shop.example`.
     """
 
@@ -213,3 +234,5 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     origins: frozenset[str] = frozenset()
     edge: Edge = Edge()
     profile_parts: frozenset[str] = frozenset()
+    segments: tuple[Segment, ...] = ()
+    measures: Mapping[str, Any] = {}

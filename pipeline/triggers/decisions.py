@@ -43,21 +43,22 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     contact: dict[str, str] = {}
     published: bool = True
     bounded: bool = False
+    basis: str = "event"
 
 
-def _name(*parts: object) -> str:
+def named(*parts: object) -> str:
     """24 hexadecimal characters."""
     return blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def decision_id(rule: str, version: int, key: str, cause_event_id: str, cause_fingerprint: int) -> str:
     """From the cause alone, so that a replay gives the same: rule, version, key, event id and its identifiers."""
-    return _name(rule, version, key, cause_event_id, cause_fingerprint)
+    return named(rule, version, key, cause_event_id, cause_fingerprint)
 
 
 def retraction_id(trigger_id: str) -> str:
     """From the trigger's id."""
-    return _name("retracted", trigger_id)
+    return named("retracted", trigger_id)
 
 
 def bounded(decision: Decision, items: int) -> Decision:

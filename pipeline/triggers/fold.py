@@ -7,15 +7,28 @@ from typing import Any
 
 import msgspec
 
-from pipeline.triggers import carts, films, keys, marks, orders, waits
+from pipeline.language.memory import DECIDED, Entry, Moment
+from pipeline.triggers import carts, films, keys, marks, orders, waits, watches
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
+from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import contact_of, tell
-from pipeline.triggers.decisions import DAY, Decision, decision_id, retraction_id
+from pipeline.triggers.decisions import DAY, Decision, decision_id, named, retraction_id
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.person import Person, note_due, refresh, somebody_elses
-from pipeline.triggers.rules import CART_TYPES, CONTENTS, NOTHING, START, Compiled, EndMatcher, MoveMatcher, RuleBook
+from pipeline.triggers.person import Person, note_due, refresh, somebody_elses, until_of
+from pipeline.triggers.rules import (
+    CART_TYPES,
+    CONTENTS,
+    NOTHING,
+    START,
+    Compiled,
+    EndMatcher,
+    MoveMatcher,
+    RuleBook,
+    rank,
+)
 from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
+from pipeline.triggers.watches import Watches
 from pipeline.wire.row import Row
 
 DECIDED_FILMS_KEPT = 16  # to be shown
@@ -24,6 +37,8 @@ SHARED = ""  # the correlation key of events without one
 
 def _sweep(book: RuleBook, person: Person, now: int) -> None:
     """Once a day, what can decide nothing any more goes."""
+    if book.watches is not None:
+        watches.forget(book.watches, person, now)
     first, person.swept = not person.swept, now // DAY
     if first:  # nothing is old yet
         return
@@ -38,7 +53,7 @@ def _sweep(book: RuleBook, person: Person, now: int) -> None:
                     person.films.pop(film, None)
 
 
-def learn(book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None:
+def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     """Take in what one event says to the rules; retractions, and what is refused, go to `out`. Its waits are decided by
     `decide`, not here.
     """
@@ -53,7 +68,8 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None
     if conditional:
         ends = [end for end in ends if end.where is None or end.where(data)]
         moves = [move for move in moves if move.where is None or move.where(data)]
-    concerned = ends or moves
+    heard = book.watches is not None and book.watches.counts(kind, data)
+    concerned = ends or moves or heard
     if concerned or always_seen:
         email = _email(person, row.ids) if "email" in row.ids else None
         person.contact = tell(person.contact, email, data, received_at)
@@ -65,7 +81,12 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None
             orders.add(person.bought, data.get("currency"), data.get("total"))
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
+    later = False
+    if book.watches is not None and not nothing:
+        later = _hear(book, book.watches, person, kind, row)
     if nothing or received_at - row.occurred_at > book.max_age:
+        if later:
+            refresh(person)
         return  # what is too old to start, move or end anything only informs (semantics 6)
     if concerned and received_at // DAY != person.swept:
         _sweep(book, person, received_at)
@@ -74,7 +95,6 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None
         film = films.watch(person.films, person.film_pages, person.sessions, kind, row.occurred_at, data)
         if film is not None and _over(book, person, data["film"]):
             del person.films[data["film"]]
-    later = False
     for end in ends:
         later |= _end(book, person, row, end, out)
     for move in moves:
@@ -86,6 +106,31 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None
             state.forgot = max(state.forgot, gone)
     if later:
         refresh(person)
+
+
+def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row) -> bool:
+    """Note what conditions count. See `note_due` for what it returns."""
+    entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
+    if watched.first:
+        watches.begin(watched, person, entry)
+    later = False
+    for ledger in watches.hear(watched, person, kind, row.data, entry, row.received_at):
+        matcher, _, key = ledger.partition("\0")
+        for each in watched.untils[matcher]:
+            rule = book.rules[each.name]
+            if (state := person.rules.get(rule.name)) is None:
+                continue
+            if key:
+                state.find(key)
+            else:
+                state.open_all()
+            for name, waiting in state.keys.items():
+                if waiting.facts and (not key or name == key):
+                    due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
+                    later |= note_due(person, waiting, due)
+            if len(state.keys) > keys.AT_HAND:
+                keys.make_room(state, row.received_at)
+    return later
 
 
 def _over(book: RuleBook, person: Person, film: str) -> bool:
@@ -122,7 +167,7 @@ def _move(
     move: MoveMatcher,
     change: Change | None,
     film: Film | None,
-    out: list[Decision],
+    out: list[Output],
 ) -> bool:
     """What is refused goes to `out`. See `note_due` for what it returns."""
     rule, role, received_at = move.rule, move.role, row.received_at
@@ -142,6 +187,14 @@ def _move(
         role = CONTENTS  # an emptied cart begins nothing
     told = rule.tells.noted(row.data) if rule.tells is not None else None
     fact = Fact(row.occurred_at, received_at, row.event_id, role, row.fingerprint, move.rank, change, row.trace, told)
+    return _take(book, person, rule, state, name, fact, out)
+
+
+def _take(
+    book: RuleBook, person: Person, rule: Compiled, state: RuleState, name: str, fact: Fact, out: list[Output]
+) -> bool:
+    """A fact of one key. See `_move`."""
+    role, received_at = fact.role, fact.received_at
     known = state.keys.get(name) or state.find(name)
     key = _touch(book, rule, state, name, known, received_at)
     if key is None:
@@ -156,7 +209,7 @@ def _move(
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
         out.append(_refused(rule, person, name, key, fact))
-    later = note_due(person, key, waits.next_due(rule, key, everyone))
+    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
     return later
@@ -179,7 +232,7 @@ def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: K
     return key
 
 
-def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: list[Decision]) -> bool:
+def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: list[Output]) -> bool:
     """Retractions go to `out`. See `note_due` for what it returns."""
     rule = rule_end.rule
     end = End(row.occurred_at, row.received_at, row.event_id, rule_end.reason, rule_end.before_start)
@@ -210,7 +263,7 @@ def _ordered(row: Row) -> list[carts.Names]:
     return [names for names in found if carts.product(names)]
 
 
-def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, now: int, out: list[Decision]) -> bool:
+def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, now: int, out: list[Output]) -> bool:
     """An end that concerns every key, or every one but its own. What lies packed it leaves as it is."""
     keys.add_everyone(state, end)
     state.open_concerned(end)
@@ -223,9 +276,7 @@ def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, now:
     return later
 
 
-def _ended(
-    rule: Compiled, person: Person, state: RuleState, name: str, key: Key, end: End, out: list[Decision]
-) -> bool:
+def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key, end: End, out: list[Output]) -> bool:
     """What an end that has just become known does to one key."""
     if key.folded is not None and end.order < key.folded:
         key.bounded = True
@@ -233,7 +284,7 @@ def _ended(
         waits.clear_late(key, end)
     if key.fired:
         out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
-    return note_due(person, key, waits.next_due(rule, key, state.ends(name)))
+    return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
 def _first(person: Person) -> tuple[str, str]:
@@ -256,7 +307,7 @@ def decide(
     persons: list[Person],
     person: Person,
     clock: int,
-    out: list[Decision],
+    out: list[Output],
     quiet: Callable[[Decision], bool] | None = None,
 ) -> None:
     """All decisions of one of the `persons` that are due at or before `clock`, the moment that the fold has reached, go
@@ -265,6 +316,10 @@ def decide(
     `quiet`: whether a trigger will not be published.
     """
     while person.due is not None and person.due <= clock:
+        if person.turned:
+            _look(book, person, out)
+            if person.due is None or person.due > clock:
+                break
         name, key_name = _first(person)
         rule = book.rules.get(name)
         state = person.rules[name]
@@ -273,13 +328,22 @@ def decide(
             del person.rules[name]
         else:
             everyone = state.everyone and state.ends(key_name)
-            found, emptyings = waits.walk(rule, key, everyone)
+            until = until_of(rule, person, key_name)
+            found, emptyings = waits.walk(rule, key, everyone, until)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
             if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
                 outcome, reason = "suppressed", "other_person"
+            elif wait.end is None and rule.when is not None and _unfounded(book, rule, person, key_name, wait, clock):
+                outcome, reason = "suppressed", "unfounded"
             elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
                 outcome, reason = "suppressed", "overtaken"
+            elif (
+                wait.end is None
+                and rule.only_if is not None
+                and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
+            ):
+                outcome, reason = "suppressed", "only_if"
             decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, wait.due + rule.lateness))
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
@@ -300,11 +364,63 @@ def decide(
                         quiet is None or not quiet(decision),
                     )
                 )
-            key.due = waits.next_due(rule, key, everyone)
+            key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
             out.append(decision)
+            if book.watches is not None and DECIDED in book.watches.hearing:
+                _note(book.watches, person, decision, clock)
         refresh(person)
+
+
+def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
+    """Look at the conditions that are to be looked at now, and begin what starts."""
+    assert book.watches is not None
+    for start in watches.look(book.watches, person, book.max_age, out):
+        rule, entry = start.rule, start.entry
+        fact = Fact(
+            start.at if start.timed else entry.occurred_at,
+            start.at,
+            entry.event_id,
+            START,
+            entry.fingerprint,
+            rank(rule.cart, START, ""),
+            turned=start.at,
+            timed=start.timed,
+        )
+        name = start.key if rule.per is not None else SHARED
+        if name or rule.per is None:
+            _take(book, person, rule, _state(person, rule), name, fact, out)
+    refresh(person)
+
+
+def _note(watched: Watches, person: Person, decision: Decision, clock: int) -> None:
+    """A decision is something that conditions may count."""
+    entry = Entry(decision.due_at, clock, decision.id, 0)
+    told = {"rule": decision.rule, "outcome": decision.outcome}
+    for _ in watches.hear(watched, person, DECIDED, told, entry, clock):
+        pass
+
+
+def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:
+    """Whether what started it turns out not to have held, by what is known now."""
+    assert rule.when is not None
+    assert book.watches is not None
+    assert wait.opened is not None
+    turned = wait.opened.turned
+    if turned is None or turned < clock - book.watches.slack:
+        return False
+    return not rule.when.holds(_moment(rule, person, key, turned, wait))
+
+
+def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
+    return _moment(rule, person, key, wait.due, wait)
+
+
+def _moment(rule: Compiled, person: Person, key: str, at: int, wait: Wait) -> Moment:
+    start = None if wait.opened is None else wait.opened.occurred_at
+    of = key if rule.per is not None else None
+    return Moment(person.heard, at, key=of, start=start, segments=watches.members(person))
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
@@ -334,7 +450,7 @@ def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -
 def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int) -> Decision:
     cause = wait.cause
     return Decision(
-        id=decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint),
+        id=_id_of(rule, key, cause),
         outcome=outcome,
         reason=reason,
         rule=rule.name,
@@ -350,7 +466,14 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
         ended_by=wait.end[3] if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
+        basis="time" if cause.timed else "event",
     )
+
+
+def _id_of(rule: Compiled, key: str, cause: Fact) -> str:
+    if cause.timed:
+        return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint)
+    return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint)
 
 
 def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:

@@ -6,23 +6,29 @@ A profile usually holds one person; it holds several for as long as a tie that h
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
-from pipeline.triggers import devices, films, keys, marks, orders, waits
+from pipeline.identity.ids import leaf_id
+from pipeline.language.memory import Entry, Memory
+from pipeline.triggers import devices, films, keys, marks, orders, waits, watches
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.films import Film, FilmPage, Session
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.rules import RuleBook
+from pipeline.triggers.rules import Compiled, RuleBook
 from pipeline.triggers.waits import Key
+from pipeline.triggers.watches import Turn
 from pipeline.wire.row import Row
 
 
 class Person(msgspec.Struct, array_like=True, gc=False):
-    """`ids`: namespace -> values. `due`: the earliest moment at which one of its waits is decided, or None. `told`: the
-    orders that were told, `bought`: what they add up to (orders.py). `logins`: on devices among `ids` (devices.py).
-    `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide nothing any more
-    went last.
+    """`ids`: namespace -> values. `due`: the earliest moment at which something of theirs is decided or looked at, or
+    None. `told`: the orders that were told, `bought`: what they add up to (orders.py). `logins`: on devices among `ids`
+    (devices.py). `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide
+    nothing any more went last. `heard`: what conditions count, `turned`: what they were last found to be, `first`: the
+    person's first event, where that matters (watches.py).
     """
 
     ids: dict[str, list[str]]
@@ -36,6 +42,9 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     logins: dict[str, list[Login]] = {}
     film_pages: list[FilmPage] = []
     swept: int = 0
+    heard: Memory = {}
+    turned: dict[str, Turn] = {}
+    first: Entry | None = None
 
     def has(self, namespace: str, value: str) -> bool:
         values = self.ids.get(namespace)
@@ -186,6 +195,8 @@ def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
 
 def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     """Two persons turn out to be one, at `now`. A plain union of open state; it decides nothing."""
+    if book.watches is not None:
+        watches.join(book.watches, person, other, (own_id(person.ids), own_id(other.ids)), now)
     for namespace, values in other.ids.items():
         for value in values:
             _add(person.ids, namespace, value)
@@ -226,7 +237,8 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
         if (rule := book.rules.get(name)) is not None:
             state.open_all()
             for name_of_key, key in state.keys.items():
-                key.due = waits.next_due(rule, key, state.ends(name_of_key))
+                until = until_of(rule, person, name_of_key)
+                key.due = waits.next_due(rule, key, state.ends(name_of_key), until)
             keys.make_room(state, now)
     refresh(person)
 
@@ -248,8 +260,24 @@ def note_due(person: Person, key: Key, due: int | None) -> bool:
     return old is not None and old == person.due and due != old
 
 
+def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
+    """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
+    if rule.until is None:
+        return None
+    return partial(watches.first_at, rule.until, person.heard, key if rule.per is not None else None)
+
+
+def own_id(ids: dict[str, list[str]]) -> str:
+    """The id of a profile that is this person's alone: the smallest of their identifiers'."""
+    return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)
+
+
 def refresh(person: Person) -> None:
     first = None
+    for turn in person.turned.values():
+        at = turn.next
+        if at is not None and (first is None or at < first):
+            first = at
     for state in person.rules.values():
         for key in state.keys.values():
             due = key.due

@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
-from pipeline.events.catalogue import PARTS, doing
+from pipeline.events.catalogue import PARTS, catalogue, doing
+from pipeline.language.condition import Scope, compile_condition
+from pipeline.language.memory import DECIDED
+from pipeline.language.paths import tells_of
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.payloads import PAYLOADS
+from pipeline.triggers.watches import Watches
 
 START, RESTART, CONTENTS = 1, 2, 0
 CART_TYPES = doing("cart")
@@ -86,7 +90,12 @@ NOTHING = Meaning()
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms."""
 
-    def __init__(self, rule: Rule, lateness_ms: int) -> None:
+    def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any]) -> None:
+        scope = Scope(rule.per, measures)
+        self.when = None if rule.when is None else compile_condition(rule.when, scope)
+        self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
+        self.until_reason = "" if rule.until is None else rule.until[1]
+        self.only_if = None if rule.only_if is None else compile_condition(rule.only_if, scope)
         self.name = rule.name
         self.version = rule.version
         self.after = rule.after_ms
@@ -113,6 +122,7 @@ class RuleBook:
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
+    `watches`: the conditions that are watched; None: there are none.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
     """
@@ -132,18 +142,27 @@ class RuleBook:
         if self.origins:
             for event in (*_PUTS, *_SETS):
                 self.fields[event].update(ADDRESSES)
-        self.rules = {rule.name: Compiled(rule, self.lateness) for rule in topology.rules}
+        self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures) for rule in topology.rules}
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
+        watches = Watches(topology, self.rules)
+        self.watches = watches if watches.matchers or watches.every else None
         self.of_films = [rule for rule in self.rules.values() if rule.share is not None]
-        looked_at = frozenset(self.moves) | frozenset(self.ends)
+        heard = {} if self.watches is None else {k: m for k, m in watches.hearing.items() if k != DECIDED}
+        looked_at = frozenset(self.moves) | frozenset(self.ends) | frozenset(heard)
         self.concerned = looked_at | ALWAYS_SEEN
+        if watches.first:
+            self.concerned |= frozenset(catalogue())
+        for event, matchers in heard.items():
+            for matcher in matchers:
+                self.fields.setdefault(event, set()).update(tells_of(event, matcher.fields()))
         for event in self.concerned:
             self.fields.setdefault(event, set()).update(CONTACT)
         self.choosy = frozenset(
             event
-            for event in looked_at - ALWAYS_SEEN
+            for event in self.concerned - ALWAYS_SEEN
             if all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
+            and all(matcher.where for matcher in heard.get(event, ()))
             and not (self.of_films and event in PLAYBACK)
         )
         self.meanings = {event: self._meaning(event) for event in self.concerned}
@@ -152,6 +171,10 @@ class RuleBook:
             for event, moves in self.moves.items()
             if any(move.role == START for move in moves)
         }
+        for event, matchers in heard.items():
+            for watch in {watch for matcher in matchers for watch in watches.watching.get(matcher.id, ())}:
+                soonest = 0 if watch.rule is None else watch.rule.after + self.lateness
+                self.opening[event] = min(soonest, self.opening.get(event, soonest))
         # A removal may empty a cart and so end its wait, whatever else it is to the rule.
         contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
         removing = _TAKES | _SETS
@@ -161,6 +184,7 @@ class RuleBook:
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
             for event in self.concerned - self.choosy
+            if not watches.first
         }
 
     def _meaning(self, event: str) -> Meaning:
@@ -177,7 +201,9 @@ class RuleBook:
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of a `choosy` type meets the condition of any rule."""
         of_kind: tuple[MoveMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
-        return any(each.where is None or each.where(data) for each in of_kind)
+        if any(each.where is None or each.where(data) for each in of_kind):
+            return True
+        return self.watches is not None and any(m.counts(kind, data) for m in self.watches.hearing.get(kind, ()))
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):

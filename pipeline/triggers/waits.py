@@ -8,6 +8,7 @@ there and comes later is late.
 from __future__ import annotations
 
 from bisect import bisect, insort
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -41,7 +42,8 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     """What one event means to one key. `role`: START, RESTART or CONTENTS; `rank`: see `rules.rank`.
 
     `change` on a cart's lines, or None. `told`: what the payload wants of it (payloads.py). `folded`: what it stands
-    for besides, where there were too many.
+    for besides, where there were too many. `turned`: it starts because a condition began to hold then (UTC ms);
+    `timed`: by time alone, and the event is the last that it counted.
     """
 
     occurred_at: int
@@ -54,6 +56,8 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     trace: str | None = None
     told: list[Any] | None = None
     folded: Folded | None = None
+    turned: int | None = None
+    timed: bool = False
 
     @property
     def order(self) -> Order:
@@ -154,7 +158,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
 class Wait(msgspec.Struct, gc=False):
     """One wait as `walk` finds it. `end` None: it runs out at `due`.
 
-    `lines`: the cart as the wait ends; `left`: what is in it right after.
+    `lines`: the cart as the wait ends; `left`: what is in it right after. `opened`: the start that opened it.
     """
 
     cause: Fact
@@ -164,6 +168,11 @@ class Wait(msgspec.Struct, gc=False):
     reason: str = "due"
     lines: list[Line] = []
     left: list[Line] = []
+    opened: Fact | None = None
+
+
+Until = Callable[[int, int], tuple[int, str] | None]
+"""From when a wait began, up to a moment: the first at which what it waits until holds, and the event of it, or ""."""
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -177,14 +186,14 @@ def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End 
     return steps
 
 
-def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], list[Order]]:
+def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> tuple[list[Wait], list[Order]]:
     """The undecided waits of a key, and where its cart was left empty, though nothing ended it, in event-time order.
 
-    `everyone`: ends that concern this key among others of the person.
+    `everyone`: ends that concern this key among others of the person. `until`: what else may end a wait.
     """
     if rule.once:
-        return _walk_once(rule, key, everyone), []
-    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+        return _walk_once(rule, key, everyone, until), []
+    if until is None and not (key.ends or everyone or (rule.emptied and _may_empty(key))):
         return _walk_undisturbed(rule, key), []
     lines = key.lines
     waits: list[Wait] = []
@@ -193,6 +202,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], lis
     for order, fact, end in _steps(key, everyone):
         at = order[0]
         begins = at if fact is None or fact.folded is None else fact.folded.first
+        if wait is not None and until is not None and _ends_by(rule, wait, until, lines, order):
+            wait = None
         if wait is not None and begins > wait.due:  # it ran out: nothing later touches it
             wait.lines = wait.left = lines
             wait = None
@@ -221,15 +232,28 @@ def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], lis
                 wait = None
         elif fact is not None and fact.role == START:
             if wait is None:
-                wait = Wait(fact, order, at + rule.after)
+                wait = Wait(fact, order, at + rule.after, opened=fact)
                 waits.append(wait)
-            else:
+            elif fact.turned is None:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
         elif fact is not None and fact.role == RESTART and wait is not None:
             wait.cause, wait.due = fact, at + rule.after
-    if wait is not None:
+    if wait is not None and not (until is not None and _ends_by(rule, wait, until, lines, None)):
         wait.lines = wait.left = lines
     return waits, emptyings
+
+
+def _ends_by(rule: Compiled, wait: Wait, until: Until, lines: list[Line], before: Order | None) -> bool:
+    """Whether what it waits until held before that, while it waited: then it ended."""
+    assert wait.opened is not None
+    found = until(wait.opened.occurred_at, wait.due if before is None else min(wait.due, before[0]))
+    if found is None:
+        return False
+    order = (found[0], PAST, 0, found[1])
+    if before is not None and order > before:
+        return False
+    wait.end, wait.reason, wait.lines, wait.left = order, rule.until_reason, lines, lines
+    return True
 
 
 def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
@@ -250,9 +274,9 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
         if fact.role == START:
             order = (at, fact.rank, fact.received_at, fact.event_id)
             if wait is None:
-                wait = Wait(fact, order, at + rule.after)
+                wait = Wait(fact, order, at + rule.after, opened=fact)
                 waits.append(wait)
-            else:
+            elif fact.turned is None:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
         elif fact.role == RESTART and wait is not None:
             wait.cause, wait.due = fact, at + rule.after
@@ -261,16 +285,18 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
     return waits
 
 
-def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
+def _walk_once(rule: Compiled, key: Key, everyone: list[End], until: Until | None) -> list[Wait]:
     """A key that starts once has at most one fact: its start."""
     if not key.facts:
         return []
     start = key.facts[0]
-    wait = Wait(start, start.order, start.occurred_at + rule.after)
+    wait = Wait(start, start.order, start.occurred_at + rule.after, opened=start)
     for order, _, end in _steps(key, everyone):
         if end is not None and (end.before_start or order > start.order) and order[0] <= wait.due:
             wait.end, wait.reason = order, end.reason
             break
+    if until is not None:
+        _ends_by(rule, wait, until, [], wait.end)
     return [wait]
 
 
@@ -280,7 +306,7 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """
     if not (key.ends or everyone or emptyings) and key.facts[-1].occurred_at <= wait.due:
         return False  # nearly always
-    later: list[Order] = [f.order for f in key.facts if f.role == START]
+    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed]
     later += [e.order for e in key.ends]
     later += [e.order for e in everyone if e.takes is None]
     later += emptyings
@@ -288,20 +314,22 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     return any(o[0] > wait.due and o[2] <= known for o in later)
 
 
-def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
+def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> int | None:
     """The event-time moment at which the key's first undecided wait is decided."""
     facts = key.facts
     if not facts:
         return None
-    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+    if until is None and not (key.ends or everyone or (rule.emptied and _may_empty(key))):
         due = None
         for fact in facts:  # as `walk`, where nothing ends
             if due is not None and (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
                 break
-            if fact.role == START or (fact.role == RESTART and due is not None):
+            if (fact.role == START and (due is None or fact.turned is None)) or (
+                fact.role == RESTART and due is not None
+            ):
                 due = fact.occurred_at + rule.after
         return None if due is None else due + rule.lateness
-    waits, _ = walk(rule, key, everyone)
+    waits, _ = walk(rule, key, everyone, until)
     return waits[0].due + rule.lateness if waits else None
 
 
@@ -401,7 +429,7 @@ def _fold(rule: Compiled, key: Key, everyone: list[End], upto: int) -> None:
         if opens or (last is not None and fact.begins - last > rule.after):
             undisturbed = len(out)
         last = at
-        if fact.role == START or (fact.role == RESTART and due is not None):
+        if (fact.role == START and (due is None or fact.turned is None)) or (fact.role == RESTART and due is not None):
             due = at + rule.after
         begins = None
         while done <= upto and len(out) > undisturbed and _strength(out[-1]) <= _strength(fact):

@@ -85,7 +85,7 @@ def _before(events: Sequence[Event | None], at: int) -> int:
     return max((n for n, event in enumerate(events, 1) if event is not None and event.received_at < at), default=0)
 
 
-def encode_decision(decision: Decision) -> list[Out]:
+def encode_decision(decision: Any) -> list[Out]:
     """One record a decision."""
     return [Out("decisions", 0, None, msgspec.msgpack.encode(decision), [])]
 

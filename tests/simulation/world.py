@@ -40,6 +40,7 @@ from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.store.ports import Skip
 from pipeline.topology.model import DeadLetterLimit, Topic, Topology
+from pipeline.triggers.changes import Output
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import learn
 from pipeline.triggers.person import Person
@@ -81,7 +82,7 @@ class Poison:
 
     events: frozenset[str] = frozenset()
 
-    def learn(self, book: RuleBook, person: Person, row: Row, out: list[Decision]) -> None:
+    def learn(self, book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         if row.event_id in self.events:
             raise ZeroDivisionError(f"event {row.event_id}")
         learn(book, person, row, out)

@@ -48,7 +48,7 @@ class Told:
         for _ in range(times):
             self.tell("cart_viewed", cart_id="c")
 
-    def decided(self, upto: int = FAR) -> list[Decision]:
+    def decided(self, upto: int = FAR) -> list[Any]:
         """What is decided by then."""
         return advance(BOOK, self.profile, upto)
 

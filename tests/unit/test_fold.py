@@ -10,11 +10,12 @@ import pytest
 
 from pipeline.events.times import rfc3339
 from pipeline.profile import about
-from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, wakes_at
+from pipeline.profile import profile as folding
+from pipeline.profile.profile import Profile, merge, new_profile, receive, wakes_at
 from pipeline.topology.model import Rule, Selector, Topology
 from pipeline.triggers import carts, films, fold, keys, waits
 from pipeline.triggers.carts import PUT, SET, TAKE, Change, Item, Line
-from pipeline.triggers.decisions import Decision, decision_id, public, retraction_id
+from pipeline.triggers.decisions import decision_id, public, retraction_id
 from pipeline.triggers.person import Person, person_of, unite
 from pipeline.triggers.rules import RESTART, START, RuleBook
 from pipeline.triggers.waits import End, Fact, Key
@@ -24,6 +25,11 @@ from tests.replayed import shipped
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 T0 = 1_700_000_000_000
 LATE = 5 * MINUTE
+
+
+def advance(book: RuleBook, profile: Profile, upto: int) -> list[Any]:
+    """What folding up to there leads to."""
+    return list(folding.advance(book, profile, upto))
 
 
 def book_of(*rules: Rule) -> RuleBook:
@@ -52,7 +58,7 @@ def told(book: RuleBook, *rows: Row) -> Profile:
     return profile
 
 
-def everything(book: RuleBook, *rows: Row) -> list[Decision]:
+def everything(book: RuleBook, *rows: Row) -> list[Any]:
     return advance(book, told(book, *rows), 1 << 60)
 
 

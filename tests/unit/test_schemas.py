@@ -34,7 +34,7 @@ from tests.unit.event_samples import sample
 BASELINE = Path(__file__).parents[1] / "data" / "schemas-baseline"
 
 NAMES = sorted(schemas.names())
-ALL = [*NAMES, "decision", "trigger"]
+ALL = [*NAMES, *schemas.OUTBOUND]
 BASED = sorted(path.stem for path in BASELINE.glob("*.avsc"))
 
 

@@ -20,7 +20,6 @@ from pipeline.runtime.second_hop import Meta, ProfilePartition, decode_meta
 from pipeline.runtime.watermark import decide_before
 from pipeline.store.memory import MemoryProfileStore
 from pipeline.store.ports import Commit
-from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire import records as wire
 from pipeline.wire.records import FORMAT, Forward, Move, Resolved, encode, partition_of
@@ -55,7 +54,7 @@ def run(step: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(step)
 
 
-def encode_decision(decision: Decision) -> list[Out]:
+def encode_decision(decision: Any) -> list[Out]:
     return [Out("decisions", 0, decision.profile_id.encode(), decision.id.encode(), [])]
 
 
@@ -152,7 +151,7 @@ def test_what_was_due_before_a_quiet_recording_is_decided_and_not_published(monk
     due = T0 + HOUR
     published: dict[str, bool] = {}
 
-    def keep(decision: Decision) -> list[Out]:
+    def keep(decision: Any) -> list[Out]:
         published[decision.profile_id] = decision.published
         return []
 
@@ -183,7 +182,7 @@ def test_a_retraction_is_published_where_its_trigger_was() -> None:
     live, old = HERE[:2]
     published: dict[tuple[str, str], bool] = {}
 
-    def keep(decision: Decision) -> list[Out]:
+    def keep(decision: Any) -> list[Out]:
         published[decision.profile_id, decision.outcome] = decision.published
         return []
 
@@ -710,7 +709,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     events: set[str] = set()
     learn = profile_module.learn  # type: ignore[attr-defined]
 
-    def poisoned(book: RuleBook, person: Any, row: Row, out: list[Decision]) -> None:
+    def poisoned(book: RuleBook, person: Any, row: Row, out: list[Any]) -> None:
         if row.event_id in events:
             raise ZeroDivisionError("a bug")
         learn(book, person, row, out)

@@ -61,7 +61,7 @@ CASES = [
     ("group: g", "group: g\ngroup: h", 5, 1, "duplicate-key", "the first is on line 4"),
     ("after: 1h", "", 13, 3, "missing-key", "after is missing in triggers.cart"),
     ("start: {event: product_added}", "", 13, 3, "missing-key", "start is missing"),
-    ("start: {event: product_added}", "start: {}", 16, 5, "missing-key", "event or watched_share"),
+    ("start: {event: product_added}", "start: {}", 16, 5, "missing-key", "event or when or watched_share"),
     (", reason: bought", "", 18, 5, "missing-key", "reason is missing"),
     ("group: g\n", "", 1, 1, "missing-key", "group is missing"),
     ("group: g", "group: [g", 5, 7, "yaml-syntax", ""),

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pipeline.events import schemas
-from pipeline.grammar.shapes import FlagOr, Key, Many, Record, Shape, Table
+from pipeline.grammar.shapes import Either, Key, Many, Record, Shape, Table
 from pipeline.grammar.vocabulary import bodies, event_types
 from pipeline.topology import jsonschema, lint
 from pipeline.topology.grammar import document
@@ -153,7 +153,7 @@ def keys(shape: Shape) -> list[tuple[str, Key]]:
             return keys(shape.value)
         case Many():
             return keys(shape.item)
-        case FlagOr():
+        case Either():
             return keys(shape.record)
         case _:
             return []

@@ -1,0 +1,18 @@
+"""Lengths of time as people write them."""
+
+from __future__ import annotations
+
+from pipeline.grammar.shapes import UNITS_MS
+
+
+def spelt(ms: int) -> str:
+    """As one would write it in the topology: `90m`, `3d`."""
+    for unit in ("d", "h", "m", "s"):
+        if ms and ms % UNITS_MS[unit] == 0:
+            return f"{ms // UNITS_MS[unit]}{unit}"
+    return f"{ms}ms"
+
+
+def lasting(within: int | None) -> str:
+    """ " within 7d", or nothing."""
+    return "" if within is None else f" within {spelt(within)}"

@@ -1,0 +1,1 @@
+"""The kinds of conditions, a module each (pipeline/language/condition.py)."""

@@ -1,0 +1,147 @@
+"""`did`: how often something was done, or what it adds up to, in a window of time.
+
+{did: page_viewed, where: {path: {contains: /pricing}}, times: {gte: 3}, within: 7d}
+{did: order_completed, sum: total, gte: 100, within: 30d}
+{did: product_viewed, distinct: product_id, gte: 3}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.grammar.durations import lasting
+from pipeline.grammar.reader import Path
+from pipeline.grammar.shapes import Choice, Duration, Either, Key, Record, Text, Where, Whole
+from pipeline.language import compare
+from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.events import EVENTS, said_of
+from pipeline.language.memory import MOST, Entry, Matcher, Moment
+
+KEY = "did"
+
+
+def record(key: str) -> Record:
+    """What may be written."""
+    return Record(
+        {
+            "did": Key(
+                EVENTS, "Event type, a list of them, or `any`: whatever is a person's own doing.", required=True
+            ),
+            "where": Key(Where(), "Conditions on the event's fields; all must hold."),
+            "times": Key(
+                Either(Whole(1), compare.record(Whole(0))), "How often: a number means at least. Default: once."
+            ),
+            "sum": Key(Text(), "A number of the event that is added up, compared with gte, lt and so on."),
+            "distinct": Key(Text(), "A field whose different values are counted, compared with gte, lt and so on."),
+            "within": Key(Duration(), "How far back it is looked, to the millisecond. Default: for ever."),
+            "since": Key(Choice(("start",), "a moment"), "`start`: only since the rule's wait began."),
+            **compare.keys(),
+        }
+    )
+
+
+def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """One way to count, and comparisons that can hold."""
+    reader = names.reader
+    names.where((*at, "where"), value.get("where", {}), value.get("did", ()))
+    told = [name for name in ("times", "sum", "distinct") if reader.has((*at, name))]
+    if len(told) > 1:
+        message = f"{told[0]} and {told[1]} can't stand together"
+        reader.report((*at, told[1]), "conflict", message, "keep one, and join two conditions by `all`", key=True)
+    tests = compare.picked(value)
+    if "sum" in value or "distinct" in value:
+        if not tests and not any(reader.has((*at, name)) for name in compare.NAMES):
+            message = f"the {told[0]} is compared with nothing"
+            reader.report((*at, told[0]), "missing-key", message, "write gte: 100 beside it", key=True)
+        compare.check(at, tests, reader, least=0 if "distinct" in value else None)
+        for name in ("sum", "distinct"):
+            if path := value.get(name):
+                names.path((*at, name), path, value.get("did", ()), "number" if name == "sum" else "")
+    elif tests:
+        name = next(iter(tests))
+        reader.report((*at, name), "no-effect", f"{name} compares a sum, or how many are distinct",
+                      f"write times: {{{name}: {tests[name]}}}", key=True)  # fmt: skip
+    times = value.get("times")
+    if isinstance(times, Mapping):
+        compare.check((*at, "times"), times, reader, least=0)
+    if "since" in value and not names.waits:
+        reader.report((*at, "since"), "no-wait", "nothing waits here that could have started",
+                      "`since: start` stands in only_if and until", key=True)  # fmt: skip
+
+
+def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
+    """What it means."""
+    tests = compare.picked(value)
+    how, path = next(((name, value[name]) for name in ("sum", "distinct") if name in value), ("times", None))
+    if how == "times":
+        times = value.get("times", 1)
+        tests = dict(times) if isinstance(times, Mapping) else {"gte": times}
+        asked = max(
+            (int(max(operand) if isinstance(operand, list) else operand) for operand in tests.values()), default=1
+        )
+        newest = min(asked + 1, MOST)
+        first = 0 if value.get("within") is not None else newest
+    else:
+        newest, first = MOST, 0
+    matcher = Matcher(
+        tuple(value["did"]), value.get("where", {}), value=path, per=scope.key_of(value["did"]),
+        within=value.get("within"), first=first, newest=newest,
+    )  # fmt: skip
+    return Did(matcher, how, tests, value.get("within"), value.get("since") == "start")
+
+
+class Did:
+    """How often, how much, or how many different, compared."""
+
+    def __init__(
+        self, matcher: Matcher, how: str, tests: Mapping[str, Any], within: int | None, since_start: bool
+    ) -> None:
+        self._matcher, self._how, self._tests, self._within = matcher, how, tests, within
+        self._since_start = since_start
+        self._test = compare.compiled(tests)
+
+    def _found(self, now: Moment) -> list[Entry]:
+        return now.of(self._matcher, now.since(self._within, start=self._since_start))
+
+    def _number(self, entries: list[Entry]) -> float:
+        if self._how == "times":
+            return len(entries)
+        values = [entry.value for entry in entries]
+        return compare.total(values) if self._how == "sum" else len({v for v in values if v is not None and v != ""})
+
+    def holds(self, now: Moment) -> bool:
+        """Compares what is found."""
+        return self._test(self._number(self._found(now)))
+
+    def turns(self, now: Moment) -> int | None:
+        """When so much has left the window that it changes."""
+        if self._within is None:
+            return None
+        found = self._found(now)
+        held = self._test(self._number(found))
+        for place, entry in enumerate(found):
+            later = found[place + 1 :]
+            if later and later[0].occurred_at == entry.occurred_at:
+                continue
+            if self._test(self._number(later)) != held:
+                return entry.occurred_at + self._within
+        return None
+
+    def matchers(self) -> tuple[Matcher, ...]:
+        """One."""
+        return (self._matcher,)
+
+    def segments(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def fails(self, now: Moment) -> str:
+        """What was found instead."""
+        number = self._number(self._found(now))
+        return "" if self._test(number) else f"{self}, and it is {number:g}"
+
+    def __str__(self) -> str:
+        what = {"times": "times", "sum": "in all", "distinct": "different"}[self._how]
+        path = f" {self._matcher.value}" if self._matcher.value else ""
+        return f"did {said_of(self._matcher)}{path} {compare.said(self._tests)} {what}{lasting(self._within)}"

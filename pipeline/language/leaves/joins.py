@@ -1,0 +1,79 @@
+"""`all`, `any`, `none`: several conditions joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.grammar.reader import Path
+from pipeline.grammar.shapes import Key, Many, Record
+from pipeline.language.condition import Condition, Names, Scope, check_condition, compile_condition
+from pipeline.language.conditions import CONDITION
+from pipeline.language.memory import Matcher, Moment
+
+KEY = ("all", "any", "none")
+_DOCS = {
+    "all": "Each of these conditions holds.",
+    "any": "At least one of these conditions holds.",
+    "none": "None of these conditions holds.",
+}
+
+
+def record(key: str) -> Record:
+    """What may be written."""
+    return Record({key: Key(Many(CONDITION, least=1), _DOCS[key], required=True)})
+
+
+def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """Each of them."""
+    key = next(iter(value.keys() & _DOCS.keys()))
+    for index, each in enumerate(value[key]):
+        check_condition((*at, key, index), each, names)
+
+
+def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
+    """What it means."""
+    key = next(iter(value.keys() & _DOCS.keys()))
+    return Join(key, tuple(compile_condition(each, scope) for each in value[key]))
+
+
+class Join:
+    """Several conditions, joined by `how`."""
+
+    def __init__(self, how: str, parts: tuple[Condition, ...]) -> None:
+        self._how, self._parts = how, parts
+
+    def holds(self, now: Moment) -> bool:
+        """Whether so many of them do."""
+        if self._how == "all":
+            return all(part.holds(now) for part in self._parts)
+        found = any(part.holds(now) for part in self._parts)
+        return found if self._how == "any" else not found
+
+    def turns(self, now: Moment) -> int | None:
+        """When the first of them does."""
+        return min((at for part in self._parts if (at := part.turns(now)) is not None), default=None)
+
+    def matchers(self) -> tuple[Matcher, ...]:
+        """Those of all."""
+        return tuple(matcher for part in self._parts for matcher in part.matchers())
+
+    def segments(self) -> frozenset[str]:
+        """Those of all."""
+        return frozenset().union(*(part.segments() for part in self._parts))
+
+    def fails(self, now: Moment) -> str:
+        """The first that doesn't hold; of `any` all, of `none` the first that does."""
+        if self._how == "none":
+            return next((f"this holds: {_said(part)}" for part in self._parts if part.holds(now)), "")
+        failing = [why for part in self._parts if (why := part.fails(now))]
+        if self._how == "all":
+            return failing[0] if failing else ""
+        return "; ".join(failing) if len(failing) == len(self._parts) else ""
+
+    def __str__(self) -> str:
+        return f"{self._how} of ({'; '.join(map(str, self._parts))})"
+
+
+def _said(part: Condition) -> str:
+    return str(part)

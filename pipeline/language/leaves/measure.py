@@ -1,0 +1,129 @@
+"""`measure`: a number that is named under `measures`, compared: `{measure: lead_score, gte: 50}`.
+
+measures:
+  lead_score: {sum: [{did: page_viewed, points: 1}, {did: form_submitted, points: 20}], within: 30d}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.grammar.durations import lasting
+from pipeline.grammar.findings import suggest
+from pipeline.grammar.reader import Path
+from pipeline.grammar.shapes import Duration, Key, Many, Record, Text, Value, Where
+from pipeline.language import compare
+from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.events import EVENTS
+from pipeline.language.memory import MOST, Entry, Matcher, Moment
+
+KEY = "measure"
+MEASURE = Record(
+    {
+        "description": Key(Text(), "What it is for, in words."),
+        "sum": Key(
+            Many(
+                Record(
+                    {
+                        "did": Key(EVENTS, "Event type, a list of them, or `any`.", required=True),
+                        "where": Key(Where(), "Conditions on the event's fields; all must hold."),
+                        "points": Key(Value(numbers=True), "What each of them adds.", required=True),
+                    }
+                ),
+                least=1,
+            ),
+            "What is added up.",
+            required=True,
+        ),
+        "within": Key(Duration(), "How far back it is looked. Default: for ever."),
+    }
+)
+
+
+def record(key: str) -> Record:
+    """What may be written."""
+    return Record({"measure": Key(Text(), "A measure's name.", required=True), **compare.keys()})
+
+
+def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """It is there, and is compared."""
+    name = value.get("measure")
+    if name is not None and name not in names.measures:
+        hint = suggest(name, names.measures, "measures") or "write it under measures"
+        names.reader.report((*at, "measure"), "unknown-measure", f"{name} is no measure", hint)
+    tests = compare.picked(value)
+    if not tests and not any(names.reader.has((*at, each)) for each in compare.NAMES):
+        names.reader.report((*at, "measure"), "missing-key", "it is compared with nothing", "write gte: 50", key=True)
+    compare.check(at, tests, names.reader)
+
+
+def check_measure(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """What is written under `measures`."""
+    for index, each in enumerate(value.get("sum", ())):
+        names.where((*at, "sum", index, "where"), each.get("where", {}), each.get("did", ()))
+
+
+def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
+    """What it means."""
+    told = scope.measures[value["measure"]]
+    within = told.get("within")
+    parts = []
+    for each in told["sum"]:
+        matcher = Matcher(
+            tuple(each["did"]), each.get("where", {}), per=scope.key_of(each["did"]), within=within, newest=MOST
+        )
+        parts.append((matcher, each["points"]))
+    return Measure(value["measure"], tuple(parts), within, compare.picked(value))
+
+
+class Measure:
+    """A sum of points, compared."""
+
+    def __init__(
+        self, name: str, parts: tuple[tuple[Matcher, float], ...], within: int | None, tests: Mapping[str, Any]
+    ) -> None:
+        self._name, self._parts, self._within, self._tests = name, parts, within, tests
+        self._test = compare.compiled(tests)
+
+    def _found(self, now: Moment) -> list[tuple[Entry, float]]:
+        since = now.since(self._within)
+        return [(entry, points) for matcher, points in self._parts for entry in now.of(matcher, since)]
+
+    def number(self, now: Moment) -> float:
+        """What it is."""
+        return compare.total(points for _, points in self._found(now))
+
+    def holds(self, now: Moment) -> bool:
+        """Compares it."""
+        return self._test(self.number(now))
+
+    def turns(self, now: Moment) -> int | None:
+        """When so much has left the window that it changes."""
+        if self._within is None:
+            return None
+        found = sorted(self._found(now), key=lambda each: each[0].occurred_at)
+        held = self._test(compare.total(points for _, points in found))
+        for place, (entry, _) in enumerate(found):
+            later = found[place + 1 :]
+            if later and later[0][0].occurred_at == entry.occurred_at:
+                continue
+            if self._test(compare.total(points for _, points in later)) != held:
+                return entry.occurred_at + self._within
+        return None
+
+    def matchers(self) -> tuple[Matcher, ...]:
+        """One a part."""
+        return tuple(matcher for matcher, _ in self._parts)
+
+    def segments(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def fails(self, now: Moment) -> str:
+        """What it is instead."""
+        number = self.number(now)
+        return "" if self._test(number) else f"{self}, and it is {number:g}"
+
+    def __str__(self) -> str:
+        return f"{self._name}{lasting(self._within)} is {compare.said(self._tests)}"

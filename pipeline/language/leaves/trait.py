@@ -1,0 +1,78 @@
+"""`trait`: what was told of a person last, `{trait: plan, is: pro}`, by when it occurred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.grammar.reader import Path
+from pipeline.grammar.shapes import Key, Record, Text
+from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.memory import Matcher, Moment
+from pipeline.language.where import compile_where, tests
+
+KEY = "trait"
+TELLS = ("identified",)
+
+
+def record(key: str) -> Record:
+    """What may be written."""
+    return Record({"trait": Key(Text(), "A trait's name, as it is told.", required=True), **tests()})
+
+
+def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """Something is asked of it."""
+    asked = _asked(value)
+    if not asked and not any(names.reader.has((*at, name)) for name in tests()):
+        hint = "write is: ..., or exists: true"
+        names.reader.report((*at, "trait"), "missing-key", "nothing is asked of the trait", hint, key=True)
+    names.where(at, {f"traits.{value.get('trait', '')}": asked}, TELLS)
+
+
+def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
+    """What it means."""
+    path = f"traits.{value['trait']}"
+    matcher = Matcher(TELLS, {path: {"exists": True}}, value=path)
+    return Trait(value["trait"], matcher, _asked(value))
+
+
+def _asked(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: operand for name, operand in value.items() if name != "trait"}
+
+
+class Trait:
+    """The value of a trait that was told last."""
+
+    def __init__(self, name: str, matcher: Matcher, asked: Mapping[str, Any]) -> None:
+        self._name, self._matcher, self._asked = name, matcher, asked
+        self._test = compile_where({name: asked})
+
+    def holds(self, now: Moment) -> bool:
+        """Of the value told last."""
+        return self._test is None or self._test({self._name: self._value(now)})
+
+    def _value(self, now: Moment) -> Any:
+        ledger = now.of(self._matcher)
+        return ledger[-1].value if ledger else None
+
+    def turns(self, now: Moment) -> int | None:
+        """Never."""
+        return None
+
+    def matchers(self) -> tuple[Matcher, ...]:
+        """One."""
+        return (self._matcher,)
+
+    def segments(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def fails(self, now: Moment) -> str:
+        """What it is instead."""
+        if self.holds(now):
+            return ""
+        value = self._value(now)
+        return f"{self}, and it is {'not told' if value is None else value}"
+
+    def __str__(self) -> str:
+        return f"trait {self._name} " + " and ".join(f"{name} {operand}" for name, operand in self._asked.items())

@@ -1,0 +1,76 @@
+"""`trigger`: what a rule decided of this person: `{trigger: abandoned_cart, outcome: fired, within: 7d}`.
+
+It occurred when it was due, and is known from when it was decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.grammar.durations import lasting
+from pipeline.grammar.findings import suggest
+from pipeline.grammar.reader import Path
+from pipeline.grammar.shapes import Choice, Duration, Key, Record, Text
+from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.memory import DECIDED, Matcher, Moment
+
+KEY = "trigger"
+OUTCOMES = ("fired", "cancelled", "suppressed")
+
+
+def record(key: str) -> Record:
+    """What may be written."""
+    return Record(
+        {
+            "trigger": Key(Text(), "A rule's name.", required=True),
+            "outcome": Key(Choice(OUTCOMES, "an outcome"), "fired (default), cancelled or suppressed."),
+            "within": Key(Duration(), "How far back it was due. Default: for ever."),
+        }
+    )
+
+
+def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """It is there."""
+    name = value.get("trigger")
+    if name is not None and name not in names.rules:
+        hint = suggest(name, names.rules, "rules")
+        names.reader.report((*at, "trigger"), "unknown-rule", f"{name} is no rule", hint)
+
+
+def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
+    """What it means."""
+    rule, outcome = value["trigger"], value.get("outcome", "fired")
+    matcher = Matcher((DECIDED,), {"rule": {"is": rule}, "outcome": {"is": outcome}}, within=value.get("within"))
+    return Triggered(rule, outcome, matcher, value.get("within"))
+
+
+class Triggered:
+    """Whether a rule decided so."""
+
+    def __init__(self, rule: str, outcome: str, matcher: Matcher, within: int | None) -> None:
+        self._rule, self._outcome, self._matcher, self._within = rule, outcome, matcher, within
+
+    def holds(self, now: Moment) -> bool:
+        """At least once."""
+        return bool(now.of(self._matcher, now.since(self._within)))
+
+    def turns(self, now: Moment) -> int | None:
+        """When the last of them is too long ago."""
+        found = now.of(self._matcher, now.since(self._within))
+        return found[-1].occurred_at + self._within if found and self._within is not None else None
+
+    def matchers(self) -> tuple[Matcher, ...]:
+        """One."""
+        return (self._matcher,)
+
+    def segments(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def fails(self, now: Moment) -> str:
+        """It didn't."""
+        return "" if self.holds(now) else f"not so: {self}"
+
+    def __str__(self) -> str:
+        return f"{self._rule} was {self._outcome}{lasting(self._within)}"

@@ -1,0 +1,216 @@
+"""What is remembered of a person so that conditions have a value at each moment: ledgers of the events that they count.
+
+A ledger belongs to a *matcher*: which events, under which `where`, by which key, and what is read of them. Conditions
+that count the same share one. A ledger is sorted by occurrence and bounded; all that a condition ever asks is what
+stands in it up to a moment.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from pipeline.events import tidy
+from pipeline.events.catalogue import OWN, own_doing
+from pipeline.language.paths import fields_of, read_path
+from pipeline.language.where import Condition as Where
+from pipeline.language.where import compile_where
+
+ANY = "any"
+"""In place of event types: anything of a person's own doing."""
+DECIDED = "decided"
+"""The type under which decisions are noted: their `rule` and `outcome`, occurred when they were due."""
+KEYS_KEPT = 500  # of a matcher that counts by key
+SPARE = 32  # entries beyond those that are asked for: a moment may lie before the newest ones
+MOST = 500  # entries of one ledger
+
+Known = tuple[int, int, str, int]
+"""Order of knowledge: received_at, occurred_at, event id, fingerprint."""
+
+
+class Entry(msgspec.Struct, array_like=True, gc=False):
+    """One event that a condition counts. `value`: what is read of it, or None."""
+
+    occurred_at: int
+    received_at: int
+    event_id: str
+    fingerprint: int
+    value: Any = None
+
+    @property
+    def order(self) -> tuple[int, int, str, int]:
+        """By occurrence."""
+        return (self.occurred_at, self.received_at, self.event_id, self.fingerprint)
+
+    @property
+    def known(self) -> Known:
+        """By knowledge."""
+        return (self.received_at, self.occurred_at, self.event_id, self.fingerprint)
+
+
+Ledger = list[Entry]
+Memory = dict[str, Ledger]
+"""`Matcher.ledger` -> ledger."""
+
+
+class Matcher:
+    """Which events a condition counts.
+
+    `events`: types, or (ANY,). `value`: a path whose value is kept; `has`: it is kept whether this holds. `per`: a
+    path: a ledger for each of its values. `within`: how far back anybody asks, ms; None: for ever. `first`: so many of
+    the oldest entries are kept for good; `newest`: and so many of the others, at least.
+    """
+
+    def __init__(
+        self,
+        events: tuple[str, ...],
+        where: Mapping[str, Mapping[str, Any]],
+        *,
+        value: str | None = None,
+        has: Mapping[str, Mapping[str, Any]] | None = None,
+        per: str | None = None,
+        within: int | None = None,
+        first: int = 0,
+        newest: int = 1,
+    ) -> None:
+        self.events, self.where, self.value, self.per = tuple(sorted(set(events))), where, value, per
+        self.has, self.within, self.first, self.newest = has, within, first, newest
+        told = msgspec.json.encode([self.events, where, value, has, per], order="deterministic")
+        self.id = blake2b(told, digest_size=8).hexdigest()
+        self._where: dict[str, Where | None] = {}
+        self._has: dict[str, Where | None] = {}
+        self._value: Callable[[Mapping[str, Any]], Any] | None = None if value is None else read_path(value)
+        self._per: Callable[[Mapping[str, Any]], Any] | None = None if per is None else read_path(per)
+
+    def asked(self, other: Matcher) -> None:
+        """`other` counts the same events: from now on this one keeps what either asks for."""
+        self.within = None if self.within is None or other.within is None else max(self.within, other.within)
+        self.first, self.newest = max(self.first, other.first), max(self.newest, other.newest)
+
+    def fields(self) -> tuple[str, ...]:
+        """Of an event's data, that are looked at."""
+        paths = [*self.where, *(self.has or ()), *(path for path in (self.value, self.per) if path is not None)]
+        own = OWN if ANY in self.events else ()
+        return (*dict.fromkeys([*map(fields_of, paths), *own]),)
+
+    def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
+        """Whether an event of one of its types is one of them."""
+        if ANY in self.events and not own_doing(kind, data):
+            return False
+        return not self.where or self._meets(self._where, kind, self.where, data)
+
+    def _meets(self, known: dict[str, Where | None], kind: str, where: Any, data: Mapping[str, Any]) -> bool:
+        if kind not in known:
+            known[kind] = compile_where(tidy.operands(kind, where))
+        test = known[kind]
+        return test is None or test(data)
+
+    def read(self, kind: str, data: Mapping[str, Any]) -> Any:
+        """What is kept of an event: a text, a number, true or false; None: nothing."""
+        if self.has is not None:
+            return self._meets(self._has, kind, self.has, data)
+        value = None if self._value is None else self._value(data)
+        if isinstance(value, list | tuple):
+            value = value[0] if value else None
+        if isinstance(value, str):
+            return value[:256]
+        return value if isinstance(value, int | float) else None
+
+    def keys(self, data: Mapping[str, Any]) -> list[str]:
+        """By which keys it counts; [""] where it doesn't count by key."""
+        if self._per is None:
+            return [""]
+        value = self._per(data)
+        values = value if isinstance(value, list | tuple) else [value]
+        return [*dict.fromkeys(str(each) for each in values if each is not None and each != "")]
+
+    def ledger(self, key: str | None) -> str:
+        """The name of its ledger for that key."""
+        return self.id if self.per is None else f"{self.id}\0{key or ''}"
+
+    def take(self, memory: Memory, key: str, entry: Entry) -> bool:
+        """Note one more. False: it is known already."""
+        ledger = memory.setdefault(self.ledger(key), [])
+        if not ledger or entry.order > ledger[-1].order:
+            ledger.append(entry)
+        elif any(e.event_id == entry.event_id and e.fingerprint == entry.fingerprint for e in ledger):
+            return False
+        else:
+            insort(ledger, entry, key=lambda e: e.order)
+        self.bound(ledger)
+        return True
+
+    def bound(self, ledger: Ledger) -> None:
+        """Of too many entries, those go that are neither among the oldest nor among the newest that are asked for."""
+        most = min(self.first + self.newest + SPARE, MOST)
+        if len(ledger) > most:
+            del ledger[self.first : len(ledger) - most + self.first]
+
+    def forget(self, memory: Memory, horizon: int) -> None:
+        """What occurred before `horizon`, less what is asked for, says nothing any more. One newest entry stays."""
+        if self.within is None:
+            return
+        before = horizon - self.within
+        names = [self.id] if self.per is None else [name for name in memory if name.startswith(f"{self.id}\0")]
+        for name in names:
+            ledger = memory.get(name)
+            if not ledger or ledger[0].occurred_at >= before:
+                continue
+            gone = bisect_right(ledger, before, key=lambda e: e.occurred_at)
+            if gone == len(ledger) and self.per is not None:
+                del memory[name]
+            else:
+                del ledger[self.first : min(gone, len(ledger) - 1)]
+        if len(names) > KEYS_KEPT:
+            names = [name for name in names if name in memory]
+            names.sort(key=lambda name: (memory[name][-1].order, name))
+            for name in names[: max(0, len(names) - KEYS_KEPT)]:
+                del memory[name]
+
+
+class Moment:
+    """A person at a moment, as conditions look at them.
+
+    `at`: UTC ms. `key`: the correlation key in question, or None. `start`: when the wait in question began, or None.
+    `upto`: only what was known by then counts; None: all that is. `segments`: name -> since when the person is in it.
+    """
+
+    __slots__ = ("at", "key", "memory", "segments", "start", "upto")
+
+    def __init__(
+        self,
+        memory: Memory,
+        at: int,
+        *,
+        key: str | None = None,
+        start: int | None = None,
+        upto: Known | None = None,
+        segments: Mapping[str, int] | None = None,
+    ) -> None:
+        self.memory, self.at, self.key, self.start, self.upto = memory, at, key, start, upto
+        self.segments: Mapping[str, int] = segments or {}
+
+    def of(self, matcher: Matcher, since: int | None = None) -> Ledger:
+        """What stands in a ledger that occurred up to this moment, and after `since`."""
+        ledger = self.memory.get(matcher.ledger(self.key))
+        if not ledger:
+            return []
+        if ledger[-1].occurred_at > self.at:
+            ledger = ledger[: bisect_right(ledger, self.at, key=lambda e: e.occurred_at)]
+        if since is not None and ledger and ledger[0].occurred_at <= since:
+            ledger = ledger[bisect_right(ledger, since, key=lambda e: e.occurred_at) :]
+        if self.upto is not None and any(e.known > self.upto for e in ledger):
+            upto = self.upto
+            ledger = [e for e in ledger if e.known <= upto]
+        return ledger
+
+    def since(self, within: int | None, *, start: bool = False) -> int | None:
+        """What occurred after that is looked at: None: all."""
+        found = None if within is None else self.at - within
+        if start and self.start is not None:
+            return self.start - 1 if found is None else max(found, self.start - 1)
+        return found

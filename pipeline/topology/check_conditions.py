@@ -1,0 +1,111 @@
+"""What must fit together in conditions: those of segments, measures and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from pipeline.grammar.durations import spelt
+from pipeline.grammar.findings import suggest
+from pipeline.grammar.reader import Path, Reader
+from pipeline.grammar.vocabulary import bodies
+from pipeline.language.condition import Names, Scope, check_condition, compile_condition
+from pipeline.language.events import types_of
+from pipeline.language.leaves.measure import check_measure
+from pipeline.language.paths import fields_of, tells
+from pipeline.topology.check_rules import check_where
+from pipeline.topology.model import DAY
+
+
+def check_conditions(values: dict[str, Any], reader: Reader) -> None:
+    """Report to `reader` everything in conditions that doesn't fit together."""
+    segments, measures, rules = (values.get(name, {}) for name in ("segments", "measures", "triggers"))
+    names = Names(
+        reader,
+        lambda at, where, events: check_where(at, where, types_of(events), reader),
+        lambda at, path, events, kind: _path(at, path, types_of(events), kind, reader),
+        frozenset(segments),
+        frozenset(measures),
+        frozenset(rules),
+    )
+    sound = len([each for each in reader.findings if each.severity == "error"])
+    for name, measure in measures.items():
+        check_measure(("measures", name), measure, names)
+    for name, segment in segments.items():
+        if "when" in segment:
+            check_condition(("segments", name, "when"), segment["when"], names)
+    for name, rule in rules.items():
+        of_rule = names._replace(per=rule.get("per"))
+        for path, condition in _of_rule(rule):
+            waits = path[0] != "start"
+            check_condition(("triggers", name, *path), condition, of_rule._replace(waits=waits))
+    if len([each for each in reader.findings if each.severity == "error"]) > sound:
+        return  # what isn't sound means nothing
+    _reach(values, reader)
+    _circles(segments, measures, reader)
+
+
+def _of_rule(rule: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
+    found: list[tuple[Path, Any]] = [
+        (("start", "when"), rule.get("start", {}).get("when")),
+        (("until", "when"), (rule.get("until") or {}).get("when")),
+        (("only_if",), rule.get("only_if")),
+    ]
+    return [(path, condition) for path, condition in found if condition]
+
+
+def _path(at: Path, path: str, events: Sequence[str], kind: str, reader: Reader) -> None:
+    """One field that is looked at."""
+    for event in dict.fromkeys(events):
+        if not tells(event, path):
+            hint = suggest(path, bodies()[event], "its fields")
+            reader.report(at, "unknown-field", f"{event} has no field {path}", hint)
+            return
+        field = bodies()[event].get(fields_of(path))
+        if kind == "number" and field is not None and path == fields_of(path) and field.kind != "number":
+            numbers = [name for name, each in bodies()[event].items() if each.kind == "number"]
+            reader.report(at, "bad-condition", f"{path} of {event} is no number", suggest(path, numbers, "its numbers"))
+            return
+
+
+def _reach(values: dict[str, Any], reader: Reader) -> None:
+    """Nobody is remembered for longer than profiles are."""
+    retention = values.get("profile", {}).get("retention", 90 * DAY)
+    segments, rules = values.get("segments", {}), values.get("triggers", {})
+    every = [(("segments", name, "when"), segment["when"]) for name, segment in segments.items() if "when" in segment]
+    every += [(("triggers", name, *path), each) for name, rule in rules.items() for path, each in _of_rule(rule)]
+    for path, condition in every:
+        _windows(path, condition, retention, reader)
+    for name, measure in values.get("measures", {}).items():
+        _windows(("measures", name), measure, retention, reader)
+
+
+def _windows(path: Path, value: Any, retention: int, reader: Reader) -> None:
+    if isinstance(value, Mapping):
+        within = value.get("within")
+        if isinstance(within, int) and within > retention:
+            message = f"it looks back {spelt(within)}, but a profile is forgotten after {spelt(retention)} of silence"
+            hint = f"profile.retention must be at least {spelt(within)}"
+            reader.report((*path, "within"), "short-profile", message, hint)
+        for name, each in value.items():
+            _windows((*path, name), each, retention, reader)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            _windows((*path, index), each, retention, reader)
+
+
+def _circles(segments: dict[str, Any], measures: dict[str, Any], reader: Reader) -> None:
+    """No segment waits for itself."""
+    scope = Scope(measures=measures)
+    before = {
+        name: compile_condition(segment["when"], scope).segments()
+        for name, segment in segments.items()
+        if "when" in segment
+    }
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as found:
+        circle = found.args[1][::-1]
+        message = f"segments that speak of each other: {' -> '.join(circle)}"
+        reader.report(("segments", circle[0]), "circle", message, "one of them must do without another", key=True)
