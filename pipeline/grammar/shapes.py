@@ -18,10 +18,13 @@ FOREVER = "forever"
 
 @dataclass(frozen=True)
 class Text:
-    """A text that matches `pattern` as a whole; `what` completes "expected ..."."""
+    """A text that matches `pattern` as a whole; `what` completes "expected ...". `words`: one of which stands before
+    its first dot.
+    """
 
     what: str = "a text"
     pattern: str | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,12 +128,42 @@ class FlagOr:
 
 
 @dataclass(frozen=True)
+class EventPath:
+    """How an event's field is named: cart_id, properties.plan, products.sku (language/paths.py)."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A mapping, or something else that is read as `plain`."""
+
+    plain: Shape
+    mapping: Shape
+
+
+@dataclass(frozen=True)
 class Where:
-    """Conditions on body fields: `field: value` or `field: {operator: value}`. Read as {field: {operator: value}}."""
+    """Conditions on what an event tells: `path: value` or `path: {operator: value}` (operands.py). Read as
+    {path: {operator: value}}; a time is read as RFC 3339 in UTC.
+    """
 
 
 Shape: TypeAlias = (
-    Text | Choice | Flag | Whole | Number | Duration | Moment | Time | Anything | Many | Record | Table | FlagOr | Where
+    Text
+    | Choice
+    | Flag
+    | Whole
+    | Number
+    | Duration
+    | Moment
+    | Time
+    | Anything
+    | Many
+    | Record
+    | Table
+    | FlagOr
+    | EventPath
+    | OneOf
+    | Where
 )
 
 Severity = Literal["error", "warning"]

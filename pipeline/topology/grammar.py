@@ -6,6 +6,7 @@ from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.shapes import (
     Choice,
     Duration,
+    EventPath,
     Flag,
     FlagOr,
     Key,
@@ -17,7 +18,7 @@ from pipeline.grammar.shapes import (
     Where,
     Whole,
 )
-from pipeline.grammar.vocabulary import PAYLOADS, event_types, field_names
+from pipeline.grammar.vocabulary import PAYLOADS, event_types
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
 KAFKA = Text("host:port[,host:port...], or mock:// for the embedded broker", rf"mock://({_HOSTS})?|{_HOSTS}")
@@ -37,10 +38,6 @@ WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 def _event() -> Many:
     return Many(Choice(event_types(), "an event type", "unknown-event"), single=True, least=1)
-
-
-def _field() -> Choice:
-    return Choice(field_names(), "a field of an event's body", "unknown-field")
 
 
 def _topic(named: bool) -> Record:
@@ -141,7 +138,7 @@ def _rule() -> Record:
         {
             **selector,
             "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
-            "match": Key(_field(), "Field that must equal the wait's key. Default: ends every wait of the person."),
+            "match": Key(EventPath(), "Field that must equal the wait's key. Default: ends every wait of the person."),
             "without_key": Key(
                 Choice(("all", "none"), "which waits an event without the `match` field ends"),
                 "An event without the `match` field ends `all` waits of the person, or `none` (default).",
@@ -167,7 +164,7 @@ def _rule() -> Record:
             ),
             "description": Key(Text(), "What it is for, in words."),
             "enabled": Key(Flag(), "`false`: it is checked, but decides nothing. Default: true."),
-            "per": Key(_field(), "Field that makes parallel waits. Default: one wait a person."),
+            "per": Key(EventPath(), "Field that makes parallel waits. Default: one wait a person."),
             "without_key": Key(
                 Choice(("shared", "ignore"), "what a start without the `per` field does"),
                 "Events without the `per` field share one wait of that person, or are ignored (default).",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, doing
+from pipeline.language import paths
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.payloads import PAYLOADS
@@ -207,5 +208,6 @@ class RuleBook:
                 if cancel.takes:
                     self.fields[event].add("products")
 
-    def _reads(self, event: str, where: Mapping[str, object], key: str | None) -> None:
-        self.fields.setdefault(event, set()).update(where, (key,) if key else ())
+    def _reads(self, event: str, where: Iterable[str], key: str | None) -> None:
+        named = (*where, key) if key else where
+        self.fields.setdefault(event, set()).update(field for path in named for field in paths.needs(path))

@@ -93,6 +93,11 @@ BROKEN: list[tuple[tuple[Any, ...], Any]] = [
     (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"exists": "yes"}),
     (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"lt": "3"}),
     (("triggers", "film_half_watched", "start", "watched_share"), 0),
+    (("triggers", "ebook_not_clicked", "start", "where"), {"propertis.a": "b"}),
+    (("triggers", "ebook_not_clicked", "start", "where"), {"context.timezon": "b"}),
+    (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"ignoring_case": True}),
+    (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"between": [1]}),
+    (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"before": "soon"}),
 ]
 FINE: list[tuple[tuple[Any, ...], Any]] = [
     (("topics", "sources", "events.email"), None),
@@ -105,6 +110,19 @@ FINE: list[tuple[tuple[Any, ...], Any]] = [
     (
         ("triggers", "abandoned_cart", "start"),
         {"event": "product_added", "where": {"price": {"gte": 10, "lt": 20.5}, "sku": {"in": ["a"]}}},
+    ),
+    (
+        ("triggers", "ebook_not_clicked", "start", "where"),
+        {
+            "link_ids": {"starts_with": "eb", "ignoring_case": True},
+            "context.campaign.source": "mail",
+            "consent.a": True,
+        },
+    ),
+    (("triggers", "abandoned_cart", "restart", "where"), {"context.url": {"matches": "^https:"}}),
+    (
+        ("triggers", "abandoned_cart", "cancel", 0, "where"),
+        {"total": {"between": [5, 9]}, "currency": "start.currency"},
     ),
     (("urls", "origins"), ["https://shop.example", "http://localhost:8000"]),
     (("triggers", "film_half_watched", "cancel"), []),
