@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, own_doing
-from pipeline.language.paths import fields_of, read_path
+from pipeline.language.paths import needs, read_path
 from pipeline.language.where import Condition as Where
 from pipeline.language.where import compile_where
 
@@ -95,7 +95,7 @@ class Matcher:
         """Of an event's data, that are looked at."""
         paths = [*self.where, *(self.has or ()), *(path for path in (self.value, self.per) if path is not None)]
         own = OWN if ANY in self.events else ()
-        return (*dict.fromkeys([*map(fields_of, paths), *own]),)
+        return (*dict.fromkeys([*(field for path in paths for field in needs(path)), *own]),)
 
     def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of one of its types is one of them."""

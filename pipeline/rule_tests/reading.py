@@ -223,7 +223,7 @@ def _misfit(field: Field, value: Any) -> str:
     """What such a field is, where the value is something else; else nothing."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match field.kind:
-        case "text":
+        case "text" | "any":
             return "" if isinstance(value, str) else f'a text: quote it, "{value}"'
         case "number":
             return "" if number else "a number"

@@ -6,18 +6,19 @@ from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.shapes import (
     Choice,
     Duration,
-    Either,
+    EventPath,
     Flag,
     Key,
     Many,
     Number,
+    OneOf,
     Record,
     Table,
     Text,
     Where,
     Whole,
 )
-from pipeline.grammar.vocabulary import PAYLOADS, event_types, field_names
+from pipeline.grammar.vocabulary import PAYLOADS, event_types
 from pipeline.language.conditions import CONDITION
 from pipeline.language.leaves.measure import MEASURE
 
@@ -39,10 +40,6 @@ WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 def _event() -> Many:
     return Many(Choice(event_types(), "an event type", "unknown-event"), single=True, least=1)
-
-
-def _field() -> Choice:
-    return Choice(field_names(), "a field of an event's body", "unknown-field")
 
 
 def _topic(named: bool) -> Record:
@@ -145,7 +142,7 @@ def _rule() -> Record:
         {
             **selector,
             "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
-            "match": Key(_field(), "Field that must equal the wait's key. Default: ends every wait of the person."),
+            "match": Key(EventPath(), "Field that must equal the wait's key. Default: ends every wait of the person."),
             "without_key": Key(
                 Choice(("all", "none"), "which waits an event without the `match` field ends"),
                 "An event without the `match` field ends `all` waits of the person, or `none` (default).",
@@ -173,12 +170,12 @@ def _rule() -> Record:
             ),
             "description": Key(Text(), "What it is for, in words."),
             "enabled": Key(Flag(), "`false`: it is checked, but decides nothing. Default: true."),
-            "per": Key(_field(), "Field that makes parallel waits. Default: one wait a person."),
+            "per": Key(EventPath(), "Field that makes parallel waits. Default: one wait a person."),
             "without_key": Key(
                 Choice(("shared", "ignore"), "what a start without the `per` field does"),
                 "Events without the `per` field share one wait of that person, or are ignored (default).",
             ),
-            "once": Key(Either(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
+            "once": Key(OneOf(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
             "start": Key(start, "What opens a wait.", required=True),
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
             "after": Key(Duration(), "How long the wait is. At its end the trigger fires.", required=True),

@@ -88,9 +88,9 @@ class Identifiers(msgspec.Struct, frozen=True, kw_only=True):
 class Selector(msgspec.Struct, frozen=True, kw_only=True):
     """Which events a rule's part looks at: any of `events`, all of `where`.
 
-    `where` is body field -> operator -> operand, all of which must hold: is, not, contains, in, exists, gt, gte, lt,
-    lte. Operands are texts, numbers, a list of them (`in`) or a bool (`exists`), and fit the field's type.
-    Where the field is missing only `not` and `exists: false` hold.
+    `where` is path -> operator -> operand, all of which must hold (language/paths.py, operators.py). Operands are
+    texts, numbers, bools, a list of them (`in`, `between`), and fit what the path holds; times are RFC 3339 in UTC.
+    Where nothing is told only `not` and `exists: false` hold.
     """
 
     events: tuple[str, ...]

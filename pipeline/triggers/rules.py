@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
+from pipeline.language import paths
 from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.memory import DECIDED
-from pipeline.language.paths import tells_of
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.payloads import PAYLOADS
@@ -155,7 +155,7 @@ class RuleBook:
             self.concerned |= frozenset(catalogue())
         for event, matchers in heard.items():
             for matcher in matchers:
-                self.fields.setdefault(event, set()).update(tells_of(event, matcher.fields()))
+                self.fields.setdefault(event, set()).update(matcher.fields())
         for event in self.concerned:
             self.fields.setdefault(event, set()).update(CONTACT)
         self.choosy = frozenset(
@@ -233,5 +233,6 @@ class RuleBook:
                 if cancel.takes:
                     self.fields[event].add("products")
 
-    def _reads(self, event: str, where: Mapping[str, object], key: str | None) -> None:
-        self.fields.setdefault(event, set()).update(where, (key,) if key else ())
+    def _reads(self, event: str, where: Iterable[str], key: str | None) -> None:
+        named = (*where, key) if key else where
+        self.fields.setdefault(event, set()).update(field for path in named for field in paths.needs(path))
