@@ -492,6 +492,9 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
                         soonest = due
                     if facts[-1].occurred_at > moved:
                         moved = facts[-1].occurred_at
+                if key.open is not None:  # what ends that is decided soon, whenever it occurred
+                    last_fired = NEVER
+                    soonest = key.closed[0] if soonest is None else min(soonest, key.closed[0])
             for page in state.pages:
                 last_fired, moved = max(last_fired, page.fired), max(moved, page.moved)
                 if page.first is not None:

@@ -145,13 +145,14 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
     """One entry of `triggers`."""
     once = value.get("once", False)
     keyless: Literal["shared", "ignore"] = value.get("without_key", "ignore")
+    stages = tuple(_stage(item) for item in value.get("stages", ()))
     return model.Rule(
         name=name,
         version=value["version"],
         start=_selector(value["start"]),
         restart=_selector(value["restart"]) if value.get("restart") else None,
         cancel=tuple(_cancel(item) for item in value.get("cancel", ())),
-        after_ms=value["after"],
+        after_ms=stages[0].after_ms if stages else value["after"],
         per=value.get("per"),
         without_key=keyless,
         once=bool(once),
@@ -159,7 +160,13 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         watched_share=value["start"].get("watched_share"),
         until_cart_empty=value["until"]["reason"] if value.get("until") else None,
         payload=tuple(value.get("payload", ())),
+        stages=stages,
     )
+
+
+def _stage(value: dict[str, Any]) -> model.Stage:
+    payload = tuple(value["payload"]) if "payload" in value else None
+    return model.Stage(name=value["name"], after_ms=value["after"], payload=payload)
 
 
 def _cancel(value: dict[str, Any]) -> model.Cancel:

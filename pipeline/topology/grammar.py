@@ -159,6 +159,14 @@ def _rule() -> Record:
             "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
         }
     )
+    payload = Many(Choice(tuple(PAYLOADS), "a part of the payload"))
+    stage = Record(
+        {
+            "name": Key(WORD, "Its name, which its decisions and their ids carry.", required=True),
+            "after": Key(Duration(), "How long after the wait's cause. At its end this reminder fires.", required=True),
+            "payload": Key(payload, "What this reminder tells. Default: what the rule says."),
+        }
+    )
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
         {
@@ -175,11 +183,15 @@ def _rule() -> Record:
             "once": Key(FlagOr(once), "A key starts once only: for ever (true), or until forgotten."),
             "start": Key(start, "What opens a wait.", required=True),
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
-            "after": Key(Duration(), "How long the wait is. At its end the trigger fires.", required=True),
+            "after": Key(Duration(), "How long the wait is. At its end the trigger fires."),
+            "stages": Key(
+                Many(stage, least=1), "Instead of `after`: several reminders of one wait, one after the other."
+            ),
             "cancel": Key(Many(cancel, single=True), "What ends a wait without a trigger."),
             "until": Key(until, "A state that ends a wait without a trigger."),
-            "payload": Key(Many(Choice(tuple(PAYLOADS), "a part of the payload")), "What the trigger tells."),
-        }
+            "payload": Key(payload, "What the trigger tells."),
+        },
+        one_of=("after", "stages"),
     )
 
 

@@ -110,6 +110,14 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     takes: bool = False
 
 
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several reminders of a wait: `after_ms` after its cause. `payload` None: as the rule says."""
+
+    name: str
+    after_ms: int
+    payload: tuple[str, ...] | None = None
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
@@ -117,7 +125,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and `forget_ms`
     more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds watched to
     this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
-    `until_cart_empty`: reason with which an emptied cart ends the wait, or None.
+    `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `stages`: several reminders of one
+    wait, one after the other; `after_ms` is then the first one's.
     """
 
     name: str
@@ -133,6 +142,17 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     watched_share: float | None = None
     until_cart_empty: str | None = None
     payload: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def longest_ms(self) -> int:
+        """How long its last reminder may wait."""
+        return self.stages[-1].after_ms if self.stages else self.after_ms
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Of all payloads that it may tell."""
+        return frozenset(self.payload).union(*(stage.payload or () for stage in self.stages))
 
 
 class WriteKey(msgspec.Struct, frozen=True, kw_only=True):

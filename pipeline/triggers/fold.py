@@ -229,10 +229,12 @@ def _ended(
     """What an end that has just become known does to one key."""
     if key.folded is not None and end.order < key.folded:
         key.bounded = True
-    if rule.cart:
-        waits.clear_late(key, end)
-    if key.fired:
-        out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
+    prevented = rule.cart and waits.clear_late(key, end)
+    if key.fired and (taken_back := waits.retracts(key, end)):
+        out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
+        prevented = True
+    if key.open is not None:
+        waits.late_end(key, end, prevented)
     return note_due(person, key, waits.next_due(rule, key, state.ends(name)))
 
 
@@ -280,7 +282,8 @@ def decide(
                 outcome, reason = "suppressed", "other_person"
             elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
                 outcome, reason = "suppressed", "overtaken"
-            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, wait.due + rule.lateness))
+            moment = wait.due + rule.lateness if wait.moment is None else wait.moment
+            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
             if outcome == "fired" and state.tells_enough(key):
@@ -298,6 +301,7 @@ def decide(
                         lines,
                         decision.bounded,
                         quiet is None or not quiet(decision),
+                        decision.stage,
                     )
                 )
             key.due = waits.next_due(rule, key, everyone)
@@ -313,13 +317,14 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
         return True
     if state.forgot < 0:  # nearly always
         return False
-    since = 0 if rule.once and rule.forget is None else key.facts[0].received_at - book.max_age
+    first = key.facts[0] if key.open is None else key.open.start
+    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
     return state.forgot >= since
 
 
 def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
     """Whether the wait's last start turned out to be somebody else's."""
-    start = next((fact for fact in key.facts if fact.order == wait.last_start), wait.cause)
+    start = waits.last_start(key, wait)
     return somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
 
 
@@ -333,8 +338,9 @@ def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -
 
 def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int) -> Decision:
     cause = wait.cause
+    stage = rule.stages[wait.stage].name if rule.stages else None
     return Decision(
-        id=decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint),
+        id=decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint, stage),
         outcome=outcome,
         reason=reason,
         rule=rule.name,
@@ -350,12 +356,13 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
         ended_by=wait.end[3] if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
+        stage=stage,
     )
 
 
 def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:
     payload: dict[str, Any] = {}
-    for part in rule.payload:
+    for part in rule.stages[wait.stage].payload if rule.stages else rule.payload:
         payload.update(part.told(key, wait.lines, wait.cause.told, person))
     return payload
 
@@ -380,4 +387,5 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
+        stage=fired.stage,
     )

@@ -153,6 +153,8 @@ def _page(keys: dict[str, Key], idle: bool) -> KeyPage:
     page.closed = max([key.closed[0] for key in every if key.lines], default=-1)
     page.last = max(map(last_seen, every), default=-1)
     page.missed = any(map(_missed, every))
+    if left := [key.closed[0] for key in every if key.open is not None]:  # whatever ends that is decided soon
+        page.first, page.fired = min(left if page.first is None else [page.first, *left]), FAR
     return page
 
 

@@ -8,14 +8,16 @@ there and comes later is late.
 from __future__ import annotations
 
 from bisect import bisect, insort
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from pipeline.triggers import carts
+from pipeline.triggers import carts, stages
 from pipeline.triggers.carts import PUT, SET, Change, Item, Line, Names
 from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
+from pipeline.triggers.stages import Wait as Wait
 
 # In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
 Order = tuple[int, int, int, str]
@@ -104,6 +106,7 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     """A trigger that may still be retracted. `digest`: its id's bytes. `waited`: from its cause to `due`, and `moved`:
     from its wait's last start to its cause, ms. `lines`: what it told of a cart, where an order of another cart may
     show that it is theirs already. `bounded`: it said so. `published`: only then are people told that it is taken back.
+    `stage`: its name, where its wait has several.
     """
 
     digest: bytes
@@ -114,6 +117,7 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     lines: list[Names] = []
     bounded: bool = False
     published: bool = True
+    stage: str | None = None
 
     @property
     def id(self) -> str:
@@ -131,13 +135,31 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
         return self.due - self.waited - self.moved
 
 
+class Open(msgspec.Struct, array_like=True, gc=False):
+    """What is left of a wait of which stages are decided. `stage`: the next one's number. `end`, `reason`: what came
+    late and ends it.
+    """
+
+    stage: int
+    cause: Fact
+    last_start: Fact | None = None
+    end: Order | None = None
+    reason: str = ""
+
+    @property
+    def start(self) -> Fact:
+        """The last one."""
+        return self.cause if self.last_start is None else self.last_start
+
+
 class Key(msgspec.Struct, array_like=True, gc=False):
     """All that one rule remembers of one correlation key.
 
     `closed`: no wait may begin or move at or before it. `lines`: a cart's contents there. `due`: the event-time moment
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
     `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
-    folded into one another; `bounded`: something occurred before, and was received later.
+    folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
+    last decision left stages.
     """
 
     closed: Order = NEVER
@@ -149,21 +171,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     decided: int | None = None
     folded: Order | None = None
     bounded: bool = False
-
-
-class Wait(msgspec.Struct, gc=False):
-    """One wait as `walk` finds it. `end` None: it runs out at `due`.
-
-    `lines`: the cart as the wait ends; `left`: what is in it right after.
-    """
-
-    cause: Fact
-    last_start: Order
-    due: int
-    end: Order | None = None
-    reason: str = "due"
-    lines: list[Line] = []
-    left: list[Line] = []
+    open: Open | None = None
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -182,6 +190,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End]) -> tuple[list[Wait], lis
 
     `everyone`: ends that concern this key among others of the person.
     """
+    if rule.general:
+        return stages.walk(rule, key, _steps(key, everyone))
     if rule.once:
         return _walk_once(rule, key, everyone), []
     if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
@@ -278,7 +288,7 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """Nobody is reminded of what they have just done: a start or end after the due time, received up to D + L, or up
     to when the start was received, where that was later.
     """
-    if not (key.ends or everyone or emptyings) and key.facts[-1].occurred_at <= wait.due:
+    if not (key.ends or everyone or emptyings) and (not key.facts or key.facts[-1].occurred_at <= wait.due):
         return False  # nearly always
     later: list[Order] = [f.order for f in key.facts if f.role == START]
     later += [e.order for e in key.ends]
@@ -291,6 +301,9 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
 def next_due(rule: Compiled, key: Key, everyone: list[End]) -> int | None:
     """The event-time moment at which the key's first undecided wait is decided."""
     facts = key.facts
+    if rule.general:
+        found = stages.walk(rule, key, _steps(key, everyone))[0] if facts or key.open is not None else []
+        return stages.moment(rule, found[0]) if found else None
     if not facts:
         return None
     if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
@@ -337,14 +350,19 @@ def may_open(rule: Compiled, key: Key, start: Fact) -> bool:
     """Whether a start may open a wait, where none is open."""
     if rule.once:
         decided = key.decided
-        return decided is None or (rule.forget is not None and start.received_at > decided + rule.forget)
+        return decided is None or (_forgotten(rule, key, start.received_at) and key.open is None)
     return start.occurred_at > key.closed[0]
+
+
+def _forgotten(rule: Compiled, key: Key, now: int) -> bool:
+    """Whether a key that started once may start anew."""
+    return rule.forget is not None and key.decided is not None and now > key.decided + rule.forget
 
 
 def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
     """Take a fact in that has just become known. The caller works `due` out anew. False: there is no room for it."""
     if rule.once:
-        if key.decided is not None and rule.forget is not None and fact.received_at > key.decided + rule.forget:
+        if key.decided is not None and key.open is None and _forgotten(rule, key, fact.received_at):
             key.decided = None
             key.closed = NEVER
         if fact.role == START and key.decided is None and not key.facts:
@@ -376,33 +394,11 @@ def _fold(rule: Compiled, key: Key, everyone: list[End], upto: int) -> None:
     """
     out: list[Fact] = []
     undisturbed = 0  # from this place of `out` on
-    lines, due, last = key.lines, None, None
-    done = 0
-    for order, fact, end in _steps(key, everyone):
-        at = order[0]
-        if due is not None and (at if fact is None else fact.begins) > due:
-            due, undisturbed = None, len(out)
-        if end is not None:
-            before = lines
-            if due is not None or order > key.closed:
-                lines = end.leaves(lines)
-            if end.takes is None or (before and not lines):
-                due = None
+    steps = _steps(key, everyone)
+    runs = stages.runs(rule, key, steps) if rule.general else _runs(rule, key, steps)
+    for done, (order, fact, alone, turns, lines) in enumerate(runs, 1):
+        if alone:
             undisturbed = len(out)
-            continue
-        assert fact is not None
-        done += 1
-        lines, took = fact.leaves(lines)
-        if took and not lines and rule.emptied:
-            out.append(fact)
-            due, undisturbed = None, len(out)
-            continue
-        opens = due is None and fact.role == START
-        if opens or (last is not None and fact.begins - last > rule.after):
-            undisturbed = len(out)
-        last = at
-        if fact.role == START or (fact.role == RESTART and due is not None):
-            due = at + rule.after
         begins = None
         while done <= upto and len(out) > undisturbed and _strength(out[-1]) <= _strength(fact):
             begins = out.pop().begins
@@ -410,9 +406,45 @@ def _fold(rule: Compiled, key: Key, everyone: list[End], upto: int) -> None:
             fact = msgspec.structs.replace(fact, change=None, folded=Folded(begins, lines))
             key.folded = order if key.folded is None else max(key.folded, order)
         out.append(fact)
-        if opens:
+        if turns:
             undisturbed = len(out)
     key.facts = out
+
+
+def _runs(
+    rule: Compiled, key: Key, steps: list[tuple[Order, Fact | None, End | None]]
+) -> Iterator[tuple[Order, Fact, bool, bool, list[Line]]]:
+    """Each fact, in event-time order: whether something stands between it and the one before, whether it turns what
+    comes after it into something else, and what is in the cart then.
+    """
+    alone = False
+    lines, due, last = key.lines, None, None
+    for order, fact, end in steps:
+        at = order[0]
+        if due is not None and (at if fact is None else fact.begins) > due:
+            due, alone = None, True
+        if end is not None:
+            before = lines
+            if due is not None or order > key.closed:
+                lines = end.leaves(lines)
+            if end.takes is None or (before and not lines):
+                due = None
+            alone = True
+            continue
+        assert fact is not None
+        lines, took = fact.leaves(lines)
+        if took and not lines and rule.emptied:
+            due = None
+            yield order, fact, True, True, lines
+            alone = False
+            continue
+        opens = due is None and fact.role == START
+        alone |= opens or (last is not None and fact.begins - last > rule.after)
+        last = at
+        if fact.role == START or (fact.role == RESTART and due is not None):
+            due = at + rule.after
+        yield order, fact, alone, opens, lines
+        alone = False
 
 
 def _strength(fact: Fact) -> int:
@@ -434,26 +466,61 @@ def retracts(key: Key, end: End) -> list[Fired]:
     return hit
 
 
-def clear_late(key: Key, end: End) -> None:
-    """A late order or clear: what it took is gone from the contents from then on."""
+def clear_late(key: Key, end: End) -> bool:
+    """A late order or clear: what it took is gone from the contents from then on. True: that was all."""
     if key.lines and end.occurred_at <= key.closed[0]:
         key.lines = end.leaves(key.lines)
+        return not key.lines
+    return False
 
 
 def close(rule: Compiled, key: Key, wait: Wait) -> None:
-    """The wait is decided: forget what it was made of."""
+    """The wait is decided: forget what it was made of. Of one with stages that are left something stays open."""
     end = wait.end if wait.end is not None else (wait.due, PAST, 0, "")
+    if rule.stages:
+        key.open = _left(rule, key, wait)
+        end = wait.closes or end
     if rule.once:
         key.facts = []
         key.decided = wait.due
         key.closed = max(key.closed, end)
         return
     facts = key.facts  # in that order
-    key.facts = [] if facts[-1].order <= end else [f for f in facts if f.order > end]
+    key.facts = [] if not facts or facts[-1].order <= end else [f for f in facts if f.order > end]
     key.lines = wait.left
     key.closed = max(key.closed, end)
     if key.folded is None or key.folded <= end:
         key.folded, key.bounded = None, False
+
+
+def _left(rule: Compiled, key: Key, wait: Wait) -> Open | None:
+    """What is left of a wait when a stage of it is decided."""
+    if wait.end is not None or wait.stage + 1 == len(rule.stages):
+        return None
+    start = last_start(key, wait)
+    cause = msgspec.structs.replace(wait.cause, change=None, folded=None)
+    if start.order == cause.order:
+        return Open(wait.stage + 1, cause)
+    return Open(wait.stage + 1, cause, msgspec.structs.replace(start, change=None, folded=None, told=None))
+
+
+def last_start(key: Key, wait: Wait) -> Fact:
+    """The wait's last start, of an undecided wait."""
+    if key.open is not None and key.open.start.order == wait.last_start:
+        return key.open.start
+    return next((fact for fact in key.facts if fact.order == wait.last_start), wait.cause)
+
+
+def late_end(key: Key, end: End, prevented: bool) -> None:
+    """An end that has just become known and lies in what is closed: it ends what is left of a wait that is open.
+    `prevented`: it would have ended what was decided, though it only takes something out.
+    """
+    left = key.open
+    if left is None or end.order > key.closed:
+        return
+    ends = prevented if end.takes is not None else end.before_start or end.order > left.start.order
+    if ends and (left.end is None or end.order < left.end):
+        left.end, left.reason = end.order, end.reason
 
 
 def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]], now: int, horizon: int) -> Key:
@@ -465,9 +532,13 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     if rule.once and now:  # a click remembered too long is none to those who join
         forget(rule, a, everyone[0], horizon, now)
         forget(rule, b, everyone[1], horizon, now)
+    remains = None
+    if rule.stages:
+        remains, a, b = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
-    known = [d for d in (a.decided, b.decided) if d is not None and not (rule.forget and now > d + rule.forget)]
+    told_again = rule.forget is not None and remains is None
+    known = [d for d in (a.decided, b.decided) if d is not None and not (told_again and now > d + (rule.forget or 0))]
     decided = max(known, default=None)
     if rule.once:
         # The decided one absorbs the open one; of two open ones the first received stays.
@@ -497,6 +568,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         decided=decided,
         folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
+        open=remains,
     )
 
 
@@ -556,7 +628,7 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.facts or key.ends or key.fired or key.lines:
+    if key.facts or key.ends or key.fired or key.lines or key.open is not None:
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget
