@@ -47,7 +47,7 @@ def walk(rule: Compiled, key: Key, steps: Steps) -> tuple[list[Wait], list[Order
     way = _Way(rule, key)
     for order, fact, end in steps:
         if end is not None:
-            if _counts(rule, key, order):
+            if _counts(key, order):
                 way.end(order, end)
         elif fact is not None:
             way.fact(order, fact)
@@ -55,9 +55,11 @@ def walk(rule: Compiled, key: Key, steps: Steps) -> tuple[list[Wait], list[Order
     return way.waits, way.emptyings
 
 
-def _counts(rule: Compiled, key: Key, order: Order) -> bool:
-    """Whether an end is on the way. What it did to what is closed was done when it became known (waits.late_end)."""
-    return order > key.closed or (rule.once and key.open is None)
+def _counts(key: Key, order: Order) -> bool:
+    """Whether an end is on the way. What it did to a wait of which stages are decided, and that it lies in what is
+    closed, was noted when it became known (waits.late_end).
+    """
+    return key.open is None or order > key.closed
 
 
 class _Way:
@@ -70,7 +72,7 @@ class _Way:
         self.emptyings: list[Order] = []
         self.wait: Wait | None = None
         self._before: tuple[Order, str] | None = None  # what ends a start, though it stands before it
-        self._last: Order = key.closed
+        self._last = self._closed = key.closed
         if (left := key.open) is not None:
             wait = Wait(left.cause, left.start.order, left.cause.occurred_at + rule.stages[left.stage].after)
             wait.stage = left.stage
@@ -91,7 +93,8 @@ class _Way:
     def end(self, order: Order, end: End) -> None:
         self.runs_out(order[0])
         before = self.lines
-        self.lines = end.leaves(before)
+        if self.wait is not None or order > self._closed:
+            self.lines = end.leaves(before)
         if end.takes is None:
             if self.wait is not None:
                 self._ends(order, end.reason, before)
@@ -165,7 +168,7 @@ def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, 
         way.runs_out(order[0] if fact is None else fact.begins)
         alone |= way.wait is not wait
         if fact is None:
-            if end is not None and _counts(rule, key, order):
+            if end is not None and _counts(key, order):
                 way.end(order, end)
             alone = True
             continue

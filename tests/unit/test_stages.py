@@ -5,14 +5,18 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.profile.profile import advance, wakes_at
 from pipeline.runtime.replay import Replay
+from pipeline.topology.model import Stage, Topology
 from pipeline.triggers import waits
 from pipeline.triggers.decisions import decision_id, retraction_id
 from tests.oracle.build import add, bounce, clear, click, login, order, send, view
-from tests.replayed import FAR, as_event, replayed
+from tests.oracle.compare import difference
+from tests.oracle.histories import history
+from tests.replayed import FAR, as_event, replayed, shipped
 from tests.ruled import decided, ruled
 
 CART = ruled("""
@@ -306,3 +310,27 @@ def test_however_events_are_read_decisions_are_the_same(seed: int) -> None:
     out += eager.finish()
     lazy = {each["id"]: each for each in replayed(told, CART)}
     assert {each.id for each in out} == set(lazy)
+
+
+def one_stage() -> Topology:
+    """The shipped rules, each with its `after` told as the only stage."""
+    rules = tuple(
+        msgspec.structs.replace(rule, stages=(Stage(name="only", after_ms=rule.after_ms),)) for rule in shipped().rules
+    )
+    return msgspec.structs.replace(shipped(), rules=rules)
+
+
+OPTIONS: list[dict[str, Any]] = [{}, {"real": True}, {"shared_devices": True, "behind": True}]
+
+
+@pytest.mark.parametrize("start", range(0, 120, 20))
+def test_one_stage_is_as_none(start: int) -> None:
+    """But for ids."""
+    topology = one_stage()
+    for seed in range(start, start + 20):
+        for options in OPTIONS:
+            events = history(seed, **options)
+            staged = replayed(events, topology)
+            for each in staged:
+                assert each.pop("stage", "only") == "only"
+            assert difference(replayed(events), staged) == "", (seed, options)
