@@ -26,7 +26,13 @@ STYLES = {
     "checkout": "cyan",
     "identified": "bold yellow",
 }
-OUTCOMES = {"fired": "bold green", "cancelled": "cyan", "suppressed": "yellow", "retracted": "bold red"}
+OUTCOMES = {
+    "fired": "bold green",
+    "cancelled": "cyan",
+    "suppressed": "yellow",
+    "retracted": "bold red",
+    "recovered": "green",
+}
 
 
 def render(facts: Facts) -> RenderableType:

@@ -486,6 +486,8 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
                 for fired in key.fired:
                     if fired.due > last_fired:
                         last_fired = fired.due
+                for fired in key.credits:
+                    last_fired = max(last_fired, fired.until)
                 if facts := key.facts:
                     due = facts[0].occurred_at + wait
                     if soonest is None or due < soonest:

@@ -21,7 +21,7 @@ from pipeline.grammar.vocabulary import Field, bodies, event_types, field_names
 from pipeline.topology.grammar import WORD
 from pipeline.topology.model import Topology
 
-OUTCOMES = ("fired", "cancelled", "suppressed", "retracted")
+OUTCOMES = ("fired", "cancelled", "suppressed", "retracted", "recovered")
 BEGINS = 1_767_603_600_000  # 2026-01-05T09:00:00Z, a Monday morning
 _OWN = ("at", "received", "who", "event", "context")
 

@@ -808,15 +808,15 @@ class ProfilePartition:
         """Into the outbox."""
         decision.profile_id = decision.profile_id or profile_id
         decision.left_out = self._left_out
-        if self.meta.quiet and decision.retracts is None:
+        if self.meta.quiet and decision.retracts is None and decision.recovers is None:
             decision.published = not self._quiet(decision)
         self._outbox += self._encode_decision(decision)
         counted = (decision.rule, decision.outcome)
         self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
 
     def _quiet(self, decision: Decision) -> bool:
-        """Whether nobody shall act on it: it was due in the time of a recording that is ingested without triggers. A
-        retraction goes where its trigger went.
+        """Whether nobody shall act on it: it was due in the time of a recording that is ingested without triggers. What
+        takes a trigger back, or is its success, goes where that went.
         """
         return any(
             decision.due_at < before and (not until or decision.decided_at <= until)

@@ -161,7 +161,16 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         until_cart_empty=value["until"]["reason"] if value.get("until") else None,
         payload=tuple(value.get("payload", ())),
         stages=stages,
+        recovered=_recovered(value),
     )
+
+
+def _recovered(value: dict[str, Any]) -> model.Recovered | None:
+    """By whatever the first cancel says, where nothing else is said."""
+    if (told := value.get("recovered")) is None:
+        return None
+    by = told["by"] if "by" in told else [value["cancel"][0]["reason"]]
+    return model.Recovered(within_ms=told["within"], by=frozenset(by))
 
 
 def _stage(value: dict[str, Any]) -> model.Stage:

@@ -109,11 +109,10 @@ def _times(values: dict[str, Any], reader: Reader) -> None:
     retention = values.get("profile", {}).get("retention", 90 * DAY)
     for name, rule in values.get("triggers", {}).items():
         part, after = longest(rule)
-        if after + max_age > retention:
-            message = (
-                f"{name} waits {duration(after)}, but a profile is forgotten after {duration(retention)} of silence"
-            )
-            hint = f"profile.retention must be at least {duration(after + max_age)} (after and time.max_age)"
+        if after and after + max_age > retention:
+            forgotten = f"a profile is forgotten after {duration(retention)} of silence"
+            message = f"{name} reaches {duration(after)} back, but {forgotten}"
+            hint = f"profile.retention must be at least {duration(after + max_age)} (that and time.max_age)"
             reader.report(("triggers", name, *part), "short-profile", message, hint)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 
 
 def check_waits(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     """Report what is wrong with the waits of the rule at `path`."""
     _stages(path, rule, reader)
+    _recovered(path, rule, reader)
 
 
 def longest(rule: dict[str, Any]) -> tuple[Path, int]:
-    """Where it says how long its last reminder waits, and that, in ms; 0: it doesn't say."""
+    """Where a rule says how long after a wait's cause something of it may still matter, and that, in ms; 0: it doesn't
+    say.
+    """
     found: list[tuple[int, Path]] = [
         (stage["after"], ("stages", index, "after"))
         for index, stage in enumerate(rule.get("stages", ()))
@@ -22,7 +26,26 @@ def longest(rule: dict[str, Any]) -> tuple[Path, int]:
     if "after" in rule:
         found.append((rule["after"], ("after",)))
     after, part = max(found, default=(0, ()))
+    if within := rule.get("recovered", {}).get("within", 0):
+        return ("recovered", "within"), after + within
     return part, after
+
+
+def _recovered(path: Path, rule: dict[str, Any], reader: Reader) -> None:
+    """What comes after a trigger is told by what ends waits."""
+    if "recovered" not in rule:
+        return
+    at: Path = (*path, "recovered")
+    if not reader.has((*path, "cancel")):
+        message = "a cancel after a trigger is its success, but the rule has no cancel"
+        reader.report(at, "no-cancel", message, "write cancel: {event: ..., reason: ...}", key=True)
+        return
+    reasons = [cancel["reason"] for cancel in rule.get("cancel", ()) if "reason" in cancel]
+    for index, reason in enumerate(rule["recovered"].get("by", ())):
+        place: Path = (*at, "by", index)
+        if reason not in reasons:
+            message = f"no cancel of this rule has the reason {reason}"
+            reader.report(place, "unknown-reason", message, suggest(reason, reasons, "its reasons"))
 
 
 def _stages(path: Path, rule: dict[str, Any], reader: Reader) -> None:

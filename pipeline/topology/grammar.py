@@ -73,7 +73,7 @@ def _topics() -> Record:
                 required=True,
             ),
             "resolved": Key(_topic(named=True), "Between the two hops: events of known identity. Internal."),
-            "triggers": Key(_topic(named=True), "What automations consume: fired and retracted."),
+            "triggers": Key(_topic(named=True), "What automations consume: fired, retracted and recovered."),
             "decisions": Key(_topic(named=True), "Every outcome of every rule, with its reason."),
             "dead_letters": Key(_topic(named=True), "Records that can't be processed, with the reason."),
             "control": Key(
@@ -167,6 +167,12 @@ def _rule() -> Record:
             "payload": Key(payload, "What this reminder tells. Default: what the rule says."),
         }
     )
+    recovered = Record(
+        {
+            "within": Key(Duration(), "How long after a trigger was due.", required=True),
+            "by": Key(Many(WORD, single=True, least=1), "Reasons of cancels. Default: that of the first cancel."),
+        }
+    )
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
         {
@@ -188,6 +194,10 @@ def _rule() -> Record:
                 Many(stage, least=1), "Instead of `after`: several reminders of one wait, one after the other."
             ),
             "cancel": Key(Many(cancel, single=True), "What ends a wait without a trigger."),
+            "recovered": Key(
+                recovered,
+                "A cancel after a trigger fired is told as its success: outcome `recovered`, of that trigger.",
+            ),
             "until": Key(until, "A state that ends a wait without a trigger."),
             "payload": Key(payload, "What the trigger tells."),
         },

@@ -118,6 +118,13 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     payload: tuple[str, ...] | None = None
 
 
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """A cancel for one of the reasons `by`, after a trigger and at most so long after it was due, is its success."""
+
+    within_ms: int
+    by: frozenset[str]
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
@@ -143,6 +150,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     until_cart_empty: str | None = None
     payload: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
+    recovered: Recovered | None = None
 
     @property
     def longest_ms(self) -> int:

@@ -15,8 +15,8 @@ DAY = 86_400_000
 class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     """One outcome of a rule for one person. Times in UTC ms.
 
-    `outcome`: fired, cancelled, suppressed or retracted. `stage`: its name, where a wait has several; of one that was
-    cancelled the next one's. `occurred_at` is the cause's. `correlation_key` None: the
+    `outcome`: fired, cancelled, suppressed, retracted or recovered. `stage`: its name, where a wait has several; of one
+    that was cancelled the next one's. `occurred_at` is the cause's. `correlation_key` None: the
     instance of events without a key. `trace`: the cause's W3C traceparent. `left_out`: source partitions that were not
     waited for. `contact`: what is needed to write to them: email, name, locale, timezone, each if it was told.
     `published` False: it was due in the time of a recording that was ingested without triggers. `bounded`: more was
@@ -70,6 +70,11 @@ def decision_id(
 def retraction_id(trigger_id: str) -> str:
     """From the trigger's id."""
     return _name("retracted", trigger_id)
+
+
+def recovery_id(trigger_id: str) -> str:
+    """From the trigger's id."""
+    return _name("recovered", trigger_id)
 
 
 def bounded(decision: Decision, items: int) -> Decision:

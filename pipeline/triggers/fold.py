@@ -10,7 +10,7 @@ import msgspec
 from pipeline.triggers import carts, films, keys, marks, orders, waits
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.contact import contact_of, tell
-from pipeline.triggers.decisions import DAY, Decision, decision_id, retraction_id
+from pipeline.triggers.decisions import DAY, Decision, decision_id, recovery_id, retraction_id
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person, note_due, refresh, somebody_elses
@@ -233,6 +233,8 @@ def _ended(
     if key.fired and (taken_back := waits.retracts(key, end)):
         out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
         prevented = True
+    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
+        out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
     return note_due(person, key, waits.next_due(rule, key, state.ends(name)))
@@ -291,19 +293,21 @@ def decide(
             elif outcome == "fired":
                 cause = wait.cause
                 lines = [line.names for line in wait.lines] if rule.takes else []
-                key.fired.append(
-                    Fired(
-                        bytes.fromhex(decision.id),
-                        cause.event_id,
-                        wait.due,
-                        wait.due - cause.occurred_at,
-                        cause.occurred_at - wait.last_start[0],
-                        lines,
-                        decision.bounded,
-                        quiet is None or not quiet(decision),
-                        decision.stage,
-                    )
+                fired = Fired(
+                    bytes.fromhex(decision.id),
+                    cause.event_id,
+                    wait.due,
+                    wait.due - cause.occurred_at,
+                    cause.occurred_at - wait.last_start[0],
+                    lines,
+                    decision.bounded,
+                    quiet is None or not quiet(decision),
+                    decision.stage,
                 )
+                if rule.within:
+                    fired.decided, fired.until = decision.decided_at, wait.due + rule.within
+                    waits.credit(key, fired)
+                key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone)
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
@@ -388,4 +392,28 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         bounded=fired.bounded,
         published=fired.published,
         stage=fired.stage,
+    )
+
+
+def _recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
+    return Decision(
+        id=recovery_id(fired.id),
+        outcome="recovered",
+        reason=end.reason,
+        rule=rule.name,
+        rule_version=rule.version,
+        profile_id="",
+        identifiers={ns: list(values) for ns, values in person.ids.items()},
+        correlation_key=key if key != SHARED else None,
+        cause_event_id=fired.cause_event_id,
+        occurred_at=fired.occurred_at,
+        due_at=fired.due,
+        decided_at=end.received_at,
+        payload={},
+        ended_by=end.event_id,
+        contact=contact_of(person.contact, person.ids),
+        bounded=fired.bounded,
+        published=fired.published,
+        stage=fired.stage,
+        recovers=fired.id,
     )

@@ -94,6 +94,7 @@ class CompiledStage(NamedTuple):
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms.
 
+    `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several. `general`: its waits aren't all alike
     (stages.py).
     """
@@ -123,6 +124,8 @@ class Compiled:
         if self.stages:
             self.after = self.stages[0].after
         self.general = bool(self.stages)
+        self.within = 0 if rule.recovered is None else rule.recovered.within_ms
+        self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
 
 

@@ -28,6 +28,7 @@ _first = itemgetter(0)
 # takes.
 FACTS_KEPT = 500
 ENDS_KEPT = 500
+CREDITS_KEPT = 8
 
 
 class Folded(msgspec.Struct, array_like=True, gc=False):
@@ -106,7 +107,8 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     """A trigger that may still be retracted. `digest`: its id's bytes. `waited`: from its cause to `due`, and `moved`:
     from its wait's last start to its cause, ms. `lines`: what it told of a cart, where an order of another cart may
     show that it is theirs already. `bounded`: it said so. `published`: only then are people told that it is taken back.
-    `stage`: its name, where its wait has several.
+    `stage`: its name, where its wait has several. `decided`, `until`: between these (UTC ms) what ends a wait is its
+    success, where the rule asks for that.
     """
 
     digest: bytes
@@ -118,6 +120,8 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     bounded: bool = False
     published: bool = True
     stage: str | None = None
+    decided: int = 0
+    until: int = 0
 
     @property
     def id(self) -> str:
@@ -159,7 +163,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
     `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
     folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
-    last decision left stages.
+    last decision left stages. `credits`: the last triggers of which a success may still be told.
     """
 
     closed: Order = NEVER
@@ -172,6 +176,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     folded: Order | None = None
     bounded: bool = False
     open: Open | None = None
+    credits: list[Fired] = []
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -463,7 +468,32 @@ def retracts(key: Key, end: End) -> list[Fired]:
         hit = [f for f in hit if f.lines and all(carts.holds(takes, names) for names in f.lines)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
+        if key.credits:
+            key.credits = [f for f in key.credits if f not in hit]
     return hit
+
+
+def credit(key: Key, fired: Fired) -> None:
+    """A trigger has fired of which a success may be told."""
+    key.credits = [*key.credits, fired][-CREDITS_KEPT:]
+
+
+def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
+    """The trigger of which this end is the success: the last before it. It has none again, nor those before it."""
+    if end.reason not in rule.by:
+        return None
+    found = [each for each in key.credits if each.decided < end.occurred_at <= each.until]
+    if (takes := end.takes) is not None:
+        found = [each for each in found if each.lines and all(carts.holds(takes, names) for names in each.lines)]
+    if not found:
+        return None
+    last = max(found, key=_fired_at)
+    key.credits = [each for each in key.credits if _fired_at(each) > _fired_at(last)]
+    return last
+
+
+def _fired_at(fired: Fired) -> tuple[int, bytes]:
+    return fired.due, fired.digest
 
 
 def clear_late(key: Key, end: End) -> bool:
@@ -569,6 +599,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
         open=remains,
+        credits=union(a.credits, b.credits, lambda f: (f.due, f.digest, f.published))[-CREDITS_KEPT:],
     )
 
 
@@ -628,7 +659,9 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.facts or key.ends or key.fired or key.lines or key.open is not None:
+    if key.credits:
+        key.credits = [f for f in key.credits if f.until >= horizon]
+    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credits:
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget

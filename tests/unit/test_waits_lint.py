@@ -32,6 +32,8 @@ def findings(folder: Path, lines: str) -> list[tuple[int, int, str, str]]:
 
 
 FINE = [
+    "after: 1h\nrecovered: {within: 5d}",
+    "after: 1h\nrecovered: {within: 5d, by: [bought, cleared]}",
     "after: 1h",
     "stages: [{name: first, after: 1h}]",
     "stages:\n  - {name: first, after: 1h, payload: []}\n  - {name: last, after: 1d, payload: [cart]}\npayload: [cart]",
@@ -45,6 +47,10 @@ def test_what_is_fine(tmp_path: Path, lines: str) -> None:
 
 # The rule's last lines; then line among them, column, code, and a part of what is said.
 WRONG = [
+    ("after: 1h\nrecovered: {by: bought}", 2, 5, "missing-key", "within is missing"),
+    ("after: 1h\nrecovered: {within: 5d, by: brought}", 2, 33, "unknown-reason", "did you mean bought?"),
+    ("after: 1h\nrecovered: {within: 5d, by: [bought, due]}", 2, 42, "unknown-reason", "bought, cleared"),
+    ("after: 1h\nrecovered: {within: 87d}", 2, 25, "short-profile", "must be at least"),
     ("stages: []", 1, 13, "bad-value", "triggers.cart.stages is an empty list"),
     ("after: 1h\nstages: [{name: a, after: 1h}]", 2, 5, "conflict", "after and stages can't stand together"),
     ("stages: [{name: a, after: 1h}, {name: a, after: 2h}]", 1, 43, "duplicate-value", "a is there twice"),
