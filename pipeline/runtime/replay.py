@@ -97,7 +97,7 @@ class Replay:
             decision
             for profile in self.profiles.values()
             for decision in advance(self.book, profile, self.high + 1)
-            if isinstance(decision, Decision) and decision.retracts is None
+            if isinstance(decision, Decision) and decision.retracts is None and decision.recovers is None
         ]
         return len(held) + sum(
             key.due is not None

@@ -7,9 +7,10 @@ from typing import Any
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import PAYLOADS, Field, bodies, playback_types
 from pipeline.language import paths
+from pipeline.topology.check_waits import check_waits
 from pipeline.topology.check_where import check_where
 
-_OWN_REASONS = ("due", "overtaken")
+_OWN_REASONS = ("due", "overtaken", "begun_anew")
 
 
 def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
@@ -32,6 +33,7 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     _once(path, rule, reader)
     _reason((*path, "until", "reason"), rule.get("until", {}).get("reason"), reader)
     _needs_keys(path, rule, reader)
+    check_waits(path, rule, reader)
 
 
 def _watched(path: Path, rule: dict[str, Any], reader: Reader) -> None:
@@ -75,7 +77,7 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
 
 def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reader) -> None:
     """Products are taken out of carts, by events that tell products."""
-    if not rule.get("until", {}).get("cart") and "cart" not in rule.get("payload", []):
+    if not rule.get("until", {}).get("cart") and not any("cart" in payload for _, payload in _payloads(rule)):
         message = "products are taken out of carts, but the rule looks at none"
         reader.report(at, "no-effect", message, "write until: {cart: empty, ...} or payload: [cart]", key=True)
     for event in cancel.get("event", []):
@@ -93,8 +95,9 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
             )
         if rule.get("until"):
             reader.report((*path, "until"), "conflict", f"{reason} has no cart", "remove until or once", key=True)
-        if "cart" in rule.get("payload", []):
-            reader.report((*path, "payload"), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
+        for part, payload in _payloads(rule):
+            if "cart" in payload:
+                reader.report((*path, *part), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
     elif "once" in rule or not reader.has((*path, "once")):
         cancels = rule.get("cancel", [])
         for index, cancel in enumerate(cancels):
@@ -107,16 +110,22 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
 def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if rule.get("until", {}).get("cart") and rule.get("per") != "cart_id" and not _wrong_per(path, rule, reader):
         reader.report((*path, "until", "cart"), "bad-key", "a cart is empty: which one?", "write per: cart_id")
-    seen: set[str] = set()
-    for index, part in enumerate(rule.get("payload", [])):
-        key = PAYLOADS[part]
-        if rule.get("per") != key and not _wrong_per(path, rule, reader):
-            reader.report(
-                (*path, "payload", index), "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}"
-            )
-        if part in seen:
-            reader.report((*path, "payload", index), "duplicate-value", f"{part} is there twice", severity="warning")
-        seen.add(part)
+    for where, payload in _payloads(rule):
+        for index, part in enumerate(payload):
+            at, key = (*path, *where, index), PAYLOADS[part]
+            if rule.get("per") != key and not _wrong_per(path, rule, reader):
+                reader.report(at, "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}")
+            if part in payload[:index]:
+                reader.report(at, "duplicate-value", f"{part} is there twice", severity="warning")
+
+
+def _payloads(rule: dict[str, Any]) -> list[tuple[Path, list[str]]]:
+    """Where it says what is told, and what: of itself, and of its stages."""
+    found: list[tuple[Path, list[str]]] = [(("payload",), rule.get("payload", []))]
+    found += [
+        (("stages", index, "payload"), stage.get("payload", [])) for index, stage in enumerate(rule.get("stages", ()))
+    ]
+    return found
 
 
 def _wrong_per(path: Path, rule: dict[str, Any], reader: Reader) -> bool:

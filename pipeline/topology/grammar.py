@@ -72,7 +72,7 @@ def _topics() -> Record:
                 required=True,
             ),
             "resolved": Key(_topic(named=True), "Between the two hops: events of known identity. Internal."),
-            "triggers": Key(_topic(named=True), "What automations consume: fired and retracted."),
+            "triggers": Key(_topic(named=True), "What automations consume: fired, retracted and recovered."),
             "decisions": Key(_topic(named=True), "Every outcome of every rule, with its reason."),
             "segments": Key(_topic(named=True), "Who enters and leaves segments."),
             "dead_letters": Key(_topic(named=True), "Records that can't be processed, with the reason."),
@@ -162,6 +162,20 @@ def _rule() -> Record:
         },
         one_of=("cart", "when"),
     )
+    payload = Many(Choice(tuple(PAYLOADS), "a part of the payload"))
+    stage = Record(
+        {
+            "name": Key(WORD, "Its name, which its decisions and their ids carry.", required=True),
+            "after": Key(Duration(), "How long after the wait's cause. At its end this reminder fires.", required=True),
+            "payload": Key(payload, "What this reminder tells. Default: what the rule says."),
+        }
+    )
+    recovered = Record(
+        {
+            "within": Key(Duration(), "How long after a trigger was due.", required=True),
+            "by": Key(Many(WORD, single=True, least=1), "Reasons of cancels. Default: that of the first cancel."),
+        }
+    )
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
         {
@@ -178,12 +192,20 @@ def _rule() -> Record:
             "once": Key(OneOf(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
             "start": Key(start, "What opens a wait.", required=True),
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
-            "after": Key(Duration(), "How long the wait is. At its end the trigger fires.", required=True),
+            "after": Key(Duration(), "How long the wait is. At its end the trigger fires."),
+            "stages": Key(
+                Many(stage, least=1), "Instead of `after`: several reminders of one wait, one after the other."
+            ),
             "cancel": Key(Many(cancel, single=True), "What ends a wait without a trigger."),
+            "recovered": Key(
+                recovered,
+                "A cancel after a trigger fired is told as its success: outcome `recovered`, of that trigger.",
+            ),
             "until": Key(until, "A state that ends a wait without a trigger."),
             "only_if": Key(CONDITION, "Looked at when it is due: where it doesn't hold, nothing fires."),
-            "payload": Key(Many(Choice(tuple(PAYLOADS), "a part of the payload")), "What the trigger tells."),
-        }
+            "payload": Key(payload, "What the trigger tells."),
+        },
+        one_of=("after", "stages"),
     )
 
 

@@ -168,6 +168,8 @@ def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
 
 def said(rule: Compiled, role: int) -> str:
     """What an event in that role does."""
+    if rule.stages and not rule.once and role == START:
+        return "starts a wait, or begins it anew with its first stage"
     return "starts a wait, if none was started before" if role == START and rule.once else _SAYS[role]
 
 

@@ -12,7 +12,7 @@ from pipeline.triggers import carts, films, keys, marks, orders, waits, watches
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import contact_of, tell
-from pipeline.triggers.decisions import DAY, Decision, decision_id, named, retraction_id
+from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person, note_due, refresh, somebody_elses, until_of
@@ -280,10 +280,14 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     """What an end that has just become known does to one key."""
     if key.folded is not None and end.order < key.folded:
         key.bounded = True
-    if rule.cart:
-        waits.clear_late(key, end)
-    if key.fired:
-        out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
+    prevented = rule.cart and waits.clear_late(key, end)
+    if key.fired and (taken_back := waits.retracts(key, end)):
+        out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
+        prevented = True
+    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
+        out.append(_recovered(rule, person, name, fired, end))
+    if key.open is not None:
+        waits.late_end(key, end, prevented)
     return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
@@ -344,7 +348,8 @@ def decide(
                 and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
             ):
                 outcome, reason = "suppressed", "only_if"
-            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, wait.due + rule.lateness))
+            moment = wait.due + rule.lateness if wait.moment is None else wait.moment
+            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
             if outcome == "fired" and state.tells_enough(key):
@@ -352,18 +357,21 @@ def decide(
             elif outcome == "fired":
                 cause = wait.cause
                 lines = [line.names for line in wait.lines] if rule.takes else []
-                key.fired.append(
-                    Fired(
-                        bytes.fromhex(decision.id),
-                        cause.event_id,
-                        wait.due,
-                        wait.due - cause.occurred_at,
-                        cause.occurred_at - wait.last_start[0],
-                        lines,
-                        decision.bounded,
-                        quiet is None or not quiet(decision),
-                    )
+                fired = Fired(
+                    bytes.fromhex(decision.id),
+                    cause.event_id,
+                    wait.due,
+                    wait.due - cause.occurred_at,
+                    cause.occurred_at - wait.last_start[0],
+                    lines,
+                    decision.bounded,
+                    quiet is None or not quiet(decision),
+                    decision.stage,
                 )
+                if rule.within:
+                    fired.decided, fired.until = decision.decided_at, wait.due + rule.within
+                    waits.credit(key, fired)
+                key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
@@ -429,13 +437,14 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
         return True
     if state.forgot < 0:  # nearly always
         return False
-    since = 0 if rule.once and rule.forget is None else key.facts[0].received_at - book.max_age
+    first = key.facts[0] if key.open is None else key.open.start
+    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
     return state.forgot >= since
 
 
 def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
     """Whether the wait's last start turned out to be somebody else's."""
-    start = next((fact for fact in key.facts if fact.order == wait.last_start), wait.cause)
+    start = waits.last_start(key, wait)
     return somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
 
 
@@ -449,8 +458,9 @@ def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -
 
 def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int) -> Decision:
     cause = wait.cause
+    stage = rule.stages[wait.stage].name if rule.stages else None
     return Decision(
-        id=_id_of(rule, key, cause),
+        id=_id_of(rule, key, cause, stage),
         outcome=outcome,
         reason=reason,
         rule=rule.name,
@@ -467,18 +477,20 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
         basis="time" if cause.timed else "event",
+        stage=stage,
     )
 
 
-def _id_of(rule: Compiled, key: str, cause: Fact) -> str:
-    if cause.timed:
-        return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint)
-    return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint)
+def _id_of(rule: Compiled, key: str, cause: Fact, stage: str | None) -> str:
+    if not cause.timed:
+        return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint, stage)
+    of_stage = () if stage is None else (stage,)
+    return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint, *of_stage)
 
 
 def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:
     payload: dict[str, Any] = {}
-    for part in rule.payload:
+    for part in rule.stages[wait.stage].payload if rule.stages else rule.payload:
         payload.update(part.told(key, wait.lines, wait.cause.told, person))
     return payload
 
@@ -503,4 +515,29 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
+        stage=fired.stage,
+    )
+
+
+def _recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
+    return Decision(
+        id=recovery_id(fired.id),
+        outcome="recovered",
+        reason=end.reason,
+        rule=rule.name,
+        rule_version=rule.version,
+        profile_id="",
+        identifiers={ns: list(values) for ns, values in person.ids.items()},
+        correlation_key=key if key != SHARED else None,
+        cause_event_id=fired.cause_event_id,
+        occurred_at=fired.occurred_at,
+        due_at=fired.due,
+        decided_at=end.received_at,
+        payload={},
+        ended_by=end.event_id,
+        contact=contact_of(person.contact, person.ids),
+        bounded=fired.bounded,
+        published=fired.published,
+        stage=fired.stage,
+        recovers=fired.id,
     )

@@ -12,7 +12,7 @@ from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.memory import DECIDED
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
-from pipeline.triggers.payloads import PAYLOADS
+from pipeline.triggers.payloads import PAYLOADS, Payload
 from pipeline.triggers.watches import Watches
 
 START, RESTART, CONTENTS = 1, 2, 0
@@ -87,8 +87,21 @@ class Meaning(NamedTuple):
 NOTHING = Meaning()
 
 
+class CompiledStage(NamedTuple):
+    """One of a wait's reminders. Duration in ms, from the cause."""
+
+    name: str
+    after: int
+    payload: tuple[Payload, ...]
+
+
 class Compiled:
-    """A rule with what the fold needs at hand. Durations in ms."""
+    """A rule with what the fold needs at hand. Durations in ms.
+
+    `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
+    `after`: how long it waits, to the first of its `stages` where it has several. `general`: its waits aren't all alike
+    (stages.py).
+    """
 
     def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any]) -> None:
         scope = Scope(rule.per, measures)
@@ -106,9 +119,22 @@ class Compiled:
         self.forget = rule.forget_ms
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
-        self.cart = rule.until_cart_empty is not None or "cart" in rule.payload
+        self.cart = rule.until_cart_empty is not None or "cart" in rule.parts
         self.payload = tuple(PAYLOADS[name] for name in rule.payload)
-        self.tells = next((part for part in self.payload if part.notes), None)
+        self.tells = next((part for name in sorted(rule.parts) if (part := PAYLOADS[name]).notes), None)
+        self.stages = tuple(
+            CompiledStage(
+                stage.name,
+                stage.after_ms,
+                self.payload if stage.payload is None else tuple(PAYLOADS[name] for name in stage.payload),
+            )
+            for stage in rule.stages
+        )
+        if self.stages:
+            self.after = self.stages[0].after
+        self.general = bool(self.stages) or self.when is not None or self.until is not None
+        self.within = 0 if rule.recovered is None else rule.recovered.within_ms
+        self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
 
 
@@ -180,7 +206,9 @@ class RuleBook:
         removing = _TAKES | _SETS
         # An addition of several products may hold what is one less.
         self.listing = _PUTS & self.moves.keys()
-        self.closing = contents | self.ends.keys() | (removing & self.moves.keys())
+        # A further start ends what is left of a wait of which stages are decided.
+        anew = {event for event, moves in self.moves.items() if any(m.rule.stages and m.role == START for m in moves)}
+        self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
             for event in self.concerned - self.choosy

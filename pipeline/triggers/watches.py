@@ -99,7 +99,7 @@ class Watches:
         self.still = False
         self._by_prefix = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty for watch in self.every)
-        self.slack = max((rule.after for rule in rules.values()), default=0) + topology.time.lateness_ms
+        self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
         self.slack += topology.time.max_age_ms + DAY
         self.hearing: dict[str, tuple[Matcher, ...]] = {}
         self.watching: dict[str, tuple[Watch, ...]] = {}
