@@ -22,6 +22,8 @@ HOUR = 60 * MINUTE
 DISORDER = 10_000
 KINDS: dict[str, Told] = {
     "events alone": {"conditions": False},
+    "events and ties": {"conditions": False, "ties": True},
+    "events on shared devices": {"conditions": False, "shared": True},
     "conditions": {},
     "stages": {"staged": True},
     "ties": {"ties": True},
@@ -95,6 +97,8 @@ class Story:
         cart = {"cart_id": rng.choice(CARTS)} if rng.random() < 0.85 else {}
         if kind == "product_added":
             return {**cart, "product_id": rng.choice(PRODUCTS), "price": rng.choice([5, 10, 12.5]), "quantity": 1}
+        if kind == "product_removed":
+            return {**cart, "product_id": rng.choice(PRODUCTS)}
         if kind == "product_viewed":
             return {"product_id": rng.choice(PRODUCTS)}
         if kind == "page_viewed":
@@ -114,14 +118,15 @@ class Story:
     def tell(self) -> None:
         """One more event."""
         rng = self.rng
-        kind = rng.choice([*EVENTS, *EVENTS, "product_viewed", "product_added", "identified", "email_unsubscribed"])
+        kind = rng.choice([*EVENTS, *EVENTS, "product_viewed", "product_added", "product_removed", "identified", "email_unsubscribed"])
         at = self.when()
+        late = kind in ("order_completed", "email_unsubscribed") and rng.random() < 0.25
         self.events.append(
             {
                 "type": kind,
                 "event_id": f"e{len(self.events):02d}-{rng.randrange(100):02d}",
                 "occurred_at": at,
-                "received_at": at + self.delay(),
+                "received_at": at + (rng.choice(self.edges) + rng.choice([0, 1, MINUTE, HOUR]) if late else self.delay()),
                 "identifiers": self.who(),
                 "body": self.body(kind),
             }

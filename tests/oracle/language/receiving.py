@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.oracle.language.making import Maker, starts_of
-from tests.oracle.language.person import Fired, Person, State, remembered, told_once
+from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
 from tests.oracle.language.topology import Language, Rule, duration, several
 from tests.oracle.language.waits import ENDS, Start, cancel_of, counts_for, does, order, starts_keys
 from tests.oracle.reading import ORDERS
@@ -127,18 +127,15 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.made += loser.made
 
 
-def news(language: Language, one: Person, other: Person, moment: int) -> set[tuple[object, tuple[str, str | None]]]:
-    """21: what is settled for both. A cancel of one side is news to a wait that the other has open, if it is known
-    still."""
+def news(language: Language, one: Person, other: Person, moment: int) -> set[tuple[object, Place]]:
+    """21: what is settled for both. A cancel that is settled for one of them is news to a wait that is open, if it is
+    known still."""
     settled = one.settled | other.settled
-    for mine, theirs in ((one, other), (other, one)):
-        for fact in mine.fresh():
-            for rule in language.rules:
-                for name, key in [place for place in theirs.closed if place[0] == rule.name]:
-                    if (fact, (name, key)) in theirs.settled or (fact, (name, key)) not in settled:
-                        continue
-                    if moment - fact.occurred_at <= language.max_age and opens_before(rule, key, fact, one, other):
-                        settled.discard((fact, (name, key)))
+    rules = {rule.name: rule for rule in language.rules}
+    for fact, (name, key) in one.settled ^ other.settled:
+        if isinstance(fact, Fact) and moment - fact.occurred_at <= language.max_age:
+            if opens_before(rules[name], key, fact, one, other):
+                settled.discard((fact, (name, key)))
     return settled
 
 
@@ -147,7 +144,8 @@ def opens_before(rule: Rule, key: str | None, fact: Fact, *sides: Person) -> boo
     for side in sides:
         for start in starts_of(rule, side).get(key, []):
             if (start.token, (rule.name, key)) not in side.settled and start.order < order(fact, ENDS):
-                return bool(cancel_of(rule, fact, key, start))
+                if cancel_of(rule, fact, key, start) is not None:
+                    return True
     return False
 
 

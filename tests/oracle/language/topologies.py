@@ -24,21 +24,26 @@ WHERE: dict[str, list[Told]] = {
     "form_submitted": [{"form_id": "demo"}, {"form_id": {"is": "DEMO", "ignoring_case": True}}],
     "cart_viewed": [{"cart_id": "c1"}],
 }
+NEW = ("starts_with", "ignoring_case")
+OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
+MOVES = {"product_id": "product_removed", "cart_id": "cart_viewed", None: "cart_viewed"}
 PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_added", "cart_viewed"]}
 
 
 class Sayings:
     """Says random things. `segments`, `measures`, `rules`: what may be named already."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, *, conditions: bool) -> None:
         self.rng = rng
+        self.conditions = conditions
         self.segments: list[str] = []
         self.measures: list[str] = []
         self.rules: list[str] = []
 
     def where(self, event: str, chance: float = 0.35) -> Told:
         """Now and then tests on an event, to be put beside it."""
-        return {"where": self.rng.choice(WHERE[event])} if self.rng.random() < chance else {}
+        found = WHERE[event] if self.conditions else OLD_WHERE[event]
+        return {"where": self.rng.choice(found)} if self.rng.random() < chance else {}
 
     def window(self, *, always: bool = False) -> Told:
         """Mostly a window."""
@@ -126,9 +131,9 @@ class Sayings:
 
     # --- rules
 
-    def rule(self, *, conditions: bool, staged: bool) -> Told:
+    def rule(self, *, staged: bool) -> Told:
         """One rule. Its start and its cancel never speak of one event."""
-        rng = self.rng
+        rng, conditions = self.rng, self.conditions
         per = rng.choice([None, None, "product_id", "cart_id"])
         told: Told = {"version": rng.choice([1, 2])}
         if per:
@@ -142,12 +147,9 @@ class Sayings:
             told["start"] = {"event": begins if len(begins) > 1 else begins[0], **where}
             if per and rng.random() < 0.3:
                 told["without_key"] = "shared"
+        if (not when or conditions) and rng.random() < 0.15:
+            told["once"] = rng.choice([True, {"forget": "72h"}])
         self.lasts(told, staged=staged)
-        if not conditions or rng.random() < 0.15:
-            if not when and not conditions and rng.random() < 0.2:
-                told["once"] = rng.choice([True, {"forget": "72h"}])
-        elif rng.random() < 0.2:
-            told["once"] = {"forget": "72h"}
         if conditions and "once" not in told and rng.random() < 0.25:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
@@ -166,10 +168,9 @@ class Sayings:
                 told["stages"].append({"name": "last", "after": "1h", "only_if": self.condition(1, folded=True)})
         else:
             told["after"] = rng.choice(AFTERS)
-        if rng.random() < 0.4:
-            told["restart"] = {"event": "cart_viewed"}
-            if "per" not in told and rng.random() < 0.3:
-                told["restart"] = {"event": rng.choice(["page_viewed", "form_submitted"])}
+        if "once" not in told and rng.random() < 0.4:
+            moves = rng.choice(["cart_viewed", "page_viewed", "form_submitted", "product_removed"])
+            told["restart"] = {"event": MOVES[told["per"]] if "per" in told else moves}
 
     def ends(self, told: Told, per: str | None, when: bool) -> None:
         """What cancels it."""
@@ -188,7 +189,7 @@ class Sayings:
 
 def topology(rng: Random, *, conditions: bool = True, staged: bool = False) -> Told:
     """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of."""
-    say = Sayings(rng)
+    say = Sayings(rng, conditions=conditions)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if conditions:
         told |= {"segments": {}, "measures": {}}
@@ -200,6 +201,6 @@ def topology(rng: Random, *, conditions: bool = True, staged: bool = False) -> T
             told["segments"][f"s{number}"] = {"when": say.condition()}
             say.segments.append(f"s{number}")
     for number in range(rng.choice([1, 2, 3, 4])):
-        told["triggers"][f"r{number}"] = say.rule(conditions=conditions, staged=staged)
+        told["triggers"][f"r{number}"] = say.rule(staged=staged)
         say.rules.append(f"r{number}")
     return told
