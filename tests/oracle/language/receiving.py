@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.oracle.language.making import Maker, starts_of
-from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
-from tests.oracle.language.topology import Language, Rule, duration, several
+from tests.oracle.language.making import Maker
+from tests.oracle.language.person import Fired, Person, State, remembered, told_once
+from tests.oracle.language.topology import Language, duration, several
 from tests.oracle.language.waits import ENDS, Start, cancel_of, counts_for, does, order, starts_keys
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
@@ -104,7 +104,6 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
             if name in loser.entered:
                 maker.change(loser, name, "left", moment, "merged", None)
         winner.tied = True
-    settled = news(language, winner, loser, moment)
     winner.identifiers |= loser.identifiers
     winner.facts += loser.facts
     winner.old |= loser.old
@@ -115,7 +114,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.orders.join(loser.orders, moment)
     winner.turns += loser.turns
     winner.states = joined_states(winner, loser)
-    winner.settled = settled
+    winner.settled |= loser.settled
     for place, end in loser.closed.items():
         winner.closed[place] = max(end, winner.closed.get(place, end))
     for place, due in loser.fired_due.items():
@@ -125,28 +124,6 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.once += loser.once
     winner.fired += loser.fired
     winner.made += loser.made
-
-
-def news(language: Language, one: Person, other: Person, moment: int) -> set[tuple[object, Place]]:
-    """21: what is settled for both. A cancel that is settled for one of them is news to a wait that is open, if it is
-    known still."""
-    settled = one.settled | other.settled
-    rules = {rule.name: rule for rule in language.rules}
-    for fact, (name, key) in one.settled ^ other.settled:
-        if isinstance(fact, Fact) and moment - fact.occurred_at <= language.max_age:
-            if opens_before(rules[name], key, fact, one, other):
-                settled.discard((fact, (name, key)))
-    return settled
-
-
-def opens_before(rule: Rule, key: str | None, fact: Fact, *sides: Person) -> bool:
-    """Is there an undecided start of this key that a cancel would end?"""
-    for side in sides:
-        for start in starts_of(rule, side).get(key, []):
-            if (start.token, (rule.name, key)) not in side.settled and start.order < order(fact, ENDS):
-                if cancel_of(rule, fact, key, start) is not None:
-                    return True
-    return False
 
 
 def joined_states(winner: Person, loser: Person) -> dict[tuple[str, str | None], State]:

@@ -167,12 +167,11 @@ def begin(rule: Rule, key: Key, start: Start) -> Wait:
 
 
 def steps(rule: Rule, key: Key, known: Known) -> list[tuple[Order, Any]]:
-    """All that may do something to the key, in the order in which it happened."""
+    """All that may do something to the key, in the order in which it happened. A cancel that was late, or that a
+    decision covers, still ends what else is open: before a tie it was somebody else's."""
     found: list[tuple[Order, Any]] = [(one.order, one) for one in known.starts if not known.settled(one.token)]
     for fact in known.facts:
-        if known.settled(fact):
-            continue
-        if does(rule.restart, fact) and key in starts_keys(rule, fact):
+        if not known.settled(fact) and does(rule.restart, fact) and key in starts_keys(rule, fact):
             found.append((order(fact, RESTARTS), Start(fact, fact, fact.occurred_at, fact.received_at)))
         if any(is_type(fact, action.events) for action in rule.cancel):
             found.append((order(fact, ENDS), fact))
@@ -197,6 +196,8 @@ def walk(rule: Rule, key: Key, known: Known) -> Wait | None:
         end = known.until(wait)
     for place, one in steps(rule, key, known):
         at, role = place[0], place[1]
+        if known.span is not None and at <= known.span.decided:
+            continue
         if wait is not None and end is not None and end[0] < at and end[0] <= wait.due:
             break
         if wait is None:
@@ -277,5 +278,11 @@ def counts_for(action: Action, fact: Fact, place: Order, start: Start, remember:
     """14: after the start, or, where it may stand before, not forgotten when the start was received."""
     if not action.before_start:
         return place > start.order
-    early = fact.received_at <= start.known and action.match is not None
+    early = fact.received_at <= start.known and named(action, fact)
     return not early or start.known - fact.occurred_at <= remember
+
+
+def named(action: Action, fact: Fact) -> bool:
+    """Does it name whom it ends? What ends all of a person isn't forgotten."""
+    paths = action.match if isinstance(action.match, dict) else [action.match]
+    return action.match is not None and any(keys(fact, path) for path in paths)
