@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.topology import load
 from pipeline.topology.model import Topology
 from tests.oracle.language.compare import differing
-from tests.oracle.language.histories import KINDS, made
+from tests.oracle.language.histories import made
 from tests.oracle.language.oracle import decisions
 from tests.replayed import replayed
 

@@ -1,5 +1,5 @@
-"""From a seed a topology and a history in which its conditions turn often: times lie around the edges of its windows, to
-the millisecond; some things are told late, twice, or in one millisecond.
+"""From a seed a topology and a history in which its conditions turn often: times lie around the edges of its windows,
+to the millisecond; some things are told late, twice, or in one millisecond.
 
     made(seed, kind) -> (topology, events)
 """
@@ -59,7 +59,10 @@ class Story:
             names = [("user_id", f"u{number}"), ("anonymous_id", f"a{number}"), ("email", f"p{number}@shop.example")]
             self.people.append(rng.sample(names, 2 if ties else 1))
         if shared:
-            self.people += [[("user_id", "u7"), ("anonymous_id", "tablet")], [("user_id", "u8"), ("anonymous_id", "tablet")]]
+            self.people += [
+                [("user_id", "u7"), ("anonymous_id", "tablet")],
+                [("user_id", "u8"), ("anonymous_id", "tablet")],
+            ]
         self.tying = ties or shared
         self.events: list[Event] = []
         self.punctual = rng.choice([0.5, 0.8, 0.95])
@@ -118,7 +121,9 @@ class Story:
     def tell(self) -> None:
         """One more event."""
         rng = self.rng
-        kind = rng.choice([*EVENTS, *EVENTS, "product_viewed", "product_added", "product_removed", "identified", "email_unsubscribed"])
+        kind = rng.choice(
+            [*EVENTS, *EVENTS, "product_viewed", "product_added", "product_removed", "identified", "email_unsubscribed"]
+        )
         at = self.when()
         late = kind in ("order_completed", "email_unsubscribed") and rng.random() < 0.25
         self.events.append(
@@ -126,7 +131,8 @@ class Story:
                 "type": kind,
                 "event_id": f"e{len(self.events):02d}-{rng.randrange(100):02d}",
                 "occurred_at": at,
-                "received_at": at + (rng.choice(self.edges) + rng.choice([0, 1, MINUTE, HOUR]) if late else self.delay()),
+                "received_at": at
+                + (rng.choice(self.edges) + rng.choice([0, 1, MINUTE, HOUR]) if late else self.delay()),
                 "identifiers": self.who(),
                 "body": self.body(kind),
             }
@@ -138,7 +144,7 @@ class Story:
         for event in rng.sample(self.events, len(self.events) // 12):
             later = rng.choice([0, 1, MINUTE, 70 * MINUTE])
             self.events.append({**event, "received_at": event["received_at"] + later})
-        return sorted(self.events, key=lambda e: (e["received_at"] + rng.choice([0, 0, rng.randint(0, DISORDER)])))
+        return sorted(self.events, key=lambda e: e["received_at"] + rng.choice([0, 0, rng.randint(0, DISORDER)]))
 
 
 def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:

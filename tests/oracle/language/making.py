@@ -1,5 +1,5 @@
-"""Decisions: what waits, what is due, and what is written. Semantics 4, 6, 8 to 10, rules 26, 29, 31, 32. Shares no code
-with `pipeline`."""
+"""Decisions: what waits, what is due, and what is written. Semantics 4, 6, 8 to 10, rules 26, 29, 31, 32. Shares no
+code with `pipeline`."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Maker:
         )
 
     def until(self, wait: Wait, person: Person, moment: int) -> tuple[int, Fact | None] | None:
-        """29: the first moment, from the wait's start on, at which `until` held, by what is known now; and the event that
-        made it hold, or None by time alone."""
+        """29: the first moment, from the wait's start on, at which `until` held, by what is known now; and the event
+        that made it hold, or None by time alone."""
         if wait.rule.until is None:
             return None
         condition = wait.rule.until[0]

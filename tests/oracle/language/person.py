@@ -62,8 +62,8 @@ class Person:
     """All of one person: the facts received so far, and what stands.
 
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
-    moment; `tied`: a tie took effect at it. `closed`: a key's closed end. `settled`: (token, place). `entered`: segment ->
-    since when. `next`: when anything may happen of itself.
+    moment; `tied`: a tie took effect at it. `closed`: a key's closed end. `settled`: (token, place). `entered`: segment
+    -> since when. `next`: when anything may happen of itself.
     """
 
     identifiers: set[Identifier]

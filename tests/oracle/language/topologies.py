@@ -84,7 +84,7 @@ class Sayings:
 
     def trait(self) -> Told:
         """What was told of the person."""
-        test = self.rng.choice([{"is": "pro"}, {"not": "free"}, {"exists": True}, {"in": ["pro", "team"]}])
+        test: Told = self.rng.choice([{"is": "pro"}, {"not": "free"}, {"exists": True}, {"in": ["pro", "team"]}])
         return {"trait": "plan", **test}
 
     def leaf(self, *, folded: bool = False) -> Told:
@@ -117,6 +117,13 @@ class Sayings:
         kind = rng.choice(["all", "all", "any", "none"])
         return {kind: [*parts, {"none": [self.did()]}] if kind == "all" and rng.random() < 0.3 else parts}
 
+    def twice_and_not(self) -> Told:
+        """What people mostly say: so often this, and not that."""
+        event = self.rng.choice(BEGIN)
+        some = {"did": event, **self.where(event, 0.2), "times": self.rng.choice([1, 2, 2]), **self.window()}
+        no = {"did": self.rng.choice(["order_completed", "order_completed", "cart_viewed"]), **self.window(always=True)}
+        return {"all": [some, {"none": [no]}]}
+
     def of_key(self, per: str) -> Told:
         """A condition of a rule with keys: something with the key must have happened."""
         parts = [self.did(PER[per], window=True)]
@@ -141,7 +148,8 @@ class Sayings:
         begins = rng.sample(PER[per] if per else BEGIN, rng.choice([1, 1, 2]))
         when = conditions and rng.random() < 0.55
         if when:
-            told["start"] = {"when": self.of_key(per) if per else self.condition()}
+            usual = self.twice_and_not() if rng.random() < 0.4 else self.condition()
+            told["start"] = {"when": self.of_key(per) if per else usual}
         else:
             where = self.where(begins[0], 0.3) if len(begins) == 1 else {}
             told["start"] = {"event": begins if len(begins) > 1 else begins[0], **where}
@@ -185,6 +193,8 @@ class Sayings:
         if "once" in told and rng.random() < 0.5:
             cancels[0]["before_start"] = True
         told["cancel"] = cancels
+        if self.conditions and rng.random() < 0.3:
+            told["recovered"] = {"within": rng.choice(WINDOWS)}
 
 
 def topology(rng: Random, *, conditions: bool = True, staged: bool = False) -> Told:

@@ -1,4 +1,4 @@
-"""The topology as the oracle takes it: rules, segments and measures with times in ms. Shares no code with `pipeline`."""
+"""The topology as the oracle takes it: rules, segments and measures, times in ms. Shares no code with `pipeline`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Language:
 
 
 def action(told: Any, reason: str = "cancelled") -> Action:
-    """ {event: ..., where: ...} -> Action."""
+    """{event: ..., where: ...} -> Action."""
     return Action(
         events=tuple(several(told["event"])),
         where=told.get("where") or {},
@@ -123,7 +123,7 @@ def sequence_of(start: dict[str, Any]) -> tuple[Step, ...]:
     """28: the steps of a sequence."""
     steps = []
     for told in start.get("sequence", ()):
-        body = told["not"] if "not" in told else told
+        body = told.get("not", told)
         lasts = duration(told["for"]) if "for" in told else None
         steps.append(Step(action(body), told.get("as"), "not" in told, lasts))
     return tuple(steps)

@@ -136,8 +136,8 @@ def turn_rule(rule: Rule, condition: Condition, key: Key, person: Person, view: 
 
 
 def begun(condition: Condition, key: Key, person: Person, view: View) -> State:
-    """c: what a condition was before it was ever looked at: over nothing for a person who begins with their first event;
-    for a key that is named first, without the events that name it. Where it was true, these events start nothing."""
+    """c: what a condition was before it was ever looked at: over nothing for a person who begins with their first
+    event; for a key that is named first, without the events that name it. Where it was true, these start nothing."""
     if not person.began:
         first, without = [person.first()], list[Fact]()
     else:

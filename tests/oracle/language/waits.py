@@ -54,8 +54,9 @@ class Start:
 
 @dataclass(eq=False)
 class Wait:
-    """A wait of one key. `cause`: from which it counts; `due`: D of the stage it waits for; `ended_at`: when a cancel or
-    `until` ended it; `decided`: D of the last stage decided; `overtaking`: (received, by a start) of what came after D."""
+    """A wait of one key. `cause`: from which it counts; `due`: D of the stage it waits for; `ended_at`: when a cancel
+    or `until` ended it; `decided`: D of the last stage decided; `overtaking`: (received, by a start) of what came after
+    D."""
 
     rule: Rule
     key: Key
