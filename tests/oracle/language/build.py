@@ -30,7 +30,7 @@ def rules(segments: Told | None = None, measures: Told | None = None, **triggers
     """A topology of these rules."""
     return {
         "time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"},
-        "triggers": triggers,
+        "triggers": {name: {"version": 1, **told} for name, told in triggers.items()},
         "segments": {name: {"when": when} for name, when in (segments or {}).items()},
         "measures": measures or {},
     }

@@ -316,7 +316,7 @@ TURNS = [
                     "when": {
                         "all": [
                             {"did": "product_viewed", "within": "1h"},
-                            {"none": [{"did": "product_added", "where": {"product_id": "key"}, "within": "1h"}]},
+                            {"none": [{"did": "product_added", "where": {"product_id": {"is": "key"}}, "within": "1h"}]},
                         ]
                     }
                 },

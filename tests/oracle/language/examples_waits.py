@@ -154,7 +154,7 @@ ENDS = [
                 "per": "product_id",
                 "start": {"event": "product_added"},
                 "after": "30m",
-                "cancel": {"event": "cart_viewed", "where": {"cart_id": "start.cart_id"}, "reason": "looked"},
+                "cancel": {"event": "cart_viewed", "where": {"cart_id": {"is": "start.cart_id"}}, "reason": "looked"},
             }
         ),
         [add("1", 0, cart="c"), add("2", 0, cart="d", product_id="q"), view("3", 10, cart="d")],

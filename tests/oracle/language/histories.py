@@ -25,10 +25,11 @@ KINDS: dict[str, Told] = {
     "events and ties": {"conditions": False, "ties": True},
     "events on shared devices": {"conditions": False, "shared": True},
     "conditions": {},
-    "stages": {"staged": True},
-    "ties": {"ties": True},
-    "shared devices": {"shared": True},
-    "stages and ties": {"staged": True, "ties": True},
+    "conditions and ties": {"ties": True},
+    "conditions on shared devices": {"shared": True},
+    "again, recovered": {"again": True},
+    "stages": {"staged": True, "again": True},
+    "stages and ties": {"staged": True, "again": True, "ties": True},
 }
 
 

@@ -33,9 +33,10 @@ PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_a
 class Sayings:
     """Says random things. `segments`, `measures`, `rules`: what may be named already."""
 
-    def __init__(self, rng: Random, *, conditions: bool) -> None:
+    def __init__(self, rng: Random, *, conditions: bool, again: bool) -> None:
         self.rng = rng
         self.conditions = conditions
+        self.again = again
         self.segments: list[str] = []
         self.measures: list[str] = []
         self.rules: list[str] = []
@@ -158,7 +159,7 @@ class Sayings:
         if (not when or conditions) and rng.random() < 0.15:
             told["once"] = rng.choice([True, {"forget": "72h"}])
         self.lasts(told, staged=staged)
-        if conditions and "once" not in told and rng.random() < 0.25:
+        if self.again and "once" not in told and rng.random() < 0.4:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
         if conditions and rng.random() < 0.35:
@@ -193,13 +194,14 @@ class Sayings:
         if "once" in told and rng.random() < 0.5:
             cancels[0]["before_start"] = True
         told["cancel"] = cancels
-        if self.conditions and rng.random() < 0.3:
+        if self.again and rng.random() < 0.5:
             told["recovered"] = {"within": rng.choice(WINDOWS)}
 
 
-def topology(rng: Random, *, conditions: bool = True, staged: bool = False) -> Told:
-    """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of."""
-    say = Sayings(rng, conditions=conditions)
+def topology(rng: Random, *, conditions: bool = True, staged: bool = False, again: bool = False) -> Told:
+    """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of.
+    `again`: also when a key starts anew, and what is credited to a trigger."""
+    say = Sayings(rng, conditions=conditions, again=again)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if conditions:
         told |= {"segments": {}, "measures": {}}
