@@ -16,6 +16,7 @@ from pipeline.profile.profile import Profile, advance
 from pipeline.runtime.replay import Replay
 from pipeline.topology import load
 from pipeline.topology.model import Topology
+from pipeline.triggers import changes
 from pipeline.triggers.decisions import Decision, public
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import RuleBook
@@ -85,7 +86,15 @@ def replayed(
     events: Iterable[dict[str, Any]], topology: Topology | None = None, *, open_end: bool = False
 ) -> list[dict[str, Any]]:
     """Every decision, as the lines of `pipeline replay`. Events that nobody can be known by are left out, as there."""
-    replay = Replay(topology or shipped())
+    lines, _ = replayed_with_changes(events, topology or shipped(), open_end=open_end)
+    return [{name: value for name, value in line.items() if name != "basis"} for line in lines]
+
+
+def replayed_with_changes(
+    events: Iterable[dict[str, Any]], topology: Topology, *, open_end: bool = False
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The same, with what each was made by (`basis`), and every change of a segment."""
+    replay = Replay(topology)
     made: list[Decision] = []
     for told in events:
         try:
@@ -96,4 +105,5 @@ def replayed(
     if not open_end:
         made += replay.finish()
         assert replay.waiting() == 0
-    return [public(decision) for decision in made]
+    lines = [{**public(decision), "basis": decision.basis} for decision in made]
+    return lines, [changes.public(change) for change in replay.changes]

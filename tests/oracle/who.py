@@ -7,7 +7,7 @@ it ties. When a tie takes effect is not decided here (that is its `received_at`,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.oracle.lines import Item
@@ -28,6 +28,7 @@ class Fact:
 
     `type` and `items`: what it is to a cart (13). `contact`: what it tells of how to write to the person. `device`:
     the one that it happened on, where it carried nothing else. `again`: a further copy of one that was received (11).
+    `told_before`: of an order that had been told (12).
     """
 
     type: str
@@ -42,6 +43,8 @@ class Fact:
     contact: dict[str, str]
     device: Identifier | None = None
     again: bool = False
+    context: dict[str, Any] = field(default_factory=dict)
+    told_before: bool = False
 
     @property
     def logins(self) -> list[tuple[Identifier, str]]:
@@ -174,6 +177,7 @@ def read_log(events: Iterable[dict[str, Any]], disorder: int) -> list[Fact]:
                 contact=contact_of({**event, "body": tidied(event["body"])}, ids, {person, *ties}),
                 device=(devices[0], ids[devices[0]]) if len(devices) == len(ids) else None,
                 again=again,
+                context=event.get("context") or {},
             )
         )
     return facts

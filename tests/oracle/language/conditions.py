@@ -1,0 +1,272 @@
+"""Conditions: a truth about a person at a moment, worked out from all that is known. Shares no code with `pipeline`.
+
+A condition is the dict that YAML tells. `View` is what is looked at: the facts (whoever asks leaves out what wasn't
+received yet), the moment, the key of a rule with `per`, the wait, and what the fold has of segments and triggers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from tests.oracle.language.paths import compares, is_type, keys, matches, meets, number, values
+from tests.oracle.language.topology import Condition, Language, duration, several
+from tests.oracle.reading import ORDERS
+from tests.oracle.who import Fact
+
+HAS_PATH = {
+    "product_id": ("product_added", "product_removed", "product_viewed", "wishlist_product_added"),
+    "cart_id": (
+        *("product_added", "product_removed", "product_viewed", "cart_viewed", "cart_updated", "cart_cleared"),
+        *("checkout_started", *ORDERS),
+    ),
+    "products.product_id": ("product_added", "product_removed", "cart_updated", *ORDERS),
+    "message_id": (
+        *("email_sent", "email_delivered", "email_opened", "email_clicked"),
+        *("email_bounced", "email_complained", "email_unsubscribed"),
+    ),
+    "form_id": ("form_submitted",),
+    "path": ("page_viewed",),
+}
+"""27: the types that have a path, of those that the histories tell."""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A decision, as `trigger` conditions see it."""
+
+    rule: str
+    outcome: str
+    due: int
+    decided_at: int
+
+
+@dataclass(frozen=True)
+class View:
+    """What a condition looks at. `entered`: the fold's segments -> since when; None: they are worked out at `at`.
+    `fold_at`: the moment of the fold, where it isn't `at`. `since`, `start`, `key`: of the wait; `per`: the path of a
+    rule with keys whose own value is asked for."""
+
+    language: Language
+    facts: list[Fact]
+    at: int
+    made: list[Made] = field(default_factory=list)
+    entered: dict[str, int] = field(default_factory=dict)
+    folded: bool = False
+    per: str | None = None
+    key: str | None = None
+    start: Fact | None = None
+    since: int | None = None
+    fold_at: int | None = None
+
+    @property
+    def now(self) -> int:
+        """Up to when segments and triggers count."""
+        return self.at if self.fold_at is None else self.fold_at
+
+    def resolve(self, told: Any) -> Any:
+        """The right side of a test: `key` and `start.x` are the wait's."""
+        if told == "key":
+            return self.key
+        if isinstance(told, str) and told.startswith("start."):
+            found = [] if self.start is None else values(self.start, told.removeprefix("start."))
+            return found[0] if found else None
+        return told
+
+
+def names_key(where: dict[str, Any]) -> bool:
+    """Does a `where` name the key?"""
+    return any(test == "key" or (isinstance(test, dict) and "key" in test.values()) for test in where.values())
+
+
+def is_of(fact: Fact, leaf: dict[str, Any], event: Any, view: View) -> bool:
+    """Is it an event that a `did`, `first` or `last` speaks of, whenever it occurred?"""
+    where = leaf.get("where") or {}
+    if not is_type(fact, several(event)) or not matches(fact, where, view.resolve):
+        return False
+    if view.per is None or names_key(where) or fact.type not in HAS_PATH[view.per]:
+        return True
+    named = keys(fact, view.per)
+    return view.key in named or (view.key is None and not named)
+
+
+def occurred(leaf: dict[str, Any], event: Any, view: View) -> list[Fact]:
+    """24: the events of a leaf in its window, in the order in which they occurred."""
+    found = [fact for fact in view.facts if fact.occurred_at <= view.at and is_of(fact, leaf, event, view)]
+    if "within" in leaf:
+        found = [fact for fact in found if fact.occurred_at > view.at - duration(leaf["within"])]
+    if leaf.get("since") == "start":
+        found = [fact for fact in found if view.since is not None and fact.occurred_at >= view.since]
+    return sorted(found, key=by_occurrence)
+
+
+def by_occurrence(fact: Fact) -> tuple[Any, ...]:
+    """In which order events occurred; in one millisecond in the order of knowledge."""
+    return fact.occurred_at, fact.received_at, fact.event_id, fact.carried
+
+
+def did(leaf: dict[str, Any], view: View) -> bool:
+    """How often, how much, or how many different ones."""
+    found = occurred(leaf, leaf["did"], view)
+    bounds = {op: leaf[op] for op in ("gt", "gte", "lt", "lte", "is", "not") if op in leaf}
+    if "sum" in leaf:
+        told = [number(one) for fact in found if not fact.told_before for one in values(fact, leaf["sum"])]
+        return compares(sum((one for one in told if one is not None), Fraction(0)), bounds)
+    if "distinct" in leaf:
+        return compares(len({str(one) for fact in found for one in values(fact, leaf["distinct"])}), bounds)
+    return compares(len(found), leaf.get("times", {"gte": 1}))
+
+
+def edge(leaf: dict[str, Any], view: View) -> bool:
+    """`first` and `last`: how old, and what it tells; only of whom it happened to."""
+    kind = "first" if "first" in leaf else "last"
+    found = occurred(leaf, leaf[kind], view)
+    if not found:
+        return False
+    fact = found[0] if kind == "first" else found[-1]
+    has = leaf.get("has") or {}
+    old = "age" not in leaf or ages(view.at - fact.occurred_at, leaf["age"])
+    return old and all(meets(fact, path, test, view.resolve) for path, test in has.items())
+
+
+def ages(age: int, test: dict[str, Any]) -> bool:
+    """An age in ms against `{gte: 7d}`."""
+    return compares(age, {op: duration(limit) for op, limit in test.items()})
+
+
+def tells_trait(fact: Fact, trait: str) -> bool:
+    """Does it tell this trait of the person?"""
+    return fact.type == "identified" and bool(values(fact, f"traits.{trait}"))
+
+
+def trait(leaf: dict[str, Any], view: View) -> bool:
+    """The value told last, by occurrence, against the operators beside it."""
+    told = [fact for fact in view.facts if fact.occurred_at <= view.at and tells_trait(fact, leaf["trait"])]
+    ops = {op: want for op, want in leaf.items() if op != "trait"}
+    last = max(told, key=by_occurrence, default=None)
+    if last is None:
+        return all(op in ("not", "ignoring_case") or (op == "exists" and not want) for op, want in ops.items())
+    return meets(last, f"traits.{leaf['trait']}", ops, view.resolve)
+
+
+def of_person(view: View) -> View:
+    """The same moment without a key: what measures and segments look at."""
+    return replace(view, per=None, key=None, start=None, since=None)
+
+
+def measure(leaf: dict[str, Any], view: View) -> bool:
+    """A named number, compared."""
+    total = Fraction(0)
+    for part in parts_of(leaf["measure"], view.language):
+        total += Fraction(str(part["points"])) * len(occurred(part, part["did"], of_person(view)))
+    return compares(total, {op: limit for op, limit in leaf.items() if op != "measure"})
+
+
+def parts_of(name: str, language: Language) -> list[dict[str, Any]]:
+    """The summands of a measure, each with its window."""
+    told = language.measures[name]
+    window = {"within": told["within"]} if "within" in told else {}
+    return [{**window, **part} for part in told["sum"]]
+
+
+def segment(leaf: dict[str, Any], view: View) -> bool:
+    """In it: as the fold has it, or as worked out at the moment; `for`: since when, as the fold has it."""
+    name = leaf["segment"]
+    if view.folded:
+        inside = name in view.entered
+    else:
+        inside = in_segment(name, view)
+    if not inside or "for" not in leaf:
+        return inside
+    return name in view.entered and ages(view.now - view.entered[name], leaf["for"])
+
+
+def in_segment(name: str, view: View) -> bool:
+    """36: a person without an event is in none."""
+    return bool(view.facts) and holds(view.language.segments[name], of_person(view))
+
+
+def trigger(leaf: dict[str, Any], view: View) -> bool:
+    """An outcome of a rule: it occurred when it was due, and is known when it was decided."""
+    found = [made for made in view.made if made.rule == leaf["trigger"] and made.decided_at <= view.now]
+    found = [made for made in found if made.outcome == leaf.get("outcome", "fired")]
+    if "within" in leaf:
+        found = [made for made in found if made.due > view.now - duration(leaf["within"])]
+    return bool(found)
+
+
+LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
+    "did": did,
+    "first": edge,
+    "last": edge,
+    "trait": trait,
+    "measure": measure,
+    "segment": segment,
+    "trigger": trigger,
+}
+
+
+def holds(condition: Condition, view: View) -> bool:
+    """24: the one value of a condition."""
+    if "all" in condition:
+        return all(holds(one, view) for one in condition["all"])
+    if "any" in condition:
+        return any(holds(one, view) for one in condition["any"])
+    if "none" in condition:
+        return not any(holds(one, view) for one in condition["none"])
+    return LEAVES[leaf_kind(condition)](condition, view)
+
+
+def leaf_kind(condition: Condition) -> str:
+    """Which leaf it is."""
+    return next(kind for kind in LEAVES if kind in condition)
+
+
+def leaves(condition: Condition, language: Language, *, keyed: bool = True) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Every leaf, through segments and measures too; whether the key of a rule counts in it."""
+    for joint in ("all", "any", "none"):
+        if joint in condition:
+            for one in condition[joint]:
+                yield from leaves(one, language, keyed=keyed)
+            return
+    if "segment" in condition:
+        yield condition, False
+        yield from leaves(language.segments[condition["segment"]], language, keyed=False)
+    elif "measure" in condition:
+        for part in parts_of(condition["measure"], language):
+            yield part, False
+    else:
+        yield condition, keyed
+
+
+def counts(condition: Condition, fact: Fact, view: View) -> bool:
+    """Does one of its leaves count this event?"""
+    for leaf, keyed in leaves(condition, view.language):
+        one = view if keyed else of_person(view)
+        event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
+        if event is not None and is_of(fact, leaf, event, one):
+            return True
+        if "trait" in leaf and tells_trait(fact, leaf["trait"]):
+            return True
+    return False
+
+
+def turning_points(condition: Condition, view: View) -> Iterator[int]:
+    """Moments at which time alone may turn it: where a window lets go of an event, or an age is reached. A rule's key
+    isn't asked for: too many moments do no harm."""
+    for leaf, _ in leaves(condition, view.language):
+        spans = [duration(leaf["within"])] if "within" in leaf else []
+        spans += [duration(limit) for limit in (leaf.get("age") or leaf.get("for") or {}).values()]
+        event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
+        if event is not None:
+            began = [fact.occurred_at for fact in view.facts if is_type(fact, several(event))]
+        elif "trigger" in leaf:
+            began = [made.due for made in view.made]
+        else:
+            began = list(view.entered.values())
+        for span in spans:
+            for at in began:
+                yield at + span
+                yield at + span + 1

@@ -1,0 +1,160 @@
+"""From a seed a topology and a history in which its conditions turn often: times lie around the edges of its windows,
+to the millisecond; some things are told late, twice, or in one millisecond.
+
+    made(seed, kind) -> (topology, events)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from tests.oracle.build import BASE
+from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, topology
+from tests.oracle.language.topology import duration
+
+Event = dict[str, Any]
+Told = dict[str, Any]
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DISORDER = 10_000
+KINDS: dict[str, Told] = {
+    "events alone": {"conditions": False},
+    "events and ties": {"conditions": False, "ties": True},
+    "events on shared devices": {"conditions": False, "shared": True},
+    "conditions": {},
+    "conditions and ties": {"ties": True},
+    "conditions on shared devices": {"shared": True},
+    "again, recovered": {"again": True},
+    "stages": {"staged": True, "again": True},
+    "stages and ties": {"staged": True, "again": True, "ties": True},
+}
+
+
+def spans(told: Any) -> Iterator[int]:
+    """Every duration in a topology (ms)."""
+    if isinstance(told, dict):
+        for value in told.values():
+            yield from spans(value)
+    elif isinstance(told, list):
+        for value in told:
+            yield from spans(value)
+    elif isinstance(told, str):
+        try:
+            yield duration(told)
+        except ValueError:
+            return
+
+
+class Story:
+    """Collects events. `edges`: what times like to differ by."""
+
+    def __init__(self, rng: Random, told: Told, *, ties: bool, shared: bool) -> None:
+        self.rng = rng
+        found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
+        self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
+        self.people: list[list[tuple[str, str]]] = []
+        for number in range(rng.choice([1, 1, 2, 3])):
+            names = [("user_id", f"u{number}"), ("anonymous_id", f"a{number}"), ("email", f"p{number}@shop.example")]
+            self.people.append(rng.sample(names, 2 if ties else 1))
+        if shared:
+            self.people += [
+                [("user_id", "u7"), ("anonymous_id", "tablet")],
+                [("user_id", "u8"), ("anonymous_id", "tablet")],
+            ]
+        self.tying = ties or shared
+        self.events: list[Event] = []
+        self.punctual = rng.choice([0.5, 0.8, 0.95])
+
+    def when(self) -> int:
+        """When something happens: somewhere, or just an edge away from something else."""
+        rng = self.rng
+        if not self.events or rng.random() < 0.25:
+            return BASE + MINUTE * rng.choice([0, 1, 5, 10, 30, 60, 90, 120, rng.randrange(240)])
+        near = rng.choice(self.events[-6:] if rng.random() < 0.7 else self.events)
+        from_ = near[rng.choice(["occurred_at", "occurred_at", "received_at"])]
+        if rng.random() < 0.35:
+            return int(from_ + rng.choice([0, 0, 1, MINUTE, 2 * MINUTE, 7 * MINUTE]))
+        return int(from_ + rng.choice(self.edges) + rng.choice([-1, 0, 0, 1]))
+
+    def delay(self) -> int:
+        """How long after it happened it is received (ms)."""
+        rng = self.rng
+        if rng.random() < self.punctual:
+            return 0
+        if rng.random() < 0.05:
+            return rng.choice([72 * HOUR, 72 * HOUR + 1, 73 * HOUR])
+        return int(rng.choice([1, 1000, 4 * MINUTE, 5 * MINUTE, 5 * MINUTE + 1, *self.edges]))
+
+    def who(self) -> dict[str, str]:
+        """One identifier of somebody, now and then two, which ties them."""
+        names = self.rng.choice(self.people)
+        if self.tying and self.rng.random() < 0.12:
+            return dict(names)
+        return dict([self.rng.choice(names)])
+
+    def body(self, kind: str) -> Told:
+        """What it tells."""
+        rng = self.rng
+        cart = {"cart_id": rng.choice(CARTS)} if rng.random() < 0.85 else {}
+        if kind == "product_added":
+            return {**cart, "product_id": rng.choice(PRODUCTS), "price": rng.choice([5, 10, 12.5]), "quantity": 1}
+        if kind == "product_removed":
+            return {**cart, "product_id": rng.choice(PRODUCTS)}
+        if kind == "product_viewed":
+            return {"product_id": rng.choice(PRODUCTS)}
+        if kind == "page_viewed":
+            return {"path": rng.choice(PATHS)}
+        if kind == "order_completed":
+            total = {"total": rng.choice([20, 50, 60])} if rng.random() < 0.9 else {}
+            order = f"o{len(self.events)}" if rng.random() < 0.9 else "o"
+            return {**({} if rng.random() < 0.4 else cart), "order_id": order, **total}
+        if kind == "form_submitted":
+            return {"form_id": rng.choice(FORMS)}
+        if kind == "cart_viewed":
+            return cart
+        if kind == "identified":
+            return {"traits": {"plan": rng.choice(PLANS)}} if rng.random() < 0.8 else {}
+        return {"message_id": "m"}
+
+    def tell(self) -> None:
+        """One more event."""
+        rng = self.rng
+        kind = rng.choice(
+            [*EVENTS, *EVENTS, "product_viewed", "product_added", "product_removed", "identified", "email_unsubscribed"]
+        )
+        at = self.when()
+        late = kind in ("order_completed", "email_unsubscribed") and rng.random() < 0.25
+        self.events.append(
+            {
+                "type": kind,
+                "event_id": f"e{len(self.events):02d}-{rng.randrange(100):02d}",
+                "occurred_at": at,
+                "received_at": at
+                + (rng.choice(self.edges) + rng.choice([0, 1, MINUTE, HOUR]) if late else self.delay()),
+                "identifiers": self.who(),
+                "body": self.body(kind),
+            }
+        )
+
+    def log(self) -> list[Event]:
+        """Some told twice, in order of receipt but for up to the disorder."""
+        rng = self.rng
+        for event in rng.sample(self.events, len(self.events) // 12):
+            later = rng.choice([0, 1, MINUTE, 70 * MINUTE])
+            self.events.append({**event, "received_at": event["received_at"] + later})
+        return sorted(self.events, key=lambda e: e["received_at"] + rng.choice([0, 0, rng.randint(0, DISORDER)]))
+
+
+def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
+    """A topology, and the log of one partition."""
+    options = dict(KINDS[kind])
+    rng = Random(f"{kind} {seed}")
+    ties, shared = options.pop("ties", False), options.pop("shared", False)
+    told = topology(rng, **options)
+    story = Story(rng, told, ties=ties, shared=shared)
+    for _ in range(rng.randint(10, rng.choice([20, 55]))):
+        story.tell()
+    return told, story.log()

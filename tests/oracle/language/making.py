@@ -1,0 +1,242 @@
+"""Decisions: what waits, what is due, and what is written. Semantics 4, 6, 8 to 10, rules 26, 29, 31, 32. Shares no
+code with `pipeline`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from tests.oracle.language.conditions import Made, View, counts, holds, turning_points
+from tests.oracle.language.person import Fired, Person, Place
+from tests.oracle.language.topology import Condition, Language, Rule
+from tests.oracle.language.turns import those_from_which
+from tests.oracle.language.waits import Key, Known, Span, Start, Wait, does, once, starts_keys, walk
+from tests.oracle.who import Fact, Identifier, Logins
+
+Line = dict[str, Any]
+
+
+class Maker:
+    """Who decides. `made`, `changes`: all that was written. `person`: whose an identifier is."""
+
+    def __init__(self, language: Language, logins: Logins, person: Callable[[Identifier], Person]) -> None:
+        self.language = language
+        self.logins = logins
+        self.person = person
+        self.made: list[Line] = []
+        self.changes: list[Line] = []
+
+    # --- what waits
+
+    def waits(self, person: Person, moment: int) -> Iterator[Wait]:
+        """2, 7: all that waits, as known now: of each key its first undecided wait."""
+        for rule in self.language.rules:
+            if rule.once:
+                for one in person.once:
+                    if one.open and one.place[0] == rule.name:
+                        known = self.known(rule, one.place[1], person, moment)
+                        yield once(rule, one.place[1], one.start, known, self.language.max_age)
+                continue
+            for key, starts in starts_of(rule, person).items():
+                wait = walk(rule, key, replace(self.known(rule, key, person, moment), starts=starts))
+                if wait is not None:
+                    yield wait
+
+    def known(self, rule: Rule, key: Key, person: Person, moment: int) -> Known:
+        """What the walk over a key's history is given, but for its starts."""
+        place = (rule.name, key)
+        return Known(
+            facts=person.fresh(),
+            starts=[],
+            settled=lambda token: (token, place) in person.settled and not rule.once,
+            until=lambda wait: self.until(wait, person, moment),
+            lateness=self.language.lateness,
+            fired=person.fired_due.get(place),
+            span=person.spans.get(place),
+        )
+
+    def until(self, wait: Wait, person: Person, moment: int) -> tuple[int, Fact | None] | None:
+        """29: the first moment, from the wait's start on, at which `until` held, by what is known now; and the event
+        that made it hold, or None by time alone."""
+        if wait.rule.until is None:
+            return None
+        condition = wait.rule.until[0]
+        view = self.view(wait, person, 0, moment)
+        begin = wait.opened.at
+        found = {begin, *(fact.occurred_at for fact in person.facts), *turning_points(condition, view)}
+        for at in sorted(found):
+            if at < begin or (wait.decided is not None and at <= wait.decided):
+                continue
+            then = replace(view, at=at)
+            if holds(condition, then):
+                return at, by_event(condition, then)
+        return None
+
+    def view(self, wait: Wait, person: Person, at: int, moment: int) -> View:
+        """29: what occurred up to `at`, as known now; segments and triggers as the fold has them now."""
+        return View(
+            language=self.language,
+            facts=person.facts,
+            at=at,
+            made=person.made,
+            entered=person.entered,
+            folded=True,
+            per=wait.rule.per,
+            key=wait.key,
+            start=wait.opened.fact,
+            since=wait.opened.at,
+            fold_at=moment,
+        )
+
+    # --- deciding
+
+    def decide(self, person: Person, moment: int) -> bool:
+        """All that is due now, by priority, then the topology's order, then key. Was there anything?"""
+        any_made = False
+        while True:
+            ready = [wait for wait in self.waits(person, moment) if wait.ready <= moment]
+            if not ready:
+                return any_made
+            any_made = True
+            first = min(ready, key=lambda w: (-w.rule.priority, w.rule.place, w.key or "", w.due))
+            self.decide_one(person, first, moment)
+
+    def decide_one(self, person: Person, wait: Wait, moment: int) -> None:
+        """6, 10, 31: one decision, and what it closes."""
+        place: Place = (wait.rule.name, wait.key)
+        outcome, reason = self.outcome(person, wait, moment)
+        line = self.write(person, wait, outcome, reason, moment)
+        person.made.append(Made(wait.rule.name, outcome, wait.due, moment))
+        if outcome == "fired":
+            person.fired.append(Fired(wait.rule, wait.key, wait.opened, wait.last_start, wait.due, moment, line))
+            person.fired_due[place] = max(wait.due, person.fired_due.get(place, wait.due))
+        self.close(person, wait)
+
+    def close(self, person: Person, wait: Wait) -> None:
+        """6, 31: a decision closes its key up to its end; what is left of its stages waits on."""
+        place: Place = (wait.rule.name, wait.key)
+        end = wait.due if wait.ended_at is None else wait.ended_at
+        if wait.reason == "begun_anew":
+            end -= 1  # what begins anew is the next wait's
+        person.closed[place] = max(end, person.closed.get(place, end))
+        person.settled |= {(fact, place) for fact in person.facts if fact.occurred_at <= end}
+        person.settled |= {(one, where) for where, one in person.turns if where == place and one.at <= end}
+        person.spans.pop(place, None)
+        left = wait.stage + 1 < len(wait.rule.stages)
+        if wait.ended_at is None and left:
+            person.spans[place] = Span(wait.opened, wait.last_start, wait.cause, wait.stage + 1, wait.due)
+        elif wait.rule.once:
+            for one in person.once:
+                if one.place == place and one.open:
+                    one.done, one.due = True, wait.due
+
+    def outcome(self, person: Person, wait: Wait, moment: int) -> tuple[str, str]:
+        """h: in this order."""
+        if wait.ended_at is not None:
+            return "cancelled", wait.reason
+        if self.somebody_elses(person, wait.last_start):
+            return "suppressed", "other_person"
+        if self.unfounded(person, wait):
+            return "suppressed", "unfounded"
+        last = max(wait.due + self.language.lateness, wait.last_start.known)
+        if any(received <= last for received, _ in wait.overtaking):
+            return "suppressed", "overtaken"
+        only_if = wait.rule.stages[wait.stage].only_if
+        if only_if is not None and not holds(only_if, self.view(wait, person, wait.due, moment)):
+            return "suppressed", "only_if"
+        return "fired", "due"
+
+    def unfounded(self, person: Person, wait: Wait) -> bool:
+        """g: a turn that what is known now doesn't bear out, at the moment at which it turned."""
+        if wait.rule.when is None:
+            return False
+        view = View(self.language, person.facts, wait.opened.known, person.made, person.entered)
+        return not holds(wait.rule.when, replace(view, per=wait.rule.per, key=wait.key))
+
+    def somebody_elses(self, person: Person, start: Start) -> bool:
+        """20: did it happen on a device that, by all logins known now, was another person's then?"""
+        device = None if start.fact is None else start.fact.device
+        if device is None:
+            return False
+        holder = next((value for name, value in self.person(device).identifiers if name == "user_id"), None)
+        owner = self.logins.owner(device, start.at, holder)
+        return owner is not None and ("user_id", owner) not in person.identifiers
+
+    # --- writing
+
+    def write(self, person: Person, wait: Wait, outcome: str, reason: str, moment: int) -> Line:
+        """2, 8, 9: a decision, with the identifiers known now."""
+        stage = wait.rule.stages[wait.stage].name
+        line: Line = {
+            "rule": wait.rule.name,
+            "rule_version": wait.rule.version,
+            "correlation_key": wait.key,
+            "identifiers": person.names(),
+            "cause_event_id": wait.cause.named.event_id,
+            "occurred_at": wait.cause.at,
+            "due_at": wait.due,
+            "decided_at": moment,
+            "outcome": outcome,
+            "reason": reason,
+            "payload": {},
+            "basis": wait.cause.basis,
+        }
+        if wait.ended_by is not None:
+            line["ended_by"] = wait.ended_by.event_id
+        if stage is not None:
+            line["stage"] = stage
+        self.made.append(line)
+        return line
+
+    def on_top(self, person: Person, fired: Fired, outcome: str, reason: str, moment: int, **more: Any) -> None:
+        """6, 32: what is said of a trigger later: that it is taken back, or that it helped."""
+        self.made.append(
+            {
+                **fired.line,
+                "identifiers": person.names(),
+                "decided_at": moment,
+                "outcome": outcome,
+                "reason": reason,
+                "payload": {},
+                **more,
+            }
+        )
+        person.made.append(Made(fired.rule.name, outcome, fired.due, moment))
+
+    def change(self, person: Person, segment: str, what: str, moment: int, reason: str, cause: Fact | None) -> None:
+        """i: a segment entered or left."""
+        self.changes.append(
+            {
+                "segment": segment,
+                "change": what,
+                "at": moment,
+                "profile_id": person.profile(),
+                "identifiers": person.names(),
+                "cause_event_id": None if cause is None else cause.event_id,
+                "reason": reason,
+            }
+        )
+
+
+def starts_of(rule: Rule, person: Person) -> dict[Key, list[Start]]:
+    """All starts of a rule, of each key those that are known."""
+    found: dict[Key, list[Start]] = {}
+    for fact in person.fresh():
+        if does(rule.start, fact):
+            for key in starts_keys(rule, fact):
+                found.setdefault(key, []).append(Start(fact, fact, fact.occurred_at, fact.received_at))
+    for (name, key), start in person.turns:
+        if name == rule.name:
+            found.setdefault(key, []).append(start)
+    for name, key in person.spans:
+        if name == rule.name:
+            found.setdefault(key, [])
+    return found
+
+
+def by_event(condition: Condition, view: View) -> Fact | None:
+    """The event of this millisecond from which on a condition holds; None: it holds by time alone."""
+    now = [fact for fact in view.facts if fact.occurred_at == view.at and counts(condition, fact, view)]
+    causes = those_from_which(condition, True, now, view)
+    return causes[0] if causes else None

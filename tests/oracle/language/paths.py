@@ -1,0 +1,140 @@
+"""Paths and tests on what an event tells. Shares no code with `pipeline`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from tests.oracle.reading import TIDY
+from tests.oracle.spelling import key as as_key
+from tests.oracle.spelling import several
+from tests.oracle.who import Fact
+
+Resolve = Callable[[Any], Any]
+"""The right side of a test -> its value: what names the wait's start or key is looked up there."""
+
+OWN_DOING_NOT = ("email_sent", "email_delivered", "email_bounced", "email_complained", "order_refunded")
+BY_MACHINES = ("email_opened", "email_clicked")
+
+
+def own_doing(fact: Fact) -> bool:
+    """37: is it anything that the person did themselves?"""
+    if fact.type in OWN_DOING_NOT or (fact.type in BY_MACHINES and fact.get("confidence") == "machine"):
+        return False
+    return fact.get("channel") != "server"
+
+
+def is_type(fact: Fact, events: tuple[str, ...] | list[str]) -> bool:
+    """Is it one of these? `any` is anything of a person's own doing."""
+    return fact.type in events or ("any" in events and own_doing(fact))
+
+
+def values(fact: Fact, path: str) -> list[Any]:
+    """All that an event tells under a path; nothing where it is missing."""
+    head, *rest = path.split(".")
+    place: Any = fact.context if head == "context" else fact.get(head)
+    found = several(place) if isinstance(place, list) or (head == "products" and rest) else [place]
+    for name in rest:
+        found = [one.get(name) if isinstance(one, dict) else None for one in found]
+    return [one for one in found if one is not None]
+
+
+def keys(fact: Fact, path: str) -> list[str]:
+    """The keys that an event names, each once; placeholders are none (18)."""
+    tidy = TIDY.get(path, as_key)
+    told = [tidy(one) for one in values(fact, path)]
+    return list(dict.fromkeys(str(one) for one in told if one not in (None, "")))
+
+
+def number(value: Any) -> Fraction | None:
+    """A number, or text that is one; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return Fraction(str(value).strip())
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "gt": lambda a, b: a > b,
+    "gte": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "lte": lambda a, b: a <= b,
+    "is": lambda a, b: a == b,
+    "not": lambda a, b: a != b,
+}
+
+
+def compares(value: Any, test: Any) -> bool:
+    """A number against `{gte: 3, lt: 10}`; a number alone means at least."""
+    told = test if isinstance(test, dict) else {"gte": test}
+    return all(COMPARE[op](value, Fraction(str(limit))) for op, limit in told.items() if op in COMPARE)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Is it the same value? A number and the text that says it are."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other
+    return one == other or (number(one) is not None and number(one) == number(other))
+
+
+def one_meets(value: Any, op: str, want: Any) -> bool:
+    """One value against one operator other than `not` and `exists`."""
+    if op == "is":
+        return equal(value, want)
+    if op == "in":
+        return any(equal(value, one) for one in want)
+    if op in ("gt", "gte", "lt", "lte"):
+        told, limit = number(value), number(want)
+        return told is not None and limit is not None and COMPARE[op](told, limit)
+    if op == "between":
+        told = number(value)
+        return told is not None and Fraction(str(want[0])) <= told <= Fraction(str(want[1]))
+    if not isinstance(value, str):
+        return False
+    if op == "contains":
+        return str(want) in value
+    if op == "starts_with":
+        return value.startswith(str(want))
+    if op == "ends_with":
+        return value.endswith(str(want))
+    if op == "matches":
+        return re.search(str(want), value) is not None
+    raise ValueError(f"unknown operator: {op}")
+
+
+def meets(fact: Fact, path: str, test: Any, resolve: Resolve) -> bool:
+    """Does what the event tells under a path meet a test? Missing, it meets only `not` and `exists: false`."""
+    told = values(fact, path)
+    listed = isinstance(fact.get(path), list)
+    ops = dict(test) if isinstance(test, dict) else {"is": test}
+    fold = (lambda one: one.lower() if isinstance(one, str) else one) if ops.pop("ignoring_case", False) else None
+    for op, right in ops.items():
+        want = [resolve(one) for one in right] if isinstance(right, list) else resolve(right)
+        found = told
+        if fold is not None:
+            want = [fold(one) for one in want] if isinstance(want, list) else fold(want)
+            found = [fold(one) for one in found]
+        if op == "exists":
+            good = bool(found) == want
+        elif op == "not":
+            good = not any(equal(one, want) for one in found)
+        elif want is None:
+            good = False
+        elif op == "contains" and listed:
+            good = any(equal(one, want) for one in found)
+        else:
+            good = any(one_meets(one, op, want) for one in found)
+        if not good:
+            return False
+    return True
+
+
+def matches(fact: Fact, where: dict[str, Any], resolve: Resolve = lambda told: told) -> bool:
+    """Do all tests hold of an event?"""
+    return all(meets(fact, path, test, resolve) for path, test in where.items())

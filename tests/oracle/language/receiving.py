@@ -1,0 +1,140 @@
+"""What is received: one more fact of a person, or that two are one. Semantics 6, 11, 21, rule 32. Shares no code with
+`pipeline`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.oracle.language.making import Maker
+from tests.oracle.language.person import Fired, Person, State, remembered, told_once
+from tests.oracle.language.topology import Language, duration, several
+from tests.oracle.language.waits import ENDS, Start, cancel_of, counts_for, does, order, starts_keys
+from tests.oracle.reading import ORDERS
+from tests.oracle.who import Fact
+
+
+def receive(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
+    """6, 11: one more fact. Told before: nothing. Older than the greatest age: it only informs conditions."""
+    absorb(language, person, moment)
+    name = (fact.event_id, fact.carried)
+    if name in person.seen:
+        return
+    person.seen.add(name)
+    order_id = fact.get("order_id") if fact.type in ORDERS else None
+    person.orders.forget(fact.received_at)
+    told_before = order_id is not None and order_id in person.orders.known
+    fact = replace(person.orders.counted(fact), told_before=told_before)
+    person.facts.append(fact)
+    person.arrived.append(fact)
+    if fact.received_at - fact.occurred_at > language.max_age:
+        person.old.add(fact)
+        return
+    for place, end in person.closed.items():
+        if fact.occurred_at <= end:
+            person.settled.add((fact, place))
+    end_late(language, person, fact)
+    for fired in person.fired:
+        retract(language, person, fact, fired, moment, maker)
+    recover(person, fact, moment, maker)
+    for rule in language.rules:
+        if rule.once and does(rule.start, fact):
+            for key in starts_keys(rule, fact):
+                start = Start(fact, fact, fact.occurred_at, fact.received_at)
+                told_once(person, rule, key, start)
+
+
+def end_late(language: Language, person: Person, fact: Fact) -> None:
+    """31: a late cancel ends what is left of the stages."""
+    for (name, key), span in person.spans.items():
+        rule = next(rule for rule in language.rules if rule.name == name)
+        action = cancel_of(rule, fact, key, span.opened)
+        if action is None or fact.occurred_at > span.decided or span.late is not None:
+            continue
+        if counts_for(action, fact, order(fact, ENDS), span.last_start, language.max_age):
+            span.late = fact, action.reason
+
+
+def retract(language: Language, person: Person, fact: Fact, fired: Fired, moment: int, maker: Maker) -> None:
+    """6: a late cancel takes back, once, a trigger that it would have kept from firing; up to 72 h after D."""
+    if fired.retracted or moment > fired.due + language.max_age or fact.occurred_at > fired.due:
+        return
+    action = cancel_of(fired.rule, fact, fired.key, fired.opened)
+    if action is None or not counts_for(action, fact, order(fact, ENDS), fired.last_start, language.max_age):
+        return
+    fired.retracted = True
+    maker.on_top(person, fired, "retracted", action.reason, moment, late_event_id=fact.event_id)
+
+
+def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
+    """32: a cancel that came after a trigger was decided is credited to the key's last."""
+    last = {(fired.rule.name, fired.key): fired for fired in sorted(person.fired, key=lambda one: one.due)}
+    for fired in last.values():
+        told = fired.rule.recovered
+        if told is None or fired.recovered or fired.retracted:
+            continue
+        by = several(told.get("by")) or [fired.rule.cancel[0].reason]
+        action = cancel_of(fired.rule, fact, fired.key, fired.opened)
+        if action is None or action.reason not in by:
+            continue
+        if fired.decided_at < fact.occurred_at <= fired.due + told_within(fired):
+            fired.recovered = True
+            maker.on_top(person, fired, "recovered", action.reason, moment)
+
+
+def told_within(fired: Fired) -> int:
+    """32: how long after it was due (ms)."""
+    assert fired.rule.recovered is not None
+    return duration(fired.rule.recovered["within"])
+
+
+def absorb(language: Language, person: Person, moment: int) -> None:
+    """21, last sentence: where a rule holds once the decided wait absorbs the open; of open ones the first stays."""
+    for one in sorted((w for w in person.once if w.open), key=lambda w: (w.start.known, w.start.order)):
+        rule = next(rule for rule in language.rules if rule.name == one.place[0])
+        same = [w for w in person.once if w is not one and w.place == one.place and not w.gone]
+        decided = any(w.done and remembered(w, moment, rule) for w in same)
+        earlier = any(w.open and (w.start.known, w.start.order) < (one.start.known, one.start.order) for w in same)
+        one.gone = decided or earlier
+
+
+def join(language: Language, winner: Person, loser: Person, moment: int, maker: Maker) -> None:
+    """21, i: from now on one person. Facts and what stands are united."""
+    if loser.facts:
+        for name in language.segments:
+            if name in loser.entered:
+                maker.change(loser, name, "left", moment, "merged", None)
+        winner.tied = True
+    winner.identifiers |= loser.identifiers
+    winner.facts += loser.facts
+    winner.old |= loser.old
+    winner.arrived += loser.arrived
+    winner.tied = winner.tied or loser.tied
+    winner.began = winner.began or loser.began
+    winner.seen |= loser.seen
+    winner.orders.join(loser.orders, moment)
+    winner.turns += loser.turns
+    winner.states = joined_states(winner, loser)
+    winner.settled |= loser.settled
+    for place, end in loser.closed.items():
+        winner.closed[place] = max(end, winner.closed.get(place, end))
+    for place, due in loser.fired_due.items():
+        winner.fired_due[place] = max(due, winner.fired_due.get(place, due))
+    for place, span in loser.spans.items():
+        winner.spans.setdefault(place, span)
+    winner.once += loser.once
+    winner.fired += loser.fired
+    winner.made += loser.made
+
+
+def joined_states(winner: Person, loser: Person) -> dict[tuple[str, str | None], State]:
+    """26: a condition that held for one of them, and had started, is no news to both."""
+    found = dict(winner.states)
+    for place, theirs in loser.states.items():
+        mine = found.get(place)
+        if mine is None:
+            found[place] = theirs
+            continue
+        true = [state for state in (mine, theirs) if state.value]
+        owed = bool(true) and all(state.owed for state in true)
+        found[place] = State(bool(true), owed, mine.first + theirs.first)
+    return found

@@ -1,0 +1,218 @@
+"""Random topologies in the rule language, with numbers so small that conditions turn often."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+Told = dict[str, Any]
+
+WINDOWS = ["10m", "20m", "30m", "1h", "2h"]
+AFTERS = ["10m", "30m", "1h"]
+PATHS = ["/pricing", "/help", "/pricing/team"]
+PRODUCTS = ["p", "q"]
+CARTS = ["c1", "c2"]
+FORMS = ["demo", "news"]
+PLANS = ["free", "pro"]
+EVENTS = ["product_viewed", "product_added", "page_viewed", "order_completed", "form_submitted", "cart_viewed"]
+BEGIN = ["product_viewed", "product_added", "page_viewed", "form_submitted"]
+WHERE: dict[str, list[Told]] = {
+    "product_viewed": [{"product_id": "p"}, {"product_id": {"in": ["p", "q"]}}, {"product_id": {"not": "p"}}],
+    "product_added": [{"product_id": "p"}, {"price": {"gte": 10}}, {"cart_id": {"exists": True}}],
+    "page_viewed": [{"path": {"contains": "/pricing"}}, {"path": {"starts_with": "/help"}}, {"path": "/pricing"}],
+    "order_completed": [{"total": {"gte": 50}}, {"total": {"lt": 50}}, {"cart_id": {"exists": False}}],
+    "form_submitted": [{"form_id": "demo"}, {"form_id": {"is": "DEMO", "ignoring_case": True}}],
+    "cart_viewed": [{"cart_id": "c1"}],
+}
+NEW = ("starts_with", "ignoring_case")
+OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
+MOVES = {"product_id": "product_removed", "cart_id": "cart_viewed", None: "cart_viewed"}
+PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_added", "cart_viewed"]}
+
+
+class Sayings:
+    """Says random things. `segments`, `measures`, `rules`: what may be named already."""
+
+    def __init__(self, rng: Random, *, conditions: bool, again: bool) -> None:
+        self.rng = rng
+        self.conditions = conditions
+        self.again = again
+        self.segments: list[str] = []
+        self.measures: list[str] = []
+        self.rules: list[str] = []
+
+    def where(self, event: str, chance: float = 0.35) -> Told:
+        """Now and then tests on an event, to be put beside it."""
+        found = WHERE[event] if self.conditions else OLD_WHERE[event]
+        return {"where": self.rng.choice(found)} if self.rng.random() < chance else {}
+
+    def window(self, *, always: bool = False) -> Told:
+        """Mostly a window."""
+        return {"within": self.rng.choice(WINDOWS)} if always or self.rng.random() < 0.75 else {}
+
+    def did(self, events: list[str] | None = None, *, window: bool = False) -> Told:
+        """How often, how much, how many different ones."""
+        rng = self.rng
+        event = rng.choice(events or EVENTS)
+        if events is None and rng.random() < 0.07:
+            return {"did": "any", "times": rng.choice([2, 3]), **self.window(always=window)}
+        leaf: Told = {"did": event, **self.where(event), **self.window(always=window)}
+        kind = rng.random()
+        if event == "order_completed" and kind < 0.3:
+            return {**leaf, "sum": "total", "gte": rng.choice([50, 60, 100])}
+        if event == "product_added" and kind < 0.2:
+            return {**leaf, "sum": "price", rng.choice(["gte", "gt"]): rng.choice([10, 20])}
+        if event.startswith("product_") and kind < 0.35:
+            return {**leaf, "distinct": "product_id", "gte": 2}
+        if kind < 0.6:
+            leaf["times"] = rng.choice([1, 2, 2, 3, {"gte": 2}, {"gte": 1, "lt": 3}, {"lt": 2}])
+        if rng.random() < 0.1:
+            leaf["did"] = [event, rng.choice(EVENTS)]
+            leaf.pop("where", None)
+        return leaf
+
+    def edge(self) -> Told:
+        """The first or last event, its age and what it tells."""
+        rng = self.rng
+        event = rng.choice(EVENTS)
+        leaf: Told = {rng.choice(["first", "last"]): event, **self.where(event, 0.2)}
+        kind = rng.random()
+        if kind < 0.75:
+            leaf["age"] = {rng.choice(["gte", "gte", "gt", "lt", "lte"]): rng.choice(WINDOWS)}
+        if kind > 0.55:
+            leaf["has"] = rng.choice(WHERE[event])
+        return leaf
+
+    def trait(self) -> Told:
+        """What was told of the person."""
+        test: Told = self.rng.choice([{"is": "pro"}, {"not": "free"}, {"exists": True}, {"in": ["pro", "team"]}])
+        return {"trait": "plan", **test}
+
+    def leaf(self, *, folded: bool = False) -> Told:
+        """Any leaf. `folded`: looked at when something is decided."""
+        rng, kind = self.rng, self.rng.random()
+        if kind < 0.08:
+            return self.trait()
+        if kind < 0.2:
+            return self.edge()
+        if kind < 0.26 and self.measures:
+            return {"measure": rng.choice(self.measures), "gte": rng.choice([2, 3, 5])}
+        if kind < 0.42 and self.segments:
+            age = {"for": {rng.choice(["gte", "lt"]): rng.choice(WINDOWS)}} if rng.random() < 0.3 else {}
+            return {"segment": rng.choice(self.segments), **age}
+        if kind < 0.5 and self.rules:
+            outcome = {"outcome": rng.choice(["fired", "cancelled", "suppressed"])} if rng.random() < 0.5 else {}
+            return {"trigger": rng.choice(self.rules), **outcome, **self.window()}
+        leaf = self.did()
+        if folded and rng.random() < 0.15:
+            leaf.pop("within", None)
+            leaf["since"] = "start"
+        return leaf
+
+    def condition(self, depth: int = 2, *, folded: bool = False) -> Told:
+        """Leaves joined by all, any, none."""
+        rng = self.rng
+        if depth == 0 or rng.random() < 0.4:
+            return self.leaf(folded=folded)
+        parts = [self.condition(depth - 1, folded=folded) for _ in range(rng.choice([1, 2, 2, 3]))]
+        kind = rng.choice(["all", "all", "any", "none"])
+        return {kind: [*parts, {"none": [self.did()]}] if kind == "all" and rng.random() < 0.3 else parts}
+
+    def twice_and_not(self) -> Told:
+        """What people mostly say: so often this, and not that."""
+        event = self.rng.choice(BEGIN)
+        some = {"did": event, **self.where(event, 0.2), "times": self.rng.choice([1, 2, 2]), **self.window()}
+        no = {"did": self.rng.choice(["order_completed", "order_completed", "cart_viewed"]), **self.window(always=True)}
+        return {"all": [some, {"none": [no]}]}
+
+    def of_key(self, per: str) -> Told:
+        """A condition of a rule with keys: something with the key must have happened."""
+        parts = [self.did(PER[per], window=True)]
+        parts[0].pop("times", None)
+        if self.rng.random() < 0.5:
+            parts[0] = {**{k: v for k, v in parts[0].items() if k in ("did", "within", "where")}, "times": 2}
+        if self.rng.random() < 0.5:
+            parts.append({"none": [self.did(["order_completed"], window=True)]})
+        if self.rng.random() < 0.3:
+            parts.append(self.did(window=True))
+        return {"all": parts}
+
+    # --- rules
+
+    def rule(self, *, staged: bool) -> Told:
+        """One rule. Its start and its cancel never speak of one event."""
+        rng, conditions = self.rng, self.conditions
+        per = rng.choice([None, None, "product_id", "cart_id"])
+        told: Told = {"version": rng.choice([1, 2])}
+        if per:
+            told["per"] = per
+        begins = rng.sample(PER[per] if per else BEGIN, rng.choice([1, 1, 2]))
+        when = conditions and rng.random() < 0.55
+        if when:
+            usual = self.twice_and_not() if rng.random() < 0.4 else self.condition()
+            told["start"] = {"when": self.of_key(per) if per else usual}
+        else:
+            where = self.where(begins[0], 0.3) if len(begins) == 1 else {}
+            told["start"] = {"event": begins if len(begins) > 1 else begins[0], **where}
+            if per and rng.random() < 0.3:
+                told["without_key"] = "shared"
+        if (not when or conditions) and rng.random() < 0.15:
+            told["once"] = rng.choice([True, {"forget": "72h"}])
+        self.lasts(told, staged=staged)
+        if self.again and "once" not in told and rng.random() < 0.4:
+            told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
+        self.ends(told, per, when)
+        if conditions and rng.random() < 0.35:
+            told["until"] = {"when": self.condition(1, folded=True), "reason": "enough"}
+        if conditions and rng.random() < 0.45:
+            told["only_if"] = self.condition(1, folded=True)
+        return told
+
+    def lasts(self, told: Told, *, staged: bool) -> None:
+        """How long it waits, and what moves it."""
+        rng = self.rng
+        if staged and rng.random() < 0.6:
+            told["stages"] = [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}]
+            if rng.random() < 0.4:
+                told["stages"].append({"name": "last", "after": "1h", "only_if": self.condition(1, folded=True)})
+        else:
+            told["after"] = rng.choice(AFTERS)
+        if "once" not in told and rng.random() < 0.4:
+            moves = rng.choice(["cart_viewed", "page_viewed", "form_submitted", "product_removed"])
+            told["restart"] = {"event": MOVES[told["per"]] if "per" in told else moves}
+
+    def ends(self, told: Told, per: str | None, when: bool) -> None:
+        """What cancels it."""
+        rng = self.rng
+        if rng.random() < 0.2:
+            return
+        cancels: list[Told] = [{"event": "order_completed", "reason": "bought", **self.where("order_completed", 0.2)}]
+        if per == "cart_id":
+            cancels[0] |= {"match": "cart_id", "without_key": "all"}
+        if rng.random() < 0.3:
+            cancels.append({"event": "email_unsubscribed", "reason": "unsubscribed"})
+        if "once" in told and rng.random() < 0.5:
+            cancels[0]["before_start"] = True
+        told["cancel"] = cancels
+        if self.again and rng.random() < 0.5:
+            told["recovered"] = {"within": rng.choice(WINDOWS)}
+
+
+def topology(rng: Random, *, conditions: bool = True, staged: bool = False, again: bool = False) -> Told:
+    """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of.
+    `again`: also when a key starts anew, and what is credited to a trigger."""
+    say = Sayings(rng, conditions=conditions, again=again)
+    told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
+    if conditions:
+        told |= {"segments": {}, "measures": {}}
+        for number in range(rng.choice([0, 0, 1])):
+            parts: list[Told] = [{"did": rng.choice(EVENTS), "points": rng.choice([1, 2, 3])} for _ in range(2)]
+            told["measures"][f"m{number}"] = {"sum": parts, **say.window()}
+            say.measures.append(f"m{number}")
+        for number in range(rng.choice([0, 1, 2, 2, 3])):
+            told["segments"][f"s{number}"] = {"when": say.condition()}
+            say.segments.append(f"s{number}")
+    for number in range(rng.choice([1, 2, 3, 4])):
+        told["triggers"][f"r{number}"] = say.rule(staged=staged)
+        say.rules.append(f"r{number}")
+    return told

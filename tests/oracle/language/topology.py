@@ -1,0 +1,178 @@
+"""The topology as the oracle takes it: rules, segments and measures, times in ms. Shares no code with `pipeline`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+Condition = dict[str, Any]
+
+UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+NEVER = 1 << 60
+"""A time that doesn't come."""
+
+
+def duration(told: Any) -> int:
+    """ "7d" -> ms."""
+    found = re.fullmatch(r"(\d+)(ms|s|m|h|d)", str(told))
+    if found is None:
+        raise ValueError(f"not a duration: {told}")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def several(told: Any) -> list[Any]:
+    """One, or a list of them, as a list; None is none."""
+    if told is None:
+        return []
+    return list(told) if isinstance(told, list) else [told]
+
+
+@dataclass(frozen=True)
+class Action:
+    """What an event does to a wait: `events` with `where`; and of a cancel whom it concerns."""
+
+    events: tuple[str, ...]
+    where: dict[str, Any]
+    match: Any = None
+    without_key: str = "ignore"
+    before_start: bool = False
+    reason: str = "cancelled"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One reminder of a wait. `name` None: the only one of a rule without stages. `after`: ms, None: no wait."""
+
+    name: str | None
+    after: int
+    only_if: Condition | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """28: one step of a sequence, or what must not be before the next one. `lasts`: ms of a last `not ... for`."""
+
+    action: Action
+    name: str | None = None
+    negated: bool = False
+    lasts: int | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `again`: ms after its last fired decision was due; 0 always, NEVER never. `forget`: None: not once."""
+
+    name: str
+    place: int
+    version: int
+    priority: int
+    per: str | None
+    shared: bool
+    once: bool
+    forget: int
+    again: int
+    start: tuple[Action, ...]
+    when: Condition | None
+    sequence: tuple[Step, ...]
+    within: int
+    date: dict[str, Any] | None
+    restart: tuple[Action, ...]
+    cancel: tuple[Action, ...]
+    until: tuple[Condition, str] | None
+    stages: tuple[Stage, ...]
+    waits: bool
+    staged: bool
+    on_arrival: bool
+    recovered: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Language:
+    """All that was said, in the topology's order. `lateness`, `disorder`, `max_age` in ms."""
+
+    lateness: int
+    disorder: int
+    max_age: int
+    rules: tuple[Rule, ...]
+    segments: dict[str, Condition] = field(default_factory=dict)
+    measures: dict[str, Any] = field(default_factory=dict)
+
+
+def action(told: Any, reason: str = "cancelled") -> Action:
+    """{event: ..., where: ...} -> Action."""
+    return Action(
+        events=tuple(several(told["event"])),
+        where=told.get("where") or {},
+        match=told.get("match"),
+        without_key=told.get("without_key", "ignore"),
+        before_start=bool(told.get("before_start")),
+        reason=told.get("reason", reason),
+    )
+
+
+def stages_of(told: dict[str, Any]) -> tuple[Stage, ...]:
+    """The reminders of a rule: one for `after`, or `stages`, a stage's `only_if` instead of the rule's."""
+    only_if = told.get("only_if")
+    if "stages" not in told:
+        return (Stage(None, duration(told["after"]) if "after" in told else 0, only_if),)
+    return tuple(Stage(one["name"], duration(one["after"]), one.get("only_if", only_if)) for one in told["stages"])
+
+
+def sequence_of(start: dict[str, Any]) -> tuple[Step, ...]:
+    """28: the steps of a sequence."""
+    steps = []
+    for told in start.get("sequence", ()):
+        body = told.get("not", told)
+        lasts = duration(told["for"]) if "for" in told else None
+        steps.append(Step(action(body), told.get("as"), "not" in told, lasts))
+    return tuple(steps)
+
+
+def rule(name: str, place: int, told: dict[str, Any]) -> Rule:
+    """One rule, as YAML tells it."""
+    start, once, again = told["start"], told.get("once", False), told.get("again", "always")
+    until = told.get("until")
+    return Rule(
+        name=name,
+        place=place,
+        version=told.get("version", 1),
+        priority=told.get("priority", 0),
+        per=told.get("per"),
+        shared=told.get("without_key") == "shared",
+        once=bool(once),
+        forget=duration(once["forget"]) if isinstance(once, dict) else NEVER,
+        again={"always": 0, "never": NEVER}[again] if isinstance(again, str) else duration(again["after"]),
+        start=(action(start),) if "event" in start else (),
+        when=start.get("when"),
+        sequence=sequence_of(start),
+        within=duration(start["within"]) if "within" in start else NEVER,
+        date=start.get("date"),
+        restart=tuple(action(one) for one in several(told.get("restart"))),
+        cancel=tuple(action(one) for one in several(told.get("cancel"))),
+        until=(until["when"], until.get("reason", "until")) if until else None,
+        stages=stages_of(told),
+        waits="after" in told or "stages" in told,
+        staged="stages" in told,
+        on_arrival=told.get("decide") == "on_arrival",
+        recovered=told.get("recovered"),
+    )
+
+
+def language(told: dict[str, Any]) -> Language:
+    """What yaml.safe_load gives -> Language."""
+    time = told.get("time") or {}
+    rules = [
+        rule(name, place, one)
+        for place, (name, one) in enumerate((told.get("triggers") or {}).items())
+        if one.get("enabled", True)
+    ]
+    segments = {name: one["when"] for name, one in (told.get("segments") or {}).items() if one.get("enabled", True)}
+    return Language(
+        lateness=duration(time.get("lateness", "5m")),
+        disorder=duration(time.get("disorder", "10s")),
+        max_age=duration(time.get("max_age", "72h")),
+        rules=tuple(rules),
+        segments=segments,
+        measures=told.get("measures") or {},
+    )

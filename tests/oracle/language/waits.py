@@ -1,0 +1,289 @@
+"""One key's first wait that isn't decided, by event time, from all that a person is known for. Semantics 4 to 7, rules
+26, 29 to 31. Shares no code with `pipeline`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.oracle.language.paths import is_type, keys, matches, values
+from tests.oracle.language.topology import Action, Rule
+from tests.oracle.who import Fact
+
+Key = str | None
+Order = tuple[Any, ...]
+
+TAKES, STARTS, RESTARTS, LOOKS, ENDS = range(5)
+"""45: what comes first of what occurred in one millisecond."""
+
+
+def order(fact: Fact, role: int) -> Order:
+    """The order in which things happened, to a rule."""
+    return fact.occurred_at, role, fact.received_at, fact.event_id, fact.carried
+
+
+@dataclass(eq=False)
+class Start:
+    """What opens a wait: an event, or a turn of a condition. Times in ms. `known`: when it was received, or turned.
+
+    `fact` None: by time alone; `named` is then the event that it is named after. `turned`: a turn moves nothing.
+    """
+
+    fact: Fact | None
+    named: Fact
+    at: int
+    known: int
+    turned: bool = False
+
+    @property
+    def order(self) -> Order:
+        """Among what else happened."""
+        return self.at, STARTS, self.known, self.named.event_id, self.named.carried
+
+    @property
+    def token(self) -> object:
+        """What is remembered as settled."""
+        return self if self.turned else self.fact
+
+    @property
+    def basis(self) -> str:
+        """What made it."""
+        return "time" if self.fact is None else "event"
+
+
+@dataclass(eq=False)
+class Wait:
+    """A wait of one key. `cause`: from which it counts; `due`: D of the stage it waits for; `ended_at`: when a cancel
+    or `until` ended it; `decided`: D of the last stage decided; `overtaking`: (received, by a start) of what came after
+    D."""
+
+    rule: Rule
+    key: Key
+    opened: Start
+    last_start: Start
+    cause: Start
+    stage: int = 0
+    decided: int | None = None
+    due: int = 0
+    ended_at: int | None = None
+    ended_by: Fact | None = None
+    covered: Order | None = None
+    reason: str = "due"
+    ready: int = 0
+    overtaking: list[tuple[int, bool]] = field(default_factory=list)
+
+    def move(self, cause: Start) -> None:
+        """It counts from here."""
+        self.cause = cause
+        self.due = cause.at + self.rule.stages[self.stage].after
+
+
+@dataclass(eq=False)
+class Span:
+    """31: a wait of which stages have been decided (`decided`: the last's D) and others are left. `late`: a late cancel
+    ended it, and its reason."""
+
+    opened: Start
+    last_start: Start
+    cause: Start
+    stage: int
+    decided: int
+    late: tuple[Fact, str] | None = None
+
+
+def starts_keys(rule: Rule, fact: Fact) -> list[Key]:
+    """The keys that an event starts, or restarts: those that it names; without one the shared one, where it's so."""
+    if rule.per is None:
+        return [None]
+    found: list[Key] = list(keys(fact, rule.per))
+    return found or ([None] if rule.shared else [])
+
+
+def does(actions: Iterable[Action], fact: Fact) -> bool:
+    """Is it one of these?"""
+    return any(is_type(fact, action.events) and matches(fact, action.where) for action in actions)
+
+
+def resolver(key: Key, opened: Start) -> Callable[[Any], Any]:
+    """`key` and `start.x` on the right side of a test."""
+
+    def resolve(told: Any) -> Any:
+        if told == "key":
+            return key
+        if isinstance(told, str) and told.startswith("start."):
+            found = values(opened.fact, told.removeprefix("start.")) if opened.fact else []
+            return found[0] if found else None
+        return told
+
+    return resolve
+
+
+def cancel_of(rule: Rule, fact: Fact, key: Key, opened: Start) -> Action | None:
+    """30: the cancel that an event is to the wait of this key."""
+    for action in rule.cancel:
+        told = is_type(fact, action.events) and matches(fact, action.where, resolver(key, opened))
+        if told and concerns(action, fact, key, opened):
+            return action
+    return None
+
+
+def concerns(action: Action, fact: Fact, key: Key, opened: Start) -> bool:
+    """30: `match`: a field that equals the key, or several that equal the key or a field of the start."""
+    if action.match is None:
+        return True
+    pairs = action.match if isinstance(action.match, dict) else {action.match: "key"}
+    resolve = resolver(key, opened)
+    for path, right in pairs.items():
+        found, want = keys(fact, path), resolve(right)
+        if not found and action.without_key == "all":
+            continue
+        if want is None or str(want) not in found:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the walk is given: facts that rules may look at, this key's starts, and what stands.
+
+    `settled(token)`: a decision covers it, or it was late. `ends(wait)`: `until`'s first moment from its start on, with
+    the event, or None. `fired`: due of its last fired decision.
+    """
+
+    facts: list[Fact]
+    starts: list[Start]
+    settled: Callable[[object], bool]
+    until: Callable[[Wait], tuple[int, Fact | None] | None]
+    lateness: int
+    fired: int | None = None
+    span: Span | None = None
+
+
+def begin(rule: Rule, key: Key, start: Start) -> Wait:
+    """A new wait."""
+    wait = Wait(rule, key, start, start, start)
+    wait.move(start)
+    return wait
+
+
+def steps(rule: Rule, key: Key, known: Known) -> list[tuple[Order, Any]]:
+    """All that may do something to the key, in the order in which it happened. A cancel that was late, or that a
+    decision covers, still ends what else is open: before a tie it was somebody else's."""
+    found: list[tuple[Order, Any]] = [(one.order, one) for one in known.starts if not known.settled(one.token)]
+    for fact in known.facts:
+        if not known.settled(fact) and does(rule.restart, fact) and key in starts_keys(rule, fact):
+            found.append((order(fact, RESTARTS), Start(fact, fact, fact.occurred_at, fact.received_at)))
+        if any(is_type(fact, action.events) for action in rule.cancel):
+            found.append((order(fact, ENDS), fact))
+    return sorted(found, key=lambda one: one[0])
+
+
+def resumed(rule: Rule, key: Key, span: Span) -> Wait:
+    """31: what is left of a wait of which a stage has been decided."""
+    wait = Wait(rule, key, span.opened, span.last_start, span.cause, span.stage, span.decided)
+    wait.move(span.cause)
+    return wait
+
+
+def walk(rule: Rule, key: Key, known: Known) -> Wait | None:
+    """7, 26, 29, 31: the key's first undecided wait; None: none."""
+    wait: Wait | None = None
+    end: tuple[int, Fact | None] | None = None
+    if known.span is not None:
+        wait = resumed(rule, key, known.span)
+        if known.span.late is not None:
+            return finish(wait, known.span.late[0].occurred_at, *known.span.late, known)
+        end = known.until(wait)
+    for place, one in steps(rule, key, known):
+        at, role = place[0], place[1]
+        if known.span is not None and at <= known.span.decided:
+            continue
+        if wait is not None and end is not None and end[0] < at and end[0] <= wait.due:
+            break
+        if wait is None:
+            if role == STARTS and not barred(rule, at, known):
+                wait = begin(rule, key, one)
+                end = known.until(wait)
+        elif at > wait.due:
+            if role == STARTS and one.fact is not None and rule.waits and not barred(rule, at, known):
+                wait.overtaking.append((one.known, True))
+            elif role == ENDS and cancel_of(rule, one, key, wait.opened):
+                wait.overtaking.append((one.received_at, False))
+        elif role == ENDS:
+            action = cancel_of(rule, one, key, wait.opened)
+            if action is not None:
+                return finish(wait, at, one, action.reason, known, place)
+        elif role == STARTS and known.span is not None:
+            if not one.turned and not barred(rule, at, known):
+                return finish(wait, at, one.fact, "begun_anew", known, (at, -1))
+        elif not one.turned:
+            wait.move(one)
+            if role == STARTS:
+                wait.last_start = one
+    if wait is not None:
+        by_until(wait, end, known)
+    return wait
+
+
+def once(rule: Rule, key: Key, start: Start, known: Known, remember: int) -> Wait:
+    """14, 15: the wait of a key that starts once; the first cancel up to D, in event time, ends it."""
+    wait = begin(rule, key, start)
+    if known.span is not None:
+        wait = resumed(rule, key, known.span)
+        if known.span.late is not None:
+            return finish(wait, known.span.late[0].occurred_at, *known.span.late, known)
+    end = known.until(wait)
+    for place, one in steps(rule, key, known):
+        if place[1] == STARTS or (wait.decided is not None and place[0] <= wait.decided):
+            continue
+        if end is not None and end[0] < place[0] and end[0] <= wait.due:
+            break
+        if place[1] == RESTARTS:
+            if start.order < place and place[0] <= wait.due:
+                wait.move(one)
+            continue
+        action = cancel_of(rule, one, key, start)
+        if action is None or not counts_for(action, one, place, start, remember):
+            continue
+        if place[0] <= wait.due:
+            return finish(wait, place[0], one, action.reason, known)
+        wait.overtaking.append((one.received_at, False))
+    by_until(wait, end, known)
+    return wait
+
+
+def barred(rule: Rule, at: int, known: Known) -> bool:
+    """`again`: is it too soon for a key to start anew?"""
+    return known.fired is not None and rule.again > 0 and at < known.fired + rule.again
+
+
+def by_until(wait: Wait, end: tuple[int, Fact | None] | None, known: Known) -> None:
+    """29: `until` ends it, if it held up to D; else it is decided L after D."""
+    if end is not None and end[0] <= wait.due:
+        assert wait.rule.until is not None
+        finish(wait, end[0], end[1], wait.rule.until[1], known)
+    else:
+        wait.ready = wait.due + known.lateness
+
+
+def finish(wait: Wait, at: int, by: Fact | None, reason: str, known: Known, covered: Order | None = None) -> Wait:
+    """29, 31: it ended at `at`; decided L after D all the same, but what is left of one of which a stage was decided L
+    after what ended it. `covered`: what stands before it is closed; None: all up to that moment."""
+    wait.ended_at, wait.ended_by, wait.reason, wait.covered = at, by, reason, covered
+    wait.ready = (wait.due if wait.decided is None else at) + known.lateness
+    return wait
+
+
+def counts_for(action: Action, fact: Fact, place: Order, start: Start, remember: int) -> bool:
+    """14: after the start, or, where it may stand before, not forgotten when the start was received."""
+    if not action.before_start:
+        return place > start.order
+    early = fact.received_at <= start.known and named(action, fact)
+    return not early or start.known - fact.occurred_at <= remember
+
+
+def named(action: Action, fact: Fact) -> bool:
+    """Does it name whom it ends? What ends all of a person isn't forgotten."""
+    paths = action.match if isinstance(action.match, dict) else [action.match]
+    return action.match is not None and any(keys(fact, path) for path in paths)

@@ -1,0 +1,80 @@
+"""Generated topologies and histories: what `replay` decides is what the rule language's oracle, which knows nothing of
+`pipeline`, works out; and so are the oracle's examples.
+
+LANGUAGE_SEEDS=2000 looks at that many of each kind.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import PipelineError
+from pipeline.topology import load
+from pipeline.topology.model import Topology
+from tests.oracle.language.build import Example
+from tests.oracle.language.compare import changes_differing, differing
+from tests.oracle.language.examples import EXAMPLES
+from tests.oracle.language.histories import KINDS, made
+from tests.oracle.language.oracle import decisions
+from tests.replayed import replayed_with_changes
+
+SEEDS = int(os.environ.get("LANGUAGE_SEEDS", "60"))
+STEP = 20
+LATER = ("again", "recovered", "stages")
+"""What isn't built yet."""
+
+SHIPPED = Path(__file__).parents[2] / "topology.yaml"
+pytestmark = pytest.mark.usefixtures("every_login")
+
+
+def topology_of(told: dict[str, Any], folder: Path) -> Topology:
+    """The shipped topology with these rules, segments and measures."""
+    whole = yaml.safe_load(SHIPPED.read_text())
+    whole["time"] |= told["time"]
+    whole |= {name: part for name, part in told.items() if name != "time" and part}
+    whole["triggers"] = told["triggers"]
+    path = folder / "topology.yaml"
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    return load(path)
+
+
+def built(example: Example) -> bool:
+    """Is all built that it needs?"""
+    rules = example.topology["triggers"].values()
+    mapped = any(isinstance(c, dict) and isinstance(c.get("match"), dict) for r in rules for c in [r.get("cancel")])
+    return not mapped and all("after" in rule and not any(name in rule for name in LATER) for rule in rules)
+
+
+BUILT = [example for example in EXAMPLES if built(example)]
+BUILT_KINDS = [kind for kind in KINDS if not any(name in kind for name in LATER)]
+
+
+@pytest.mark.parametrize("example", BUILT, ids=[f"{e.line}: {e.name}" for e in BUILT])
+def test_replay_decides_what_was_computed_by_hand(example: Example, tmp_path: Path) -> None:
+    topology = topology_of(example.topology, tmp_path)
+    made, changes = replayed_with_changes(example.events, topology, open_end=example.open_end)
+    assert differing(example.expected, made) == ""
+    assert changes_differing(example.changes, changes) == ""
+
+
+@pytest.mark.parametrize(("kind", "start"), [(kind, start) for kind in BUILT_KINDS for start in range(0, SEEDS, STEP)])
+def test_replay_decides_as_the_oracle(kind: str, start: int, tmp_path: Path) -> None:
+    number, wrong = 0, []
+    for seed in range(start, min(start + STEP, SEEDS)):
+        told, events = made(seed, kind)
+        expected, changes = decisions(told, events)
+        number += len(expected) + len(changes)
+        try:
+            actual, actual_changes = replayed_with_changes(events, topology_of(told, tmp_path))
+        except PipelineError as bad:
+            wrong.append(f"{kind} seed {seed}: {bad}")
+            continue
+        if found := differing(expected, actual) + changes_differing(changes, actual_changes):
+            wrong.append(f"{kind} seed {seed}:\n{found}")
+    assert not wrong, "\n".join(wrong)
+    assert number > 0
