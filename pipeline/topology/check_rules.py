@@ -93,7 +93,7 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
             reader.report(
                 (*path, "restart"), "conflict", f"{reason} is never moved", "remove restart or once", key=True
             )
-        if rule.get("until"):
+        if (rule.get("until") or {}).get("cart"):
             reader.report((*path, "until"), "conflict", f"{reason} has no cart", "remove until or once", key=True)
         for part, payload in _payloads(rule):
             if "cart" in payload:

@@ -10,7 +10,7 @@ import msgspec
 from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.triggers import carts, films, keys, marks, orders, waits, watches
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
-from pipeline.triggers.changes import Output
+from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.contact import contact_of, tell
 from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
 from pipeline.triggers.films import Film
@@ -73,8 +73,9 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     if concerned or always_seen:
         email = _email(person, row.ids) if "email" in row.ids else None
         person.contact = tell(person.contact, email, data, received_at)
+    first = True
     if order:
-        first, occurred_at = True, row.occurred_at
+        occurred_at = row.occurred_at
         if order_id := data.get("order_id"):
             first, occurred_at = orders.tell(person.told, order_id, occurred_at, received_at)
         if first:
@@ -83,7 +84,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     later = False
     if book.watches is not None and not nothing:
-        later = _hear(book, book.watches, person, kind, row)
+        later = _hear(book, book.watches, person, kind, row, first)
     if nothing or received_at - row.occurred_at > book.max_age:
         if later:
             refresh(person)
@@ -108,28 +109,51 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         refresh(person)
 
 
-def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row) -> bool:
-    """Note what conditions count. See `note_due` for what it returns."""
+def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row, first: bool) -> bool:
+    """Note what conditions count; of an order that isn't told for the `first` time no amount. See `note_due` for what
+    it returns.
+    """
     entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
     if watched.first:
         watches.begin(watched, person, entry)
+    return _note(book, watched, person, kind, row.data, entry, row.received_at, amounts=first)
+
+
+def _note(
+    book: RuleBook,
+    watched: Watches,
+    person: Person,
+    kind: str,
+    data: dict[str, Any],
+    entry: Entry,
+    at: int,
+    *,
+    amounts: bool = True,
+) -> bool:
+    """Note what conditions count, and what it does to waits that they end. See `note_due` for what it returns."""
     later = False
-    for ledger in watches.hear(watched, person, kind, row.data, entry, row.received_at):
+    for ledger in list(watches.hear(watched, person, kind, data, entry, at, amounts=amounts)):
         matcher, _, key = ledger.partition("\0")
-        for each in watched.untils[matcher]:
-            rule = book.rules[each.name]
-            if (state := person.rules.get(rule.name)) is None:
-                continue
-            if key:
-                state.find(key)
-            else:
-                state.open_all()
-            for name, waiting in state.keys.items():
-                if waiting.facts and (not key or name == key):
-                    due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
-                    later |= note_due(person, waiting, due)
-            if len(state.keys) > keys.AT_HAND:
-                keys.make_room(state, row.received_at)
+        for rule in watched.untils[matcher]:
+            later |= _work_out(book.rules[rule.name], person, key, at)
+    return later
+
+
+def _work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
+    """When the waits of a key (empty: of all) are decided, anew. See `note_due` for what it returns."""
+    state, later = person.rules.get(rule.name), False
+    if state is None:
+        return False
+    if key:
+        state.find(key)
+    else:
+        state.open_all()
+    for name, waiting in state.keys.items():
+        if (waiting.facts or waiting.open is not None) and (not key or name == key):
+            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
+            later |= note_due(person, waiting, due)
+    if len(state.keys) > keys.AT_HAND:
+        keys.make_room(state, now)
     return later
 
 
@@ -377,13 +401,16 @@ def decide(
                 keys.make_room(state, clock)
             out.append(decision)
             if book.watches is not None and DECIDED in book.watches.hearing:
-                _note(book.watches, person, decision, clock)
+                told = {"rule": decision.rule, "outcome": decision.outcome}
+                entry = Entry(decision.due_at, clock, decision.id, 0)
+                _note(book, book.watches, person, DECIDED, told, entry, clock)
         refresh(person)
 
 
 def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
     """Look at the conditions that are to be looked at now, and begin what starts."""
     assert book.watches is not None
+    before = len(out)
     for start in watches.look(book.watches, person, book.max_age, out):
         rule, entry = start.rule, start.entry
         fact = Fact(
@@ -399,15 +426,11 @@ def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
         name = start.key if rule.per is not None else SHARED
         if name or rule.per is None:
             _take(book, person, rule, _state(person, rule), name, fact, out)
+    for change in out[before:]:
+        if isinstance(change, SegmentChange):
+            for waiting in book.watches.waiting_for[change.segment]:
+                _work_out(book.rules[waiting.name], person, "", change.at)
     refresh(person)
-
-
-def _note(watched: Watches, person: Person, decision: Decision, clock: int) -> None:
-    """A decision is something that conditions may count."""
-    entry = Entry(decision.due_at, clock, decision.id, 0)
-    told = {"rule": decision.rule, "outcome": decision.outcome}
-    for _ in watches.hear(watched, person, DECIDED, told, entry, clock):
-        pass
 
 
 def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:
@@ -473,7 +496,7 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
         due_at=wait.due,
         decided_at=clock,
         payload=_payload(rule, person, key, wait),
-        ended_by=wait.end[3] if wait.end is not None else None,
+        ended_by=(wait.end[3] or None) if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
         basis="time" if cause.timed else "event",

@@ -264,7 +264,9 @@ def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
     if rule.until is None:
         return None
-    return partial(watches.first_at, rule.until, person.heard, key if rule.per is not None else None)
+    return partial(
+        watches.first_at, rule.until, person.heard, watches.members(person), key if rule.per is not None else None
+    )
 
 
 def own_id(ids: dict[str, list[str]]) -> str:

@@ -132,7 +132,7 @@ class Compiled:
         )
         if self.stages:
             self.after = self.stages[0].after
-        self.general = bool(self.stages) or self.when is not None or self.until is not None
+        self.general = bool(self.stages) or any((self.when, self.until, self.only_if))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)

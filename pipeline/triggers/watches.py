@@ -57,7 +57,8 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
 
 class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
-    `counted`: all that it counts, also by segments that it speaks of. `keyed`: it has a value for each key.
+    `counted`: all that it counts, also by segments that it speaks of; `untold`: not only events. `keyed`: it has a
+    value for each key.
     """
 
     def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None) -> None:
@@ -65,6 +66,7 @@ class Watch:
         self.keyed = rule is not None and rule.per is not None
         self.empty = condition.holds(Moment({}, 0))
         self.counted: tuple[Matcher, ...] = condition.matchers()
+        self.untold = rule is not None and any(DECIDED in matcher.events for matcher in self.counted)
         self.prefix = f"{'s' if rule is None else 'r'}\0{name}\0"
 
     def default(self) -> Turn:
@@ -78,7 +80,8 @@ LEFT = "l\0"
 
 class Watches:
     """All conditions of a topology. `hearing`: event type -> what counts it. `first`: a person's first event matters.
-    `untils`: matcher's id -> the rules whose waits it may end. `slack`: for how long what a condition counts matters
+    `untils`: matcher's id -> the rules whose waits it may end; `waiting_for`: a segment's name -> the same. `speaking`:
+    a segment's name -> what is watched that speaks of it. `slack`: for how long what a condition counts matters
     after it has left its window, ms.
     """
 
@@ -98,7 +101,7 @@ class Watches:
                     watch.counted += self.segments[name].counted
         self.still = False
         self._by_prefix = {watch.prefix: watch for watch in self.every}
-        self.first = any(watch.empty for watch in self.every)
+        self.first = any(watch.empty or watch.untold for watch in self.every)
         self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
         self.slack += topology.time.max_age_ms + DAY
         self.hearing: dict[str, tuple[Matcher, ...]] = {}
@@ -106,14 +109,18 @@ class Watches:
         self.untils: dict[str, tuple[Rule, ...]] = {}
         self.matchers: dict[str, Matcher] = {}
         for watch in self.every:
-            for matcher in self._hear(watch.condition):
+            for matcher in self._hear(watch.counted):
                 self.watching[matcher] = (*self.watching.get(matcher, ()), watch)
         for rule in rules.values():
             if rule.until is not None:
-                for matcher in self._hear(rule.until):
+                for matcher in self._hear(rule.until.matchers()):
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
             if rule.only_if is not None:
-                self._hear(rule.only_if)
+                self._hear(rule.only_if.matchers())
+        self.waiting_for = {
+            name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
+            for name in self.segments
+        }
         self.speaking = {
             name: tuple(watch for watch in self.every if name in watch.condition.segments()) for name in self.segments
         }
@@ -123,16 +130,16 @@ class Watches:
         self.every.append(watch)
         return watch
 
-    def _hear(self, condition: Condition) -> list[str]:
-        """Count what it counts. Returns the ids of its matchers, each once."""
-        for matcher in condition.matchers():
+    def _hear(self, matchers: tuple[Matcher, ...]) -> list[str]:
+        """Count what they do. Returns their ids, each once."""
+        for matcher in matchers:
             if matcher.id in self.matchers:
                 self.matchers[matcher.id].asked(matcher)
                 continue
             self.matchers[matcher.id] = matcher
             for kind in dict.fromkeys((DECIDED,) if DECIDED in matcher.events else types_of(matcher.events)):
                 self.hearing[kind] = (*self.hearing.get(kind, ()), matcher)
-        return [*dict.fromkeys(matcher.id for matcher in condition.matchers())]
+        return [*dict.fromkeys(matcher.id for matcher in matchers)]
 
     def counts(self, kind: str, data: dict[str, Any]) -> bool:
         """Whether an event is counted at all."""
@@ -147,14 +154,19 @@ class Watches:
 # What is noted.
 
 
-def hear(watches: Watches, person: Person, kind: str, data: dict[str, Any], entry: Entry, at: int) -> Iterator[str]:
-    """Note an event that is received at `at`. Yields the ledgers that it stands in by which waits may end: a matcher's
-    id or, where that counts by key, id, zero byte, key.
+def hear(
+    watches: Watches, person: Person, kind: str, data: dict[str, Any], entry: Entry, at: int, *, amounts: bool = True
+) -> Iterator[str]:
+    """Note an event that is received at `at`; `amounts` False: it adds to no sum. Yields the ledgers that it stands in
+    by which waits may end: a matcher's id or, where that counts by key, id, zero byte, key.
     """
     for matcher in watches.hearing.get(kind, ()):
         if not matcher.counts(kind, data):
             continue
-        told = msgspec.structs.replace(entry, value=matcher.read(kind, data))
+        value = matcher.read(kind, data)
+        if value is not None and not amounts and matcher.value is not None:
+            value = None
+        told = msgspec.structs.replace(entry, value=value)
         for key in matcher.keys(data):
             if not matcher.take(person.heard, key, told):
                 continue
@@ -329,16 +341,18 @@ def _change(
     )
 
 
-def first_at(condition: Condition, memory: Memory, key: str | None, start: int, upto: int) -> tuple[int, str] | None:
+def first_at(
+    condition: Condition, memory: Memory, segments: Mapping[str, int], key: str | None, start: int, upto: int
+) -> tuple[int, str] | None:
     """The first moment from `start` to `upto` at which it holds of a wait that began at `start`, and the event that
-    occurred then, if there was one that it counts. By what is known; None: there is none.
+    occurred then, if there was one that it counts. By what is known, and the segments that they are in now; None: there
+    is none.
     """
     at = start
     while at <= upto:
-        now = Moment(memory, at, key=key, start=start)
+        now = Moment(memory, at, key=key, start=start, segments=segments)
         if condition.holds(now):
-            then = [e for matcher in condition.matchers() for e in now.of(matcher, at - 1)]
-            return at, (then[0].event_id if then else "")
+            return at, _ended_by(condition, now)
         later = [condition.turns(now)]
         for matcher in condition.matchers():
             ledger = memory.get(matcher.ledger(key), ())
@@ -348,6 +362,13 @@ def first_at(condition: Condition, memory: Memory, key: str | None, start: int, 
             return None
         at = min(moments)
     return None
+
+
+def _ended_by(condition: Condition, now: Moment) -> str:
+    """The event that occurred `now`, of those that it counts the last in order of knowledge; or ""."""
+    every = (matcher for matcher in condition.matchers() if DECIDED not in matcher.events)
+    then = [entry for matcher in every for entry in now.of(matcher, now.at - 1)]
+    return max(then, key=lambda entry: entry.known).event_id if then else ""
 
 
 # Two persons who turn out to be one, and what is forgotten.
