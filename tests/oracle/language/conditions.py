@@ -86,7 +86,7 @@ def is_of(fact: Fact, leaf: dict[str, Any], event: Any, view: View) -> bool:
     where = leaf.get("where") or {}
     if not is_type(fact, several(event)) or not matches(fact, where, view.resolve):
         return False
-    if view.per is None or names_key(where) or fact.type not in HAS_PATH[view.per]:
+    if view.per is None or names_key(where) or fact.type not in HAS_PATH[view.per] or "any" in several(event):
         return True
     named = keys(fact, view.per)
     return view.key in named or (view.key is None and not named)

@@ -27,6 +27,12 @@ WHERE: dict[str, list[Told]] = {
 NEW = ("starts_with", "ignoring_case")
 OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
 MOVES = {"product_id": "product_removed", "cart_id": "cart_viewed", None: "cart_viewed"}
+WITH_PATH: dict[str | None, list[str]] = {
+    "product_id": ["product_viewed", "product_added"],
+    "cart_id": ["product_added", "product_viewed", "cart_viewed", "order_completed"],
+}
+"""A list of types in one leaf has either only such, or none."""
+
 PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_added", "cart_viewed"]}
 
 
@@ -37,6 +43,7 @@ class Sayings:
         self.rng = rng
         self.conditions = conditions
         self.again = again
+        self.of_path: list[str] = []
         self.segments: list[str] = []
         self.measures: list[str] = []
         self.rules: list[str] = []
@@ -67,7 +74,8 @@ class Sayings:
         if kind < 0.6:
             leaf["times"] = rng.choice([1, 2, 2, 3, {"gte": 2}, {"gte": 1, "lt": 3}, {"lt": 2}])
         if rng.random() < 0.1:
-            leaf["did"] = [event, rng.choice(EVENTS)]
+            others = [one for one in EVENTS if (one in self.of_path) == (event in self.of_path)]
+            leaf["did"] = [event, rng.choice(others)]
             leaf.pop("where", None)
         return leaf
 
@@ -144,6 +152,7 @@ class Sayings:
         rng, conditions = self.rng, self.conditions
         per = rng.choice([None, None, "product_id", "cart_id"])
         told: Told = {"version": rng.choice([1, 2])}
+        self.of_path = WITH_PATH.get(per, [])
         if per:
             told["per"] = per
         begins = rng.sample(PER[per] if per else BEGIN, rng.choice([1, 1, 2]))

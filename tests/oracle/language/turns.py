@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -28,6 +28,11 @@ class Changes(Protocol):
 
     def change(self, person: Person, segment: str, what: str, moment: int, reason: str, cause: Fact | None) -> None:
         """One of them."""
+
+
+def by_knowledge(fact: Fact) -> Any:
+    """2: the order of knowledge."""
+    return fact.knowledge
 
 
 def view_of(language: Language, person: Person, moment: int) -> View:
@@ -81,13 +86,15 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     changes.change(person, name, "entered" if now else "left", view.at, reason, cause)
 
 
-def those_from_which(condition: Condition, value: bool, arrived: list[Fact], view: View) -> list[Fact]:
-    """a: of the events received now that a condition counts, taken in one by one in the order of knowledge, those from
-    which on it has this value."""
+def those_from_which(
+    condition: Condition, value: bool, arrived: list[Fact], view: View, place: Callable[[Fact], Any] = by_knowledge
+) -> list[Fact]:
+    """a: of the events received now that a condition counts, taken in one by one in the order of knowledge (or that of
+    `place`), those from which on it has this value."""
     found: list[Fact] = []
-    counted = [fact for fact in sorted(arrived, key=lambda f: f.knowledge) if counts(condition, fact, view)]
+    counted = [fact for fact in sorted(arrived, key=place) if counts(condition, fact, view)]
     for fact in reversed(counted):
-        upto = [one for one in view.facts if one not in arrived or one.knowledge <= fact.knowledge]
+        upto = [one for one in view.facts if one not in arrived or place(one) <= place(fact)]
         if holds(condition, replace(view, facts=upto)) != value:
             break
         found.insert(0, fact)
