@@ -13,7 +13,7 @@ from pipeline.language.memory import DECIDED
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
 from pipeline.triggers.payloads import PAYLOADS, Payload
-from pipeline.triggers.watches import Watches
+from pipeline.triggers.watches import Watch, Watches
 
 START, RESTART, CONTENTS = 1, 2, 0
 CART_TYPES = doing("cart")
@@ -107,6 +107,7 @@ class Compiled:
         scope = Scope(rule.per, measures)
         self.when = None if rule.when is None else compile_condition(rule.when, scope)
         self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
+        self.until_watch: Watch | None = None
         self.until_reason = "" if rule.until is None else rule.until[1]
         self.only_if = None if rule.only_if is None else compile_condition(rule.only_if, scope)
         self.name = rule.name
@@ -172,6 +173,8 @@ class RuleBook:
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
         watches = Watches(topology, self.rules)
+        for name, until in watches.until.items():
+            self.rules[name].until_watch = until
         self.watches = watches if watches.matchers or watches.every else None
         self.of_films = [rule for rule in self.rules.values() if rule.share is not None]
         heard = {} if self.watches is None else {k: m for k, m in watches.hearing.items() if k != DECIDED}

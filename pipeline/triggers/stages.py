@@ -45,8 +45,10 @@ class Wait(msgspec.Struct, gc=False):
     opened: Fact | None = None
 
 
-Until = Callable[[int, int], tuple[int, str] | None]
-"""From when a wait began, up to a moment: the first at which what it waits until holds, and the event of it, or ""."""
+Until = Callable[[int, int, int], tuple[int, str] | None]
+"""When a wait began, and from when to when: the first moment at which what it waits until holds, and the event that
+made it hold, or "".
+"""
 
 
 def walk(rule: Compiled, key: Key, steps: Steps, until: Until | None = None) -> tuple[list[Wait], list[Order]]:
@@ -107,7 +109,9 @@ class _Way:
     def _holds(self, wait: Wait, until: Until, before: Order | None) -> bool:
         """Whether what it waits until held while it waited: then it has ended."""
         assert wait.opened is not None
-        found = until(wait.opened.occurred_at, wait.due if before is None else min(wait.due, before[0]))
+        start = wait.opened.occurred_at
+        begin = start if wait.stage == 0 else max(start, self._closed[0] + 1)
+        found = until(start, begin, wait.due if before is None else min(wait.due, before[0]))
         order = None if found is None else (found[0], PAST, 0, found[1])
         if order is None or (before is not None and order > before):
             return False
