@@ -150,7 +150,7 @@ def _work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
         state.open_all()
     for name, waiting in state.keys.items():
         if (waiting.facts or waiting.open is not None) and (not key or name == key):
-            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
+            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name, now))
             later |= note_due(person, waiting, due)
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, now)
@@ -233,7 +233,7 @@ def _take(
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
         out.append(_refused(rule, person, name, key, fact))
-    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
+    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name, received_at)))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
     return later
@@ -312,7 +312,9 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
         out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
-    return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
+    return note_due(
+        person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name, end.received_at))
+    )
 
 
 def _first(person: Person) -> tuple[str, str]:
@@ -356,7 +358,7 @@ def decide(
             del person.rules[name]
         else:
             everyone = state.everyone and state.ends(key_name)
-            until = until_of(rule, person, key_name)
+            until = until_of(rule, person, key_name, clock)
             found, emptyings = waits.walk(rule, key, everyone, until)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
@@ -369,7 +371,7 @@ def decide(
             elif (
                 wait.end is None
                 and rule.only_if is not None
-                and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
+                and not rule.only_if.holds(_moment(rule, person, key_name, wait.due, wait, clock))
             ):
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
@@ -391,6 +393,7 @@ def decide(
                     decision.bounded,
                     quiet is None or not quiet(decision),
                     decision.stage,
+                    timed=cause.timed,
                 )
                 if rule.within:
                     fired.decided, fired.until = decision.decided_at, wait.due + rule.within
@@ -435,23 +438,19 @@ def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
 
 def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:
     """Whether what started it turns out not to have held, by what is known now."""
-    assert rule.when is not None
     assert book.watches is not None
     assert wait.opened is not None
     turned = wait.opened.turned
     if turned is None or turned < clock - book.watches.slack:
         return False
-    return not rule.when.holds(_moment(rule, person, key, turned, wait))
+    return not watches.held(book.watches.rules[rule.name], person, key, turned)
 
 
-def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
-    return _moment(rule, person, key, wait.due, wait)
-
-
-def _moment(rule: Compiled, person: Person, key: str, at: int, wait: Wait) -> Moment:
+def _moment(rule: Compiled, person: Person, key: str, at: int, wait: Wait, clock: int) -> Moment:
+    """Of a wait, with segments and triggers as the fold has them at `clock`."""
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
-    return Moment(person.heard, at, key=of, start=start, segments=watches.members(person))
+    return Moment(person.heard, at, key=of, start=start, fold=clock, segments=watches.members(person))
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
@@ -538,6 +537,7 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
+        basis="time" if fired.timed else "event",
         stage=fired.stage,
     )
 
@@ -561,6 +561,7 @@ def _recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End)
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
+        basis="time" if fired.timed else "event",
         stage=fired.stage,
         recovers=fired.id,
     )

@@ -112,7 +112,7 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     from its wait's last start to its cause, ms. `lines`: what it told of a cart, where an order of another cart may
     show that it is theirs already. `bounded`: it said so. `published`: only then are people told that it is taken back.
     `stage`: its name, where its wait has several. `decided`, `until`: between these (UTC ms) what ends a wait is its
-    success, where the rule asks for that.
+    success, where the rule asks for that. `timed`: time alone had started it.
     """
 
     digest: bytes
@@ -126,6 +126,7 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     stage: str | None = None
     decided: int = 0
     until: int = 0
+    timed: bool = False
 
     @property
     def id(self) -> str:

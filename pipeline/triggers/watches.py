@@ -6,7 +6,7 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Protocol
 
 import msgspec
@@ -80,7 +80,7 @@ LEFT = "l\0"
 
 
 class Watches:
-    """All conditions of a topology. `segments`: by name. `until`: rule's name -> what it waits until. `hearing`: event
+    """All conditions of a topology. `segments`, `rules`: by name. `until`: rule's name -> what it waits until. `hearing`: event
     type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what is looked at when
     it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name -> `speaking`: what is
     looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end. `slack`: for how long what
@@ -89,6 +89,7 @@ class Watches:
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
         self.segments: dict[str, Watch] = {}
+        self.rules: dict[str, Watch] = {}
         self.every: list[Watch] = []
         for segment in topology.segments:
             condition = compile_condition(segment.when, Scope(measures=topology.measures))
@@ -96,7 +97,7 @@ class Watches:
             self.segments[segment.name] = watch
         for rule in rules.values():
             if rule.when is not None:
-                self._watch(rule.name, rule.when, rule)
+                self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
         self.still = False
         self._by_prefix = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
@@ -324,14 +325,22 @@ def _without(watch: Watch, now: Moment, entries: list[Entry]) -> bool:
     """What it would be without these events, and so the segments that it speaks of."""
     if not entries:
         return watch.condition.holds(now)
-    then = Moment(now.memory, now.at, start=now.start, without={entry.named for entry in entries})
-    segments = then.segments = dict(now.segments)
+    return _anew(watch, Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments), now.key)
+
+
+def held(watch: Watch, person: Person, key: str, at: int) -> bool:
+    """What it was then, and the segments that it speaks of, by what is known now."""
+    return _anew(watch, Moment(person.heard, at, segments=members(person)), key if watch.keyed else None)
+
+
+def _anew(watch: Watch, then: Moment, key: str | None) -> bool:
+    segments = then.segments = dict(then.segments)
     for other in watch.through:
         if not other.condition.holds(then):
             segments.pop(other.name, None)
         else:
-            segments.setdefault(other.name, now.at)
-    then.key = now.key
+            segments.setdefault(other.name, then.at)
+    then.key = key
     return watch.condition.holds(then)
 
 
@@ -350,7 +359,9 @@ def _change(
     )
 
 
-def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upto: int) -> tuple[int, str] | None:
+def first_at(
+    watch: Watch, person: Person, key: str, fold: int, start: int, begin: int, upto: int
+) -> tuple[int, str] | None:
     """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
     occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
     """
@@ -358,18 +369,24 @@ def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upt
     of = key if watch.keyed else None
     at = begin
     while at <= upto:
-        now = Moment(memory, at, key=of, start=start, segments=segments)
+        now = Moment(memory, at, key=of, start=start, fold=fold, segments=segments)
         if condition.holds(now):
             return at, _made_by(watch, now)
         later = [condition.turns(now)]
         for matcher in condition.matchers():
             ledger = memory.get(matcher.ledger(of), ())
             later.append(min((e.occurred_at for e in ledger if e.occurred_at > at), default=None))
-        moments = [each for each in later if each is not None]
+        moments = [each for each in later if each is not None and each > at]
         if not moments:
             return None
         at = min(moments)
     return None
+
+
+def _less(now: Moment, without: Set[tuple[str, int]]) -> Moment:
+    return Moment(
+        now.memory, now.at, key=now.key, start=now.start, fold=now.fold, without=without, segments=now.segments
+    )
 
 
 def _made_by(watch: Watch, now: Moment) -> str:
@@ -377,10 +394,15 @@ def _made_by(watch: Watch, now: Moment) -> str:
     then = {entry.order: entry for entry in _counted(watch, now) if entry.occurred_at == now.at}
     if not then:
         return ""
-    if _without(watch, now, list(then.values())):
-        return ""
-    causes = _from_which(watch, now, True, [then[order] for order in sorted(then)])
-    return causes[0].event_id if causes else ""
+    made_by = ""
+    entries = [then[order] for order in sorted(then)]
+    for place in range(len(entries), -1, -1):
+        without = {entry.named for entry in entries[place:]}
+        before = _less(now, without)
+        if not watch.condition.holds(before):
+            return made_by
+        made_by = entries[place - 1].event_id
+    return ""
 
 
 # Two persons who turn out to be one, and what is forgotten.

@@ -240,5 +240,5 @@ def by_event(condition: Condition, view: View) -> Fact | None:
     now = [fact for fact in view.facts if fact.occurred_at == view.at and counts(condition, fact, view)]
     if holds(condition, replace(view, facts=[fact for fact in view.facts if fact not in now])):
         return None
-    causes = those_from_which(condition, True, now, view, lambda fact: fact.event_time)
+    causes = those_from_which(condition, True, now, view)
     return causes[0] if causes else None
