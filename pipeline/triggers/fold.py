@@ -347,7 +347,7 @@ def decide(
     """
     while person.due is not None and person.due <= clock:
         if person.turned:
-            _look(book, person, out)
+            _look(book, person, clock, out)
             if person.due is None or person.due > clock:
                 break
         name, key_name = _first(person)
@@ -410,11 +410,11 @@ def decide(
         refresh(person)
 
 
-def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
+def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None:
     """Look at the conditions that are to be looked at now, and begin what starts."""
     assert book.watches is not None
     before = len(out)
-    for start in watches.look(book.watches, person, book.max_age, out):
+    for start in watches.look(book.watches, person, clock, book.max_age, out):
         rule, entry = start.rule, start.entry
         fact = Fact(
             start.at if start.timed else entry.occurred_at,
