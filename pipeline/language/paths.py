@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pipeline.events.model import CONSENT, CONTEXT
+from pipeline.events.text import stands_for_nothing, trimmed
 from pipeline.grammar import vocabulary
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.vocabulary import Field, bodies
@@ -65,6 +66,25 @@ def read_path(path: str) -> Read:
     if inner:
         return lambda data: of.get(inner) if isinstance(of := data.get(field), dict) else None
     return lambda data: data.get(field)
+
+
+def keys_of(path: str) -> Callable[[Mapping[str, Any]], list[str]] | None:
+    """What reads the keys that an event tells there, each once: of a list several. None: the path is a field of the
+    body that holds one text, and that is the key as it stands.
+    """
+    found = parse(path)
+    if not found.inner and all(body[path].kind != "list" for body in bodies().values() if path in body):
+        return None
+    read = read_path(path)
+    named = bool(found.inner) and not found.several  # under a sender's name: no schema says in which form
+
+    def keys(data: Mapping[str, Any]) -> list[str]:
+        value = read(data)
+        told = value if isinstance(value, list) else [value]
+        texts = dict.fromkeys(trimmed(each) for each in told if isinstance(each, str))
+        return [text for text in texts if text and not (named and stands_for_nothing(text))]
+
+    return keys
 
 
 def told(event: str, path: str) -> Field | None:

@@ -10,6 +10,7 @@ import msgspec
 from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.vocabulary import playback_types, sendable
 from pipeline.language.condition import Scope, compile_condition
+from pipeline.language.references import KEY
 from pipeline.topology import model
 from pipeline.topology.addresses import origin
 
@@ -200,10 +201,14 @@ def _stage(value: dict[str, Any]) -> model.Stage:
 
 
 def _cancel(value: dict[str, Any]) -> model.Cancel:
+    told = value.get("match")
+    pairs = dict(told) if isinstance(told, dict) else {told: KEY} if told else {}
+    match = next((path for path, reference in pairs.items() if reference == KEY), None)
     return model.Cancel(
         select=_selector(value),
         reason=value["reason"],
-        match=value.get("match"),
+        match=match,
+        compares=tuple((path, reference) for path, reference in pairs.items() if path != match),
         without_key=value.get("without_key", "none"),
         before_start=value.get("before_start", False),
         takes=value.get("takes") == "products",

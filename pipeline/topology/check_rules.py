@@ -7,6 +7,8 @@ from typing import Any
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import PAYLOADS, Field, bodies, playback_types
 from pipeline.language import paths
+from pipeline.language.paths import keys_of
+from pipeline.language.references import KEY, is_reference, split
 from pipeline.topology.check_waits import check_waits
 from pipeline.topology.check_where import check_where
 
@@ -55,13 +57,14 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
         _selector(at, cancel, reader, start_events)
         _reason((*at, "reason"), cancel.get("reason"), reader)
         match = cancel.get("match")
-        if match and not reader.has((*path, "per")):
-            reader.report(
-                (*at, "match"), "no-key", f"{match} can't match: the rule has no key", "write per: ...", key=True
-            )
-        elif match:
+        if not reader.has((*path, "per")):
+            _no_key(at, cancel, reader)
+        elif isinstance(match, str):
             _key_field((*at, "match"), match, cancel.get("event", []), reader)
-        elif "without_key" in cancel and not reader.has((*at, "match")):
+        if isinstance(match, dict):
+            pairs = {name: {"is": reference} for name, reference in match.items()}
+            check_where((*at, "match"), pairs, cancel.get("event", []), reader, start_events)
+        if "without_key" in cancel and not _has_key(match) and reader.has((*at, "match")) == bool(match):
             _no_effect(
                 (*at, "without_key"),
                 "without_key says what happens without the `match` field, but there is none",
@@ -75,11 +78,39 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
             reader.report((*at, "event"), "start-and-cancel", message, "tell them apart with where", severity="warning")
 
 
+def _has_key(match: str | dict[str, str] | None) -> bool:
+    return KEY in match.values() if isinstance(match, dict) else bool(match)
+
+
+def _no_key(at: Path, cancel: dict[str, Any], reader: Reader) -> None:
+    """Nothing can match a key where there is none."""
+    match = cancel.get("match")
+    named = [((*at, "match"), match)] if isinstance(match, str) else []
+    if isinstance(match, dict):
+        named += [((*at, "match", path), path) for path, reference in match.items() if reference == KEY]
+    named += [
+        ((*at, "where", path), path)
+        for path, tests in cancel.get("where", {}).items()
+        if any(is_reference(op, operand) and operand == KEY for op, operand in tests.items())
+    ]
+    for place, path in named:
+        reader.report(place, "no-key", f"{path} can't match: the rule has no key", "write per: ...", key=True)
+
+
 def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reader) -> None:
     """Products are taken out of carts, by events that tell products."""
     if not rule.get("until", {}).get("cart") and not any("cart" in payload for _, payload in _payloads(rule)):
         message = "products are taken out of carts, but the rule looks at none"
         reader.report(at, "no-effect", message, "write until: {cart: empty, ...} or payload: [cart]", key=True)
+    match = cancel.get("match")
+    named = [*match] if isinstance(match, dict) else [match] if match else []
+    several = next((path for path in named if keys_of(path)), None)
+    if several is not None:
+        message = "products are taken out of all carts but the one that an event names by one field"
+        reader.report(at, "conflict", f"{message}, and {several} is none", "remove takes", key=True)
+    elif (isinstance(match, dict) and [*match.values()] != [KEY]) or split(cancel.get("where", {}))[1]:
+        message = "products are taken out of all other carts, and not of those that compare"
+        reader.report(at, "conflict", message, "remove takes, or what compares with the wait", key=True)
     for event in cancel.get("event", []):
         if "products" not in bodies()[event]:
             reader.report(at, "unknown-field", f"{event} has no products to take", "remove takes", key=True)

@@ -38,6 +38,10 @@ PARTS = ("visits",)  # of a profile: those of pipeline/profile/parts that are as
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 
+PATH = Text("a path such as cart_id, properties.plan or products.sku", r"[a-z][a-z0-9_]*(\..+)?")
+REFERENCE = Text("`key`, or `start.` and a path of the start", r"key|start\..+", ("key", "start"))
+
+
 def _event() -> Many:
     return Many(Choice(event_types(), "an event type", "unknown-event"), single=True, least=1)
 
@@ -142,7 +146,11 @@ def _rule() -> Record:
         {
             **selector,
             "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
-            "match": Key(EventPath(), "Field that must equal the wait's key. Default: ends every wait of the person."),
+            "match": Key(
+                OneOf(EventPath(), Table(PATH, REFERENCE, least=1)),
+                "Path that must equal the wait's key, or {path: key, path: start.path}: what must equal what of a wait."
+                " Default: ends every wait of the person.",
+            ),
             "without_key": Key(
                 Choice(("all", "none"), "which waits an event without the `match` field ends"),
                 "An event without the `match` field ends `all` waits of the person, or `none` (default).",

@@ -100,7 +100,9 @@ class Selector(msgspec.Struct, frozen=True, kw_only=True):
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     """What ends a wait.
 
-    `match`: the body field that must equal the wait's key; None: any wait of the person.
+    `match`: the path that must equal the wait's key, of a list one item; None: any wait of the person. `compares`:
+    (path, `key` or `start.path`), which must be equal besides. Operands of `select.where` may be these two as well, see
+    language/references.py.
     `without_key`: an event that lacks that field ends `all` waits, or `none`.
     `before_start`: counts also when it happened before the start. `takes`: the products that the event holds are taken
     out of the person's other carts.
@@ -109,6 +111,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     select: Selector
     reason: str
     match: str | None = None
+    compares: tuple[tuple[str, str], ...] = ()
     without_key: Literal["all", "none"] = "none"
     before_start: bool = False
     takes: bool = False
@@ -143,10 +146,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
-    `per`: body field that makes parallel instances; None: one a person. `without_key`: what a start without it does
-    (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and `forget_ms`
-    more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds watched to
-    this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
+    `per`: path that makes parallel instances, of a list one an item; None: one a person. `without_key`: what a start
+    without it does (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and
+    `forget_ms` more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds
+    watched to this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
     `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `stages`: several reminders of one
     wait, one after the other; `after_ms` is then the first one's. `when`: the start is that this begins to hold, and
     `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must hold when it

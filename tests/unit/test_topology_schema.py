@@ -93,6 +93,9 @@ BROKEN: list[tuple[tuple[Any, ...], Any]] = [
     (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"exists": "yes"}),
     (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"lt": "3"}),
     (("triggers", "film_half_watched", "start", "watched_share"), 0),
+    (("triggers", "abandoned_cart", "per"), "properties."),
+    (("triggers", "ebook_not_clicked", "cancel", 0, "match"), {}),
+    (("triggers", "ebook_not_clicked", "cancel", 0, "match"), {"message_id": "kye"}),
     (("triggers", "ebook_not_clicked", "start", "where"), {"propertis.a": "b"}),
     (("triggers", "ebook_not_clicked", "start", "where"), {"context.timezon": "b"}),
     (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"ignoring_case": True}),
@@ -121,9 +124,11 @@ FINE: list[tuple[tuple[Any, ...], Any]] = [
     ),
     (("triggers", "abandoned_cart", "restart", "where"), {"context.url": {"matches": "^https:"}}),
     (
-        ("triggers", "abandoned_cart", "cancel", 0, "where"),
-        {"total": {"between": [5, 9]}, "currency": "start.currency"},
+        ("triggers", "ebook_not_clicked", "cancel", 0, "where"),
+        {"campaign": "start.campaign", "message_id": {"not": "key"}},
     ),
+    (("triggers", "ebook_not_clicked", "cancel", 0, "match"), {"message_id": "key", "url": "start.context.url"}),
+    (("triggers", "film_half_watched", "cancel", "where"), {"total": {"between": [5, 9]}}),
     (("urls", "origins"), ["https://shop.example", "http://localhost:8000"]),
     (("triggers", "film_half_watched", "cancel"), []),
 ]
