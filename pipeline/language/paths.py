@@ -121,7 +121,12 @@ def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:
     """A hint for a path that an event type hasn't: one close to it that `fits`; else what there is."""
     maps = [field for field, held in bodies()[event].items() if held.kind == "map"]
     head, dot, rest = path.partition(".")
-    near = [f"{found}.{rest}" for found in get_close_matches(head, [*maps, "consent", "context", *ITEMS], n=3)]
+    roots = [*maps, "consent", "context", *ITEMS]
+    near = [] if head in roots else [f"{found}.{rest}" for found in get_close_matches(head, roots, n=3)]
+    if head == "context":
+        name, _, inner = rest.partition(".")
+        found = get_close_matches(name, vocabulary.context(), n=3)
+        near += [CONTEXT + (f"{each}.{inner}" if inner else each) for each in found]
     near += get_close_matches(path.lower(), [*fixed(event)], n=3)
     near += [] if dot else [f"{field}.{path}" for field in maps]
     near += [name for name in fixed(event) if name.rpartition(".")[2] == path.rpartition(".")[2]]

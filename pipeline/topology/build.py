@@ -181,7 +181,7 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         when=value["start"].get("when"),
         until=(until["when"], until["reason"]) if "when" in until else None,
         only_if=value.get("only_if"),
-        payload=tuple(value.get("payload", ())),
+        payload=_payload(value.get("payload", ())),
         stages=stages,
         recovered=_recovered(value),
     )
@@ -196,8 +196,12 @@ def _recovered(value: dict[str, Any]) -> model.Recovered | None:
 
 
 def _stage(value: dict[str, Any]) -> model.Stage:
-    payload = tuple(value["payload"]) if "payload" in value else None
+    payload = _payload(value["payload"]) if "payload" in value else None
     return model.Stage(name=value["name"], after_ms=value["after"], payload=payload)
+
+
+def _payload(value: list[str] | dict[str, str]) -> model.Payload:
+    return value if isinstance(value, dict) else tuple(value)
 
 
 def _cancel(value: dict[str, Any]) -> model.Cancel:

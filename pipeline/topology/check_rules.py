@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.vocabulary import PAYLOADS, Field, bodies, playback_types
+from pipeline.grammar.vocabulary import Field, bodies, playback_types
 from pipeline.language import paths
 from pipeline.language.paths import keys_of
 from pipeline.language.references import KEY, is_reference, split
+from pipeline.topology.check_payload import check_payload, tells
 from pipeline.topology.check_waits import check_waits
 from pipeline.topology.check_where import check_where
 
@@ -35,6 +36,7 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     _once(path, rule, reader)
     _reason((*path, "until", "reason"), rule.get("until", {}).get("reason"), reader)
     _needs_keys(path, rule, reader)
+    check_payload(path, rule, start_events, reader)
     check_waits(path, rule, reader)
 
 
@@ -99,7 +101,7 @@ def _no_key(at: Path, cancel: dict[str, Any], reader: Reader) -> None:
 
 def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reader) -> None:
     """Products are taken out of carts, by events that tell products."""
-    if not rule.get("until", {}).get("cart") and not any("cart" in payload for _, payload in _payloads(rule)):
+    if not rule.get("until", {}).get("cart") and not tells(rule, "cart"):
         message = "products are taken out of carts, but the rule looks at none"
         reader.report(at, "no-effect", message, "write until: {cart: empty, ...} or payload: [cart]", key=True)
     match = cancel.get("match")
@@ -126,9 +128,8 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
             )
         if (rule.get("until") or {}).get("cart"):
             reader.report((*path, "until"), "conflict", f"{reason} has no cart", "remove until or once", key=True)
-        for part, payload in _payloads(rule):
-            if "cart" in payload:
-                reader.report((*path, *part), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
+        for part in tells(rule, "cart"):
+            reader.report((*path, *part), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
     elif "once" in rule or not reader.has((*path, "once")):
         cancels = rule.get("cancel", [])
         for index, cancel in enumerate(cancels):
@@ -141,22 +142,6 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
 def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if rule.get("until", {}).get("cart") and rule.get("per") != "cart_id" and not _wrong_per(path, rule, reader):
         reader.report((*path, "until", "cart"), "bad-key", "a cart is empty: which one?", "write per: cart_id")
-    for where, payload in _payloads(rule):
-        for index, part in enumerate(payload):
-            at, key = (*path, *where, index), PAYLOADS[part]
-            if rule.get("per") != key and not _wrong_per(path, rule, reader):
-                reader.report(at, "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}")
-            if part in payload[:index]:
-                reader.report(at, "duplicate-value", f"{part} is there twice", severity="warning")
-
-
-def _payloads(rule: dict[str, Any]) -> list[tuple[Path, list[str]]]:
-    """Where it says what is told, and what: of itself, and of its stages."""
-    found: list[tuple[Path, list[str]]] = [(("payload",), rule.get("payload", []))]
-    found += [
-        (("stages", index, "payload"), stage.get("payload", [])) for index, stage in enumerate(rule.get("stages", ()))
-    ]
-    return found
 
 
 def _wrong_per(path: Path, rule: dict[str, Any], reader: Reader) -> bool:

@@ -128,12 +128,16 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     when: Condition
 
 
+Payload = tuple[str, ...] | dict[str, str]
+"""What a trigger tells: parts (cart, message, film), or by name these, `key`, `start.path`, `trait.name`."""
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """One of several reminders of a wait: `after_ms` after its cause. `payload` None: as the rule says."""
 
     name: str
     after_ms: int
-    payload: tuple[str, ...] | None = None
+    payload: Payload | None = None
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +172,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     forget_ms: int | None = None
     watched_share: float | None = None
     until_cart_empty: str | None = None
-    payload: tuple[str, ...] = ()
+    payload: Payload = ()
     when: Condition | None = None
     until: tuple[Condition, str] | None = None
     only_if: Condition | None = None
@@ -182,8 +186,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parts(self) -> frozenset[str]:
-        """Of all payloads that it may tell."""
-        return frozenset(self.payload).union(*(stage.payload or () for stage in self.stages))
+        """What all payloads that it may tell are made of."""
+        payloads = [self.payload, *(stage.payload or () for stage in self.stages)]
+        return frozenset(part for each in payloads for part in (each.values() if isinstance(each, dict) else each))
 
 
 class WriteKey(msgspec.Struct, frozen=True, kw_only=True):

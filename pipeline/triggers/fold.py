@@ -16,6 +16,7 @@ from pipeline.triggers.contact import contact_of, tell
 from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
+from pipeline.triggers.payloads import Waited
 from pipeline.triggers.person import Person, note_due, refresh, somebody_elses, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
@@ -531,7 +532,7 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
         occurred_at=cause.occurred_at,
         due_at=wait.due,
         decided_at=clock,
-        payload=_payload(rule, person, key, wait),
+        payload=_payload(rule, person, key, wait, clock),
         ended_by=(wait.end[3] or None) if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
@@ -547,11 +548,9 @@ def _id_of(rule: Compiled, key: str, cause: Fact, stage: str | None) -> str:
     return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint, *of_stage)
 
 
-def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:
-    payload: dict[str, Any] = {}
-    for part in rule.stages[wait.stage].payload if rule.stages else rule.payload:
-        payload.update(part.told(key, wait.lines, wait.cause.told, person))
-    return payload
+def _payload(rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> dict[str, Any]:
+    tell = rule.stages[wait.stage].payload if rule.stages else rule.payload
+    return tell(Waited(key, wait.lines, wait.cause.told, wait.kept or {}, person, clock))
 
 
 def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:

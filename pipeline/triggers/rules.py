@@ -13,7 +13,7 @@ from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Cancel, Rule, Topology
-from pipeline.triggers.payloads import PAYLOADS, Payload
+from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
 from pipeline.triggers.watches import Watch, Watches
 
 Keys = Callable[[Mapping[str, Any]], list[str]]
@@ -97,7 +97,7 @@ class CompiledStage(NamedTuple):
 
     name: str
     after: int
-    payload: tuple[Payload, ...]
+    payload: Tell
 
 
 class Compiled:
@@ -129,13 +129,16 @@ class Compiled:
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
         self.cart = rule.until_cart_empty is not None or "cart" in rule.parts
-        self.payload = tuple(PAYLOADS[name] for name in rule.payload)
-        self.tells = next((part for name in sorted(rule.parts) if (part := PAYLOADS[name]).notes), None)
+        self.payload = teller(rule.payload)
+        self.noted = tuple(matcher for trait in traits(rule.parts) for matcher in trait.matchers())
+        self.tells = next(
+            (part for name in sorted(rule.parts & PAYLOADS.keys()) if (part := PAYLOADS[name]).notes), None
+        )
         self.stages = tuple(
             CompiledStage(
                 stage.name,
                 stage.after_ms,
-                self.payload if stage.payload is None else tuple(PAYLOADS[name] for name in stage.payload),
+                self.payload if stage.payload is None else teller(stage.payload),
             )
             for stage in rule.stages
         )
@@ -150,6 +153,7 @@ class Compiled:
 def starts_kept(rule: Rule) -> list[str]:
     """The paths that a rule speaks of as `start.path`."""
     named = [each.reference for cancel in rule.cancel for each in comparisons(cancel)]
+    named += sorted(part for part in rule.parts if part not in PAYLOADS)
     return list(dict.fromkeys(path for reference in named if (path := start_path(reference)) is not None))
 
 

@@ -9,9 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from pipeline.topology import load
 from pipeline.topology.model import Topology
+from pipeline.triggers.decisions import Decision, bounded
+from pipeline.triggers.payload_schema import payload_schema
 from tests.replayed import replayed, shipped
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -372,3 +375,149 @@ def test_today_s_form_is_the_mapping_with_one_key(rules: Any) -> None:
     assert msgspec.structs.replace(rules(yaml.safe_dump(whole, sort_keys=False)), kafka="") == msgspec.structs.replace(
         shipped(), kafka=""
     )
+
+
+# What is told.
+
+TOLD = """
+left:
+  version: 1
+  per: cart_id
+  start: {event: [product_added, cart_updated]}
+  restart: {event: cart_viewed}
+  after: 1h
+  cancel: {event: order_completed, reason: bought}
+  payload:
+    cart: cart
+    which: key
+    page: start.context.url
+    sku: start.sku
+    price: start.price
+    every: start.products.product_id
+    from: start.context.campaign.source
+    first_name: trait.first_name
+"""
+SHOP = {"url": "https://shop.example/tent?x=1", "campaign": {"source": "mail"}}
+
+
+def payload_of(topology: Topology, *told: dict[str, Any]) -> dict[str, Any]:
+    (made,) = replayed(told, topology)
+    payload: dict[str, Any] = made["payload"]
+    return payload
+
+
+def test_a_payload_names_what_it_tells(rules: Any) -> None:
+    topology = rules(TOLD)
+    named = event(1, "identified", 0, traits={"first_name": "Ann", "plan": "pro"})
+    added = event(2, "product_added", 1, cart_id="c", product_id="p", sku="s", price=9.5, context=SHOP)
+    seen = event(3, "cart_viewed", 10, cart_id="c", context={"url": "https://elsewhere.example"})
+    told = payload_of(topology, named, added, seen)
+    assert [line["product"] for line in told.pop("cart")["lines"]] == ["p"]
+    assert told == {
+        "which": "c",
+        "page": "https://shop.example/tent?x=1",
+        "sku": "s",
+        "price": 9.5,
+        "every": None,
+        "from": "mail",
+        "first_name": "Ann",
+    }
+    told = payload_of(topology, event(2, "cart_updated", 1, cart_id="d", products=products("p", "q")))
+    assert (told["every"], told["page"], told["first_name"], told["which"]) == (["p", "q"], None, None, "d")
+
+
+def test_a_trait_is_told_as_it_was_known_at_the_decision(rules: Any) -> None:
+    topology = rules(TOLD)
+    added = event(1, "product_added", 0, cart_id="c", product_id="p")
+
+    def named(number: int, name: str, at: int, got: int) -> dict[str, Any]:
+        return event(number, "identified", at, got, traits={"first_name": name})
+
+    assert payload_of(topology, added, named(2, "Ann", 10, 10), named(3, "Anna", 5, 20))["first_name"] == "Ann"
+    assert payload_of(topology, added, named(2, "Ann", 10, 64), named(3, "Late", 11, 66))["first_name"] == "Ann"
+
+
+def test_stages_tell_what_they_name(rules: Any) -> None:
+    topology = rules("""
+left:
+  version: 1
+  per: cart_id
+  start: {event: product_added}
+  stages:
+    - {name: first, after: 1h}
+    - {name: last, after: 2h, payload: {sku: start.sku, whose: trait.name}}
+  cancel: {event: order_completed, reason: bought}
+  payload: [cart]
+""")
+    told = [event(n, "product_added", 30 * n, cart_id="c", sku=sku) for n, sku in enumerate("st")]
+    made = replayed(told, topology)
+    assert [sorted(line["payload"]) for line in made] == [["cart_id", "currency", "lines", "total"], ["sku", "whose"]]
+    assert made[1]["payload"] == {"sku": "s", "whose": None}
+
+
+def test_what_is_kept_of_a_start_to_be_told_is_bounded(rules: Any) -> None:
+    names = [f"properties.n{n:02}" for n in range(20)]
+    payload = ", ".join(f"p{n}: start.{name}" for n, name in enumerate(names))
+    topology = rules(f"own: {{version: 1, start: {{event: custom}}, after: 1h, payload: {{{payload}}}}}")
+    told = payload_of(topology, event(1, "custom", 0, name="x", properties={name[11:]: "y" * 300 for name in names}))
+    assert [value for value in told.values() if value is not None] == ["y" * 256] * (4096 // 256)
+
+
+@pytest.mark.parametrize("text", [TOLD, STAGED, REORDER])
+def test_every_payload_is_as_its_schema_says(rules: Any, text: str) -> None:
+    topology = rules(text)
+    (rule,) = topology.rules
+    schema = payload_schema(rule)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    told = [
+        event(1, "identified", 0, traits={"first_name": "Ann"}),
+        event(2, "product_added", 1, cart_id="c", product_id="p", sku="s", price=9.5, context=SHOP),
+        event(3, "cart_updated", 2, cart_id="d", products=products("p", "q")),
+        event(4, "order_completed", 3, order_id="o", products=products("p")),
+        quote(5, 4, "q", "1"),
+    ]
+    made = replayed(told, topology)
+    assert made
+    for line in made:
+        assert [error.message for error in validator.iter_errors(line["payload"])] == []
+
+
+def test_the_shipped_rules_tell_what_their_schemas_say(rules: Any) -> None:
+    schemas = {rule.name: Draft202012Validator(payload_schema(rule)) for rule in shipped().rules}
+    told = [
+        event(1, "product_added", 1, cart_id="c", product_id="p", price=9.5, currency="EUR"),
+        event(2, "product_added", 1, product_id="q", name="Q"),
+        event(3, "email_sent", 2, message_id="m", link_ids=["ebook"]),
+        event(4, "video_progressed", 3, film="f", watched_from=0.0, watched_to=9.0, total_length=10.0),
+    ]
+    made = replayed(told)
+    assert {line["rule"] for line in made} == schemas.keys()
+    for line in made:
+        assert [error.message for error in schemas[line["rule"]].iter_errors(line["payload"])] == []
+        assert not schemas[line["rule"]].is_valid({})
+
+
+def test_what_is_typed_is_typed(rules: Any) -> None:
+    (rule,) = rules(TOLD).rules
+    kinds = {name: kind.get("type") for name, kind in payload_schema(rule)["properties"].items()}
+    assert kinds == {
+        "cart": "object",
+        "which": ["string", "null"],
+        "page": ["string", "null"],
+        "sku": ["string", "null"],
+        "price": ["number", "null"],
+        "every": ["array", "null"],
+        "from": ["string", "null"],
+        "first_name": ["string", "number", "boolean", "null"],
+    }
+
+
+def test_a_large_payload_is_shortened_inside_too() -> None:
+    decision = Decision(
+        id="1", outcome="fired", reason="due", rule="left", rule_version=1, profile_id="", identifiers={},
+        correlation_key="c", cause_event_id="e", occurred_at=1, due_at=2, decided_at=3,
+        payload={"cart": {"lines": [*range(300)]}, "page": "p"},
+    )  # fmt: skip
+    assert bounded(decision, 100).payload == {"cart": {"lines": [*range(100)]}, "page": "p"}
+    assert bounded(decision, 0).payload == {}

@@ -375,6 +375,35 @@ def test_what_may_tell_waits_apart(check: Check, per: str, code: str, said: str)
     assert not code or said in str(found[0])
 
 
+PAYLOADS: list[tuple[str, int, str, str]] = [
+    ("{which: key, page: start.context.url, price: start.price, plan: trait.plan, all: cart}", 0, "", ""),
+    ("{skus: start.products.sku, from: start.context.campaign.source}", 0, "", ""),
+    ("{}", 0, "", ""),
+    ("{page: strat.context.url}", 21, "bad-value", "did you mean start?"),
+    ("{page: context.url}", 21, "bad-value", "`start.` and a path of the start"),
+    ("{page: start.context.ulr}", 21, "unknown-field", "did you mean start.context.url?"),
+    ("{plan: start.traits.plan}", 21, "unknown-field", "no start has a field traits.plan"),
+    ("{all: start.products}", 20, "bad-value", "write start.products.NAME"),
+    ("{it: film}", 19, "bad-key", "write per: film"),
+    ("{it: 7}", 19, "wrong-type", 'quote it: "7"'),
+    ("{It: key}", 15, "bad-name", "lower-case"),
+    ("[cart, key]", 21, "bad-value", "a part of the payload"),
+    ("cart", 14, "wrong-type", "write [a, b]"),
+]
+
+
+@pytest.mark.parametrize(("payload", "column", "code", "said"), PAYLOADS)
+def test_what_a_payload_may_name(check: Check, payload: str, column: int, code: str, said: str) -> None:
+    found = check(BASE + f"    payload: {payload}\n")
+    assert [(each.line, each.column, each.code) for each in found] == ([(19, column, code)] if column else []), found
+    assert not column or said in str(found[0])
+
+
+def test_a_payload_tells_no_key_where_there_is_none(check: Check) -> None:
+    text = BASE.replace("    per: cart_id\n", "").replace("match: cart_id, ", "") + "    payload: {which: key}\n"
+    assert [(each.line, each.column, each.code) for each in check(text)] == [(18, 22, "no-key")]
+
+
 def test_no_hint_is_refused_in_its_turn(check: Check) -> None:
     """What is suggested for a name that isn't there is there, and takes what is asked."""
     for condition in (
