@@ -62,10 +62,17 @@ def read_path(path: str) -> Read:
     """What reads it."""
     field, inner, several = parse(path)
     if several:
-        return lambda data: [value for item in data.get(field) or () if (value := item.get(inner)) is not None] or None
+        return lambda data: _told(data.get(field), inner)
     if inner:
         return lambda data: of.get(inner) if isinstance(of := data.get(field), dict) else None
     return lambda data: data.get(field)
+
+
+def _told(items: Any, name: str) -> list[Any] | None:
+    """What each of several items tells under a name, if any does."""
+    if not isinstance(items, list):
+        return None
+    return [value for item in items if isinstance(item, dict) and (value := item.get(name)) is not None] or None
 
 
 def keys_of(path: str) -> Callable[[Mapping[str, Any]], list[str]] | None:
