@@ -29,6 +29,7 @@ class Rule(Protocol):
     when: Condition | None
     until: Condition | None
     only_if: Condition | None
+    noted: tuple[Matcher, ...]
 
 
 class Person(Protocol):
@@ -121,6 +122,7 @@ class Watches:
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
             if rule.only_if is not None:
                 self._hear(rule.only_if.matchers())
+            self._hear(rule.noted)
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
             for name in self.segments
