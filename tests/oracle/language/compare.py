@@ -22,6 +22,11 @@ def differing(expected: list[Line], actual: list[Line]) -> str:
     return difference([plainer(one) for one in expected], [plainer(one) for one in actual])
 
 
+def without_ends(decisions: list[Line], reason: str) -> list[Line]:
+    """Without what ended those of this reason: of several events in one millisecond it may be told of any."""
+    return [{k: v for k, v in one.items() if k != "ended_by" or one["reason"] != reason} for one in decisions]
+
+
 def change(told: Line) -> Line:
     """A change without whose it was: which of two profiles stays is not the language's business."""
     at = told["at"] if isinstance(told["at"], int) else milliseconds(told["at"])

@@ -224,16 +224,19 @@ def leaf_kind(condition: Condition) -> str:
     return next(kind for kind in LEAVES if kind in condition)
 
 
-def leaves(condition: Condition, language: Language, *, keyed: bool = True) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Every leaf, through segments and measures too; whether the key of a rule counts in it."""
+def leaves(
+    condition: Condition, language: Language, *, keyed: bool = True, through: bool = True
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Every leaf, through measures and segments too; whether the key of a rule counts in it."""
     for joint in ("all", "any", "none"):
         if joint in condition:
             for one in condition[joint]:
-                yield from leaves(one, language, keyed=keyed)
+                yield from leaves(one, language, keyed=keyed, through=through)
             return
     if "segment" in condition:
         yield condition, False
-        yield from leaves(language.segments[condition["segment"]], language, keyed=False)
+        if through:
+            yield from leaves(language.segments[condition["segment"]], language, keyed=False)
     elif "measure" in condition:
         for part in parts_of(condition["measure"], language):
             yield part, False
@@ -242,8 +245,8 @@ def leaves(condition: Condition, language: Language, *, keyed: bool = True) -> I
 
 
 def counts(condition: Condition, fact: Fact, view: View) -> bool:
-    """Does one of its leaves count this event?"""
-    for leaf, keyed in leaves(condition, view.language):
+    """Does one of its leaves count this event? Through a segment only where that isn't as the fold has it."""
+    for leaf, keyed in leaves(condition, view.language, through=not view.folded):
         one = view if keyed else of_person(view)
         event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
         if event is not None and is_of(fact, leaf, event, one):

@@ -236,9 +236,7 @@ def starts_of(rule: Rule, person: Person) -> dict[Key, list[Start]]:
 
 
 def by_event(condition: Condition, view: View) -> Fact | None:
-    """The event of this millisecond from which on a condition holds; None: it holds without any of them."""
+    """The first event of this millisecond that a condition counts, and from which on it holds; None: there is none."""
     now = [fact for fact in view.facts if fact.occurred_at == view.at and counts(condition, fact, view)]
-    if holds(condition, replace(view, facts=[fact for fact in view.facts if fact not in now])):
-        return None
     causes = those_from_which(condition, True, now, view, lambda fact: fact.event_time)
     return causes[0] if causes else None

@@ -163,7 +163,7 @@ class Sayings:
         else:
             where = self.where(begins[0], 0.3) if len(begins) == 1 else {}
             told["start"] = {"event": begins if len(begins) > 1 else begins[0], **where}
-            if per and rng.random() < 0.3:
+            if per and not conditions and rng.random() < 0.3:
                 told["without_key"] = "shared"
         if (not when or conditions) and rng.random() < 0.15:
             told["once"] = rng.choice([True, {"forget": "72h"}])

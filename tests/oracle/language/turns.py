@@ -77,8 +77,8 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     if now == was:
         return
     causes = those_from_which(condition, now, person.arrived, view)
-    cause = causes[0] if causes and not person.tied else None
-    reason = "tie" if person.tied else ("event" if causes else "time")
+    cause = causes[0] if causes else None
+    reason = "event" if causes else ("tie" if person.tied else "time")
     if now:
         person.entered[name] = view.at
     else:
