@@ -244,9 +244,9 @@ def leaves(
         yield condition, keyed
 
 
-def counts(condition: Condition, fact: Fact, view: View) -> bool:
-    """Does one of its leaves count this event? Through a segment only where that isn't as the fold has it."""
-    for leaf, keyed in leaves(condition, view.language, through=not view.folded):
+def counts(condition: Condition, fact: Fact, view: View, *, through: bool = True) -> bool:
+    """Does one of its leaves count this event? `through`: in a segment, too."""
+    for leaf, keyed in leaves(condition, view.language, through=through):
         one = view if keyed else of_person(view)
         event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
         if event is not None and is_of(fact, leaf, event, one):

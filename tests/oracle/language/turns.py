@@ -78,7 +78,9 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
         return
     causes = those_from_which(condition, now, person.arrived, view)
     cause = causes[0] if causes else None
-    reason = "event" if causes else ("tie" if person.tied else "time")
+    reason = "event" if causes else "time"
+    if person.tied and (not causes or holds(condition, replace(without(person.arrived, view), folded=True)) == now):
+        cause, reason = None, "tie"
     if now:
         person.entered[name] = view.at
     else:
@@ -86,16 +88,27 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     changes.change(person, name, "entered" if now else "left", view.at, reason, cause)
 
 
+def without(arrived: list[Fact], view: View) -> View:
+    """The same but for what was received now."""
+    return replace(view, facts=[fact for fact in view.facts if fact not in arrived])
+
+
 def those_from_which(
-    condition: Condition, value: bool, arrived: list[Fact], view: View, place: Callable[[Fact], Any] = by_knowledge
+    condition: Condition,
+    value: bool,
+    arrived: list[Fact],
+    view: View,
+    place: Callable[[Fact], Any] = by_knowledge,
+    *,
+    through: bool = True,
 ) -> list[Fact]:
     """a: of the events received now that a condition counts, taken in one by one in the order of knowledge (or that of
-    `place`), those from which on it has this value."""
+    `place`), those from which on it has this value. Segments that it looks at have turned before (36)."""
     found: list[Fact] = []
-    counted = [fact for fact in sorted(arrived, key=place) if counts(condition, fact, view)]
+    counted = [fact for fact in sorted(arrived, key=place) if counts(condition, fact, view, through=through)]
     for fact in reversed(counted):
         upto = [one for one in view.facts if one not in arrived or place(one) <= place(fact)]
-        if holds(condition, replace(view, facts=upto)) != value:
+        if holds(condition, replace(view, facts=upto, folded=True)) != value:
             break
         found.insert(0, fact)
     return found
