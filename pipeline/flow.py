@@ -52,7 +52,7 @@ class Intake:
         self.max_ahead = topology.time.max_ahead_ms
         self.partitions = topology.topics.resolved.partitions
         self.routes = Routes(topology.identifiers)
-        self._shape = Shape(fields_read(book), bool(book.origins))
+        self._shape = Shape(fields_read(book))
 
     def prepare(
         self, event: Event, offset: int, high: int, appended_at: int, size: int = TEXT_KEPT + 1

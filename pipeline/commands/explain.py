@@ -183,7 +183,7 @@ def _lines(told: Told) -> Iterator[str]:
         yield f"  {at}  {line}"
     for each in told["waiting"]:
         will, reason = each["will"]
-        yield f"  {each['decided_at']}  → {_key(each)}waits, and will {will} ({reason}), due {each['due_at']}"
+        yield f"  {each['decided_at']}  → {_which(each)}waits, and will {will} ({reason}), due {each['due_at']}"
     if not told["decisions"] and not told["waiting"]:
         why = "." if any(step["counts"] for step in told["steps"]) else ": no event of theirs is anything to it."
         yield f"  Nothing was decided, and nothing waits{why}"
@@ -199,8 +199,10 @@ def _shown_step(step: Told) -> str:
 
 def _shown_decision(decision: Told) -> str:
     by = f" by {decision['ended_by']}" if decision.get("ended_by") else ""
-    return f"→ {_key(decision)}{decision['outcome']} ({decision['reason']}){by}, due {decision['due_at']}"
+    return f"→ {_which(decision)}{decision['outcome']} ({decision['reason']}){by}, due {decision['due_at']}"
 
 
-def _key(decided: Told) -> str:
-    return f"{decided['correlation_key']}: " if decided["correlation_key"] else ""
+def _which(decided: Told) -> str:
+    """Its key, and its stage where there are several."""
+    named = [name for name in (decided["correlation_key"], decided.get("stage")) if name]
+    return f"{', '.join(named)}: " if named else ""

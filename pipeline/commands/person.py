@@ -18,6 +18,7 @@ from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import Compiled, RuleBook
+from pipeline.triggers.stages import moment
 
 
 def facts(
@@ -129,7 +130,8 @@ def _waiting(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
                     "cause_event_id": wait.cause.event_id,
                     "occurred_at": _ms(wait.cause.occurred_at),
                     "due_at": _ms(wait.due),
-                    "decided_at": _ms(wait.due + rule.lateness),
+                    "decided_at": _ms(moment(rule, wait)),
+                    **({"stage": rule.stages[wait.stage].name} if rule.stages else {}),
                     "will": ["fire", "due"] if wait.end is None else ["be cancelled", wait.reason],
                     "ended_by": wait.end[3] if wait.end else None,
                 }
@@ -156,6 +158,7 @@ def _retractable(name: str, state: RuleState) -> list[Facts]:
             "cause_event_id": fired.cause_event_id,
             "occurred_at": _ms(fired.occurred_at),
             "due_at": _ms(fired.due),
+            **({"stage": fired.stage} if fired.stage else {}),
         }
         for key_name, key in state.keys.items()
         for fired in key.fired

@@ -26,7 +26,13 @@ STYLES = {
     "checkout": "cyan",
     "identified": "bold yellow",
 }
-OUTCOMES = {"fired": "bold green", "cancelled": "cyan", "suppressed": "yellow", "retracted": "bold red"}
+OUTCOMES = {
+    "fired": "bold green",
+    "cancelled": "cyan",
+    "suppressed": "yellow",
+    "retracted": "bold red",
+    "recovered": "green",
+}
 
 
 def render(facts: Facts) -> RenderableType:
@@ -158,8 +164,9 @@ def _rules(facts: Facts) -> Panel:
     for wait in facts["waiting"]:
         will, reason = wait["will"]
         style = "yellow" if will == "fire" else "cyan"
+        stage = f"{wait['stage']}: " if "stage" in wait else ""
         what = Text(
-            f"will {will} ({reason}): due {moment(wait['due_at'])}, decided {moment(wait['decided_at'])}", style
+            f"{stage}will {will} ({reason}): due {moment(wait['due_at'])}, decided {moment(wait['decided_at'])}", style
         )
         table.add_row(wait["rule"], Text(wait["correlation_key"] or "", "dim"), what)
     retractable = {(t["rule"], t["correlation_key"]) for t in facts["retractable"]}

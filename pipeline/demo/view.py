@@ -133,7 +133,7 @@ class LiveView:
             table.add_column(outcome, justify="right", style=style)
         for rule in self._rules:
             counts = [state.outcomes[rule.name, outcome] for outcome in OUTCOMES]
-            table.add_row(rule.name, duration(rule.after_ms), *(f"{n:,}" if n else "·" for n in counts))
+            table.add_row(rule.name, duration(rule.longest_ms), *(f"{n:,}" if n else "·" for n in counts))
         return panel("decisions", table)
 
     def _feed(self, state: State) -> RenderableType:

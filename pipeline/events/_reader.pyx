@@ -122,7 +122,7 @@ cdef class Reader:
             self.body.inner[i].skipped = wanted is not None and field not in wanted
             self.body.inner[i].care = tidy.care(name, field)
             if field == "products":
-                self.read_items(self.body.inner[i].inner, tidy.item_fields(name, "image_url" in handed))
+                self.read_items(self.body.inner[i].inner, tidy.item_fields(name, handed))
         for i in range(self.context.count):
             field = intern(CONTEXT + <object>self.context.inner[i].name)
             self.kept.append(field)

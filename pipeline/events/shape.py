@@ -13,13 +13,18 @@ from pipeline.events.model import CONSENT, CONTEXT, STANDS_IN, Event
 TEXT_KEPT = 1024
 ITEM_KEPT = 256
 ITEMS_KEPT = 400
-ITEMS_BYTES = 512 * 1024  # of all items of a field
+ITEMS_BYTES = 512 * 1024  # of all items of a field, and of all fields with more than a few
 FEW = 16  # items: however long they are, they fit
-COLLECTIONS = frozenset({"fields", "link_ids", "products", "properties", "traits"})  # body fields of several items
+# Fields of several items, of the body and the context.
+COLLECTIONS = frozenset(
+    {"fields", "link_ids", "products", "properties", "traits", CONTEXT + "campaign", CONTEXT + "unproven"}
+)
 
 encode = msgspec.msgpack.Encoder().encode
 Fields = Mapping[str, tuple[str, ...]]
-"""Event type -> the body fields that are read, those of the context behind `model.CONTEXT`, and `model.CONSENT`."""
+"""Event type -> the body fields that are read, those of the context behind `model.CONTEXT`, and `model.CONSENT`; of
+several products, what is read of each beside what always is (`tidy.item_fields`), as `products.price`.
+"""
 
 
 def wanted(fields: Fields) -> dict[str, tuple[str, ...]]:
@@ -33,11 +38,11 @@ def handed(fields: Fields) -> dict[str, tuple[tuple[str, ...], int]]:
 
 
 class Shape:
-    """Shapes events. `addresses`: whether anybody asks where products and pictures are."""
+    """Shapes events."""
 
-    def __init__(self, fields: Fields, addresses: bool) -> None:
+    def __init__(self, fields: Fields) -> None:
         self._fields = fields
-        self._addresses = addresses
+        self._kept = {kind: frozenset(tidy.item_fields(kind, each)) for kind, each in fields.items()}
         self._collected = frozenset(kind for kind, each in fields.items() if COLLECTIONS & {*each})
         self._contexts = {
             kind: [
@@ -52,12 +57,14 @@ class Shape:
         kind, data = event.type, self._picked(event)
         if kind in STANDS_IN and STANDS_IN[kind][0] in event.body:
             data = self._stood_in(kind, event.body, data)
-        kind, data = tidy.tidy(kind, data, self._addresses)
+        kind, data = tidy.tidy(kind, data, self._kept.get(kind, ()))
         # In so few bytes no text, or no item of several, is longer than what is kept of it.
         if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
             data = {field: value if field == CONSENT else _bounded(value) for field, value in data.items()}
         if size > ITEM_KEPT and CONSENT in data:
             data[CONSENT] = {name[:ITEM_KEPT]: told for name, told in [*data[CONSENT].items()][:ITEMS_KEPT]}
+        if size > TEXT_KEPT:
+            _share(data)
         return kind, data
 
     def _picked(self, event: Event) -> dict[str, Any]:
@@ -92,10 +99,22 @@ def _bounded(value: Any) -> Any:
     return value
 
 
-def _fitting(items: list[Any]) -> list[Any]:
+def _share(data: dict[str, Any]) -> None:
+    """A row has room for one long list or map. Of several the body's are cut last, in place."""
+    long = [field for field, value in data.items() if isinstance(value, list | dict) and len(value) > FEW]
+    if len(long) < 2:  # nearly always
+        return
+    room = ITEMS_BYTES
+    for field in sorted(long, key=lambda name: (name == CONSENT or name.startswith(CONTEXT), name)):
+        value = data[field]
+        items = _fitting([*value.items()] if isinstance(value, dict) else value, room)
+        data[field] = dict(items) if isinstance(value, dict) else items
+        room -= sum(len(encode(item)) for item in items)
+
+
+def _fitting(items: list[Any], room: int = ITEMS_BYTES) -> list[Any]:
     """The first ones, as many as there is room for."""
     if len(items) > FEW:
-        room = ITEMS_BYTES
         for number, item in enumerate(items):
             room -= len(encode(item))
             if room < 0:

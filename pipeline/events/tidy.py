@@ -7,13 +7,14 @@ The first hop calls it, of what rules and profiles read. The compiled reader kno
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline.events.catalogue import catalogue, doing
 from pipeline.events.text import stands_for_nothing, trimmed
 
 CONTEXT_NAMES = frozenset({"context.locale", "context.timezone"})
+_ITEM = "products."
 _ITEM_NAMES = ("product_id", "sku", "name", "variant")
 _ITEM_VALUES = ("price", "currency", "quantity")
 _ITEM_ADDRESSES = ("url", "image_url")
@@ -34,11 +35,14 @@ def care(kind: str, field: str) -> int:
     return TRIMMED if field in CONTEXT_NAMES else _CARE.get((kind, field), AS_IT_IS)
 
 
-def item_fields(kind: str, addresses: bool) -> tuple[str, ...]:
-    """What is kept of each of an event's `products`: of those of an order what they are called, of a cart's more."""
-    if _SEVERAL[kind] == "names":
-        return _ITEM_NAMES
-    return (*_ITEM_NAMES, *_ITEM_VALUES, *(_ITEM_ADDRESSES if addresses else ()))
+def item_fields(kind: str, fields: Collection[str]) -> tuple[str, ...]:
+    """What is kept of each of an event's `products`, where these of its `fields` are read: of those of an order what
+    they are called, of a cart's more, and its addresses where the event's are; and what is named, as `products.price`.
+    """
+    kept = _ITEM_NAMES
+    if _SEVERAL[kind] != "names":
+        kept = (*_ITEM_NAMES, *_ITEM_VALUES, *(_ITEM_ADDRESSES if "image_url" in fields else ()))
+    return (*kept, *(name for field in fields if (name := field.removeprefix(_ITEM)) != field and name not in kept))
 
 
 def item_care(field: str) -> int:
@@ -46,15 +50,15 @@ def item_care(field: str) -> int:
     return AS_IT_IS if field in ("price", "quantity") else UPPER if field == "currency" else TRIMMED
 
 
-def tidy(kind: str, data: dict[str, Any], addresses: bool) -> tuple[str, dict[str, Any]]:
-    """(event type, its fields): the type is another where a quantity below zero makes an add a removal. `addresses`:
-    whether anybody asks where products and pictures are.
+def tidy(kind: str, data: dict[str, Any], kept: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """(event type, its fields): the type is another where a quantity below zero makes an add a removal. `kept`: of each
+    of several products, see `item_fields`.
     """
     out: dict[str, Any] = {}
     for field, value in data.items():
         how = care(kind, field)
         if field == "products":
-            value = _items(kind, addresses, value)
+            value = _items(kept, value)
         elif how != AS_IT_IS:
             value = _tidied(kind, field, how, value)
         if value is not None:
@@ -70,18 +74,22 @@ def tidy(kind: str, data: dict[str, Any], addresses: bool) -> tuple[str, dict[st
 
 def operands(kind: str, where: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """What a rule compares a field with, in the same form as the field."""
-    return {
-        field: {op: _operand(kind, field, operand) for op, operand in tests.items()} for field, tests in where.items()
-    }
+    return {field: _operands(kind, field, tests) for field, tests in where.items()}
 
 
-def _operand(kind: str, field: str, operand: Any) -> Any:
+def _operands(kind: str, field: str, tests: Mapping[str, Any]) -> dict[str, Any]:
+    name = field.removeprefix(_ITEM)
+    how = care(kind, field) if name == field else item_care(name)
+    if how in (AS_IT_IS, TRIMMED, KEY, POSITIVE):
+        return dict(tests)
+    found = {op: operand if op == "matches" else _operand(kind, field, how, operand) for op, operand in tests.items()}
+    return found | {"ignoring_case": True} if "matches" in found else found
+
+
+def _operand(kind: str, field: str, how: int, operand: Any) -> Any:
     if isinstance(operand, list):
-        return [_operand(kind, field, each) for each in operand]
-    how = care(kind, field)
-    if not isinstance(operand, str) or how in (AS_IT_IS, TRIMMED, KEY):
-        return operand
-    return _tidied(kind, field, how, operand)
+        return [_operand(kind, field, how, each) for each in operand]
+    return _tidied(kind, field, how, operand) if isinstance(operand, str) else operand
 
 
 def _tidied(kind: str, field: str, how: int, value: Any) -> Any:
@@ -108,15 +116,14 @@ def _tidied(kind: str, field: str, how: int, value: Any) -> Any:
     return text or None
 
 
-def _items(kind: str, addresses: bool, told: Any) -> list[dict[str, Any]] | None:
+def _items(fields: Collection[str], told: Any) -> list[dict[str, Any]] | None:
     """Several products, without those that say nothing; None: it is no list."""
     if not isinstance(told, list):
         return None
-    fields = item_fields(kind, addresses)
     return [item for each in told if isinstance(each, dict) and (item := _item(fields, each))]
 
 
-def _item(fields: tuple[str, ...], told: dict[str, Any]) -> dict[str, Any]:
+def _item(fields: Collection[str], told: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for field, value in told.items():
         if field not in fields:

@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from pipeline.events.times import EARLIEST, LATEST, rfc3339
 from pipeline.grammar.findings import Finding, suggest
+from pipeline.grammar.operands import MEANT, MODIFIERS, OPERATORS, REFERENCE, TAKES
 from pipeline.grammar.shapes import (
     DURATION,
     FOREVER,
@@ -17,12 +19,13 @@ from pipeline.grammar.shapes import (
     Anything,
     Choice,
     Duration,
-    Either,
+    EventPath,
     Flag,
     Kinds,
     Many,
     Moment,
     Number,
+    OneOf,
     Record,
     Severity,
     Shape,
@@ -35,19 +38,6 @@ from pipeline.grammar.shapes import (
 )
 
 Path: TypeAlias = tuple[str | int, ...]
-
-OPERATORS: dict[str, str] = {
-    # each completes "The field ..."
-    "is": "equals this value, as it is written",
-    "not": "doesn't equal it, or is missing",
-    "in": "is one of these",
-    "contains": "(a list) holds it; (a text) has it somewhere inside",
-    "exists": "is there (true) or isn't (false)",
-    "gt": "is greater",
-    "gte": "is greater or equal",
-    "lt": "is less",
-    "lte": "is less or equal",
-}
 
 
 class _Bad:
@@ -66,6 +56,7 @@ class Reader:
         self.elsewhere: dict[Path, str] = {}  # what didn't come from this file: path -> where it came from
         self._values: dict[Path, tuple[int, int]] = {(): (1, 1)}
         self._keys: dict[Path, tuple[int, int]] = {(): (1, 1)}
+        self._written: dict[Path, str] = {}
         self._open: set[int] = set()
         self._construct = yaml.SafeLoader("")
 
@@ -85,6 +76,10 @@ class Reader:
     def has(self, path: Path) -> bool:
         """Whether something was written at `path`, right or wrong."""
         return path in self._values
+
+    def written(self, path: Path) -> str:
+        """How the operand at `path` is written: `no` where it is read as false."""
+        return self._written.get(path, "")
 
     def line(self, path: Path) -> int:
         """The line on which what was written at `path`, or around it, begins."""
@@ -126,14 +121,12 @@ class Reader:
                     return self._table(node, shape, path)
                 case Many():
                     return self._many(node, shape, path)
-                case Either():
-                    if _is_map(node):
-                        return self._record(node, shape.record, path)
-                    return self._read_again(node, shape.scalar, path)
                 case Kinds():
                     return self._kinds(node, shape, path)
                 case Value():
                     return self._plain(node, shape, path)
+                case OneOf():
+                    return self._read_again(node, shape.mapping if _is_map(node) else shape.plain, path)
                 case Where():
                     return self._where(node, path)
                 case Anything():
@@ -284,45 +277,83 @@ class Reader:
                 continue
             tests: dict[str, Any] = {}
             operators = self._entries(child, at, "a mapping of operators") or []
-            if not operators:
+            if not any(operator not in MODIFIERS for operator, _ in operators):
                 self.report(
                     at, "bad-value", f"{name} has no condition", "write {link_id: ebook} or {link_id: {not: ebook}}"
                 )
             for operator, operand in operators:
-                if operator not in OPERATORS:
-                    hint = suggest(operator, OPERATORS, "operators")
+                if operator not in OPERATORS and operator not in MODIFIERS:
+                    known = (*OPERATORS, *MODIFIERS)
+                    meant = MEANT.get(operator)
+                    hint = f"did you mean {meant}?" if meant else suggest(operator, known, "operators")
                     self.report((*at, operator), "unknown-operator", f"unknown operator {operator}", hint, key=True)
                     continue
                 value = self._operand(operator, operand, (*at, operator))
                 if value is not BAD:
                     tests[operator] = value
-            if tests:
+            if tests.keys() - MODIFIERS:
                 result[name] = tests
         return result
 
     def _operand(self, operator: str, node: yaml.Node, path: Path) -> Any:
-        if operator == "in":
-            if not isinstance(node, yaml.SequenceNode) or not node.value:
-                return self._bad(path, "wrong-type", "`in` needs a list of values", "write {in: [a, b]}")
+        takes = TAKES.get(operator, "value")
+        if takes in ("values", "range"):
             self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+            if not isinstance(node, yaml.SequenceNode) or not node.value:
+                if takes == "range":
+                    return self._bad(path, "wrong-type", "`between` needs two numbers or times", "write [10, 20]")
+                return self._bad(path, "wrong-type", "`in` needs a list of values", "write {in: [a, b]}")
+            if takes == "range":
+                return self._range(node, path)
             values = [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
             return [value for value in values if value is not BAD]
-        if operator == "exists":
+        if takes == "flag":
             return self._scalar(node, Flag(), path)
+        if takes == "time":
+            if isinstance(node, yaml.ScalarNode) and REFERENCE.fullmatch(node.value):
+                return self._value(node, path)
+            return self._instant(node, path)
         value = self._value(node, path)
-        if operator in ("gt", "gte", "lt", "lte") and value is not BAD and not isinstance(value, int | float):
+        if takes == "number" and value is not BAD and not _is_number(value) and not _is_reference(value):
             return self._bad(path, "wrong-type", f"`{operator}` compares numbers, found {value!r}")
         return value
 
+    def _range(self, node: yaml.SequenceNode, path: Path) -> Any:
+        """Two numbers, or two times as texts."""
+        ends = [(child, (*path, index)) for index, child in enumerate(node.value)]
+        if len(ends) != 2:
+            return self._bad(path, "wrong-type", f"`between` needs two numbers or times, found {len(ends)}")
+        numbers = [self._is_number_node(child) for child, _ in ends]
+        read = self._value if any(numbers) else self._instant
+        values = [read(child, at) for child, at in ends]
+        if BAD in values:
+            return BAD
+        if any(numbers) and not all(numbers):
+            return self._bad(ends[numbers.index(False)][1], "wrong-type", "a number and a time have no order")
+        if values[0] > values[1]:
+            return self._bad(path, "bad-value", f"nothing lies between {values[0]} and {values[1]}", "the lesser first")
+        return values
+
+    def _is_number_node(self, node: yaml.Node) -> bool:
+        return isinstance(node, yaml.ScalarNode) and _is_number(self._construct_scalar(node))
+
+    def _instant(self, node: yaml.Node, path: Path) -> Any:
+        """A time, as RFC 3339 in UTC."""
+        moment = self._scalar(node, Time(), path)
+        if moment is BAD:
+            return BAD
+        if not EARLIEST <= moment <= LATEST:
+            return self._bad(path, "bad-value", "a time lies between the years 1995 and 9999")
+        return rfc3339(moment)
+
     def _value(self, node: yaml.Node, path: Path) -> Any:
-        """A text or a finite number, as written."""
+        """A text, a finite number, true or false, as written."""
         self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if not isinstance(node, yaml.ScalarNode):
             return self._bad(path, "wrong-type", f"expected a text or a number, found {_kind(node)}")
+        self._written[path] = node.value
         value = self._construct_scalar(node)
-        if isinstance(value, str):
-            return value
-        if isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0:
+        if isinstance(value, str | bool) or _is_number(value):
             return value
         hint = "write {exists: false}" if value is None else f'quote it: "{node.value}"'
         return self._bad(path, "wrong-type", f"expected a text or a number, found {_kind(node)}", hint)
@@ -337,7 +368,12 @@ class Reader:
                     hint = f'quote it: "{written}"' if isinstance(node, yaml.ScalarNode) else ""
                     return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
                 if not _fits(shape, value):
-                    return self._bad(path, "bad-value", f"expected {shape.what}, found {value!r}")
+                    hint = suggest(value.partition(".")[0], shape.words)
+                    return self._bad(path, "bad-value", f"expected {shape.what}, found {value!r}", hint)
+                return value
+            case EventPath():
+                if not isinstance(value, str) or not value:
+                    return self._bad(path, "wrong-type", f"expected a field of an event, found {_kind(node)}")
                 return value
             case Choice():
                 if not isinstance(value, str):
@@ -426,6 +462,14 @@ class Reader:
         except (yaml.YAMLError, ValueError):
             # an unknown tag, or an impossible date: not one of the kinds of values that a topology holds
             return node
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 
 def _fits(shape: Text, value: str) -> bool:

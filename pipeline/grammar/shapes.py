@@ -19,10 +19,13 @@ FOREVER = "forever"
 
 @dataclass(frozen=True)
 class Text:
-    """A text that matches `pattern` as a whole; `what` completes "expected ..."."""
+    """A text that matches `pattern` as a whole; `what` completes "expected ...". `words`: one of which stands before
+    its first dot.
+    """
 
     what: str = "a text"
     pattern: str | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,14 +126,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Either:
-    """One value, or a record with details."""
-
-    scalar: Shape
-    record: Record
-
-
-@dataclass(frozen=True)
 class Value:
     """A text or a finite number, true or false too where `flags`; only numbers where `numbers`."""
 
@@ -149,9 +144,23 @@ class Kinds:
     name: str
 
 
+class EventPath:
+    """How an event's field is named: cart_id, properties.plan, products.sku (language/paths.py)."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A mapping, or something else that is read as `plain`."""
+
+    plain: Shape
+    mapping: Shape
+
+
 @dataclass(frozen=True)
 class Where:
-    """Conditions on body fields: `field: value` or `field: {operator: value}`. Read as {field: {operator: value}}."""
+    """Conditions on what an event tells: `path: value` or `path: {operator: value}` (operands.py). Read as
+    {path: {operator: value}}; a time is read as RFC 3339 in UTC.
+    """
 
 
 Shape: TypeAlias = (
@@ -168,8 +177,9 @@ Shape: TypeAlias = (
     | Many
     | Record
     | Table
-    | Either
     | Kinds
+    | EventPath
+    | OneOf
     | Where
 )
 

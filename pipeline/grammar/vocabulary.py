@@ -11,7 +11,7 @@ import msgspec
 from pipeline.events import schemas
 from pipeline.events.catalogue import catalogue, doing
 
-Kind = Literal["text", "number", "flag", "choice", "list", "map", "records"]
+Kind = Literal["text", "number", "flag", "choice", "list", "map", "records", "any"]
 
 PAYLOADS = {"cart": "cart_id", "message": "message_id", "film": "film"}
 """Part of a payload -> the key a rule must have for it: there is one cart, message or film only where it is the key."""
@@ -29,7 +29,9 @@ _KINDS: dict[str, Kind] = {
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A body field. `choices` are the values of a `choice`; a `list` holds texts."""
+    """What a field of an event holds. `choices` are the values of a `choice`; a `list` holds texts; a `map` texts by
+    name, or flags (`consent`). `any`: what its sender told under such a name, a text that may be a number or a time.
+    """
 
     kind: Kind
     choices: tuple[str, ...] = ()
@@ -39,6 +41,18 @@ class Field(msgspec.Struct, frozen=True):
 def bodies() -> Mapping[str, Mapping[str, Field]]:
     """Event type -> body field -> what it holds."""
     return {name: _body(schemas.schema(name)) for name in schemas.names()}
+
+
+@cache
+def items() -> Mapping[str, Mapping[str, Mapping[str, Field]]]:
+    """Event type -> body field of several records, such as `products` -> field of each -> what it holds."""
+    return {name: _items(schemas.schema(name)) for name in schemas.names()}
+
+
+@cache
+def context() -> Mapping[str, Field]:
+    """Field of an event's context -> what it holds; the same for all event types."""
+    return _context(schemas.schema(event_types()[0]))
 
 
 @cache
@@ -74,14 +88,34 @@ def field_names() -> tuple[str, ...]:
 
 
 def _body(schema: dict[str, Any]) -> dict[str, Field]:
-    body = next(field["type"] for field in schema["fields"] if field["name"] == "body")
-    return {field["name"]: _field(field["type"]) for field in body["fields"]}
+    return _fields(_part(schema, "body"))
+
+
+def _context(schema: dict[str, Any]) -> dict[str, Field]:
+    return _fields(_there(_part(schema, "context")))
+
+
+def _items(schema: dict[str, Any]) -> dict[str, dict[str, Field]]:
+    told = {field["name"]: _there(field["type"]) for field in _part(schema, "body")["fields"]}
+    return {name: _fields(avro["items"]) for name, avro in told.items() if _field(avro).kind == "records"}
+
+
+def _part(schema: dict[str, Any], name: str) -> Any:
+    return next(field["type"] for field in schema["fields"] if field["name"] == name)
+
+
+def _fields(record: dict[str, Any]) -> dict[str, Field]:
+    return {field["name"]: _field(field["type"]) for field in record["fields"]}
+
+
+def _there(avro: Any) -> Any:
+    """A field's type, without null."""
+    return next(branch for branch in avro if branch != "null") if isinstance(avro, list) else avro
 
 
 def _field(avro: Any) -> Field:
     """`avro`: a field's type, perhaps in a union with null, perhaps with annotations."""
-    if isinstance(avro, list):
-        avro = next(branch for branch in avro if branch != "null")
+    avro = _there(avro)
     name = avro["type"] if isinstance(avro, dict) else avro
     if name == "array":
         return Field("list" if avro["items"] == "string" else "records")

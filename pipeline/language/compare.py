@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from pipeline.events.segment_fields import number
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.shapes import Duration, Key, Many, Record, Shape, Value
 
@@ -102,8 +103,5 @@ def check(at: Path, tests: Mapping[str, Any], reader: Reader, *, least: float | 
 
 def total(values: Iterable[Any]) -> float:
     """Of numbers, decimal: 0.1 three times is 0.3. What isn't one adds nothing."""
-    return float(sum((Decimal(str(value)) for value in values if _is_number(value)), Decimal(0)))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    numbers = (number(value) for value in values)
+    return float(sum((Decimal(str(each)) for each in numbers if each is not None), Decimal(0)))

@@ -8,7 +8,7 @@ from pipeline.events.catalogue import catalogue
 from pipeline.grammar.shapes import Choice, Many
 from pipeline.grammar.vocabulary import event_types
 from pipeline.language.memory import ANY, Matcher
-from pipeline.language.paths import tells
+from pipeline.language.paths import told
 
 EVENTS = Many(Choice((*event_types(), ANY), "an event type, or any", "unknown-event"), single=True, least=1)
 
@@ -24,7 +24,7 @@ def _own() -> tuple[str, ...]:
 
 def tell(events: Iterable[str], path: str) -> bool:
     """Whether all of them may have a value there."""
-    return all(tells(kind, path) for kind in types_of(events))
+    return all(told(kind, path) is not None for kind in types_of(events))
 
 
 def said_of(matcher: Matcher) -> str:

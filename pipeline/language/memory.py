@@ -8,7 +8,7 @@ stands in it up to a moment.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from hashlib import blake2b
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, own_doing
-from pipeline.language.paths import fields_of, read_path
+from pipeline.language.paths import needs, read_path
 from pipeline.language.where import Condition as Where
 from pipeline.language.where import compile_where
 
@@ -28,6 +28,8 @@ KEYS_KEPT = 500  # of a matcher that counts by key
 SPARE = 32  # entries beyond those that are asked for: a moment may lie before the newest ones
 MOST = 500  # entries of one ledger
 
+Named = tuple[str, int]
+"""Event id and fingerprint."""
 Known = tuple[int, int, str, int]
 """Order of knowledge: received_at, occurred_at, event id, fingerprint."""
 
@@ -45,6 +47,11 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     def order(self) -> tuple[int, int, str, int]:
         """By occurrence."""
         return (self.occurred_at, self.received_at, self.event_id, self.fingerprint)
+
+    @property
+    def named(self) -> Named:
+        """Which event it is."""
+        return (self.event_id, self.fingerprint)
 
     @property
     def known(self) -> Known:
@@ -95,7 +102,7 @@ class Matcher:
         """Of an event's data, that are looked at."""
         paths = [*self.where, *(self.has or ()), *(path for path in (self.value, self.per) if path is not None)]
         own = OWN if ANY in self.events else ()
-        return (*dict.fromkeys([*map(fields_of, paths), *own]),)
+        return (*dict.fromkeys([*(field for path in paths for field in needs(path)), *own]),)
 
     def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of one of its types is one of them."""
@@ -176,10 +183,10 @@ class Moment:
     """A person at a moment, as conditions look at them.
 
     `at`: UTC ms. `key`: the correlation key in question, or None. `start`: when the wait in question began, or None.
-    `upto`: only what was known by then counts; None: all that is. `segments`: name -> since when the person is in it.
+    `without`: these events (event id, fingerprint) don't count. `segments`: name -> since when the person is in it.
     """
 
-    __slots__ = ("at", "key", "memory", "segments", "start", "upto")
+    __slots__ = ("at", "key", "memory", "segments", "start", "without")
 
     def __init__(
         self,
@@ -188,10 +195,10 @@ class Moment:
         *,
         key: str | None = None,
         start: int | None = None,
-        upto: Known | None = None,
+        without: Set[Named] = frozenset(),
         segments: Mapping[str, int] | None = None,
     ) -> None:
-        self.memory, self.at, self.key, self.start, self.upto = memory, at, key, start, upto
+        self.memory, self.at, self.key, self.start, self.without = memory, at, key, start, without
         self.segments: Mapping[str, int] = segments or {}
 
     def of(self, matcher: Matcher, since: int | None = None) -> Ledger:
@@ -203,10 +210,7 @@ class Moment:
             ledger = ledger[: bisect_right(ledger, self.at, key=lambda e: e.occurred_at)]
         if since is not None and ledger and ledger[0].occurred_at <= since:
             ledger = ledger[bisect_right(ledger, since, key=lambda e: e.occurred_at) :]
-        if self.upto is not None and any(e.known > self.upto for e in ledger):
-            upto = self.upto
-            ledger = [e for e in ledger if e.known <= upto]
-        return ledger
+        return [e for e in ledger if e.named not in self.without] if self.without else ledger
 
     def since(self, within: int | None, *, start: bool = False) -> int | None:
         """What occurred after that is looked at: None: all."""

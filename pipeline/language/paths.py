@@ -1,42 +1,111 @@
-"""Paths: where in an event something stands. `price`, `properties.plan`, `context.timezone`, `products.product_id`."""
+"""Paths: how a rule names what an event tells.
+
+    cart_id                  a field of its body
+    properties.plan          of a map in its body (`properties`, `traits`, `fields`): what stands under that name
+    products.product_id      of each of several items in its body
+    context.timezone         of its context; of a map in there: context.campaign.source
+    consent.marketing        whether a purpose is agreed to
+
+They are read from a row's `data`, where a field of the context lies under its longer name (`context.timezone`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
 
 from pipeline.events.model import CONSENT, CONTEXT
-from pipeline.grammar.vocabulary import bodies
+from pipeline.grammar import vocabulary
+from pipeline.grammar.findings import suggest
+from pipeline.grammar.vocabulary import Field, bodies
+
+Read = Callable[[Mapping[str, Any]], Any]
+"""From a row's data: a value; of a path into several items, or to a list, the list of values; None: nothing is told."""
+
+ITEMS = frozenset(field for each in vocabulary.items().values() for field in each)
+_ANY, _FLAG = Field("any"), Field("flag")
+
+
+class Path(NamedTuple):
+    """`field`: of a row's data. `inner`: a name in the map or in each of the items (`several`) that it holds."""
+
+    field: str
+    inner: str = ""
+    several: bool = False
+
+
+def parse(path: str) -> Path:
+    """Any text is some path, though perhaps of no event."""
+    head, _, rest = path.partition(".")
+    if head + "." == CONTEXT and rest:
+        name, _, inner = rest.partition(".")
+        return Path(CONTEXT + name, inner)
+    return Path(head, rest, bool(rest) and head in ITEMS)
 
 
 def fields_of(path: str) -> str:
-    """The field of a row's data that it needs."""
-    return path if path.startswith(CONTEXT) else path.partition(".")[0]
+    """The field of a row's data that it needs, such as `properties`, `context.timezone`, `consent`."""
+    return parse(path).field
 
 
-def read_path(path: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Reads it from a row's data: a value, a list of them where it leads into a list's items, or None."""
-    field, _, rest = (path, "", "") if path.startswith(CONTEXT) else path.partition(".")
-    if not rest:
-        return lambda data: data.get(field)
+def needs(path: str) -> tuple[str, ...]:
+    """What the first hop must hand on for it: the field, and of several items the path itself, as rows have of each
+    only what is asked for.
+    """
+    found = parse(path)
+    return (found.field, path) if found.several else (found.field,)
 
-    def read(data: Mapping[str, Any]) -> Any:
-        found = data.get(field)
-        if isinstance(found, Mapping):
-            return found.get(rest)
-        if isinstance(found, list | tuple):
-            return [each[rest] for each in found if isinstance(each, Mapping) and rest in each]
+
+def read_path(path: str) -> Read:
+    """What reads it."""
+    field, inner, several = parse(path)
+    if several:
+        return lambda data: [value for item in data.get(field) or () if (value := item.get(inner)) is not None] or None
+    if inner:
+        return lambda data: of.get(inner) if isinstance(of := data.get(field), dict) else None
+    return lambda data: data.get(field)
+
+
+def told(event: str, path: str) -> Field | None:
+    """What it holds in events of a type, of several items each; None: these have no such path."""
+    field, inner, several = parse(path)
+    if path.endswith(".") or (inner and not inner.strip(".")):
         return None
+    if several:
+        return vocabulary.items()[event].get(field, {}).get(inner)
+    if field == CONSENT and field not in bodies()[event]:
+        return _FLAG if inner else Field("map")
+    if field.startswith(CONTEXT):
+        found = vocabulary.context().get(field.removeprefix(CONTEXT))
+    else:
+        found = bodies()[event].get(field)
+    if inner:
+        return _ANY if found is not None and found.kind == "map" else None
+    return found
 
-    return read
+
+def known(path: str) -> bool:
+    """Whether events of any type have it."""
+    return any(told(event, path) is not None for event in bodies())
 
 
-def tells_of(kind: str, fields: Iterable[str]) -> list[str]:
-    """Of these fields those that events of that type may have."""
-    return [field for field in fields if tells(kind, field)]
+def fixed(event: str) -> Iterator[str]:
+    """All paths of an event type whose names are ours."""
+    yield from bodies()[event]
+    yield from (f"{field}.{name}" for field, each in vocabulary.items()[event].items() for name in each)
+    yield from (CONTEXT + name for name in vocabulary.context())
 
 
-def tells(kind: str, path: str) -> bool:
-    """Whether events of that type may have a value there."""
-    field = fields_of(path)
-    return field == CONSENT or field.startswith(CONTEXT) or field in bodies()[kind]
+def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:
+    """A hint for a path that an event type hasn't: one close to it that `fits`; else what there is."""
+    maps = [field for field, held in bodies()[event].items() if held.kind == "map"]
+    head, dot, rest = path.partition(".")
+    near = [f"{found}.{rest}" for found in get_close_matches(head, [*maps, "consent", "context", *ITEMS], n=3)]
+    near += get_close_matches(path.lower(), [*fixed(event)], n=3)
+    near += [] if dot else [f"{field}.{path}" for field in maps]
+    near += [name for name in fixed(event) if name.rpartition(".")[2] == path.rpartition(".")[2]]
+    for each in near:
+        if each != path and (held := told(event, each)) is not None and fits(held):
+            return f"did you mean {each}?"
+    return suggest("", [name for name, held in bodies()[event].items() if fits(held)], "its fields")

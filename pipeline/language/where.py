@@ -1,7 +1,7 @@
-"""`where`: conditions on the fields of one event's body.
+"""`where`: conditions on what one event tells.
 
-A condition is `{field: {op: value}}`; all must hold. A field that is absent or null fails every condition but
-`exists: false` and `not`.
+A condition is `{path: {operator: operand}}` (paths.py, operators.py); all must hold. Of a list one item must meet what
+is said of its path, all of it; `not` every one. What is missing fails every condition but `exists: false` and `not`.
 """
 
 from __future__ import annotations
@@ -9,42 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.grammar.reader import OPERATORS as WORDS
-from pipeline.grammar.shapes import Flag, Key, Many, Shape, Value
-from pipeline.language.paths import read_path
+from pipeline.language.operators import Test, compile_tests
+from pipeline.language.paths import Read, parse, read_path
 
-Test = Callable[[Any], bool]
 Condition = Callable[[Mapping[str, Any]], bool]
 
 
-def _number(test: Callable[[Any, Any], bool], limit: Any) -> Test:
-    return lambda v: isinstance(v, int | float) and test(v, limit)
-
-
-OPERATORS: dict[str, Callable[[Any], Test]] = {
-    "is": lambda want: lambda v: bool(v == want),
-    "not": lambda want: lambda v: bool(v != want),
-    "in": lambda want: lambda v: v in want,
-    "contains": lambda want: lambda v: isinstance(v, str | list | tuple) and want in v,
-    "exists": lambda want: lambda v: (v is not None) == want,
-    "gt": lambda want: _number(lambda a, b: a > b, want),
-    "gte": lambda want: _number(lambda a, b: a >= b, want),
-    "lt": lambda want: _number(lambda a, b: a < b, want),
-    "lte": lambda want: _number(lambda a, b: a <= b, want),
-}
-
-
 def compile_where(where: Mapping[str, Mapping[str, Any]]) -> Condition | None:
-    """One callable for all conditions, or None where there are none (the caller saves the call)."""
-    tests = [(read_path(field), OPERATORS[op](value)) for field, ops in where.items() for op, value in ops.items()]
-    if not tests:
+    """One callable for all conditions, or None where there are none (the caller saves the call). It takes a row's data.
+
+    Operands are values: what stands for one of a wait's is compared by references.py.
+    """
+    fields: list[tuple[str, Test]] = []  # of what needs no reading
+    reads: list[tuple[Read, Test]] = []
+    for path, tests in where.items():
+        field, inner, several = parse(path)
+        test = compile_tests(tests, several)
+        if test is not None and inner:
+            reads.append((read_path(path), test))
+        elif test is not None:
+            fields.append((field, test))
+    if not fields and not reads:
         return None
-    return lambda body: all(test(read(body)) for read, test in tests)
+    if len(fields) == 1 and not reads:
+        field, test = fields[0]
+        return lambda data: test(data.get(field))
 
+    def holds(data: Mapping[str, Any]) -> bool:
+        for field, test in fields:
+            if not test(data.get(field)):
+                return False
+        return all(test(read(data)) for read, test in reads)
 
-def tests() -> dict[str, Key]:
-    """What may be written beside something that is compared as a field is."""
-    value = Value(flags=True)
-    shapes: dict[str, Shape] = {"in": Many(value, least=1), "exists": Flag()}
-    shapes |= dict.fromkeys(("gt", "gte", "lt", "lte"), Value(numbers=True))
-    return {name: Key(shapes.get(name, value), f"It {words}.") for name, words in WORDS.items()}
+    return holds

@@ -137,7 +137,7 @@ TRIGGERS = Declared(
     "pipeline_triggers_total",
     "counter",
     "decisions",
-    "Decisions by rule and outcome: fired, cancelled, suppressed, retracted.",
+    "Decisions by rule and outcome: fired, cancelled, suppressed, retracted, recovered.",
     ("rule", "outcome"),
 )
 SEGMENT_CHANGES = Declared(

@@ -21,7 +21,7 @@ from pipeline.grammar.vocabulary import Field, bodies, event_types, field_names
 from pipeline.topology.grammar import WORD
 from pipeline.topology.model import Topology
 
-OUTCOMES = ("fired", "cancelled", "suppressed", "retracted")
+OUTCOMES = ("fired", "cancelled", "suppressed", "retracted", "recovered")
 BEGINS = 1_767_603_600_000  # 2026-01-05T09:00:00Z, a Monday morning
 _OWN = ("at", "received", "who", "event", "context")
 
@@ -37,6 +37,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     who: dict[str, str] = {}
     key: str | None = None
+    stage: str | None = None
     due: int | None = None
     decided: int | None = None
     payload: dict[str, Any] = {}
@@ -92,6 +93,7 @@ def grammar(rules: tuple[str, ...] | None = None) -> Record:
             "reason": Key(Text(), "Such as bought, due or overtaken."),
             "who": who,
             "key": Key(Anything(), "The correlation key, such as a cart's id."),
+            "stage": Key(Text(), "Its name, where a wait has several."),
             "due": Key(Moment(), "When its wait ran out, after the test's beginning."),
             "decided": Key(Moment(), "When it was decided: lateness later."),
             "payload": Key(Anything(), "What of the payload is looked at."),
@@ -208,6 +210,7 @@ class _File:
             reason=value.get("reason"),
             who=self._who((*at, "who"), value.get("who")),
             key=None if key is None else str(key),
+            stage=value.get("stage"),
             due=value.get("due"),
             decided=value.get("decided"),
             payload=value.get("payload", {}),
@@ -223,7 +226,7 @@ def _misfit(field: Field, value: Any) -> str:
     """What such a field is, where the value is something else; else nothing."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match field.kind:
-        case "text":
+        case "text" | "any":
             return "" if isinstance(value, str) else f'a text: quote it, "{value}"'
         case "number":
             return "" if number else "a number"

@@ -66,7 +66,11 @@ def _differences(test: RuleTest, decided: list[Decision]) -> Iterator[tuple[int,
 
 def _alike(expected: Expected, decision: Decision) -> bool:
     """Whether it is rather the one that was meant than another one."""
-    return expected.rule in (None, decision.rule) and expected.key in (None, decision.correlation_key)
+    return (
+        expected.rule in (None, decision.rule)
+        and expected.key in (None, decision.correlation_key)
+        and expected.stage in (None, decision.stage)
+    )
 
 
 def _misses(test: RuleTest, expected: Expected, decision: Decision) -> list[str]:
@@ -77,6 +81,7 @@ def _misses(test: RuleTest, expected: Expected, decision: Decision) -> list[str]
         ("outcome", decision.outcome, expected.outcome),
         ("reason", decision.reason, expected.reason),
         ("key", decision.correlation_key, expected.key),
+        ("stage", decision.stage, expected.stage),
         ("due", span(decision.due_at - test.begins), _span(expected.due)),
         ("decided", span(decision.decided_at - test.begins), _span(expected.decided)),
     ]
@@ -107,13 +112,15 @@ def _wanted(expected: Expected) -> str:
     who = f" of {' '.join(expected.who.values())}" if expected.who else ""
     key = f", key {expected.key}" if expected.key is not None else ""
     reason = f" ({expected.reason})" if expected.reason else ""
-    return f"{expected.rule or 'a decision'}{who}{key}: {expected.outcome}{reason}"
+    stage = f", stage {expected.stage}" if expected.stage else ""
+    return f"{expected.rule or 'a decision'}{who}{key}{stage}: {expected.outcome}{reason}"
 
 
 def _told(decision: Decision) -> str:
     who = " ".join(values[0] for values in decision.identifiers.values())
     key = f", key {decision.correlation_key}" if decision.correlation_key is not None else ""
-    return f"{decision.rule} of {who}{key}: {decision.outcome} ({decision.reason})"
+    stage = f", stage {decision.stage}" if decision.stage else ""
+    return f"{decision.rule} of {who}{key}{stage}: {decision.outcome} ({decision.reason})"
 
 
 def _when(test: RuleTest, decision: Decision) -> str:

@@ -18,7 +18,7 @@ from pipeline.wire.records import RECORD_BYTES
 SPECVERSION = ("ce_specversion", b"1.0")
 CONTENT = ("content-type", b"application/avro")
 # Outcomes that somebody acts on: to `triggers` too, under the same key.
-ACTED_ON = frozenset({"fired", "retracted"})
+ACTED_ON = frozenset({"fired", "retracted", "recovered"})
 BOUNDS = (100, 10, 0)  # decisions.bounded
 LETTER_BYTES = 64 * 1024  # of a dead letter that its topic doesn't take whole
 WHOLE = "pipeline.cut"  # how long it was

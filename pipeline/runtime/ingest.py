@@ -46,7 +46,7 @@ def complete_at(topology: Topology, high: int, now: int | None = None) -> int:
     later than `now` is left to the clock, or the events of that time would all be late.
     """
     now = time.time_ns() // 1_000_000 if now is None else now
-    longest = max((rule.after_ms for rule in topology.rules), default=0)
+    longest = max((rule.longest_ms for rule in topology.rules), default=0)
     return min(high + longest + topology.time.lateness_ms + 1, max(now, high - topology.time.disorder_ms))
 
 

@@ -14,7 +14,7 @@ from pipeline.flow import Intake
 from pipeline.identity.graph import Graph, compile_namespaces
 from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, stand_still, wakes_at
 from pipeline.topology.model import Topology
-from pipeline.triggers.changes import SegmentChange
+from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 
@@ -71,13 +71,16 @@ class Replay:
             profile = self.profiles.get(profile_id)
             if profile is None or wakes_at(self.book, profile) != at:
                 continue
-            for decision in advance(self.book, profile, min(upto, at + 1)):
-                decision.profile_id = decision.profile_id or profile_id
-                if isinstance(decision, SegmentChange):
-                    self.changes.append(decision)
-                else:
-                    yield decision
+            yield from self._out(profile_id, advance(self.book, profile, min(upto, at + 1)))
             self._arm(profile_id, profile)
+
+    def _out(self, profile_id: str, made: list[Output]) -> Iterator[Decision]:
+        for each in made:
+            each.profile_id = each.profile_id or profile_id
+            if isinstance(each, SegmentChange):
+                self.changes.append(each)
+            else:
+                yield each
 
     def finish(self, until: int | None = None) -> Iterator[Decision]:
         """The recording is complete: decide all that waits. For conditions time stands still from its end on, or from
@@ -85,10 +88,11 @@ class Replay:
         """
         yield from self.advance(max(self.high, until or 0) + 1)
         if self.book.watches is not None:
-            self.book.watches.still = True
             for profile_id, profile in self.profiles.items():
+                yield from self._out(profile_id, advance(self.book, profile, max(self.high, until or 0) + 1))
                 stand_still(profile)
                 self._arm(profile_id, profile)
+            self.book.watches.still = True
         yield from self.advance(FOREVER)
 
     def waiting(self) -> int:
@@ -97,7 +101,7 @@ class Replay:
             decision
             for profile in self.profiles.values()
             for decision in advance(self.book, profile, self.high + 1)
-            if isinstance(decision, Decision) and decision.retracts is None
+            if isinstance(decision, Decision) and decision.retracts is None and decision.recovers is None
         ]
         return len(held) + sum(
             key.due is not None

@@ -817,15 +817,15 @@ class ProfilePartition:
             self._outbox += self._encode_decision(decision)
             self.work.changes[decision.segment, decision.change] += 1
             return
-        if self.meta.quiet and decision.retracts is None:
+        if self.meta.quiet and decision.retracts is None and decision.recovers is None:
             decision.published = not self._quiet(decision)
         self._outbox += self._encode_decision(decision)
         counted = (decision.rule, decision.outcome)
         self.work.decisions[counted] = self.work.decisions.get(counted, 0) + 1
 
     def _quiet(self, decision: Decision) -> bool:
-        """Whether nobody shall act on it: it was due in the time of a recording that is ingested without triggers. A
-        retraction goes where its trigger went.
+        """Whether nobody shall act on it: it was due in the time of a recording that is ingested without triggers. What
+        takes a trigger back, or is its success, goes where that went.
         """
         return self._is_quiet(decision.due_at, decision.decided_at)
 

@@ -163,13 +163,14 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
     """One entry of `triggers`."""
     once, until = value.get("once", False), value.get("until") or {}
     keyless: Literal["shared", "ignore"] = value.get("without_key", "ignore")
+    stages = tuple(_stage(item) for item in value.get("stages", ()))
     return model.Rule(
         name=name,
         version=value["version"],
         start=_selector(value["start"]),
         restart=_selector(value["restart"]) if value.get("restart") else None,
         cancel=tuple(_cancel(item) for item in value.get("cancel", ())),
-        after_ms=value["after"],
+        after_ms=stages[0].after_ms if stages else value["after"],
         per=value.get("per"),
         without_key=keyless,
         once=bool(once),
@@ -180,7 +181,22 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         until=(until["when"], until["reason"]) if "when" in until else None,
         only_if=value.get("only_if"),
         payload=tuple(value.get("payload", ())),
+        stages=stages,
+        recovered=_recovered(value),
     )
+
+
+def _recovered(value: dict[str, Any]) -> model.Recovered | None:
+    """By whatever the first cancel says, where nothing else is said."""
+    if (told := value.get("recovered")) is None:
+        return None
+    by = told["by"] if "by" in told else [value["cancel"][0]["reason"]]
+    return model.Recovered(within_ms=told["within"], by=frozenset(by))
+
+
+def _stage(value: dict[str, Any]) -> model.Stage:
+    payload = tuple(value["payload"]) if "payload" in value else None
+    return model.Stage(name=value["name"], after_ms=value["after"], payload=payload)
 
 
 def _cancel(value: dict[str, Any]) -> model.Cancel:

@@ -14,6 +14,7 @@ from pipeline.grammar.vocabulary import sendable
 from pipeline.topology.build import ROLES, priorities
 from pipeline.topology.check_conditions import check_conditions
 from pipeline.topology.check_rules import check_rule
+from pipeline.topology.check_waits import longest
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND
 
 
@@ -110,11 +111,12 @@ def _times(values: dict[str, Any], reader: Reader) -> None:
         reader.report(("batches", "linger"), "long-linger", message, "at most 1s; beyond 300ms little is saved")
     retention = values.get("profile", {}).get("retention", 90 * DAY)
     for name, rule in values.get("triggers", {}).items():
-        after = rule.get("after")
-        if after is not None and after + max_age > retention:
-            message = f"{name} waits {spelt(after)}, but a profile is forgotten after {spelt(retention)} of silence"
-            hint = f"profile.retention must be at least {spelt(after + max_age)} (after and time.max_age)"
-            reader.report(("triggers", name, "after"), "short-profile", message, hint)
+        part, after = longest(rule)
+        if after and after + max_age > retention:
+            forgotten = f"a profile is forgotten after {spelt(retention)} of silence"
+            message = f"{name} reaches {spelt(after)} back, but {forgotten}"
+            hint = f"profile.retention must be at least {spelt(after + max_age)} (that and time.max_age)"
+            reader.report(("triggers", name, *part), "short-profile", message, hint)
 
 
 def _identifiers(identifiers: dict[str, Any], reader: Reader) -> None:

@@ -7,14 +7,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pipeline.grammar.durations import spelt
-from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.vocabulary import bodies
+from pipeline.grammar.vocabulary import Field
+from pipeline.language import paths
 from pipeline.language.condition import Names, Scope, check_condition, compile_condition
 from pipeline.language.events import types_of
 from pipeline.language.leaves.measure import check_measure
-from pipeline.language.paths import fields_of, tells
-from pipeline.topology.check_rules import check_where
+from pipeline.topology.check_where import check_where
 from pipeline.topology.model import DAY
 
 
@@ -56,16 +55,20 @@ def _of_rule(rule: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
 
 
 def _path(at: Path, path: str, events: Sequence[str], kind: str, reader: Reader) -> None:
-    """One field that is looked at."""
+    """One field that is looked at. `kind`: of which kind its values must be; "": of any that isn't many."""
+    kinds = {kind, "any"} if kind else {"text", "number", "choice", "flag", "any", "list"}
+
+    def fits(held: Field) -> bool:
+        return held.kind in kinds
+
     for event in dict.fromkeys(events):
-        if not tells(event, path):
-            hint = suggest(path, bodies()[event], "its fields")
-            reader.report(at, "unknown-field", f"{event} has no field {path}", hint)
+        held = paths.told(event, path)
+        if held is None:
+            reader.report(at, "unknown-field", f"{event} has no field {path}", paths.meant(event, path, fits))
             return
-        field = bodies()[event].get(fields_of(path))
-        if kind == "number" and field is not None and path == fields_of(path) and field.kind != "number":
-            numbers = [name for name, each in bodies()[event].items() if each.kind == "number"]
-            reader.report(at, "bad-condition", f"{path} of {event} is no number", suggest(path, numbers, "its numbers"))
+        if not fits(held):
+            message = f"{path} of {event} is no {kind}" if kind else f"{path} of {event} holds many values"
+            reader.report(at, "bad-condition", message, paths.meant(event, path, fits))
             return
 
 

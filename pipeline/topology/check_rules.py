@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import PAYLOADS, Field, bodies, playback_types
-from pipeline.language.paths import tells
+from pipeline.language import paths
+from pipeline.topology.check_waits import check_waits
+from pipeline.topology.check_where import check_where
 
-_OWN_REASONS = ("due", "overtaken")
+_OWN_REASONS = ("due", "overtaken", "begun_anew")
 
 
 def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
@@ -21,9 +21,9 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if "watched_share" in start:
         _watched(path, rule, reader)
     if per:
-        _scalar_field((*path, "per"), per, start_events, reader)
+        _key_field((*path, "per"), per, start_events, reader)
         restart = rule.get("restart", {}).get("event", [])
-        _scalar_field((*path, "per"), per, restart, reader)
+        _key_field((*path, "per"), per, restart, reader)
     elif "without_key" in rule:
         _no_effect(
             (*path, "without_key"), "without_key says what happens without the `per` field, but there is none", reader
@@ -33,6 +33,7 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     _once(path, rule, reader)
     _reason((*path, "until", "reason"), rule.get("until", {}).get("reason"), reader)
     _needs_keys(path, rule, reader)
+    check_waits(path, rule, reader)
 
 
 def _watched(path: Path, rule: dict[str, Any], reader: Reader) -> None:
@@ -51,7 +52,7 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
     single = not reader.has((*path, "cancel", 0))
     for index, cancel in enumerate(cancels):
         at: Path = (*path, "cancel") if single else (*path, "cancel", index)
-        _selector(at, cancel, reader)
+        _selector(at, cancel, reader, start_events)
         _reason((*at, "reason"), cancel.get("reason"), reader)
         match = cancel.get("match")
         if match and not reader.has((*path, "per")):
@@ -59,7 +60,7 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
                 (*at, "match"), "no-key", f"{match} can't match: the rule has no key", "write per: ...", key=True
             )
         elif match:
-            _scalar_field((*at, "match"), match, cancel.get("event", []), reader)
+            _key_field((*at, "match"), match, cancel.get("event", []), reader)
         elif "without_key" in cancel and not reader.has((*at, "match")):
             _no_effect(
                 (*at, "without_key"),
@@ -76,7 +77,7 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
 
 def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reader) -> None:
     """Products are taken out of carts, by events that tell products."""
-    if not rule.get("until", {}).get("cart") and "cart" not in rule.get("payload", []):
+    if not rule.get("until", {}).get("cart") and not any("cart" in payload for _, payload in _payloads(rule)):
         message = "products are taken out of carts, but the rule looks at none"
         reader.report(at, "no-effect", message, "write until: {cart: empty, ...} or payload: [cart]", key=True)
     for event in cancel.get("event", []):
@@ -92,10 +93,11 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
             reader.report(
                 (*path, "restart"), "conflict", f"{reason} is never moved", "remove restart or once", key=True
             )
-        if rule.get("until"):
+        if (rule.get("until") or {}).get("cart"):
             reader.report((*path, "until"), "conflict", f"{reason} has no cart", "remove until or once", key=True)
-        if "cart" in rule.get("payload", []):
-            reader.report((*path, "payload"), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
+        for part, payload in _payloads(rule):
+            if "cart" in payload:
+                reader.report((*path, *part), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
     elif "once" in rule or not reader.has((*path, "once")):
         cancels = rule.get("cancel", [])
         for index, cancel in enumerate(cancels):
@@ -108,21 +110,27 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
 def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if rule.get("until", {}).get("cart") and rule.get("per") != "cart_id" and not _wrong_per(path, rule, reader):
         reader.report((*path, "until", "cart"), "bad-key", "a cart is empty: which one?", "write per: cart_id")
-    seen: set[str] = set()
-    for index, part in enumerate(rule.get("payload", [])):
-        key = PAYLOADS[part]
-        if rule.get("per") != key and not _wrong_per(path, rule, reader):
-            reader.report(
-                (*path, "payload", index), "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}"
-            )
-        if part in seen:
-            reader.report((*path, "payload", index), "duplicate-value", f"{part} is there twice", severity="warning")
-        seen.add(part)
+    for where, payload in _payloads(rule):
+        for index, part in enumerate(payload):
+            at, key = (*path, *where, index), PAYLOADS[part]
+            if rule.get("per") != key and not _wrong_per(path, rule, reader):
+                reader.report(at, "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}")
+            if part in payload[:index]:
+                reader.report(at, "duplicate-value", f"{part} is there twice", severity="warning")
+
+
+def _payloads(rule: dict[str, Any]) -> list[tuple[Path, list[str]]]:
+    """Where it says what is told, and what: of itself, and of its stages."""
+    found: list[tuple[Path, list[str]]] = [(("payload",), rule.get("payload", []))]
+    found += [
+        (("stages", index, "payload"), stage.get("payload", [])) for index, stage in enumerate(rule.get("stages", ()))
+    ]
+    return found
 
 
 def _wrong_per(path: Path, rule: dict[str, Any], reader: Reader) -> bool:
     """`per` was written, but not understood: that has been reported and is enough."""
-    return "per" not in rule and reader.has((*path, "per"))
+    return reader.has((*path, "per")) and not paths.known(rule.get("per", ""))
 
 
 def _reason(path: Path, reason: str | None, reader: Reader) -> None:
@@ -135,76 +143,27 @@ def _no_effect(path: Path, message: str, reader: Reader) -> None:
     reader.report(path, "no-effect", message, "remove it", severity="warning", key=True)
 
 
-def _scalar_field(path: Path, name: str, events: list[str], reader: Reader) -> None:
+def _key_field(path: Path, name: str, events: list[str], reader: Reader, *, key: bool = False) -> None:
+    """What waits, or what tells them apart, must be a text, or several."""
+    if not paths.known(name):
+        events = events[:1]  # once is enough
     for event in events:
-        body = bodies()[event]
-        if name not in body:
-            scalars = [known for known, field in body.items() if field.kind in ("text", "number", "choice")]
-            reader.report(path, "unknown-field", f"{event} has no field {name}", suggest(name, scalars, "its fields"))
-        elif body[name].kind not in ("text", "choice"):
-            reader.report(path, "bad-key", f"{name} of {event} can't be a key: it isn't a text")
+        held = paths.told(event, name)
+        if held is None:
+            hint = paths.meant(event, name, _is_key)
+            reader.report(path, "unknown-field", f"{event} has no field {name}", hint, key=key)
+        elif not _is_key(held):
+            reader.report(path, "bad-key", f"{name} of {event} can't be a key: it isn't a text", key=key)
 
 
-def _selector(path: Path, selector: dict[str, Any], reader: Reader) -> None:
+def _is_key(held: Field) -> bool:
+    return held.kind in ("text", "choice", "list", "any")
+
+
+def _selector(path: Path, selector: dict[str, Any], reader: Reader, starts: list[str] | None = None) -> None:
+    """`starts`: the event types of the wait with which its conditions may compare."""
     for index, event in enumerate(selector.get("event", [])):
         if event in selector["event"][:index]:
             message = f"{event} is there twice"
             reader.report((*path, "event", index), "duplicate-value", message, severity="warning")
-    check_where((*path, "where"), selector.get("where", {}), selector.get("event", []), reader)
-
-
-def check_where(path: Path, where: Mapping[str, Any], events: Sequence[str], reader: Reader) -> None:
-    """Report what is wrong with conditions on fields of events of these types."""
-    for name, tests in where.items():
-        at: Path = (*path, name)
-        for event in dict.fromkeys(events):
-            field = bodies()[event].get(name)
-            if field is None and "." in name and tells(event, name):
-                continue
-            if field is None:
-                hint = suggest(name, bodies()[event], "its fields")
-                reader.report(at, "unknown-field", f"{event} has no field {name}", hint, key=True)
-                continue
-            for operator, operand in tests.items():
-                _test(at, name, field, operator, operand, reader)
-
-
-def _test(at: Path, name: str, field: Field, operator: str, operand: Any, reader: Reader) -> None:
-    """One condition against the field's type."""
-    if reader.has((*at, operator)):
-        at = (*at, operator)
-    if operator == "exists":
-        return
-    if field.kind in ("map", "records"):
-        reader.report(
-            at, "bad-condition", f"{name} holds many values: it can only be asked whether it is there", "exists: true"
-        )
-    elif field.kind == "list" and operator != "contains":
-        reader.report(at, "bad-condition", f"{name} is a list", f"write {name}: {{contains: {operand}}}")
-    elif operator == "contains" and field.kind not in ("list", "text"):
-        message = f"{name} is neither a list nor a text: contains never holds"
-        reader.report(at, "bad-condition", message, f"write {name}: {operand}")
-    elif operator == "contains" and not isinstance(operand, str):
-        reader.report(at, "bad-condition", f"{name} holds texts, {operand} is a number", f'quote it: "{operand}"')
-    elif operator == "contains":
-        return
-    elif operator in ("gt", "gte", "lt", "lte"):
-        if field.kind != "number":
-            reader.report(at, "bad-condition", f"{name} is a text: it has no order")
-    else:
-        for index, value in enumerate(operand if operator == "in" else [operand]):
-            place = (*at, index) if operator == "in" else at
-            _literal(place, name, field, value, reader)
-
-
-def _literal(at: Path, name: str, field: Field, value: Any, reader: Reader) -> None:
-    if field.kind == "number":
-        if isinstance(value, str):
-            reader.report(at, "bad-condition", f"{name} is a number, {value!r} is a text", "write it without quotes")
-    elif field.kind == "flag":
-        reader.report(at, "bad-condition", f"{name} is true or false, which can't be compared yet")
-    elif not isinstance(value, str):
-        reader.report(at, "bad-condition", f"{name} is a text, {value} is a number", f'quote it: "{value}"')
-    elif field.choices and value not in field.choices:
-        hint = suggest(value, field.choices)
-        reader.report(at, "bad-condition", f"{name} is never {value!r}", hint)
+    check_where((*path, "where"), selector.get("where", {}), selector.get("event", []), reader, starts)

@@ -6,18 +6,19 @@ from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.shapes import (
     Choice,
     Duration,
-    Either,
+    EventPath,
     Flag,
     Key,
     Many,
     Number,
+    OneOf,
     Record,
     Table,
     Text,
     Where,
     Whole,
 )
-from pipeline.grammar.vocabulary import PAYLOADS, event_types, field_names
+from pipeline.grammar.vocabulary import PAYLOADS, event_types
 from pipeline.language.conditions import CONDITION
 from pipeline.language.leaves.measure import MEASURE
 
@@ -39,10 +40,6 @@ WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 def _event() -> Many:
     return Many(Choice(event_types(), "an event type", "unknown-event"), single=True, least=1)
-
-
-def _field() -> Choice:
-    return Choice(field_names(), "a field of an event's body", "unknown-field")
 
 
 def _topic(named: bool) -> Record:
@@ -75,7 +72,7 @@ def _topics() -> Record:
                 required=True,
             ),
             "resolved": Key(_topic(named=True), "Between the two hops: events of known identity. Internal."),
-            "triggers": Key(_topic(named=True), "What automations consume: fired and retracted."),
+            "triggers": Key(_topic(named=True), "What automations consume: fired, retracted and recovered."),
             "decisions": Key(_topic(named=True), "Every outcome of every rule, with its reason."),
             "segments": Key(_topic(named=True), "Who enters and leaves segments."),
             "dead_letters": Key(_topic(named=True), "Records that can't be processed, with the reason."),
@@ -145,7 +142,7 @@ def _rule() -> Record:
         {
             **selector,
             "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
-            "match": Key(_field(), "Field that must equal the wait's key. Default: ends every wait of the person."),
+            "match": Key(EventPath(), "Field that must equal the wait's key. Default: ends every wait of the person."),
             "without_key": Key(
                 Choice(("all", "none"), "which waits an event without the `match` field ends"),
                 "An event without the `match` field ends `all` waits of the person, or `none` (default).",
@@ -165,6 +162,20 @@ def _rule() -> Record:
         },
         one_of=("cart", "when"),
     )
+    payload = Many(Choice(tuple(PAYLOADS), "a part of the payload"))
+    stage = Record(
+        {
+            "name": Key(WORD, "Its name, which its decisions and their ids carry.", required=True),
+            "after": Key(Duration(), "How long after the wait's cause. At its end this reminder fires.", required=True),
+            "payload": Key(payload, "What this reminder tells. Default: what the rule says."),
+        }
+    )
+    recovered = Record(
+        {
+            "within": Key(Duration(), "How long after a trigger was due.", required=True),
+            "by": Key(Many(WORD, single=True, least=1), "Reasons of cancels. Default: that of the first cancel."),
+        }
+    )
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
         {
@@ -173,20 +184,28 @@ def _rule() -> Record:
             ),
             "description": Key(Text(), "What it is for, in words."),
             "enabled": Key(Flag(), "`false`: it is checked, but decides nothing. Default: true."),
-            "per": Key(_field(), "Field that makes parallel waits. Default: one wait a person."),
+            "per": Key(EventPath(), "Field that makes parallel waits. Default: one wait a person."),
             "without_key": Key(
                 Choice(("shared", "ignore"), "what a start without the `per` field does"),
                 "Events without the `per` field share one wait of that person, or are ignored (default).",
             ),
-            "once": Key(Either(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
+            "once": Key(OneOf(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
             "start": Key(start, "What opens a wait.", required=True),
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
-            "after": Key(Duration(), "How long the wait is. At its end the trigger fires.", required=True),
+            "after": Key(Duration(), "How long the wait is. At its end the trigger fires."),
+            "stages": Key(
+                Many(stage, least=1), "Instead of `after`: several reminders of one wait, one after the other."
+            ),
             "cancel": Key(Many(cancel, single=True), "What ends a wait without a trigger."),
+            "recovered": Key(
+                recovered,
+                "A cancel after a trigger fired is told as its success: outcome `recovered`, of that trigger.",
+            ),
             "until": Key(until, "A state that ends a wait without a trigger."),
             "only_if": Key(CONDITION, "Looked at when it is due: where it doesn't hold, nothing fires."),
-            "payload": Key(Many(Choice(tuple(PAYLOADS), "a part of the payload")), "What the trigger tells."),
-        }
+            "payload": Key(payload, "What the trigger tells."),
+        },
+        one_of=("after", "stages"),
     )
 
 

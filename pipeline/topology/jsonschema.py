@@ -9,20 +9,32 @@ an event has, keys that are there twice.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any, assert_never
 
+from pipeline.events.model import CONSENT, CONTEXT
 from pipeline.grammar import shapes
-from pipeline.grammar.reader import OPERATORS
-from pipeline.grammar.vocabulary import event_types, field_names
+from pipeline.grammar.operands import MODIFIERS, OPERATORS, REFERENCE, TAKES, Takes
+from pipeline.grammar.vocabulary import bodies, context, event_types
+from pipeline.language import paths
 from pipeline.language.conditions import CONDITION
 from pipeline.topology.grammar import document
 
-_VALUE: dict[str, Any] = {"type": ["string", "number"]}
-_OPERANDS: dict[str, dict[str, Any]] = {
-    "in": {"type": "array", "items": _VALUE, "minItems": 1},
-    "exists": {"type": "boolean"},
-    **{name: {"type": "number"} for name in ("gt", "gte", "lt", "lte")},
+_VALUE: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+_REFERENCE: dict[str, Any] = {"type": "string", "pattern": f"^({REFERENCE.pattern.replace('?P<path>', '')})$"}
+_TIME: dict[str, Any] = {"type": "string", "pattern": "^[0-9]{4}-", "examples": ["2026-03-29T01:30:00Z"]}
+_OPERANDS: dict[Takes, dict[str, Any]] = {
+    "value": _VALUE,
+    "values": {"type": "array", "items": _VALUE, "minItems": 1},
+    "flag": {"type": "boolean"},
+    "number": {"anyOf": [{"type": "number"}, _REFERENCE]},
+    "time": {"anyOf": [_TIME, _REFERENCE]},
+    "range": {
+        "anyOf": [
+            {"type": "array", "items": item, "minItems": 2, "maxItems": 2} for item in ({"type": "number"}, _TIME)
+        ]
+    },
 }
 
 
@@ -34,7 +46,7 @@ def schema(
     """The whole schema (draft 2020-12) of a document, ready for `json.dumps`. `of` None: a topology's."""
     defined: dict[str, Any] = {
         "event": {"enum": list(event_types())},
-        "field": {"enum": list(field_names())},
+        "path": _path(),
         "where": _where(),
     }
     if of is None:
@@ -61,8 +73,10 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
             return {"type": "string", "pattern": f"^({pattern})$", "patternErrorMessage": f"expected {what}"}
         case shapes.Choice(code="unknown-event", options=options) if options == event_types():
             return {"$ref": "#/$defs/event"}
-        case shapes.Choice(code="unknown-field"):
-            return {"$ref": "#/$defs/field"}
+        case shapes.EventPath():
+            return {"$ref": "#/$defs/path"}
+        case shapes.OneOf(plain=plain, mapping=mapping):
+            return {"anyOf": [_schema(plain), _schema(mapping)]}
         case shapes.Choice(options=options):
             return {"enum": list(options)}
         case shapes.Flag():
@@ -92,8 +106,6 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
                 "additionalProperties": _schema(value),
             }
             return table | ({"minProperties": least} if least else {})
-        case shapes.Either(scalar=scalar, record=record):
-            return {"anyOf": [_schema(scalar), _schema(record)]}
         case shapes.Value(numbers=True):
             return {"type": "number"}
         case shapes.Value(flags=flags):
@@ -129,14 +141,29 @@ def _record(shape: shapes.Record) -> dict[str, Any]:
     return found
 
 
+def _path() -> dict[str, Any]:
+    """What is ours by name, and what stands under a sender's names."""
+    every = sorted({path for event in event_types() for path in paths.fixed(event)})
+    maps = sorted({field for body in bodies().values() for field, held in body.items() if held.kind == "map"})
+    maps += [CONTEXT + field for field, held in context().items() if held.kind == "map"]
+    named = "|".join(map(re.escape, [*maps, CONSENT]))
+    return {"anyOf": [{"enum": [*every, CONSENT]}, {"type": "string", "pattern": rf"^({named})\..+$"}]}
+
+
 def _where() -> dict[str, Any]:
     operators = {
-        name: {"description": f"The field {meaning}.", **_OPERANDS.get(name, _VALUE)}
+        name: {"description": f"The field {meaning}.", **_OPERANDS[TAKES.get(name, "value")]}
         for name, meaning in OPERATORS.items()
     }
-    tests = {"type": "object", "properties": operators, "additionalProperties": False, "minProperties": 1}
+    beside = {name: {"description": meaning, **_OPERANDS[TAKES[name]]} for name, meaning in MODIFIERS.items()}
+    tests = {
+        "type": "object",
+        "properties": operators | beside,
+        "additionalProperties": False,
+        "anyOf": [{"required": [name]} for name in OPERATORS],
+    }
     condition = {"anyOf": [_VALUE, tests]}
-    return {"type": "object", "propertyNames": {"$ref": "#/$defs/field"}, "additionalProperties": condition}
+    return {"type": "object", "propertyNames": {"$ref": "#/$defs/path"}, "additionalProperties": condition}
 
 
 if __name__ == "__main__":

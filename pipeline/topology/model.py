@@ -88,9 +88,9 @@ class Identifiers(msgspec.Struct, frozen=True, kw_only=True):
 class Selector(msgspec.Struct, frozen=True, kw_only=True):
     """Which events a rule's part looks at: any of `events`, all of `where`.
 
-    `where` is body field -> operator -> operand, all of which must hold: is, not, contains, in, exists, gt, gte, lt,
-    lte. Operands are texts, numbers, a list of them (`in`) or a bool (`exists`), and fit the field's type.
-    Where the field is missing only `not` and `exists: false` hold.
+    `where` is path -> operator -> operand, all of which must hold (language/paths.py, operators.py). Operands are
+    texts, numbers, bools, a list of them (`in`, `between`), and fit what the path holds; times are RFC 3339 in UTC.
+    Where nothing is told only `not` and `exists: false` hold.
     """
 
     events: tuple[str, ...]
@@ -125,6 +125,21 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     when: Condition
 
 
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several reminders of a wait: `after_ms` after its cause. `payload` None: as the rule says."""
+
+    name: str
+    after_ms: int
+    payload: tuple[str, ...] | None = None
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True):
+    """A cancel for one of the reasons `by`, after a trigger and at most so long after it was due, is its success."""
+
+    within_ms: int
+    by: frozenset[str]
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
@@ -132,9 +147,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and `forget_ms`
     more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds watched to
     this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
-    `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `when`: the start is that this begins
-    to hold, and `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must
-    hold when it is due.
+    `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `stages`: several reminders of one
+    wait, one after the other; `after_ms` is then the first one's. `when`: the start is that this begins to hold, and
+    `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must hold when it
+    is due.
     """
 
     name: str
@@ -153,6 +169,18 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     when: Condition | None = None
     until: tuple[Condition, str] | None = None
     only_if: Condition | None = None
+    stages: tuple[Stage, ...] = ()
+    recovered: Recovered | None = None
+
+    @property
+    def longest_ms(self) -> int:
+        """How long its last reminder may wait."""
+        return self.stages[-1].after_ms if self.stages else self.after_ms
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Of all payloads that it may tell."""
+        return frozenset(self.payload).union(*(stage.payload or () for stage in self.stages))
 
 
 class WriteKey(msgspec.Struct, frozen=True, kw_only=True):

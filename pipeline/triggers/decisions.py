@@ -15,11 +15,14 @@ DAY = 86_400_000
 class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     """One outcome of a rule for one person. Times in UTC ms.
 
-    `outcome`: fired, cancelled, suppressed or retracted. `occurred_at` is the cause's. `correlation_key` None: the
+    `outcome`: fired, cancelled, suppressed, retracted or recovered. `stage`: its name, where a wait has several; of one
+    that was cancelled the next one's. `occurred_at` is the cause's. `correlation_key` None: the
     instance of events without a key. `trace`: the cause's W3C traceparent. `left_out`: source partitions that were not
     waited for. `contact`: what is needed to write to them: email, name, locale, timezone, each if it was told.
     `published` False: it was due in the time of a recording that was ingested without triggers. `bounded`: more was
-    told than is kept of one person, or than a record takes, and it might have been otherwise, or tell more.
+    told than is kept of one person, or than a record takes, and it might have been otherwise, or tell more. `recovers`:
+    the trigger's id, of what is `recovered`. `basis`: what began it, `event` or `time`. `fingerprint`: of the rule's
+    meaning.
     """
 
     id: str
@@ -43,7 +46,10 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     contact: dict[str, str] = {}
     published: bool = True
     bounded: bool = False
+    stage: str | None = None
+    recovers: str | None = None
     basis: str = "event"
+    fingerprint: str = ""
 
 
 def named(*parts: object) -> str:
@@ -51,14 +57,24 @@ def named(*parts: object) -> str:
     return blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
-def decision_id(rule: str, version: int, key: str, cause_event_id: str, cause_fingerprint: int) -> str:
-    """From the cause alone, so that a replay gives the same: rule, version, key, event id and its identifiers."""
-    return named(rule, version, key, cause_event_id, cause_fingerprint)
+def decision_id(
+    rule: str, version: int, key: str, cause_event_id: str, cause_fingerprint: int, stage: str | None = None
+) -> str:
+    """From the cause alone, so that a replay gives the same: rule, version, key, event id and its identifiers; and the
+    stage, where a wait has several.
+    """
+    of_stage = () if stage is None else (stage,)
+    return named(rule, version, key, cause_event_id, cause_fingerprint, *of_stage)
 
 
 def retraction_id(trigger_id: str) -> str:
     """From the trigger's id."""
     return named("retracted", trigger_id)
+
+
+def recovery_id(trigger_id: str) -> str:
+    """From the trigger's id."""
+    return named("recovered", trigger_id)
 
 
 def bounded(decision: Decision, items: int) -> Decision:
@@ -95,9 +111,11 @@ def public(decision: Decision) -> dict[str, Any]:
     }
     if decision.contact:
         line["contact"] = dict(sorted(decision.contact.items()))
-    for name in ("ended_by", "retracts", "late_event_id"):
+    for name in ("stage", "ended_by", "retracts", "late_event_id", "recovers"):
         if (value := getattr(decision, name)) is not None:
             line[name] = value
+    if decision.basis != "event":
+        line["basis"] = decision.basis
     if decision.left_out:
         line["left_out"] = decision.left_out
     if decision.bounded:

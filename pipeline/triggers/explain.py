@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
-from pipeline.language.where import OPERATORS
+from pipeline.grammar.operands import MODIFIERS
+from pipeline.language import paths
+from pipeline.language.operators import compile_tests
+from pipeline.language.references import split
 from pipeline.topology.model import Rule
 from pipeline.triggers import films
 from pipeline.triggers.films import Film, Session
@@ -27,10 +30,16 @@ _WORDS = {
     "not": "isn't",
     "in": "is one of",
     "contains": "contains",
+    "starts_with": "starts with",
+    "ends_with": "ends with",
+    "matches": "matches",
     "gt": "is greater than",
     "gte": "is at least",
     "lt": "is less than",
     "lte": "is at most",
+    "between": "lies between",
+    "before": "is before",
+    "after": "is after",
 }
 
 
@@ -127,14 +136,24 @@ class Explainer:
 
 def _unmet(row: Row, where: Mapping[str, Mapping[str, Any]]) -> str:
     """The first condition that an event doesn't meet, in words."""
-    for field, tests in tidy.operands(row.type, dict(where)).items():
-        told = row.data.get(field)
-        for operator, wanted in tests.items():
-            if not OPERATORS[operator](wanted)(told):
-                if operator == "exists":
-                    return f"{field} {'is missing' if wanted else 'is there'}"
-                return f"{field} is {_shown(told)}, but the rule wants that it {_WORDS[operator]} {_shown(wanted)}"
+    plain, _ = split(where)
+    for path, tests in tidy.operands(row.type, plain).items():
+        told, several = paths.read_path(path)(row.data), paths.parse(path).several
+        all_hold = compile_tests(tests, several)
+        if all_hold is None or all_hold(told):
+            continue
+        beside = {name: tests[name] for name in MODIFIERS if name in tests}
+        unmet = [op for op in tests if op in _WORDS and not _holds({**beside, op: tests[op]}, several, told)]
+        if "exists" in tests and not _holds({"exists": tests["exists"]}, several, told):
+            return f"{path} {'is missing' if tests['exists'] else 'is there'}"
+        wants = " and ".join(f"{_WORDS[op]} {_shown(tests[op])}" for op in unmet[:1] or tests.keys() & _WORDS.keys())
+        return f"{path} is {_shown(told)}, but the rule wants that it {wants}"
     return ""
+
+
+def _holds(tests: Mapping[str, Any], several: bool, told: Any) -> bool:
+    test = compile_tests(tests, several)
+    return test is None or test(told)
 
 
 def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
@@ -149,6 +168,8 @@ def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
 
 def said(rule: Compiled, role: int) -> str:
     """What an event in that role does."""
+    if rule.stages and not rule.once and role == START:
+        return "starts a wait, or begins it anew with its first stage"
     return "starts a wait, if none was started before" if role == START and rule.once else _SAYS[role]
 
 

@@ -10,9 +10,9 @@ import msgspec
 from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.triggers import carts, films, keys, marks, orders, waits, watches
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
-from pipeline.triggers.changes import Output
+from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.contact import contact_of, tell
-from pipeline.triggers.decisions import DAY, Decision, decision_id, named, retraction_id
+from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person, note_due, refresh, somebody_elses, until_of
@@ -73,8 +73,9 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     if concerned or always_seen:
         email = _email(person, row.ids) if "email" in row.ids else None
         person.contact = tell(person.contact, email, data, received_at)
+    first = True
     if order:
-        first, occurred_at = True, row.occurred_at
+        occurred_at = row.occurred_at
         if order_id := data.get("order_id"):
             first, occurred_at = orders.tell(person.told, order_id, occurred_at, received_at)
         if first:
@@ -83,7 +84,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     later = False
     if book.watches is not None and not nothing:
-        later = _hear(book, book.watches, person, kind, row)
+        later = _hear(book, book.watches, person, kind, row, first)
     if nothing or received_at - row.occurred_at > book.max_age:
         if later:
             refresh(person)
@@ -108,28 +109,51 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         refresh(person)
 
 
-def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row) -> bool:
-    """Note what conditions count. See `note_due` for what it returns."""
+def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row, first: bool) -> bool:
+    """Note what conditions count; of an order that isn't told for the `first` time no amount. See `note_due` for what
+    it returns.
+    """
     entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
     if watched.first:
         watches.begin(watched, person, entry)
+    return _note(book, watched, person, kind, row.data, entry, row.received_at, amounts=first)
+
+
+def _note(
+    book: RuleBook,
+    watched: Watches,
+    person: Person,
+    kind: str,
+    data: dict[str, Any],
+    entry: Entry,
+    at: int,
+    *,
+    amounts: bool = True,
+) -> bool:
+    """Note what conditions count, and what it does to waits that they end. See `note_due` for what it returns."""
     later = False
-    for ledger in watches.hear(watched, person, kind, row.data, entry, row.received_at):
+    for ledger in list(watches.hear(watched, person, kind, data, entry, at, amounts=amounts)):
         matcher, _, key = ledger.partition("\0")
-        for each in watched.untils[matcher]:
-            rule = book.rules[each.name]
-            if (state := person.rules.get(rule.name)) is None:
-                continue
-            if key:
-                state.find(key)
-            else:
-                state.open_all()
-            for name, waiting in state.keys.items():
-                if waiting.facts and (not key or name == key):
-                    due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
-                    later |= note_due(person, waiting, due)
-            if len(state.keys) > keys.AT_HAND:
-                keys.make_room(state, row.received_at)
+        for rule in watched.untils[matcher]:
+            later |= _work_out(book.rules[rule.name], person, key, at)
+    return later
+
+
+def _work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
+    """When the waits of a key (empty: of all) are decided, anew. See `note_due` for what it returns."""
+    state, later = person.rules.get(rule.name), False
+    if state is None:
+        return False
+    if key:
+        state.find(key)
+    else:
+        state.open_all()
+    for name, waiting in state.keys.items():
+        if (waiting.facts or waiting.open is not None) and (not key or name == key):
+            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
+            later |= note_due(person, waiting, due)
+    if len(state.keys) > keys.AT_HAND:
+        keys.make_room(state, now)
     return later
 
 
@@ -280,10 +304,14 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     """What an end that has just become known does to one key."""
     if key.folded is not None and end.order < key.folded:
         key.bounded = True
-    if rule.cart:
-        waits.clear_late(key, end)
-    if key.fired:
-        out += [_retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
+    prevented = rule.cart and waits.clear_late(key, end)
+    if key.fired and (taken_back := waits.retracts(key, end)):
+        out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
+        prevented = True
+    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
+        out.append(_recovered(rule, person, name, fired, end))
+    if key.open is not None:
+        waits.late_end(key, end, prevented)
     return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
@@ -344,7 +372,8 @@ def decide(
                 and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
             ):
                 outcome, reason = "suppressed", "only_if"
-            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, wait.due + rule.lateness))
+            moment = wait.due + rule.lateness if wait.moment is None else wait.moment
+            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
             if outcome == "fired" and state.tells_enough(key):
@@ -352,30 +381,36 @@ def decide(
             elif outcome == "fired":
                 cause = wait.cause
                 lines = [line.names for line in wait.lines] if rule.takes else []
-                key.fired.append(
-                    Fired(
-                        bytes.fromhex(decision.id),
-                        cause.event_id,
-                        wait.due,
-                        wait.due - cause.occurred_at,
-                        cause.occurred_at - wait.last_start[0],
-                        lines,
-                        decision.bounded,
-                        quiet is None or not quiet(decision),
-                    )
+                fired = Fired(
+                    bytes.fromhex(decision.id),
+                    cause.event_id,
+                    wait.due,
+                    wait.due - cause.occurred_at,
+                    cause.occurred_at - wait.last_start[0],
+                    lines,
+                    decision.bounded,
+                    quiet is None or not quiet(decision),
+                    decision.stage,
                 )
+                if rule.within:
+                    fired.decided, fired.until = decision.decided_at, wait.due + rule.within
+                    waits.credit(key, fired)
+                key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
             out.append(decision)
             if book.watches is not None and DECIDED in book.watches.hearing:
-                _note(book.watches, person, decision, clock)
+                told = {"rule": decision.rule, "outcome": decision.outcome}
+                entry = Entry(decision.due_at, clock, decision.id, 0)
+                _note(book, book.watches, person, DECIDED, told, entry, clock)
         refresh(person)
 
 
 def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
     """Look at the conditions that are to be looked at now, and begin what starts."""
     assert book.watches is not None
+    before = len(out)
     for start in watches.look(book.watches, person, book.max_age, out):
         rule, entry = start.rule, start.entry
         fact = Fact(
@@ -391,15 +426,11 @@ def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
         name = start.key if rule.per is not None else SHARED
         if name or rule.per is None:
             _take(book, person, rule, _state(person, rule), name, fact, out)
+    for change in out[before:]:
+        if isinstance(change, SegmentChange):
+            for waiting in book.watches.waiting_for[change.segment]:
+                _work_out(book.rules[waiting.name], person, "", change.at)
     refresh(person)
-
-
-def _note(watched: Watches, person: Person, decision: Decision, clock: int) -> None:
-    """A decision is something that conditions may count."""
-    entry = Entry(decision.due_at, clock, decision.id, 0)
-    told = {"rule": decision.rule, "outcome": decision.outcome}
-    for _ in watches.hear(watched, person, DECIDED, told, entry, clock):
-        pass
 
 
 def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:
@@ -429,13 +460,14 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
         return True
     if state.forgot < 0:  # nearly always
         return False
-    since = 0 if rule.once and rule.forget is None else key.facts[0].received_at - book.max_age
+    first = key.facts[0] if key.open is None else key.open.start
+    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
     return state.forgot >= since
 
 
 def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
     """Whether the wait's last start turned out to be somebody else's."""
-    start = next((fact for fact in key.facts if fact.order == wait.last_start), wait.cause)
+    start = waits.last_start(key, wait)
     return somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
 
 
@@ -449,8 +481,9 @@ def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -
 
 def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int) -> Decision:
     cause = wait.cause
+    stage = rule.stages[wait.stage].name if rule.stages else None
     return Decision(
-        id=_id_of(rule, key, cause),
+        id=_id_of(rule, key, cause, stage),
         outcome=outcome,
         reason=reason,
         rule=rule.name,
@@ -463,22 +496,24 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
         due_at=wait.due,
         decided_at=clock,
         payload=_payload(rule, person, key, wait),
-        ended_by=wait.end[3] if wait.end is not None else None,
+        ended_by=(wait.end[3] or None) if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
         basis="time" if cause.timed else "event",
+        stage=stage,
     )
 
 
-def _id_of(rule: Compiled, key: str, cause: Fact) -> str:
-    if cause.timed:
-        return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint)
-    return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint)
+def _id_of(rule: Compiled, key: str, cause: Fact, stage: str | None) -> str:
+    if not cause.timed:
+        return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint, stage)
+    of_stage = () if stage is None else (stage,)
+    return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint, *of_stage)
 
 
 def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:
     payload: dict[str, Any] = {}
-    for part in rule.payload:
+    for part in rule.stages[wait.stage].payload if rule.stages else rule.payload:
         payload.update(part.told(key, wait.lines, wait.cause.told, person))
     return payload
 
@@ -503,4 +538,29 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
+        stage=fired.stage,
+    )
+
+
+def _recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
+    return Decision(
+        id=recovery_id(fired.id),
+        outcome="recovered",
+        reason=end.reason,
+        rule=rule.name,
+        rule_version=rule.version,
+        profile_id="",
+        identifiers={ns: list(values) for ns, values in person.ids.items()},
+        correlation_key=key if key != SHARED else None,
+        cause_event_id=fired.cause_event_id,
+        occurred_at=fired.occurred_at,
+        due_at=fired.due,
+        decided_at=end.received_at,
+        payload={},
+        ended_by=end.event_id,
+        contact=contact_of(person.contact, person.ids),
+        bounded=fired.bounded,
+        published=fired.published,
+        stage=fired.stage,
+        recovers=fired.id,
     )

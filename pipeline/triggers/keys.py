@@ -145,14 +145,17 @@ def _page(keys: dict[str, Key], idle: bool) -> KeyPage:
     dues = [key.due for key in every if key.due is not None]
     facts = [key.facts for key in every if key.facts]
     fired = [each.due for key in every for each in key.fired]
+    credits_ = [each.until for key in every for each in key.credits]
     page.open, page.triggers = len(dues), len(fired)
     page.due = min(dues, default=None)
     page.first = min([each[0].occurred_at for each in facts], default=None)
     page.moved = max([each[-1].occurred_at for each in facts], default=-1)
-    page.fired = max(fired, default=-1)
+    page.fired = max([*fired, *credits_], default=-1)
     page.closed = max([key.closed[0] for key in every if key.lines], default=-1)
     page.last = max(map(last_seen, every), default=-1)
     page.missed = any(map(_missed, every))
+    if left := [key.closed[0] for key in every if key.open is not None]:  # whatever ends that is decided soon
+        page.first, page.fired = min(left if page.first is None else [page.first, *left]), FAR
     return page
 
 
@@ -210,7 +213,10 @@ def sweep(rule: Compiled, state: RuleState, max_age: int, now: int) -> list[str]
             del state.keys[name]
             if key.decided is not None and rule.forget is None:
                 gone.append(name)
-        elif not (key.facts or key.ends or key.fired or key.decided is not None) and key.closed[0] < horizon:
+        elif (
+            not (key.facts or key.ends or key.fired or key.credits or key.decided is not None)
+            and key.closed[0] < horizon
+        ):
             idle.append(name)
     if gone:
         mark(state, map(marks.hashed, gone), now)

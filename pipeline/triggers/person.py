@@ -262,9 +262,7 @@ def note_due(person: Person, key: Key, due: int | None) -> bool:
 
 def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
-    if rule.until is None:
-        return None
-    return partial(watches.first_at, rule.until, person.heard, key if rule.per is not None else None)
+    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key)
 
 
 def own_id(ids: dict[str, list[str]]) -> str:

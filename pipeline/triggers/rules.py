@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
+from pipeline.language import paths
 from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.memory import DECIDED
-from pipeline.language.paths import tells_of
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
-from pipeline.triggers.payloads import PAYLOADS
-from pipeline.triggers.watches import Watches
+from pipeline.triggers.payloads import PAYLOADS, Payload
+from pipeline.triggers.watches import Watch, Watches
 
 START, RESTART, CONTENTS = 1, 2, 0
 CART_TYPES = doing("cart")
@@ -87,13 +87,27 @@ class Meaning(NamedTuple):
 NOTHING = Meaning()
 
 
+class CompiledStage(NamedTuple):
+    """One of a wait's reminders. Duration in ms, from the cause."""
+
+    name: str
+    after: int
+    payload: tuple[Payload, ...]
+
+
 class Compiled:
-    """A rule with what the fold needs at hand. Durations in ms."""
+    """A rule with what the fold needs at hand. Durations in ms.
+
+    `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
+    `after`: how long it waits, to the first of its `stages` where it has several. `general`: its waits aren't all alike
+    (stages.py).
+    """
 
     def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any]) -> None:
         scope = Scope(rule.per, measures)
         self.when = None if rule.when is None else compile_condition(rule.when, scope)
         self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
+        self.until_watch: Watch | None = None
         self.until_reason = "" if rule.until is None else rule.until[1]
         self.only_if = None if rule.only_if is None else compile_condition(rule.only_if, scope)
         self.name = rule.name
@@ -106,9 +120,22 @@ class Compiled:
         self.forget = rule.forget_ms
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
-        self.cart = rule.until_cart_empty is not None or "cart" in rule.payload
+        self.cart = rule.until_cart_empty is not None or "cart" in rule.parts
         self.payload = tuple(PAYLOADS[name] for name in rule.payload)
-        self.tells = next((part for part in self.payload if part.notes), None)
+        self.tells = next((part for name in sorted(rule.parts) if (part := PAYLOADS[name]).notes), None)
+        self.stages = tuple(
+            CompiledStage(
+                stage.name,
+                stage.after_ms,
+                self.payload if stage.payload is None else tuple(PAYLOADS[name] for name in stage.payload),
+            )
+            for stage in rule.stages
+        )
+        if self.stages:
+            self.after = self.stages[0].after
+        self.general = bool(self.stages) or any((self.when, self.until, self.only_if))
+        self.within = 0 if rule.recovered is None else rule.recovered.within_ms
+        self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
 
 
@@ -146,6 +173,8 @@ class RuleBook:
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
         watches = Watches(topology, self.rules)
+        for name, until in watches.until.items():
+            self.rules[name].until_watch = until
         self.watches = watches if watches.matchers or watches.every else None
         self.of_films = [rule for rule in self.rules.values() if rule.share is not None]
         heard = {} if self.watches is None else {k: m for k, m in watches.hearing.items() if k != DECIDED}
@@ -155,7 +184,7 @@ class RuleBook:
             self.concerned |= frozenset(catalogue())
         for event, matchers in heard.items():
             for matcher in matchers:
-                self.fields.setdefault(event, set()).update(tells_of(event, matcher.fields()))
+                self.fields.setdefault(event, set()).update(matcher.fields())
         for event in self.concerned:
             self.fields.setdefault(event, set()).update(CONTACT)
         self.choosy = frozenset(
@@ -180,7 +209,9 @@ class RuleBook:
         removing = _TAKES | _SETS
         # An addition of several products may hold what is one less.
         self.listing = _PUTS & self.moves.keys()
-        self.closing = contents | self.ends.keys() | (removing & self.moves.keys())
+        # A further start ends what is left of a wait of which stages are decided.
+        anew = {event for event, moves in self.moves.items() if any(m.rule.stages and m.role == START for m in moves)}
+        self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
             for event in self.concerned - self.choosy
@@ -233,5 +264,6 @@ class RuleBook:
                 if cancel.takes:
                     self.fields[event].add("products")
 
-    def _reads(self, event: str, where: Mapping[str, object], key: str | None) -> None:
-        self.fields.setdefault(event, set()).update(where, (key,) if key else ())
+    def _reads(self, event: str, where: Iterable[str], key: str | None) -> None:
+        named = (*where, key) if key else where
+        self.fields.setdefault(event, set()).update(field for path in named for field in paths.needs(path))

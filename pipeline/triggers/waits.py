@@ -8,25 +8,28 @@ there and comes later is late.
 from __future__ import annotations
 
 from bisect import bisect, insort
-from collections.abc import Callable
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from pipeline.triggers import carts
+from pipeline.triggers import carts, stages
 from pipeline.triggers.carts import PUT, SET, Change, Item, Line, Names
 from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
+from pipeline.triggers.stages import PAST as PAST
+from pipeline.triggers.stages import Until as Until
+from pipeline.triggers.stages import Wait as Wait
 
 # In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
 Order = tuple[int, int, int, str]
 NEVER: Order = (-1, -1, -1, "")
-PAST = ENDS + 1  # after all that occurred in one millisecond
 _first = itemgetter(0)
 # Of a key. No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka
 # takes.
 FACTS_KEPT = 500
 ENDS_KEPT = 500
+CREDITS_KEPT = 8
 
 
 class Folded(msgspec.Struct, array_like=True, gc=False):
@@ -108,6 +111,8 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     """A trigger that may still be retracted. `digest`: its id's bytes. `waited`: from its cause to `due`, and `moved`:
     from its wait's last start to its cause, ms. `lines`: what it told of a cart, where an order of another cart may
     show that it is theirs already. `bounded`: it said so. `published`: only then are people told that it is taken back.
+    `stage`: its name, where its wait has several. `decided`, `until`: between these (UTC ms) what ends a wait is its
+    success, where the rule asks for that.
     """
 
     digest: bytes
@@ -118,6 +123,9 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     lines: list[Names] = []
     bounded: bool = False
     published: bool = True
+    stage: str | None = None
+    decided: int = 0
+    until: int = 0
 
     @property
     def id(self) -> str:
@@ -135,13 +143,31 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
         return self.due - self.waited - self.moved
 
 
+class Open(msgspec.Struct, array_like=True, gc=False):
+    """What is left of a wait of which stages are decided. `stage`: the next one's number. `end`, `reason`: what came
+    late and ends it.
+    """
+
+    stage: int
+    cause: Fact
+    last_start: Fact | None = None
+    end: Order | None = None
+    reason: str = ""
+
+    @property
+    def start(self) -> Fact:
+        """The last one."""
+        return self.cause if self.last_start is None else self.last_start
+
+
 class Key(msgspec.Struct, array_like=True, gc=False):
     """All that one rule remembers of one correlation key.
 
     `closed`: no wait may begin or move at or before it. `lines`: a cart's contents there. `due`: the event-time moment
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
     `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
-    folded into one another; `bounded`: something occurred before, and was received later.
+    folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
+    last decision left stages. `credits`: the last triggers of which a success may still be told.
     """
 
     closed: Order = NEVER
@@ -153,26 +179,8 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     decided: int | None = None
     folded: Order | None = None
     bounded: bool = False
-
-
-class Wait(msgspec.Struct, gc=False):
-    """One wait as `walk` finds it. `end` None: it runs out at `due`.
-
-    `lines`: the cart as the wait ends; `left`: what is in it right after. `opened`: the start that opened it.
-    """
-
-    cause: Fact
-    last_start: Order
-    due: int
-    end: Order | None = None
-    reason: str = "due"
-    lines: list[Line] = []
-    left: list[Line] = []
-    opened: Fact | None = None
-
-
-Until = Callable[[int, int], tuple[int, str] | None]
-"""From when a wait began, up to a moment: the first at which what it waits until holds, and the event of it, or ""."""
+    open: Open | None = None
+    credits: list[Fired] = []
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -189,11 +197,13 @@ def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End 
 def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> tuple[list[Wait], list[Order]]:
     """The undecided waits of a key, and where its cart was left empty, though nothing ended it, in event-time order.
 
-    `everyone`: ends that concern this key among others of the person. `until`: what else may end a wait.
+    `everyone`: ends that concern this key among others of the person. `until`: what else ends a wait.
     """
+    if rule.general:
+        return stages.walk(rule, key, _steps(key, everyone), until)
     if rule.once:
-        return _walk_once(rule, key, everyone, until), []
-    if until is None and not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+        return _walk_once(rule, key, everyone), []
+    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
         return _walk_undisturbed(rule, key), []
     lines = key.lines
     waits: list[Wait] = []
@@ -202,8 +212,6 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     for order, fact, end in _steps(key, everyone):
         at = order[0]
         begins = at if fact is None or fact.folded is None else fact.folded.first
-        if wait is not None and until is not None and _ends_by(rule, wait, until, lines, order):
-            wait = None
         if wait is not None and begins > wait.due:  # it ran out: nothing later touches it
             wait.lines = wait.left = lines
             wait = None
@@ -232,28 +240,15 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
                 wait = None
         elif fact is not None and fact.role == START:
             if wait is None:
-                wait = Wait(fact, order, at + rule.after, opened=fact)
+                wait = Wait(fact, order, at + rule.after)
                 waits.append(wait)
-            elif fact.turned is None:
+            else:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
         elif fact is not None and fact.role == RESTART and wait is not None:
             wait.cause, wait.due = fact, at + rule.after
-    if wait is not None and not (until is not None and _ends_by(rule, wait, until, lines, None)):
+    if wait is not None:
         wait.lines = wait.left = lines
     return waits, emptyings
-
-
-def _ends_by(rule: Compiled, wait: Wait, until: Until, lines: list[Line], before: Order | None) -> bool:
-    """Whether what it waits until held before that, while it waited: then it ended."""
-    assert wait.opened is not None
-    found = until(wait.opened.occurred_at, wait.due if before is None else min(wait.due, before[0]))
-    if found is None:
-        return False
-    order = (found[0], PAST, 0, found[1])
-    if before is not None and order > before:
-        return False
-    wait.end, wait.reason, wait.lines, wait.left = order, rule.until_reason, lines, lines
-    return True
 
 
 def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
@@ -274,9 +269,9 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
         if fact.role == START:
             order = (at, fact.rank, fact.received_at, fact.event_id)
             if wait is None:
-                wait = Wait(fact, order, at + rule.after, opened=fact)
+                wait = Wait(fact, order, at + rule.after)
                 waits.append(wait)
-            elif fact.turned is None:
+            else:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
         elif fact.role == RESTART and wait is not None:
             wait.cause, wait.due = fact, at + rule.after
@@ -285,18 +280,16 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
     return waits
 
 
-def _walk_once(rule: Compiled, key: Key, everyone: list[End], until: Until | None) -> list[Wait]:
+def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
     """A key that starts once has at most one fact: its start."""
     if not key.facts:
         return []
     start = key.facts[0]
-    wait = Wait(start, start.order, start.occurred_at + rule.after, opened=start)
+    wait = Wait(start, start.order, start.occurred_at + rule.after)
     for order, _, end in _steps(key, everyone):
         if end is not None and (end.before_start or order > start.order) and order[0] <= wait.due:
             wait.end, wait.reason = order, end.reason
             break
-    if until is not None:
-        _ends_by(rule, wait, until, [], wait.end)
     return [wait]
 
 
@@ -304,7 +297,7 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """Nobody is reminded of what they have just done: a start or end after the due time, received up to D + L, or up
     to when the start was received, where that was later.
     """
-    if not (key.ends or everyone or emptyings) and key.facts[-1].occurred_at <= wait.due:
+    if not (key.ends or everyone or emptyings) and (not key.facts or key.facts[-1].occurred_at <= wait.due):
         return False  # nearly always
     later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed]
     later += [e.order for e in key.ends]
@@ -317,19 +310,20 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
 def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> int | None:
     """The event-time moment at which the key's first undecided wait is decided."""
     facts = key.facts
+    if rule.general:
+        found = stages.walk(rule, key, _steps(key, everyone), until)[0] if facts or key.open is not None else []
+        return stages.moment(rule, found[0]) if found else None
     if not facts:
         return None
-    if until is None and not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
         due = None
         for fact in facts:  # as `walk`, where nothing ends
             if due is not None and (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
                 break
-            if (fact.role == START and (due is None or fact.turned is None)) or (
-                fact.role == RESTART and due is not None
-            ):
+            if fact.role == START or (fact.role == RESTART and due is not None):
                 due = fact.occurred_at + rule.after
         return None if due is None else due + rule.lateness
-    waits, _ = walk(rule, key, everyone, until)
+    waits, _ = walk(rule, key, everyone)
     return waits[0].due + rule.lateness if waits else None
 
 
@@ -365,14 +359,19 @@ def may_open(rule: Compiled, key: Key, start: Fact) -> bool:
     """Whether a start may open a wait, where none is open."""
     if rule.once:
         decided = key.decided
-        return decided is None or (rule.forget is not None and start.received_at > decided + rule.forget)
+        return decided is None or (_forgotten(rule, key, start.received_at) and key.open is None)
     return start.occurred_at > key.closed[0]
+
+
+def _forgotten(rule: Compiled, key: Key, now: int) -> bool:
+    """Whether a key that started once may start anew."""
+    return rule.forget is not None and key.decided is not None and now > key.decided + rule.forget
 
 
 def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
     """Take a fact in that has just become known. The caller works `due` out anew. False: there is no room for it."""
     if rule.once:
-        if key.decided is not None and rule.forget is not None and fact.received_at > key.decided + rule.forget:
+        if key.decided is not None and key.open is None and _forgotten(rule, key, fact.received_at):
             key.decided = None
             key.closed = NEVER
         if fact.role == START and key.decided is None and not key.facts:
@@ -404,33 +403,11 @@ def _fold(rule: Compiled, key: Key, everyone: list[End], upto: int) -> None:
     """
     out: list[Fact] = []
     undisturbed = 0  # from this place of `out` on
-    lines, due, last = key.lines, None, None
-    done = 0
-    for order, fact, end in _steps(key, everyone):
-        at = order[0]
-        if due is not None and (at if fact is None else fact.begins) > due:
-            due, undisturbed = None, len(out)
-        if end is not None:
-            before = lines
-            if due is not None or order > key.closed:
-                lines = end.leaves(lines)
-            if end.takes is None or (before and not lines):
-                due = None
+    steps = _steps(key, everyone)
+    runs = stages.runs(rule, key, steps) if rule.general else _runs(rule, key, steps)
+    for done, (order, fact, alone, turns, lines) in enumerate(runs, 1):
+        if alone:
             undisturbed = len(out)
-            continue
-        assert fact is not None
-        done += 1
-        lines, took = fact.leaves(lines)
-        if took and not lines and rule.emptied:
-            out.append(fact)
-            due, undisturbed = None, len(out)
-            continue
-        opens = due is None and fact.role == START
-        if opens or (last is not None and fact.begins - last > rule.after):
-            undisturbed = len(out)
-        last = at
-        if (fact.role == START and (due is None or fact.turned is None)) or (fact.role == RESTART and due is not None):
-            due = at + rule.after
         begins = None
         while done <= upto and len(out) > undisturbed and _strength(out[-1]) <= _strength(fact):
             begins = out.pop().begins
@@ -438,9 +415,45 @@ def _fold(rule: Compiled, key: Key, everyone: list[End], upto: int) -> None:
             fact = msgspec.structs.replace(fact, change=None, folded=Folded(begins, lines))
             key.folded = order if key.folded is None else max(key.folded, order)
         out.append(fact)
-        if opens:
+        if turns:
             undisturbed = len(out)
     key.facts = out
+
+
+def _runs(
+    rule: Compiled, key: Key, steps: list[tuple[Order, Fact | None, End | None]]
+) -> Iterator[tuple[Order, Fact, bool, bool, list[Line]]]:
+    """Each fact, in event-time order: whether something stands between it and the one before, whether it turns what
+    comes after it into something else, and what is in the cart then.
+    """
+    alone = False
+    lines, due, last = key.lines, None, None
+    for order, fact, end in steps:
+        at = order[0]
+        if due is not None and (at if fact is None else fact.begins) > due:
+            due, alone = None, True
+        if end is not None:
+            before = lines
+            if due is not None or order > key.closed:
+                lines = end.leaves(lines)
+            if end.takes is None or (before and not lines):
+                due = None
+            alone = True
+            continue
+        assert fact is not None
+        lines, took = fact.leaves(lines)
+        if took and not lines and rule.emptied:
+            due = None
+            yield order, fact, True, True, lines
+            alone = False
+            continue
+        opens = due is None and fact.role == START
+        alone |= opens or (last is not None and fact.begins - last > rule.after)
+        last = at
+        if fact.role == START or (fact.role == RESTART and due is not None):
+            due = at + rule.after
+        yield order, fact, alone, opens, lines
+        alone = False
 
 
 def _strength(fact: Fact) -> int:
@@ -459,29 +472,89 @@ def retracts(key: Key, end: End) -> list[Fired]:
         hit = [f for f in hit if f.lines and all(carts.holds(takes, names) for names in f.lines)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
+        if key.credits:
+            key.credits = [f for f in key.credits if f not in hit]
     return hit
 
 
-def clear_late(key: Key, end: End) -> None:
-    """A late order or clear: what it took is gone from the contents from then on."""
+def credit(key: Key, fired: Fired) -> None:
+    """A trigger has fired of which a success may be told."""
+    key.credits = [*key.credits, fired][-CREDITS_KEPT:]
+
+
+def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
+    """The trigger of which this end is the success: the last before it. It has none again, nor those before it."""
+    if end.reason not in rule.by:
+        return None
+    found = [each for each in key.credits if each.decided < end.occurred_at <= each.until]
+    if (takes := end.takes) is not None:
+        found = [each for each in found if each.lines and all(carts.holds(takes, names) for names in each.lines)]
+    if not found:
+        return None
+    last = max(found, key=_fired_at)
+    key.credits = [each for each in key.credits if _fired_at(each) > _fired_at(last)]
+    return last
+
+
+def _fired_at(fired: Fired) -> tuple[int, bytes]:
+    return fired.due, fired.digest
+
+
+def clear_late(key: Key, end: End) -> bool:
+    """A late order or clear: what it took is gone from the contents from then on. True: that was all."""
     if key.lines and end.occurred_at <= key.closed[0]:
         key.lines = end.leaves(key.lines)
+        return not key.lines
+    return False
 
 
 def close(rule: Compiled, key: Key, wait: Wait) -> None:
-    """The wait is decided: forget what it was made of."""
+    """The wait is decided: forget what it was made of. Of one with stages that are left something stays open."""
     end = wait.end if wait.end is not None else (wait.due, PAST, 0, "")
+    if rule.stages:
+        key.open = _left(rule, key, wait)
+        end = wait.closes or end
     if rule.once:
         key.facts = []
         key.decided = wait.due
         key.closed = max(key.closed, end)
         return
     facts = key.facts  # in that order
-    key.facts = [] if facts[-1].order <= end else [f for f in facts if f.order > end]
+    key.facts = [] if not facts or facts[-1].order <= end else [f for f in facts if f.order > end]
     key.lines = wait.left
     key.closed = max(key.closed, end)
     if key.folded is None or key.folded <= end:
         key.folded, key.bounded = None, False
+
+
+def _left(rule: Compiled, key: Key, wait: Wait) -> Open | None:
+    """What is left of a wait when a stage of it is decided."""
+    if wait.end is not None or wait.stage + 1 == len(rule.stages):
+        return None
+    start = last_start(key, wait)
+    cause = msgspec.structs.replace(wait.cause, change=None, folded=None)
+    if start.order == cause.order:
+        return Open(wait.stage + 1, cause)
+    return Open(wait.stage + 1, cause, msgspec.structs.replace(start, change=None, folded=None, told=None))
+
+
+def last_start(key: Key, wait: Wait) -> Fact:
+    """The wait's last start, of an undecided wait."""
+    if key.open is not None and key.open.start.order == wait.last_start:
+        return key.open.start
+    return next((fact for fact in key.facts if fact.order == wait.last_start), wait.cause)
+
+
+def late_end(key: Key, end: End, prevented: bool) -> None:
+    """An end that has just become known and lies in what is closed: it ends what is left of a wait that is open.
+    `prevented`: it would have ended what was decided, though it only takes something out.
+    """
+    left = key.open
+    if left is None or end.order > key.closed:
+        return
+    ends = prevented if end.takes is not None else end.before_start or end.order > left.start.order
+    if ends and (left.end is None or end.order < left.end):
+        left.end, left.reason = end.order, end.reason
 
 
 def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]], now: int, horizon: int) -> Key:
@@ -493,9 +566,13 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     if rule.once and now:  # a click remembered too long is none to those who join
         forget(rule, a, everyone[0], horizon, now)
         forget(rule, b, everyone[1], horizon, now)
+    remains = None
+    if rule.stages:
+        remains, a, b = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
-    known = [d for d in (a.decided, b.decided) if d is not None and not (rule.forget and now > d + rule.forget)]
+    told_again = rule.forget is not None and remains is None
+    known = [d for d in (a.decided, b.decided) if d is not None and not (told_again and now > d + (rule.forget or 0))]
     decided = max(known, default=None)
     if rule.once:
         # The decided one absorbs the open one; of two open ones the first received stays.
@@ -525,6 +602,8 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         decided=decided,
         folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
+        open=remains,
+        credits=union(a.credits, b.credits, lambda f: (f.due, f.digest, f.published))[-CREDITS_KEPT:],
     )
 
 
@@ -584,7 +663,9 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.facts or key.ends or key.fired or key.lines:
+    if key.credits:
+        key.credits = [f for f in key.credits if f.until >= horizon]
+    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credits:
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget

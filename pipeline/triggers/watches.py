@@ -6,14 +6,14 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.events import types_of
-from pipeline.language.memory import DECIDED, Entry, Known, Matcher, Memory, Moment
+from pipeline.language.memory import DECIDED, Entry, Matcher, Memory, Moment
 from pipeline.topology.model import DAY, Topology
 from pipeline.triggers.changes import SegmentChange, change_id
 
@@ -57,7 +57,8 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
 
 class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
-    `counted`: all that it counts, also by segments that it speaks of. `keyed`: it has a value for each key.
+    `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
+    dependence); `untold`: not only events. `keyed`: it has a value for each key.
     """
 
     def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None) -> None:
@@ -65,6 +66,8 @@ class Watch:
         self.keyed = rule is not None and rule.per is not None
         self.empty = condition.holds(Moment({}, 0))
         self.counted: tuple[Matcher, ...] = condition.matchers()
+        self.untold = rule is not None and any(DECIDED in matcher.events for matcher in self.counted)
+        self.through: tuple[Watch, ...] = ()
         self.prefix = f"{'s' if rule is None else 'r'}\0{name}\0"
 
     def default(self) -> Turn:
@@ -77,9 +80,11 @@ LEFT = "l\0"
 
 
 class Watches:
-    """All conditions of a topology. `hearing`: event type -> what counts it. `first`: a person's first event matters.
-    `untils`: matcher's id -> the rules whose waits it may end. `slack`: for how long what a condition counts matters
-    after it has left its window, ms.
+    """All conditions of a topology. `segments`: by name. `until`: rule's name -> what it waits until. `hearing`: event
+    type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what is looked at when
+    it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name -> `speaking`: what is
+    looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end. `slack`: for how long what
+    a condition counts matters after it has left its window, ms. `still`: nothing is looked at any more.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
@@ -88,51 +93,61 @@ class Watches:
         for segment in topology.segments:
             condition = compile_condition(segment.when, Scope(measures=topology.measures))
             watch = self._watch(segment.name, condition, None)
-            for name in condition.segments() & self.segments.keys():
-                watch.counted += self.segments[name].counted
             self.segments[segment.name] = watch
         for rule in rules.values():
             if rule.when is not None:
-                watch = self._watch(rule.name, rule.when, rule)
-                for name in rule.when.segments() & self.segments.keys():
-                    watch.counted += self.segments[name].counted
+                self._watch(rule.name, rule.when, rule)
         self.still = False
         self._by_prefix = {watch.prefix: watch for watch in self.every}
-        self.first = any(watch.empty for watch in self.every)
-        self.slack = max((rule.after for rule in rules.values()), default=0) + topology.time.lateness_ms
+        self.first = any(watch.empty or watch.untold for watch in self.every)
+        self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
         self.slack += topology.time.max_age_ms + DAY
         self.hearing: dict[str, tuple[Matcher, ...]] = {}
         self.watching: dict[str, tuple[Watch, ...]] = {}
         self.untils: dict[str, tuple[Rule, ...]] = {}
         self.matchers: dict[str, Matcher] = {}
         for watch in self.every:
-            for matcher in self._hear(watch.condition):
+            for matcher in self._hear(watch.counted):
                 self.watching[matcher] = (*self.watching.get(matcher, ()), watch)
+        self.until: dict[str, Watch] = {}
         for rule in rules.values():
             if rule.until is not None:
-                for matcher in self._hear(rule.until):
+                watch = self.until[rule.name] = Watch(rule.name, 0, rule.until, rule)
+                self._through_segments(watch)
+                for matcher in self._hear(watch.counted):
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
             if rule.only_if is not None:
-                self._hear(rule.only_if)
+                self._hear(rule.only_if.matchers())
+        self.waiting_for = {
+            name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
+            for name in self.segments
+        }
         self.speaking = {
             name: tuple(watch for watch in self.every if name in watch.condition.segments()) for name in self.segments
         }
 
     def _watch(self, name: str, condition: Condition, rule: Rule | None) -> Watch:
         watch = Watch(name, len(self.every), condition, rule)
+        self._through_segments(watch)
         self.every.append(watch)
         return watch
 
-    def _hear(self, condition: Condition) -> list[str]:
-        """Count what it counts. Returns the ids of its matchers, each once."""
-        for matcher in condition.matchers():
+    def _through_segments(self, watch: Watch) -> None:
+        for other in self.segments.values():  # in order of dependence
+            if other.name in watch.condition.segments():
+                watch.counted += other.counted
+                watch.through += tuple(each for each in (*other.through, other) if each not in watch.through)
+
+    def _hear(self, matchers: tuple[Matcher, ...]) -> list[str]:
+        """Count what they do. Returns their ids, each once."""
+        for matcher in matchers:
             if matcher.id in self.matchers:
                 self.matchers[matcher.id].asked(matcher)
                 continue
             self.matchers[matcher.id] = matcher
             for kind in dict.fromkeys((DECIDED,) if DECIDED in matcher.events else types_of(matcher.events)):
                 self.hearing[kind] = (*self.hearing.get(kind, ()), matcher)
-        return [*dict.fromkeys(matcher.id for matcher in condition.matchers())]
+        return [*dict.fromkeys(matcher.id for matcher in matchers)]
 
     def counts(self, kind: str, data: dict[str, Any]) -> bool:
         """Whether an event is counted at all."""
@@ -147,14 +162,19 @@ class Watches:
 # What is noted.
 
 
-def hear(watches: Watches, person: Person, kind: str, data: dict[str, Any], entry: Entry, at: int) -> Iterator[str]:
-    """Note an event that is received at `at`. Yields the ledgers that it stands in by which waits may end: a matcher's
-    id or, where that counts by key, id, zero byte, key.
+def hear(
+    watches: Watches, person: Person, kind: str, data: dict[str, Any], entry: Entry, at: int, *, amounts: bool = True
+) -> Iterator[str]:
+    """Note an event that is received at `at`; `amounts` False: it adds to no sum. Yields the ledgers that it stands in
+    by which waits may end: a matcher's id or, where that counts by key, id, zero byte, key.
     """
     for matcher in watches.hearing.get(kind, ()):
         if not matcher.counts(kind, data):
             continue
-        told = msgspec.structs.replace(entry, value=matcher.read(kind, data))
+        value = matcher.read(kind, data)
+        if value is not None and not amounts and matcher.value is not None:
+            value = None
+        told = msgspec.structs.replace(entry, value=value)
         for key in matcher.keys(data):
             if not matcher.take(person.heard, key, told):
                 continue
@@ -238,14 +258,15 @@ def look(watches: Watches, person: Person, max_age: int, out: list[Any]) -> Iter
 
 def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int, out: list[Any]) -> None:
     now = Moment(person.heard, at, segments=members(person))
-    holds, tied = watch.condition.holds(now), turn.tied
+    holds = watch.condition.holds(now)
     if holds != turn.holds:
-        by_tie = tied and watch.condition.holds(_before(person, at, "")) == holds
-        cause = None if by_tie else _cause(watch, person, "", at, holds)
-        reason = "tie" if by_tie else "time" if cause is None else "event"
+        received = _received(watch, now)
+        by_tie = turn.tied and _without(watch, now, received) == holds
+        causes = [] if by_tie else _from_which(watch, now, holds, received)
+        reason = "event" if causes else "tie" if turn.tied else "time"
         turn.holds, turn.since = holds, at
         change = "entered" if holds else "left"
-        out.append(_change(watch.name, change, reason, at, "", person.ids, cause))
+        out.append(_change(watch.name, change, reason, at, "", person.ids, causes[0] if causes else None))
         for other in watches.speaking[watch.name]:
             for name in [name for name in person.turned if name.startswith(other.prefix)] or [other.prefix]:
                 if not other.keyed or name != other.prefix:
@@ -255,63 +276,63 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
 
 
 def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
-    now = _now(watch, person, key, at)
+    now = Moment(person.heard, at, key=key if watch.keyed else None, segments=members(person))
     held, owed, tied = turn.holds, turn.owed, turn.tied
     turn.holds, turn.tied, turn.next = watch.condition.holds(now), False, watch.condition.turns(now)
-    if not turn.holds:
-        turn.owed = False
+    turn.owed = turn.holds and owed
+    if not turn.holds or (held and not owed):
         return None
-    if held and not owed:
-        return None
-    if tied and watch.condition.holds(_before(person, at, key)):
+    received = _received(watch, now)
+    if tied and _without(watch, now, received):
         turn.owed = True  # by the tie alone
         return None
-    cause = _cause(watch, person, key, at, True)
-    turn.since = at
-    if cause is None:
-        if held:  # it has been owed, and still is
-            return None
-        last = _last(watch, person, key, at)
-        turn.owed = last is None
-        return None if last is None else Start(watch.rule, key, last, at, True)
-    first = person.first
-    if (held and first is not None and cause.known == first.known) or at - cause.occurred_at > max_age:
+    first = person.first.known if person.first is not None else None
+    for cause in _from_which(watch, now, True, received):
+        if at - cause.occurred_at <= max_age and not (owed and cause.known == first):
+            turn.owed, turn.since = False, at
+            return Start(watch.rule, key, cause, at, False)
+    last = max(_counted(watch, now), key=lambda entry: entry.order, default=person.first)
+    if received or owed or tied or last is None:
         turn.owed = True
         return None
-    turn.owed = False
-    return Start(watch.rule, key, cause, at, False)
+    turn.since = at
+    return Start(watch.rule, key, last, at, True)
 
 
-def _now(watch: Watch, person: Person, key: str, at: int, upto: Known | None = None) -> Moment:
-    return Moment(person.heard, at, key=key if watch.keyed else None, upto=upto, segments=members(person))
-
-
-def _before(person: Person, at: int, key: str) -> Moment:
-    """Without what is received in this moment."""
-    return Moment(person.heard, at, key=key or None, upto=(at, -1, "", 0), segments=members(person))
-
-
-def _counted(watch: Watch, person: Person, key: str, at: int) -> Iterable[Entry]:
-    now = Moment(person.heard, at, key=key if watch.keyed else None)
+def _counted(watch: Watch, now: Moment) -> Iterator[Entry]:
+    """The events that it counts, those of a rule's key and those of the person."""
     return (entry for matcher in watch.counted if DECIDED not in matcher.events for entry in now.of(matcher))
 
 
-def _cause(watch: Watch, person: Person, key: str, at: int, holds: bool) -> Entry | None:
-    """Of the events received in this moment that it counts the first one, in order of knowledge, from which on it is
-    so; None: there are none.
-    """
-    fresh = {entry.known: entry for entry in _counted(watch, person, key, at) if entry.received_at == at}
-    if not fresh:
-        return None
-    for known, entry in sorted(fresh.items()):
-        if watch.condition.holds(_now(watch, person, key, at, known)) == holds:
-            return entry
-    return fresh[max(fresh)]
+def _received(watch: Watch, now: Moment) -> list[Entry]:
+    """Of these those that are received in this moment, in order of knowledge."""
+    found = {entry.known: entry for entry in _counted(watch, now) if entry.received_at == now.at}
+    return [found[known] for known in sorted(found)]
 
 
-def _last(watch: Watch, person: Person, key: str, at: int) -> Entry | None:
-    """The last that it counted before, by occurrence; else the person's first event."""
-    return max(_counted(watch, person, key, at), key=lambda entry: entry.order, default=person.first)
+def _from_which(watch: Watch, now: Moment, holds: bool, entries: list[Entry]) -> list[Entry]:
+    """Of events that come at once, taken in one by one, those from which on it is so."""
+    found: list[Entry] = []
+    for place in range(len(entries) - 1, -1, -1):
+        if _without(watch, now, entries[place + 1 :]) != holds:
+            break
+        found.insert(0, entries[place])
+    return found
+
+
+def _without(watch: Watch, now: Moment, entries: list[Entry]) -> bool:
+    """What it would be without these events, and so the segments that it speaks of."""
+    if not entries:
+        return watch.condition.holds(now)
+    then = Moment(now.memory, now.at, start=now.start, without={entry.named for entry in entries})
+    segments = then.segments = dict(now.segments)
+    for other in watch.through:
+        if not other.condition.holds(then):
+            segments.pop(other.name, None)
+        else:
+            segments.setdefault(other.name, now.at)
+    then.key = now.key
+    return watch.condition.holds(then)
 
 
 def _change(
@@ -329,25 +350,37 @@ def _change(
     )
 
 
-def first_at(condition: Condition, memory: Memory, key: str | None, start: int, upto: int) -> tuple[int, str] | None:
-    """The first moment from `start` to `upto` at which it holds of a wait that began at `start`, and the event that
-    occurred then, if there was one that it counts. By what is known; None: there is none.
+def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upto: int) -> tuple[int, str] | None:
+    """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
+    occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
     """
-    at = start
+    condition, memory, segments = watch.condition, person.heard, members(person)
+    of = key if watch.keyed else None
+    at = begin
     while at <= upto:
-        now = Moment(memory, at, key=key, start=start)
+        now = Moment(memory, at, key=of, start=start, segments=segments)
         if condition.holds(now):
-            then = [e for matcher in condition.matchers() for e in now.of(matcher, at - 1)]
-            return at, (then[0].event_id if then else "")
+            return at, _made_by(watch, now)
         later = [condition.turns(now)]
         for matcher in condition.matchers():
-            ledger = memory.get(matcher.ledger(key), ())
+            ledger = memory.get(matcher.ledger(of), ())
             later.append(min((e.occurred_at for e in ledger if e.occurred_at > at), default=None))
         moments = [each for each in later if each is not None]
         if not moments:
             return None
         at = min(moments)
     return None
+
+
+def _made_by(watch: Watch, now: Moment) -> str:
+    """The event that occurred `now` from which on it holds; or ""."""
+    then = {entry.order: entry for entry in _counted(watch, now) if entry.occurred_at == now.at}
+    if not then:
+        return ""
+    if _without(watch, now, list(then.values())):
+        return ""
+    causes = _from_which(watch, now, True, [then[order] for order in sorted(then)])
+    return causes[0].event_id if causes else ""
 
 
 # Two persons who turn out to be one, and what is forgotten.

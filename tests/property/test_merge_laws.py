@@ -28,6 +28,7 @@ from pipeline.triggers.rules import START, RuleBook
 from pipeline.triggers.waits import End, Fact, Fired, Key
 from pipeline.wire.row import Row
 from tests.replayed import shipped
+from tests.ruled import ruled
 
 BOOK = RuleBook(shipped())
 CART, EBOOK, FILM = (BOOK.rules[name] for name in ("abandoned_cart", "ebook_not_clicked", "film_half_watched"))
@@ -301,6 +302,11 @@ def keys(once: bool) -> st.SearchStrategy[Key]:
     )
 
 
+def without_contents(key: Key) -> Key:
+    """The same of a rule that has no cart."""
+    return msgspec.structs.replace(key, lines=[])
+
+
 def joined(rule: Any) -> Callable[[Key, Key], Key]:
     return lambda a, b: waits.merge(rule, a, b, ([], []), 0, 0)
 
@@ -346,6 +352,39 @@ def test_the_decided_one_absorbs_the_open_one_and_of_two_the_first_received_stay
     else:
         received = [f.received_at for f in [*a.facts, *b.facts]]
         assert [f.received_at for f in both.facts] == sorted(received)[:1]
+
+
+STAGED = RuleBook(
+    ruled("""
+cart:
+  version: 1
+  per: cart_id
+  start: {event: product_added}
+  stages: [{name: one, after: 60ms}, {name: two, after: 90ms}, {name: three, after: 2m}]
+  cancel: {event: order_completed, match: cart_id, reason: bought}
+""")
+).rules["cart"]
+
+
+def opened(key: Key, stage: int, start: waits.Order, ended: bool) -> Key:
+    """The same where a wait is open of which so many stages are decided."""
+    began = msgspec.structs.replace(fact_of(start, once=True), role=START)
+    closed = max(key.closed, (began.occurred_at + 60, waits.PAST, 0, ""))
+    ends = [end for end in key.ends if not began.order < end.order <= closed]
+    left = waits.Open(stage, began, end=(began.occurred_at + 1, 4, 99, "l") if ended else None)
+    facts = [fact for fact in key.facts if fact.order > closed]
+    return msgspec.structs.replace(key, closed=closed, ends=ends, facts=facts, lines=[], open=left)
+
+
+staged = st.builds(opened, keys(once=False), st.integers(1, 2), orders("abcd"), st.booleans())
+
+
+@FEW
+@given(st.lists(st.one_of(keys(once=False).map(without_contents), staged), min_size=3, max_size=3))
+def test_waits_of_which_stages_are_decided_merge_in_any_order(parts: list[Key]) -> None:
+    agrees(joined(STAGED), parts)
+    one = parts[0]
+    assert plain(joined(STAGED)(one, one)) == plain(one)
 
 
 # Persons, and whole profiles.

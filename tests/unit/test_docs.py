@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.edge import openapi
 from pipeline.edge.metrics import DECLARED as EDGE
+from pipeline.grammar.operands import MODIFIERS, OPERATORS
 from pipeline.observe.metrics import DECLARED
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +74,9 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 def test_every_page_can_be_found(page: Path) -> None:
     others = [other for other in PAGES if other != page]
     assert any(re.search(rf"\]\([^)]*{page.name}[#)]", other.read_text("utf-8")) for other in others)
+
+
+def test_every_operator_is_on_the_page() -> None:
+    text = (ROOT / "docs" / "conditions.md").read_text("utf-8")
+    named = set(re.findall(r"`(\w+)(?:: true)?`", text.partition("## Operators")[2]))
+    assert {*OPERATORS, *MODIFIERS} <= named

@@ -72,6 +72,40 @@ def test_which_condition_an_event_did_not_meet(told: Any) -> None:
     assert "→ n2: fired (due), due 2026-11-23T10:01:00.000Z" in said
 
 
+def test_a_condition_on_any_path_is_told_in_words(tmp_path: Path) -> None:
+    rule = """
+  big_order:
+    version: 1
+    start:
+      event: order_completed
+      where:
+        total: {gte: 50, lt: 100}
+        products.sku: {not: gift}
+        context.timezone: {starts_with: europe, ignoring_case: true}
+    after: 1h
+"""
+    topology = tmp_path / "topology.yaml"
+    topology.write_text(Path(TOPOLOGY).read_text("utf-8") + rule, encoding="utf-8")
+    lines = []
+    here = "Europe/Vienna"
+    orders = [(60, "tent", here), (100, "tent", here), (60, "gift", here), (60, "tent", None)]
+    for number, (total, sku, zone) in enumerate(orders):
+        when = f"2026-11-20T10:0{number}:00Z"
+        properties = {"order_id": f"o{number}", "total": total, "products": [{"sku": "rope"}, {"sku": sku}]}
+        told = {"type": "track", "event": "Order Completed", "messageId": f"m{number}", "properties": properties}
+        lines.append(json.dumps({**told, "timestamp": when, "context": {"timezone": zone} if zone else {}, **ANN}))
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    found = CliRunner().invoke(cli, ["explain", "user_id:ann", "big_order", str(file), "--topology", str(topology)])
+    said = [line.partition(": ")[2] for line in found.output.splitlines() if " m" in line and "→" not in line]
+    assert said == [
+        "starts a wait, or begins it anew",
+        "is no start: total is 100.0, but the rule wants that it is less than 100",
+        "is no start: products.sku is rope, gift, but the rule wants that it isn't gift",
+        "is no start: context.timezone is not told, but the rule wants that it starts with europe",
+    ]
+
+
 def test_of_one_key_alone_and_what_waits_where_the_recording_is_open(told: Any) -> None:
     said = told(MAILS, "user_id:ann", "ebook_not_clicked", "--key", "n2", "--end", "open").output
     assert "n1" not in said

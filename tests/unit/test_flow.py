@@ -253,6 +253,9 @@ def test_fields_of_several_items_are_known() -> None:
         for field in body_schema(name)["fields"]:
             kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
             found |= {field["name"] for kind in kinds if isinstance(kind, dict) and kind["type"] != "enum"}
+    for field in context_schema()["fields"]:
+        if isinstance(field["type"], list) and isinstance(field["type"][1], dict):
+            found.add(f"context.{field['name']}")
     assert found == shape.COLLECTIONS
 
 

@@ -198,3 +198,20 @@ def test_editors_know_what_may_stand_there() -> None:
 @pytest.mark.parametrize(("ms", "said"), [(0, "+0m"), (3_900_000, "+1h5m"), (-10_000, "-10s"), (86_400_001, "+1d1ms")])
 def test_spans(ms: int, said: str) -> None:
     assert span(ms) == said
+
+
+def test_a_stage_can_be_expected_by_its_name(tmp_path: Path) -> None:
+    topology = yaml.safe_load((ROOT / "topology.yaml").read_text(encoding="utf-8"))
+    rule = topology["triggers"]["abandoned_cart"]
+    del rule["after"]
+    rule["stages"] = [{"name": "first", "after": "1h"}, {"name": "last", "after": "24h"}]
+    changed, file = tmp_path / "topology.yaml", tmp_path / "some.yaml"
+    changed.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    for decisions, said in (
+        ("[{stage: first, due: 1h}, {stage: last, due: 24h}]", "in 1 file: all hold"),
+        ("[{stage: last, due: 24h}]", "not expected: abandoned_cart of ann, key c1, stage first: fired (due)"),
+        ("[{stage: first}, {stage: other}]", "expected abandoned_cart, stage other: fired; that was not decided"),
+    ):
+        file.write_text(one(decisions), encoding="utf-8")
+        found = CliRunner().invoke(cli, ["test", "--topology", str(changed), str(file)])
+        assert said in found.output

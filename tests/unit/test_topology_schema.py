@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pipeline.events import schemas
-from pipeline.grammar.shapes import Either, Key, Many, Record, Shape, Table
+from pipeline.grammar.shapes import Key, Many, OneOf, Record, Shape, Table
 from pipeline.grammar.vocabulary import bodies, event_types
 from pipeline.topology import jsonschema, lint
 from pipeline.topology.grammar import document
@@ -93,6 +93,11 @@ BROKEN: list[tuple[tuple[Any, ...], Any]] = [
     (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"exists": "yes"}),
     (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"lt": "3"}),
     (("triggers", "film_half_watched", "start", "watched_share"), 0),
+    (("triggers", "ebook_not_clicked", "start", "where"), {"propertis.a": "b"}),
+    (("triggers", "ebook_not_clicked", "start", "where"), {"context.timezon": "b"}),
+    (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"ignoring_case": True}),
+    (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"between": [1]}),
+    (("triggers", "ebook_not_clicked", "start", "where", "link_ids"), {"before": "soon"}),
 ]
 FINE: list[tuple[tuple[Any, ...], Any]] = [
     (("topics", "sources", "events.email"), None),
@@ -105,6 +110,19 @@ FINE: list[tuple[tuple[Any, ...], Any]] = [
     (
         ("triggers", "abandoned_cart", "start"),
         {"event": "product_added", "where": {"price": {"gte": 10, "lt": 20.5}, "sku": {"in": ["a"]}}},
+    ),
+    (
+        ("triggers", "ebook_not_clicked", "start", "where"),
+        {
+            "link_ids": {"starts_with": "eb", "ignoring_case": True},
+            "context.campaign.source": "mail",
+            "consent.a": True,
+        },
+    ),
+    (("triggers", "abandoned_cart", "restart", "where"), {"context.url": {"matches": "^https:"}}),
+    (
+        ("triggers", "abandoned_cart", "cancel", 0, "where"),
+        {"total": {"between": [5, 9]}, "currency": "start.currency"},
     ),
     (("urls", "origins"), ["https://shop.example", "http://localhost:8000"]),
     (("triggers", "film_half_watched", "cancel"), []),
@@ -153,8 +171,8 @@ def keys(shape: Shape) -> list[tuple[str, Key]]:
             return keys(shape.value)
         case Many():
             return keys(shape.item)
-        case Either():
-            return keys(shape.record)
+        case OneOf():
+            return [*keys(shape.plain), *keys(shape.mapping)]
         case _:
             return []
 

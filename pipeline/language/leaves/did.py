@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Choice, Duration, Either, Key, Record, Text, Where, Whole
+from pipeline.grammar.shapes import Choice, Duration, Key, OneOf, Record, Text, Where, Whole
 from pipeline.language import compare
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.events import EVENTS, said_of
@@ -30,7 +30,7 @@ def record(key: str) -> Record:
             ),
             "where": Key(Where(), "Conditions on the event's fields; all must hold."),
             "times": Key(
-                Either(Whole(1), compare.record(Whole(0))), "How often: a number means at least. Default: once."
+                OneOf(Whole(1), compare.record(Whole(0))), "How often: a number means at least. Default: once."
             ),
             "sum": Key(Text(), "A number of the event that is added up, compared with gte, lt and so on."),
             "distinct": Key(Text(), "A field whose different values are counted, compared with gte, lt and so on."),

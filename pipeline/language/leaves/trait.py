@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.grammar.operands import MODIFIERS, OPERATORS, TAKES
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Key, Record, Text
+from pipeline.grammar.shapes import Flag, Key, Many, Record, Shape, Text, Value
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.memory import Matcher, Moment
-from pipeline.language.where import compile_where, tests
+from pipeline.language.operators import compile_tests
 
 KEY = "trait"
 TELLS = ("identified",)
@@ -17,13 +18,13 @@ TELLS = ("identified",)
 
 def record(key: str) -> Record:
     """What may be written."""
-    return Record({"trait": Key(Text(), "A trait's name, as it is told.", required=True), **tests()})
+    return Record({"trait": Key(Text(), "A trait's name, as it is told.", required=True), **_tests()})
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
     """Something is asked of it."""
     asked = _asked(value)
-    if not asked and not any(names.reader.has((*at, name)) for name in tests()):
+    if not asked and not any(names.reader.has((*at, name)) for name in _tests()):
         hint = "write is: ..., or exists: true"
         names.reader.report((*at, "trait"), "missing-key", "nothing is asked of the trait", hint, key=True)
     names.where(at, {f"traits.{value.get('trait', '')}": asked}, TELLS)
@@ -36,6 +37,19 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     return Trait(value["trait"], matcher, _asked(value))
 
 
+def _tests() -> dict[str, Key]:
+    shapes: dict[str, Shape] = {
+        "value": Value(flags=True),
+        "values": Many(Value(), least=1),
+        "number": Value(numbers=True),
+        "time": Text("a time such as 2026-03-29T01:30:00Z"),
+        "range": Many(Value(), least=2, most=2),
+        "flag": Flag(),
+    }
+    known = {**OPERATORS, **MODIFIERS}
+    return {name: Key(shapes[TAKES.get(name, "value")], f"The trait {words}.") for name, words in known.items()}
+
+
 def _asked(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: operand for name, operand in value.items() if name != "trait"}
 
@@ -45,11 +59,11 @@ class Trait:
 
     def __init__(self, name: str, matcher: Matcher, asked: Mapping[str, Any]) -> None:
         self._name, self._matcher, self._asked = name, matcher, asked
-        self._test = compile_where({name: asked})
+        self._test = compile_tests(asked)
 
     def holds(self, now: Moment) -> bool:
         """Of the value told last."""
-        return self._test is None or self._test({self._name: self._value(now)})
+        return self._test is None or self._test(self._value(now))
 
     def _value(self, now: Moment) -> Any:
         ledger = now.of(self._matcher)

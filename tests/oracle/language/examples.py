@@ -152,7 +152,7 @@ SEGMENTS = [
         ),
         [
             bought("1", 0, total=60),
-            bought("2", 10, total="40"),
+            bought("2", 10, total=40),
             viewed("3", 20),
             viewed("4", 30),
             viewed("5", 40, product="q"),
@@ -316,7 +316,11 @@ TURNS = [
                     "when": {
                         "all": [
                             {"did": "product_viewed", "within": "1h"},
-                            {"none": [{"did": "product_added", "where": {"product_id": {"is": "key"}}, "within": "1h"}]},
+                            {
+                                "none": [
+                                    {"did": "product_added", "where": {"product_id": {"is": "key"}}, "within": "1h"}
+                                ]
+                            },
                         ]
                     }
                 },

@@ -76,11 +76,9 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     now, was = holds(condition, view), name in person.entered
     if now == was:
         return
-    causes = those_from_which(condition, now, person.arrived, view)
+    causes = [] if by_tie(condition, now, person, view) else those_from_which(condition, now, person.arrived, view)
     cause = causes[0] if causes else None
-    reason = "event" if causes else "time"
-    if person.tied and (not causes or holds(condition, replace(without(person.arrived, view), folded=True)) == now):
-        cause, reason = None, "tie"
+    reason = "event" if causes else ("tie" if person.tied else "time")
     if now:
         person.entered[name] = view.at
     else:
@@ -88,9 +86,10 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     changes.change(person, name, "entered" if now else "left", view.at, reason, cause)
 
 
-def without(arrived: list[Fact], view: View) -> View:
-    """The same but for what was received now."""
-    return replace(view, facts=[fact for fact in view.facts if fact not in arrived])
+def by_tie(condition: Condition, value: bool, person: Person, view: View) -> bool:
+    """c: has it this value by a tie alone, also without what is received at this moment?"""
+    before = [fact for fact in view.facts if fact not in person.arrived]
+    return person.tied and holds(condition, replace(view, facts=before, folded=True)) == value
 
 
 def those_from_which(
@@ -133,6 +132,9 @@ def turn_rule(rule: Rule, condition: Condition, key: Key, person: Person, view: 
     was, owed = state.value, state.owed
     state.value, state.owed = now, now and owed
     if not now or (was and not owed):
+        return
+    if by_tie(condition, True, person, view):
+        state.owed = True
         return
     causes = [
         fact

@@ -1,0 +1,248 @@
+"""Waits that take more than one length of time, worked out by event time: several reminders of one wait, its stages.
+
+A stage that is decided closes its key up to its due time, and leaves the wait open (`Key.open`). From there the others
+go on: what ends the wait ends them all at once, what moves it moves those that are left, and a further start begins
+anew with the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline.triggers.carts import Line
+from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
+
+if TYPE_CHECKING:
+    from pipeline.triggers.waits import End, Fact, Key, Open, Order
+
+    Steps = list[tuple[Order, Fact | None, End | None]]
+
+ANEW = "begun_anew"
+PAST = ENDS + 1  # after all that occurred in one millisecond
+
+
+class Wait(msgspec.Struct, gc=False):
+    """One wait, or one stage of it, as a walk finds it. `end` None: it runs out at `due`.
+
+    `lines`: the cart as the wait ends; `left`: what is in it right after. `closes`: up to where it closes its key, if
+    that isn't its end. `moment`: when it is decided (UTC ms), where that isn't lateness after `due`. `opened`: the
+    start that opened it.
+    """
+
+    cause: Fact
+    last_start: Order
+    due: int
+    end: Order | None = None
+    reason: str = "due"
+    lines: list[Line] = []
+    left: list[Line] = []
+    stage: int = 0
+    closes: Order | None = None
+    moment: int | None = None
+    opened: Fact | None = None
+
+
+Until = Callable[[int, int, int], tuple[int, str] | None]
+"""When a wait began, and from when to when: the first moment at which what it waits until holds, and the event that
+made it hold, or "".
+"""
+
+
+def walk(rule: Compiled, key: Key, steps: Steps, until: Until | None = None) -> tuple[list[Wait], list[Order]]:
+    """What `waits.walk` returns: the undecided waits of a key, each stage one, and where its cart was left empty."""
+    way = _Way(rule, key, until)
+    for order, fact, end in steps:
+        if end is not None:
+            if _counts(key, order):
+                way.end(order, end)
+        elif fact is not None:
+            way.fact(order, fact)
+    way.runs_out()
+    return way.waits, way.emptyings
+
+
+def _counts(key: Key, order: Order) -> bool:
+    """Whether an end is on the way. What it did to a wait of which stages are decided, and that it lies in what is
+    closed, was noted when it became known (waits.late_end).
+    """
+    return key.open is None or order > key.closed
+
+
+class _Way:
+    """A key's steps, taken one by one in event-time order. `wait`: the one that is open there."""
+
+    def __init__(self, rule: Compiled, key: Key, until: Until | None = None) -> None:
+        self.rule = rule
+        self._until = until
+        self.lines = key.lines
+        self.waits: list[Wait] = []
+        self.emptyings: list[Order] = []
+        self.wait: Wait | None = None
+        self._before: tuple[Order, str] | None = None  # what ends a start, though it stands before it
+        self._last = self._closed = key.closed
+        if (left := key.open) is not None:
+            wait = Wait(left.cause, left.start.order, left.cause.occurred_at + rule.stages[left.stage].after)
+            wait.stage, wait.opened = left.stage, left.start
+            self._opens(wait)
+            if left.end is not None:
+                self._ends(left.end, left.reason, self.lines)
+
+    def runs_out(self, begins: int | None = None, before: Order | None = None) -> None:
+        """What is due before something that begins then (None: whatever is left): nothing later touches it. Before that
+        ends what waits until something holds, where that is so `before` the step.
+        """
+        while (wait := self.wait) is not None:
+            if self._until is not None and self._holds(wait, self._until, before):
+                return
+            if begins is not None and begins <= wait.due:
+                return
+            wait.lines = wait.left = self.lines
+            self.wait = None
+            if begins is not None and wait.stage + 1 < len(self.rule.stages):
+                stage = wait.stage + 1
+                due = wait.cause.occurred_at + self.rule.stages[stage].after
+                self._opens(Wait(wait.cause, wait.last_start, due, stage=stage, opened=wait.opened))
+
+    def _holds(self, wait: Wait, until: Until, before: Order | None) -> bool:
+        """Whether what it waits until held while it waited: then it has ended."""
+        assert wait.opened is not None
+        start = wait.opened.occurred_at
+        begin = start if wait.stage == 0 else max(start, self._closed[0] + 1)
+        found = until(start, begin, wait.due if before is None else min(wait.due, before[0]))
+        order = None if found is None else (found[0], PAST, 0, found[1])
+        if order is None or (before is not None and order > before):
+            return False
+        self._ends(order, self.rule.until_reason, self.lines)
+        return True
+
+    def end(self, order: Order, end: End) -> None:
+        self.runs_out(order[0], order)
+        before = self.lines
+        if self.wait is not None or order > self._closed:
+            self.lines = end.leaves(before)
+        if end.takes is None:
+            if self.wait is not None:
+                self._ends(order, end.reason, before)
+            elif end.before_start and self.rule.once and self._before is None:
+                self._before = order, end.reason
+        elif before and not self.lines:
+            self.emptyings.append(order)
+            self._ends(order, end.reason, before)
+        self._last = order
+
+    def fact(self, order: Order, fact: Fact) -> None:
+        self.runs_out(fact.begins, order)
+        before, rule = self.lines, self.rule
+        self.lines, took = fact.leaves(before)
+        if took and not self.lines and rule.emptied:
+            self.emptyings.append(order)
+            self._ends(order, rule.emptied, before)
+        elif fact.role == START:
+            self._starts(order, fact, before)
+        elif fact.role == RESTART and (wait := self.wait) is not None:
+            wait.due = fact.occurred_at + self._length(wait, fact)
+            wait.cause = fact
+        self._last = order
+
+    def _starts(self, order: Order, fact: Fact, before: list[Line]) -> None:
+        wait = self.wait
+        if wait is not None and fact.turned is not None:
+            return  # while something waits a turn is nothing
+        if wait is not None and wait.stage == 0:
+            wait.due = fact.occurred_at + self._length(wait, fact)
+            wait.cause, wait.last_start = fact, order
+            return
+        if wait is not None:
+            wait.closes = max(self._last, (*order[:3], ""))  # but not the start itself
+            self._ends(order, ANEW, before, left=before)
+        new = Wait(fact, order, 0, opened=fact)
+        new.due = fact.occurred_at + self._length(new, fact)
+        self._opens(new)
+        if self._before is not None:
+            self._ends(*self._before, before)
+
+    def _length(self, wait: Wait, fact: Fact) -> int:
+        """How long it waits from a fact on: what moves it may tell no length of its own."""
+        if self.rule.stages:
+            return self.rule.stages[wait.stage].after
+        return self.rule.after
+
+    def _opens(self, wait: Wait) -> None:
+        self.wait = wait
+        self.waits.append(wait)
+
+    def _ends(self, order: Order, reason: str, before: list[Line], left: list[Line] | None = None) -> None:
+        wait = self.wait
+        if wait is not None:
+            wait.end, wait.reason, wait.lines = order, reason, before
+            wait.left = self.lines if left is None else left
+            if wait.stage:
+                wait.moment = order[0] + self.rule.lateness
+            self.wait = None
+
+
+def moment(rule: Compiled, wait: Wait) -> int:
+    """When it is decided, if nothing more comes (UTC ms)."""
+    return wait.due + rule.lateness if wait.moment is None else wait.moment
+
+
+def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, bool, bool, list[Line]]]:
+    """See waits._runs."""
+    way = _Way(rule, key)
+    alone, last = True, None
+    for order, fact, end in steps:
+        wait = way.wait
+        way.runs_out(order[0] if fact is None else fact.begins)
+        alone |= way.wait is not wait
+        if fact is None:
+            if end is not None and _counts(key, order):
+                way.end(order, end)
+            alone = True
+            continue
+        wait, emptied = way.wait, len(way.emptyings)
+        length = rule.after if wait is None else wait.due - wait.cause.occurred_at
+        alone |= last is not None and fact.begins - last > length
+        way.fact(order, fact)
+        turned = way.wait is not wait or len(way.emptyings) > emptied
+        yield order, fact, alone or (turned and wait is not None), turned, way.lines
+        alone, last = False, order[0]
+
+
+def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> tuple[Open | None, Key, Key]:
+    """What is left of the waits of two who turn out to be one, and what is known of both besides. Of two that have
+    begun the one that started last goes on (where a key starts once: the one that is further); what one side did in
+    what the other has closed is late.
+    """
+    if a.open is None and b.open is None:
+        return None, a, b
+    winner, other = (a, b) if b.open is None or (a.open is not None and _goes_on(rule, a.open, b.open)) else (b, a)
+    left = winner.open
+    assert left is not None
+    started = left.start.order
+    same = other.open is not None and other.open.start.order == started
+    if not rule.once and not same and any(fact.role == START and fact.order > started for fact in other.facts):
+        return None, a, b
+    mine, late = other is b, [fact for fact in other.facts if fact.order <= winner.closed]
+    if late:
+        lines = other.lines
+        for fact in late:
+            lines, _ = fact.leaves(lines)
+        facts = [fact for fact in other.facts if fact.order > winner.closed]
+        other = msgspec.structs.replace(other, facts=facts, lines=lines)
+    ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= winner.closed]
+    known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]
+    opens = [winner.open, other.open if same else None]
+    known += [(each.end, each.reason) for each in opens if each is not None and each.end is not None]
+    if known:
+        first, reason = min(known)
+        left = msgspec.structs.replace(left, end=first, reason=reason)
+    return (left, winner, other) if mine else (left, other, winner)
+
+
+def _goes_on(rule: Compiled, one: Open, other: Open) -> bool:
+    if rule.once:
+        return (-one.stage, one.start.order) <= (-other.stage, other.start.order)
+    return (one.start.order, one.stage, one.cause.order) >= (other.start.order, other.stage, other.cause.order)

@@ -1,0 +1,86 @@
+"""What the linter says of waits: place, code, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.topology import lint
+
+BASE = yaml.safe_load((Path(__file__).parents[2] / "topology.yaml").read_text(encoding="utf-8"))
+RULE = """\
+    version: 1
+    per: cart_id
+    start: {event: product_added}
+    cancel:
+      - {event: order_completed, match: cart_id, reason: bought}
+      - {event: cart_cleared, match: cart_id, reason: cleared}
+"""
+BELOW = "    "
+
+
+def findings(folder: Path, lines: str) -> list[tuple[int, int, str, str]]:
+    """Of a rule with these lines below the others: line within them, column, code, and what is said."""
+    base = yaml.safe_dump({name: value for name, value in BASE.items() if name != "triggers"})
+    head = f"{base}triggers:\n  cart:\n{RULE}"
+    path = folder / "t.yaml"
+    path.write_text(head + "".join(f"{BELOW}{line}\n" for line in lines.splitlines()), encoding="utf-8")
+    above = head.count("\n")
+    return [(each.line - above, each.column, each.code, f"{each.message} ({each.hint})") for each in lint(path, {})]
+
+
+FINE = [
+    "after: 1h\nrecovered: {within: 5d}",
+    "after: 1h\nrecovered: {within: 5d, by: [bought, cleared]}",
+    "after: 1h",
+    "stages: [{name: first, after: 1h}]",
+    "stages:\n  - {name: first, after: 1h, payload: []}\n  - {name: last, after: 1d, payload: [cart]}\npayload: [cart]",
+]
+
+
+@pytest.mark.parametrize("lines", FINE)
+def test_what_is_fine(tmp_path: Path, lines: str) -> None:
+    assert findings(tmp_path, lines) == []
+
+
+# The rule's last lines; then line among them, column, code, and a part of what is said.
+WRONG = [
+    ("after: 1h\nrecovered: {by: bought}", 2, 5, "missing-key", "within is missing"),
+    ("after: 1h\nrecovered: {within: 5d, by: brought}", 2, 33, "unknown-reason", "did you mean bought?"),
+    ("after: 1h\nrecovered: {within: 5d, by: [bought, due]}", 2, 42, "unknown-reason", "bought, cleared"),
+    ("after: 1h\nrecovered: {within: 87d}", 2, 25, "short-profile", "must be at least"),
+    ("stages: []", 1, 13, "bad-value", "triggers.cart.stages is an empty list"),
+    ("after: 1h\nstages: [{name: a, after: 1h}]", 2, 5, "conflict", "after and stages can't stand together"),
+    ("stages: [{name: a, after: 1h}, {name: a, after: 2h}]", 1, 43, "duplicate-value", "a is there twice"),
+    (
+        "stages: [{name: a, after: 2h}, {name: b, after: 1h}]",
+        1,
+        53,
+        "bad-time",
+        "the stage b isn't later than a, which comes before it",
+    ),
+    ("stages: [{name: a, after: 1h}, {name: b, after: 1h}]", 1, 53, "bad-time", "from the shortest to the longest"),
+    ("stages: [{name: a}]", 1, 14, "missing-key", "after is missing"),
+    ("stages: [{after: 1h}]", 1, 14, "missing-key", "name is missing"),
+    ("stages: [{name: a, after: 1h, payload: [cart, cart]}]", 1, 51, "duplicate-value", "cart is there twice"),
+    ("stages: [{name: a, after: 1h, payload: [film]}]", 1, 45, "bad-key", "the payload tells of a film: which one?"),
+    ("stages: [{name: a, after: 1h, only: 1}]", 1, 35, "unknown-key", "known keys: name, after"),
+    ("stages: [{name: a, after: 1h}, {name: b, after: 90d}]", 1, 53, "short-profile", "must be at least 93d"),
+    (
+        "stages: [{name: a, after: 1h, payload: [cart]}]\nonce: true",
+        1,
+        35,
+        "conflict",
+        "a key that starts once has no cart",
+    ),
+    ("after: 1h\nuntil: {cart: empty, reason: begun_anew}", 2, 34, "reserved-reason", "the pipeline's own"),
+]
+
+
+@pytest.mark.parametrize(("lines", "line", "column", "code", "said"), WRONG, ids=[case[0] for case in WRONG])
+def test_one_mistake(tmp_path: Path, lines: str, line: int, column: int, code: str, said: str) -> None:
+    found = findings(tmp_path, lines)
+    assert [each[:3] for each in found] == [(line, column, code)], found
+    assert said in found[0][3]
