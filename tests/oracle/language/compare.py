@@ -14,6 +14,7 @@ def plainer(decision: Line) -> Line:
     """A decision without how to write to the person (other rules' tests look at that); a missing basis is `event`."""
     kept = {"basis": "event", **comparable(decision)}
     kept.pop("contact", None)
+    kept.pop("recovers", None)
     return kept
 
 

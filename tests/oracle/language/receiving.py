@@ -78,7 +78,7 @@ def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
             continue
         if fired.decided_at < fact.occurred_at <= fired.due + told_within(fired):
             fired.recovered = True
-            maker.on_top(person, fired, "recovered", action.reason, moment)
+            maker.on_top(person, fired, "recovered", action.reason, moment, ended_by=fact.event_id)
 
 
 def told_within(fired: Fired) -> int:
@@ -120,7 +120,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     for place, due in loser.fired_due.items():
         winner.fired_due[place] = max(due, winner.fired_due.get(place, due))
     for place, span in loser.spans.items():
-        winner.spans.setdefault(place, span)
+        winner.spans[place] = max(span, winner.spans.get(place, span), key=lambda one: one.opened.order)
     winner.once += loser.once
     winner.fired += loser.fired
     winner.made += loser.made

@@ -89,7 +89,7 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
 def by_tie(condition: Condition, value: bool, person: Person, view: View) -> bool:
     """c: has it this value by a tie alone, also without what is received at this moment?"""
     before = [fact for fact in view.facts if fact not in person.arrived]
-    return person.tied and holds(condition, replace(view, facts=before, folded=True)) == value
+    return person.tied and holds(condition, replace(view, facts=before)) == value
 
 
 def those_from_which(
@@ -102,12 +102,12 @@ def those_from_which(
     through: bool = True,
 ) -> list[Fact]:
     """a: of the events received now that a condition counts, taken in one by one in the order of knowledge (or that of
-    `place`), those from which on it has this value. Segments that it looks at have turned before (36)."""
+    `place`), those from which on it has this value."""
     found: list[Fact] = []
     counted = [fact for fact in sorted(arrived, key=place) if counts(condition, fact, view, through=through)]
     for fact in reversed(counted):
         upto = [one for one in view.facts if one not in arrived or place(one) <= place(fact)]
-        if holds(condition, replace(view, facts=upto, folded=True)) != value:
+        if holds(condition, replace(view, facts=upto)) != value:
             break
         found.insert(0, fact)
     return found
