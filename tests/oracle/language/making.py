@@ -65,6 +65,7 @@ class Maker:
         view = self.view(wait, person, 0, moment)
         begin = wait.opened.at
         found = {begin, *(fact.occurred_at for fact in person.facts), *turning_points(condition, view)}
+        found |= {made.due for made in person.made} | set(person.entered.values())
         for at in sorted(found):
             if at < begin or (wait.decided is not None and at <= wait.decided):
                 continue
