@@ -145,11 +145,12 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
-    """What is left of a wait of which stages are decided. `stage`: the next one's number. `end`, `reason`: what came
-    late and ends it.
+    """What is left of a wait of which stages are decided. `stage`: the next one's number. `closed`: up to where its own
+    decisions closed its key. `end`, `reason`: what came late and ends it.
     """
 
     stage: int
+    closed: Order
     cause: Fact
     last_start: Fact | None = None
     end: Order | None = None
@@ -513,8 +514,8 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
     """The wait is decided: forget what it was made of. Of one with stages that are left something stays open."""
     end = wait.end if wait.end is not None else (wait.due, PAST, 0, "")
     if rule.stages:
-        key.open = _left(rule, key, wait)
         end = wait.closes or end
+        key.open = _left(rule, key, wait, end)
     if rule.once:
         key.facts = []
         key.decided = wait.due
@@ -528,15 +529,15 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
         key.folded, key.bounded = None, False
 
 
-def _left(rule: Compiled, key: Key, wait: Wait) -> Open | None:
+def _left(rule: Compiled, key: Key, wait: Wait, end: Order) -> Open | None:
     """What is left of a wait when a stage of it is decided."""
     if wait.end is not None or wait.stage + 1 == len(rule.stages):
         return None
     start = last_start(key, wait)
     cause = msgspec.structs.replace(wait.cause, change=None, folded=None)
     if start.order == cause.order:
-        return Open(wait.stage + 1, cause)
-    return Open(wait.stage + 1, cause, msgspec.structs.replace(start, change=None, folded=None, told=None))
+        return Open(wait.stage + 1, end, cause)
+    return Open(wait.stage + 1, end, cause, msgspec.structs.replace(start, change=None, folded=None, told=None))
 
 
 def last_start(key: Key, wait: Wait) -> Fact:
@@ -551,7 +552,7 @@ def late_end(key: Key, end: End, prevented: bool) -> None:
     `prevented`: it would have ended what was decided, though it only takes something out.
     """
     left = key.open
-    if left is None or end.order > key.closed:
+    if left is None or end.order > left.closed:
         return
     ends = prevented if end.takes is not None else end.before_start or end.order > left.start.order
     if ends and (left.end is None or end.order < left.end):
@@ -569,7 +570,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         forget(rule, b, everyone[1], horizon, now)
     remains = None
     if rule.stages:
-        remains, a, b = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
+        remains = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
     told_again = rule.forget is not None and remains is None
