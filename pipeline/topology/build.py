@@ -183,6 +183,8 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         payload=tuple(value.get("payload", ())),
         stages=stages,
         recovered=_recovered(value),
+        again="never" if value.get("again") == "never" else "always",
+        rest_ms=value["again"]["after"] if isinstance(value.get("again"), dict) else 0,
     )
 
 

@@ -12,6 +12,9 @@ def check_waits(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     """Report what is wrong with the waits of the rule at `path`."""
     _stages(path, rule, reader)
     _recovered(path, rule, reader)
+    if "again" in rule and rule.get("once"):
+        message = "a key that starts once never starts again"
+        reader.report((*path, "again"), "conflict", message, "remove again or once", key=True)
 
 
 def longest(rule: dict[str, Any]) -> tuple[Path, int]:
@@ -26,8 +29,12 @@ def longest(rule: dict[str, Any]) -> tuple[Path, int]:
     if "after" in rule:
         found.append((rule["after"], ("after",)))
     after, part = max(found, default=(0, ()))
+    reaches: list[tuple[int, Path]] = [(after, part)]
     if within := rule.get("recovered", {}).get("within", 0):
-        return ("recovered", "within"), after + within
+        reaches.append((after + within, ("recovered", "within")))
+    if isinstance(again := rule.get("again"), dict) and "after" in again:
+        reaches.append((after + again["after"], ("again", "after")))
+    after, part = max(reaches)
     return part, after
 
 

@@ -176,6 +176,10 @@ def _rule() -> Record:
             "by": Key(Many(WORD, single=True, least=1), "Reasons of cancels. Default: that of the first cancel."),
         }
     )
+    rest = Record(
+        {"after": Key(Duration(), "So long after its last trigger was due.", required=True)},
+    )
+    again = OneOf(Choice(("always", "never"), "always, never, or {after: 7d}"), rest)
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
         {
@@ -190,6 +194,9 @@ def _rule() -> Record:
                 "Events without the `per` field share one wait of that person, or are ignored (default).",
             ),
             "once": Key(OneOf(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
+            "again": Key(
+                again, "When a key that has been decided may start anew: always (default), never, or after a while."
+            ),
             "start": Key(start, "What opens a wait.", required=True),
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
             "after": Key(Duration(), "How long the wait is. At its end the trigger fires."),

@@ -150,7 +150,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `stages`: several reminders of one
     wait, one after the other; `after_ms` is then the first one's. `when`: the start is that this begins to hold, and
     `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must hold when it
-    is due.
+    is due. `again`: whether a key that has been decided may start anew; `rest_ms`: not for so long after its last
+    trigger was due.
     """
 
     name: str
@@ -171,6 +172,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     only_if: Condition | None = None
     stages: tuple[Stage, ...] = ()
     recovered: Recovered | None = None
+    again: Literal["always", "never"] = "always"
+    rest_ms: int = 0
 
     @property
     def longest_ms(self) -> int:

@@ -168,6 +168,10 @@ def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
 
 def said(rule: Compiled, role: int) -> str:
     """What an event in that role does."""
+    if role == START and rule.never:
+        return "starts a wait, if none of its key was decided before"
+    if role == START and rule.rest:
+        return "starts a wait, or begins it anew, if its last reminder is long enough ago"
     if rule.stages and not rule.once and role == START:
         return "starts a wait, or begins it anew with its first stage"
     return "starts a wait, if none was started before" if role == START and rule.once else _SAYS[role]

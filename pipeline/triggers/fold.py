@@ -161,7 +161,7 @@ def _over(book: RuleBook, person: Person, film: str) -> bool:
     """Whether no rule will ever look at that film again."""
     for rule in book.of_films:
         state = person.rules.get(rule.name)
-        if state is None or not (state.marks and rule.once and rule.forget is None and marks.marked(state.marks, film)):
+        if state is None or not (state.marks and rule.final and marks.marked(state.marks, film)):
             return False
     return True
 
@@ -247,7 +247,7 @@ def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: K
         return known
     key = Key()
     if state.marks and marks.marked(state.marks, name):
-        if rule.once and rule.forget is None:
+        if rule.final:
             return None
         state.marks = marks.without(state.marks, name)
         key.bounded = True
@@ -378,6 +378,8 @@ def decide(
             decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
+            if rule.rest and outcome == "fired":
+                key.barred = max(key.barred or 0, wait.due + rule.rest)
             if outcome == "fired" and state.tells_enough(key):
                 decision.bounded = True  # nothing can take it back
             elif outcome == "fired":
@@ -460,7 +462,7 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
     if state.forgot < 0:  # nearly always
         return False
     first = key.facts[0] if key.open is None else key.open.start
-    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
+    since = 0 if rule.final else first.received_at - book.max_age
     return state.forgot >= since
 
 

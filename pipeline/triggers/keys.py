@@ -211,11 +211,12 @@ def sweep(rule: Compiled, state: RuleState, max_age: int, now: int) -> list[str]
             continue  # it waits, and that is all of it
         if waits.forget(rule, key, state.ends(name), horizon, now):
             del state.keys[name]
-            if key.decided is not None and rule.forget is None:
+            if key.decided is not None and rule.final:
                 gone.append(name)
         elif (
             not (key.facts or key.ends or key.fired or key.credits or key.decided is not None)
             and key.closed[0] < horizon
+            and (key.barred is None or key.barred <= horizon)
         ):
             idle.append(name)
     if gone:
@@ -285,7 +286,7 @@ def _drop_some(state: RuleState, over: int, now: int) -> None:
 
 def _missed(key: Key) -> bool:
     """Whether it matters longer than for what is told late that a key was there."""
-    return bool(key.lines) or key.decided is not None
+    return bool(key.lines) or key.decided is not None or key.barred is not None
 
 
 def last_seen(key: Key) -> int:

@@ -98,6 +98,8 @@ class CompiledStage(NamedTuple):
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms.
 
+    `never`: a key that has been decided doesn't start anew; `final`: nor is it ever forgotten. `rest`: so long after
+    its last trigger was due a key doesn't start anew.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several. `general`: its waits aren't all alike
     (stages.py).
@@ -133,7 +135,10 @@ class Compiled:
         )
         if self.stages:
             self.after = self.stages[0].after
-        self.general = bool(self.stages) or any((self.when, self.until, self.only_if))
+        self.rest = rule.rest_ms
+        self.never = rule.again == "never"
+        self.final = self.never or (rule.once and rule.forget_ms is None)
+        self.general = bool(self.stages) or self.never or any((self.when, self.until, self.only_if))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)

@@ -169,7 +169,8 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
     `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
     folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
-    last decision left stages. `credits`: the last triggers of which a success may still be told.
+    last decision left stages. `credits`: the last triggers of which a success may still be told. `barred`: a start that
+    occurred before that moment begins nothing.
     """
 
     closed: Order = NEVER
@@ -183,6 +184,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     bounded: bool = False
     open: Open | None = None
     credits: list[Fired] = []
+    barred: int | None = None
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -301,7 +303,7 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """
     if not (key.ends or everyone or emptyings) and (not key.facts or key.facts[-1].occurred_at <= wait.due):
         return False  # nearly always
-    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed]
+    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed and not rule.never]
     later += [e.order for e in key.ends]
     later += [e.order for e in everyone if e.takes is None]
     later += emptyings
@@ -362,7 +364,14 @@ def may_open(rule: Compiled, key: Key, start: Fact) -> bool:
     if rule.once:
         decided = key.decided
         return decided is None or (_forgotten(rule, key, start.received_at) and key.open is None)
-    return start.occurred_at > key.closed[0]
+    return start.occurred_at > key.closed[0] and not barred(rule, key, start)
+
+
+def barred(rule: Compiled, key: Key, start: Fact) -> bool:
+    """Whether a key that has been decided may not start anew by this."""
+    if rule.never and key.decided is not None:
+        return True
+    return key.barred is not None and start.occurred_at < key.barred
 
 
 def _forgotten(rule: Compiled, key: Key, now: int) -> bool:
@@ -379,6 +388,10 @@ def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
         if fact.role == START and key.decided is None and not key.facts:
             key.facts.append(fact)
         return True
+    if rule.never and key.decided is not None and key.open is None:
+        return True
+    if fact.role == START and (rule.rest or rule.never) and barred(rule, key, fact):
+        fact.role = RESTART  # it begins nothing; what is open it moves
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
             carts.apply(key.lines, fact.change, fact.occurred_at)
@@ -521,6 +534,11 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
         key.decided = wait.due
         key.closed = max(key.closed, end)
         return
+    if rule.never:
+        key.decided = wait.due
+        if key.open is None:  # nothing begins any more
+            key.facts, key.lines, key.closed = [], [], max(key.closed, end)
+            return
     facts = key.facts  # in that order
     key.facts = [] if not facts or facts[-1].order <= end else [f for f in facts if f.order > end]
     key.lines = wait.left
@@ -580,6 +598,8 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         # The decided one absorbs the open one; of two open ones the first received stays.
         first = sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
         facts = [] if decided is not None else first
+    elif rule.never and decided is not None and remains is None:
+        facts = []
     lines: list[Line] = []
     if rule.cart and (a.lines or b.lines):
         starts = [f.order for f in facts if f.role == START]
@@ -605,6 +625,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
         open=remains,
+        barred=max((moment for moment in (a.barred, b.barred) if moment is not None), default=None),
         credits=union(a.credits, b.credits, lambda f: (f.due, f.digest, f.published))[-CREDITS_KEPT:],
     )
 
@@ -671,7 +692,7 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget
-    return key.closed[0] < horizon
+    return key.closed[0] < horizon and (key.barred is None or key.barred <= horizon)
 
 
 def _settle(key: Key, everyone: list[End], horizon: int) -> None:

@@ -32,6 +32,9 @@ def findings(folder: Path, lines: str) -> list[tuple[int, int, str, str]]:
 
 
 FINE = [
+    "after: 1h\nagain: always",
+    "after: 1h\nagain: never",
+    "after: 1h\nagain: {after: 7d}",
     "after: 1h\nrecovered: {within: 5d}",
     "after: 1h\nrecovered: {within: 5d, by: [bought, cleared]}",
     "after: 1h",
@@ -47,6 +50,12 @@ def test_what_is_fine(tmp_path: Path, lines: str) -> None:
 
 # The rule's last lines; then line among them, column, code, and a part of what is said.
 WRONG = [
+    ("after: 1h\nagain: nver", 2, 12, "bad-value", "did you mean never?"),
+    ("after: 1h\nagain: true", 2, 12, "wrong-type", "always, never, or {after: 7d}"),
+    ("after: 1h\nagain: {}", 2, 5, "missing-key", "after is missing"),
+    ("after: 1h\nagain: {after: 7}", 2, 20, "bad-duration", "write a number and a unit"),
+    ("after: 1h\nagain: {after: 87d}", 2, 20, "short-profile", "must be at least"),
+    ("after: 1h\nonce: true\nagain: never", 3, 5, "conflict", "a key that starts once never starts again"),
     ("after: 1h\nrecovered: {by: bought}", 2, 5, "missing-key", "within is missing"),
     ("after: 1h\nrecovered: {within: 5d, by: brought}", 2, 33, "unknown-reason", "did you mean bought?"),
     ("after: 1h\nrecovered: {within: 5d, by: [bought, due]}", 2, 42, "unknown-reason", "bought, cleared"),
