@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from pipeline.language.memory import DECIDED, Entry, Moment
-from pipeline.triggers import carts, films, keys, marks, orders, waits, watches
+from pipeline.triggers import carts, films, keys, marks, orders, waits, watches, whereabouts
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.contact import contact_of, tell
 from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.person import Person, note_due, refresh, somebody_elses, until_of
+from pipeline.triggers.person import Person, note_due, refresh, relocate, somebody_elses, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
     CONTENTS,
@@ -83,8 +83,10 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     later = False
+    if book.clocked and (concerned or always_seen):
+        later = _locate(book, person, row)
     if book.watches is not None and not nothing:
-        later = _hear(book, book.watches, person, kind, row, first)
+        later |= _hear(book, book.watches, person, kind, row, first)
     if nothing or received_at - row.occurred_at > book.max_age:
         if later:
             refresh(person)
@@ -107,6 +109,23 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
             state.forgot = max(state.forgot, gone)
     if later:
         refresh(person)
+
+
+def _locate(book: RuleBook, person: Person, row: Row) -> bool:
+    """Note where an event says that the person is. See `note_due` for what it returns."""
+    known = person.whereabouts
+    person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at)
+    if person.whereabouts is known:  # nearly always
+        return False
+    relocate(book, person)
+    later = False
+    for rule in book.clocked:
+        if (state := person.rules.get(rule.name)) is not None:
+            for name, key in state.keys.items():
+                due = waits.next_due(rule, key, state.ends(name), until_of(rule, person, name, row.received_at))
+                later |= note_due(person, key, due)
+            keys.make_room(state, row.received_at)
+    return later
 
 
 def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row, first: bool) -> bool:
@@ -209,8 +228,17 @@ def _move(
         change = None
     elif role == START and change is not None and change.how == SET and not change.items:
         role = CONTENTS  # an emptied cart begins nothing
+    length = None
+    if rule.lasts is not None and role == START:
+        length = rule.lasts.of(row.data, name)
+        if length is None:  # there is no wait
+            if change is None:
+                return False
+            role = CONTENTS
     told = rule.tells.noted(row.data) if rule.tells is not None else None
     fact = Fact(row.occurred_at, received_at, row.event_id, role, row.fingerprint, move.rank, change, row.trace, told)
+    if length is not None:
+        fact.length = length
     return _take(book, person, rule, state, name, fact, out)
 
 
@@ -219,6 +247,8 @@ def _take(
 ) -> bool:
     """A fact of one key. See `_move`."""
     role, received_at = fact.role, fact.received_at
+    if rule.clock is not None and role != CONTENTS:
+        fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
     known = state.keys.get(name) or state.find(name)
     key = _touch(book, rule, state, name, known, received_at)
     if key is None:
@@ -474,7 +504,8 @@ def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key,
 
 def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -> Decision:
     """A start for which there is no room (docs/semantics.md, Bounds)."""
-    wait = Wait(start, start.order, start.occurred_at + rule.after, lines=start.leaves(key.lines)[0])
+    length = rule.after if start.length is None else start.length
+    wait = Wait(start, start.order, start.occurred_at + length, lines=start.leaves(key.lines)[0])
     decision = _decision(rule, person, name, wait, "suppressed", "too_many", start.received_at)
     decision.bounded = True
     return decision

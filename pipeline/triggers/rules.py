@@ -12,6 +12,8 @@ from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.memory import DECIDED
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Rule, Topology
+from pipeline.triggers import lengths
+from pipeline.triggers.lengths import ByField, UpToTime
 from pipeline.triggers.payloads import PAYLOADS, Payload
 from pipeline.triggers.watches import Watch, Watches
 
@@ -101,11 +103,12 @@ class Compiled:
     `never`: a key that has been decided doesn't start anew; `final`: nor is it ever forgotten. `rest`: so long after
     its last trigger was due a key doesn't start anew.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
-    `after`: how long it waits, to the first of its `stages` where it has several. `general`: its waits aren't all alike
+    `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
+    `clock`: how long it waits, where it `varies`. `general`: its waits aren't all alike
     (stages.py).
     """
 
-    def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any]) -> None:
+    def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any], most_ms: int) -> None:
         scope = Scope(rule.per, measures)
         self.when = None if rule.when is None else compile_condition(rule.when, scope)
         self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
@@ -133,12 +136,16 @@ class Compiled:
             )
             for stage in rule.stages
         )
+        length = lengths.compiled(rule.after, rule.per, most_ms)
+        self.lasts = length if isinstance(length, ByField) else None
+        self.clock = length if isinstance(length, UpToTime) else None
+        self.varies = length is not None
         if self.stages:
             self.after = self.stages[0].after
         self.rest = rule.rest_ms
         self.never = rule.again == "never"
         self.final = self.never or (rule.once and rule.forget_ms is None)
-        self.general = bool(self.stages) or self.never or any((self.when, self.until, self.only_if))
+        self.general = bool(self.stages) or self.varies or self.never or any((self.when, self.until, self.only_if))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
@@ -154,6 +161,7 @@ class RuleBook:
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
+    `clocked`: those of which a wait lasts up to a time of day.
     `watches`: the conditions that are watched; None: there are none.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
@@ -174,7 +182,9 @@ class RuleBook:
         if self.origins:
             for event in (*_PUTS, *_SETS):
                 self.fields[event].update(ADDRESSES)
-        self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures) for rule in topology.rules}
+        most = self.retention - self.max_age
+        self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures, most) for rule in topology.rules}
+        self.clocked = [rule for rule in self.rules.values() if rule.clock is not None]
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
         watches = Watches(topology, self.rules)
@@ -217,6 +227,8 @@ class RuleBook:
         # A further start ends what is left of a wait of which stages are decided.
         anew = {event for event, moves in self.moves.items() if any(m.rule.stages and m.role == START for m in moves)}
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
+        if self.clocked:  # whatever tells where a person is may make a wait shorter
+            self.closing |= self.concerned
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
             for event in self.concerned - self.choosy
@@ -250,7 +262,8 @@ class RuleBook:
                 self.moves.setdefault(event, []).append(
                     MoveMatcher(compiled, role, rank(compiled.cart, role, event), where)
                 )
-                self._reads(event, selector.where, rule.per)
+                lasts = () if compiled.lasts is None or role != START else (compiled.lasts.path,)
+                self._reads(event, (*selector.where, *lasts), rule.per)
         if compiled.cart:
             moved = {*rule.start.events, *(rule.restart.events if rule.restart else ())}
             for event in CART_TYPES:

@@ -29,7 +29,7 @@ class Wait(msgspec.Struct, gc=False):
 
     `lines`: the cart as the wait ends; `left`: what is in it right after. `closes`: up to where it closes its key, if
     that isn't its end. `moment`: when it is decided (UTC ms), where that isn't lateness after `due`. `opened`: the
-    start that opened it.
+    start that opened it. `length`: ms from its cause to `due`, where that isn't the same for all.
     """
 
     cause: Fact
@@ -43,6 +43,7 @@ class Wait(msgspec.Struct, gc=False):
     closes: Order | None = None
     moment: int | None = None
     opened: Fact | None = None
+    length: int = 0
 
 
 Until = Callable[[int, int, int], tuple[int, str] | None]
@@ -61,7 +62,17 @@ def walk(rule: Compiled, key: Key, steps: Steps, until: Until | None = None) -> 
         elif fact is not None:
             way.fact(order, fact, _counts(key, order))
     way.runs_out()
+    if rule.varies:
+        _decided_in_order(rule, way.waits)
     return way.waits, way.emptyings
+
+
+def _decided_in_order(rule: Compiled, waits: list[Wait]) -> None:
+    """One that has ended, and would have been longer than the next, is decided with that."""
+    soonest = None
+    for wait in reversed(waits):
+        soonest = moment(rule, wait) if soonest is None else min(soonest, moment(rule, wait))
+        wait.moment = soonest
 
 
 def _counts(key: Key, order: Order) -> bool:
@@ -179,7 +190,11 @@ class _Way:
         """How long it waits from a fact on: what moves it may tell no length of its own."""
         if self.rule.stages:
             return self.rule.stages[wait.stage].after
-        return self.rule.after
+        if not self.rule.varies:
+            return self.rule.after
+        if fact.length is not None:
+            wait.length = fact.length
+        return wait.length
 
     def _opens(self, wait: Wait) -> None:
         self.wait = wait
@@ -236,7 +251,11 @@ def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> Open | None:
     assert left is not None
     started = left.start.order
     same = other.open is not None and other.open.start.order == started
-    if not (rule.once or rule.never) and not same and any(fact.role == START and fact.order > started for fact in other.facts):
+    if (
+        not (rule.once or rule.never)
+        and not same
+        and any(fact.role == START and fact.order > started for fact in other.facts)
+    ):
         return None
     ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= left.closed]
     known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]

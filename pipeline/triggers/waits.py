@@ -46,7 +46,8 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
 
     `change` on a cart's lines, or None. `told`: what the payload wants of it (payloads.py). `folded`: what it stands
     for besides, where there were too many. `turned`: it starts because a condition began to hold then (UTC ms);
-    `timed`: by time alone, and the event is the last that it counted.
+    `timed`: by time alone, and the event is the last that it counted. `length`: of a wait that counts from it, ms,
+    where that isn't the same for all.
     """
 
     occurred_at: int
@@ -61,6 +62,7 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     folded: Folded | None = None
     turned: int | None = None
     timed: bool = False
+    length: int | None = None
 
     @property
     def order(self) -> Order:
