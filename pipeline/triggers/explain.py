@@ -175,7 +175,7 @@ def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
 def said(rule: Compiled, role: int) -> str:
     """What an event in that role does."""
     if role == START and rule.never:
-        return "starts a wait, if none of its key was decided before"
+        return "starts a wait, or begins it anew, if none of its key has fired"
     if role == START and rule.rest:
         return "starts a wait, or begins it anew, if its last reminder is long enough ago"
     if rule.stages and not rule.once and role == START:

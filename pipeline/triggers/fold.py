@@ -180,7 +180,7 @@ def _over(book: RuleBook, person: Person, film: str) -> bool:
     """Whether no rule will ever look at that film again."""
     for rule in book.of_films:
         state = person.rules.get(rule.name)
-        if state is None or not (state.marks and rule.final and marks.marked(state.marks, film)):
+        if state is None or not (state.marks and rule.once and rule.forget is None and marks.marked(state.marks, film)):
             return False
     return True
 
@@ -276,8 +276,10 @@ def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: K
             waits.forget(rule, known, state.ends(name), now - book.max_age, now)
         return known
     key = Key()
+    if rule.never and state.marks and marks.marked(state.marks, keys.for_ever(name)):
+        return None
     if state.marks and marks.marked(state.marks, name):
-        if rule.final:
+        if rule.once and rule.forget is None:
             return None
         state.marks = marks.without(state.marks, name)
         key.bounded = True
@@ -338,7 +340,7 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     if key.fired and (taken_back := waits.retracts(key, end)):
         out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
         prevented = True
-    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
+    if key.credit is not None and (fired := waits.recovers(rule, key, end)) is not None:
         out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
@@ -429,7 +431,7 @@ def decide(
                 )
                 if rule.within:
                     fired.decided, fired.until = decision.decided_at, wait.due + rule.within
-                    waits.credit(key, fired)
+                    key.credit = fired
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:
@@ -492,7 +494,7 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
     if state.forgot < 0:  # nearly always
         return False
     first = key.facts[0] if key.open is None else key.open.start
-    since = 0 if rule.final else first.received_at - book.max_age
+    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
     return state.forgot >= since
 
 

@@ -37,6 +37,7 @@ CONTACT = ("context.locale", "context.timezone")
 ALWAYS_SEEN = frozenset({*doing("traits"), *ORDERS})  # by the fold, whatever the rules are
 
 ENDS = 4
+FOREVER = 1 << 60
 _CART_RANKS = {**dict.fromkeys(_TAKES, 0), **dict.fromkeys(_PUTS, 1), **dict.fromkeys(_SETS, 2)}
 _ROLE_RANKS = {START: 1, RESTART: 2, CONTENTS: 3}
 
@@ -100,8 +101,7 @@ class CompiledStage(NamedTuple):
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms.
 
-    `never`: a key that has been decided doesn't start anew; `final`: nor is it ever forgotten. `rest`: so long after
-    its last trigger was due a key doesn't start anew.
+    `rest`: so long after its last trigger was due a key doesn't start anew; `never`: that is for ever.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
     `clock`: how long it waits, where it `varies`. `general`: its waits aren't all alike
@@ -142,10 +142,9 @@ class Compiled:
         self.varies = length is not None
         if self.stages:
             self.after = self.stages[0].after
-        self.rest = rule.rest_ms
         self.never = rule.again == "never"
-        self.final = self.never or (rule.once and rule.forget_ms is None)
-        self.general = bool(self.stages) or self.varies or self.never or any((self.when, self.until, self.only_if))
+        self.rest = FOREVER if self.never else rule.rest_ms
+        self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)

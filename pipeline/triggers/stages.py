@@ -92,7 +92,6 @@ class _Way:
         self.waits: list[Wait] = []
         self.emptyings: list[Order] = []
         self.wait: Wait | None = None
-        self._decided = rule.never and key.decided is not None
         self._before: tuple[Order, str] | None = None  # what ends a start, though it stands before it
         self._last = self._closed = key.closed
         if (left := key.open) is not None:
@@ -166,9 +165,7 @@ class _Way:
         wait = self.wait
         if wait is not None and fact.turned is not None:
             return  # while something waits a turn is nothing
-        if wait is None and self._barred:
-            return
-        if wait is not None and (wait.stage == 0 or self._barred):
+        if wait is not None and wait.stage == 0:
             wait.due = fact.occurred_at + self._length(wait, fact)
             wait.cause, wait.last_start = fact, order
             return
@@ -180,11 +177,6 @@ class _Way:
         self._opens(new)
         if self._before is not None:
             self._ends(*self._before, before)
-
-    @property
-    def _barred(self) -> bool:
-        """Whether nothing may begin any more: the key has been decided, or will be."""
-        return self._decided or (self.rule.never and bool(self.waits))
 
     def _length(self, wait: Wait, fact: Fact) -> int:
         """How long it waits from a fact on: what moves it may tell no length of its own."""
@@ -251,11 +243,8 @@ def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> Open | None:
     assert left is not None
     started = left.start.order
     same = other.open is not None and other.open.start.order == started
-    if (
-        not (rule.once or rule.never)
-        and not same
-        and any(fact.role == START and fact.order > started for fact in other.facts)
-    ):
+    absorbs = not (rule.once or same)
+    if absorbs and any(fact.role == START and fact.order > started for fact in other.facts):
         return None
     ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= left.closed]
     known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]

@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.triggers import carts, stages
 from pipeline.triggers.carts import PUT, SET, Change, Item, Line, Names
-from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
+from pipeline.triggers.rules import CONTENTS, ENDS, RESTART, START, Compiled
 from pipeline.triggers.stages import PAST as PAST
 from pipeline.triggers.stages import Until as Until
 from pipeline.triggers.stages import Wait as Wait
@@ -29,7 +29,6 @@ _first = itemgetter(0)
 # takes.
 FACTS_KEPT = 500
 ENDS_KEPT = 500
-CREDITS_KEPT = 8
 
 
 class Folded(msgspec.Struct, array_like=True, gc=False):
@@ -171,7 +170,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
     `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
     folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
-    last decision left stages. `credits`: the last triggers of which a success may still be told. `barred`: a start that
+    last decision left stages. `credit`: the last trigger, while its success may still be told. `barred`: a start that
     occurred before that moment begins nothing.
     """
 
@@ -185,7 +184,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     folded: Order | None = None
     bounded: bool = False
     open: Open | None = None
-    credits: list[Fired] = []
+    credit: Fired | None = None
     barred: int | None = None
 
 
@@ -305,7 +304,7 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """
     if not (key.ends or everyone or emptyings) and (not key.facts or key.facts[-1].occurred_at <= wait.due):
         return False  # nearly always
-    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed and not rule.never]
+    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed]
     later += [e.order for e in key.ends]
     later += [e.order for e in everyone if e.takes is None]
     later += emptyings
@@ -366,13 +365,11 @@ def may_open(rule: Compiled, key: Key, start: Fact) -> bool:
     if rule.once:
         decided = key.decided
         return decided is None or (_forgotten(rule, key, start.received_at) and key.open is None)
-    return start.occurred_at > key.closed[0] and not barred(rule, key, start)
+    return start.occurred_at > key.closed[0] and not barred(key, start)
 
 
-def barred(rule: Compiled, key: Key, start: Fact) -> bool:
-    """Whether a key that has been decided may not start anew by this."""
-    if rule.never and key.decided is not None:
-        return True
+def barred(key: Key, start: Fact) -> bool:
+    """Whether a key that has fired may not start anew by this."""
     return key.barred is not None and start.occurred_at < key.barred
 
 
@@ -390,10 +387,14 @@ def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
         if fact.role == START and key.decided is None and not key.facts:
             key.facts.append(fact)
         return True
-    if rule.never and key.decided is not None and key.open is None:
+    if rule.never and key.barred is not None and not key.facts and key.open is None:
         return True
-    if fact.role == START and (rule.rest or rule.never) and barred(rule, key, fact):
-        fact.role = RESTART  # it begins nothing; what is open it moves
+    if rule.rest and fact.role == START and barred(key, fact):
+        if fact.turned is not None:
+            return True
+        fact.role = (
+            CONTENTS if key.open is not None else RESTART
+        )  # it begins nothing; it moves a wait that a tie brought
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
             carts.apply(key.lines, fact.change, fact.occurred_at)
@@ -489,32 +490,20 @@ def retracts(key: Key, end: End) -> list[Fired]:
         hit = [f for f in hit if f.lines and all(carts.holds(takes, names) for names in f.lines)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
-        if key.credits:
-            key.credits = [f for f in key.credits if f not in hit]
+        if key.credit in hit:
+            key.credit = None
     return hit
 
 
-def credit(key: Key, fired: Fired) -> None:
-    """A trigger has fired of which a success may be told."""
-    key.credits = [*key.credits, fired][-CREDITS_KEPT:]
-
-
 def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
-    """The trigger of which this end is the success: the last before it. It has none again, nor those before it."""
-    if end.reason not in rule.by:
+    """The trigger of which this end is the success; it has no other one."""
+    last = key.credit
+    if last is None or end.reason not in rule.by or not last.decided < end.occurred_at <= last.until:
         return None
-    found = [each for each in key.credits if each.decided < end.occurred_at <= each.until]
-    if (takes := end.takes) is not None:
-        found = [each for each in found if each.lines and all(carts.holds(takes, names) for names in each.lines)]
-    if not found:
+    if end.takes is not None and not (last.lines and all(carts.holds(end.takes, names) for names in last.lines)):
         return None
-    last = max(found, key=_fired_at)
-    key.credits = [each for each in key.credits if _fired_at(each) > _fired_at(last)]
+    key.credit = None
     return last
-
-
-def _fired_at(fired: Fired) -> tuple[int, bytes]:
-    return fired.due, fired.digest
 
 
 def clear_late(key: Key, end: End) -> bool:
@@ -536,11 +525,6 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
         key.decided = wait.due
         key.closed = max(key.closed, end)
         return
-    if rule.never:
-        key.decided = wait.due
-        if key.open is None:  # nothing begins any more
-            key.facts, key.lines, key.closed = [], [], max(key.closed, end)
-            return
     facts = key.facts  # in that order
     key.facts = [] if not facts or facts[-1].order <= end else [f for f in facts if f.order > end]
     key.lines = wait.left
@@ -600,8 +584,6 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         # The decided one absorbs the open one; of two open ones the first received stays.
         first = sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
         facts = [] if decided is not None else first
-    elif rule.never and decided is not None and remains is None:
-        facts = []
     lines: list[Line] = []
     if rule.cart and (a.lines or b.lines):
         starts = [f.order for f in facts if f.role == START]
@@ -622,14 +604,18 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         facts=facts,
         ends=union(a.ends, b.ends, lambda e: (e.order, e.reason)),
         lines=lines,
-        fired=union(a.fired, b.fired, lambda f: (f.due, f.digest, f.published)),
+        fired=union(a.fired, b.fired, _fired_at),
         decided=decided,
         folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
         open=remains,
         barred=max((moment for moment in (a.barred, b.barred) if moment is not None), default=None),
-        credits=union(a.credits, b.credits, lambda f: (f.due, f.digest, f.published))[-CREDITS_KEPT:],
+        credit=max((c for c in (a.credit, b.credit) if c is not None), key=_fired_at, default=None),
     )
+
+
+def _fired_at(fired: Fired) -> tuple[int, bytes, bool]:
+    return fired.due, fired.digest, fired.published
 
 
 def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
@@ -688,13 +674,15 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.credits:
-        key.credits = [f for f in key.credits if f.until >= horizon]
-    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credits:
+    if key.credit is not None and key.credit.until < horizon:
+        key.credit = None
+    if rule.never and key.barred is not None and not key.facts and key.open is None:
+        key.lines = []
+    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credit is not None:
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget
-    return key.closed[0] < horizon and (key.barred is None or key.barred <= horizon)
+    return key.closed[0] < horizon and (key.barred is None or key.barred <= horizon or rule.never)
 
 
 def _settle(key: Key, everyone: list[End], horizon: int) -> None:
