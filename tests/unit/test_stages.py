@@ -295,8 +295,25 @@ def test_a_cart_that_is_looked_at_again_and_again_stays_bounded_and_decides_the_
     assert len(person.rules["cart"].keys["c"].facts) <= waits.FACTS_KEPT
 
 
+ALL = ruled("""
+cart:
+  version: 1
+  per: cart_id
+  start: {event: product_added}
+  restart: {event: cart_viewed}
+  stages: [{name: first, after: 1h}, {name: second, after: 3h}, {name: last, after: 24h}]
+  cancel:
+    - {event: order_completed, match: cart_id, without_key: all, takes: products, reason: bought}
+    - {event: cart_cleared, match: cart_id, reason: cleared}
+  payload: [cart]
+  again: {after: 2h}
+  recovered: {within: 12h, by: [bought, cleared]}
+""")
+
+
+@pytest.mark.parametrize("topology", [CART, ALL], ids=["stages", "and all else"])
 @pytest.mark.parametrize("seed", range(40))
-def test_however_events_are_read_decisions_are_the_same(seed: int) -> None:
+def test_however_events_are_read_decisions_are_the_same(seed: int, topology: Topology) -> None:
     """In order of receipt, or moved about by less than the disorder, folded at once, or when something is due."""
     rng = Random(seed)
     kinds: list[Any] = [add, add, view, view, clear, order]
@@ -307,10 +324,10 @@ def test_however_events_are_read_decisions_are_the_same(seed: int) -> None:
         who = rng.choice(["a:phone", "a:phone", "u:1", "a:phone u:1"])
         told.append(rng.choice(kinds)(f"e{number}", at, at + late, who=who, cart=rng.choice(["c", "d"])))
     told.sort(key=lambda each: each["received_at"])
-    made = decided(CART, told)
+    made = decided(topology, told)
     shuffled = sorted(told, key=lambda each: each["received_at"] + rng.randrange(0, 9_000))
-    assert decided(CART, shuffled) == made
-    eager = Replay(CART)
+    assert decided(topology, shuffled) == made
+    eager = Replay(topology)
     out: list[Any] = []
     for each in told:
         out += eager.feed(as_event(each), FAR)
@@ -318,7 +335,7 @@ def test_however_events_are_read_decisions_are_the_same(seed: int) -> None:
             assert advance(eager.book, profile, eager.high - eager.intake.disorder) == []
             eager._arm(profile_id, profile)
     out += eager.finish()
-    lazy = {each["id"]: each for each in replayed(told, CART)}
+    lazy = {each["id"]: each for each in replayed(told, topology)}
     assert {each.id for each in out} == set(lazy)
 
 
