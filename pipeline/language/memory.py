@@ -128,12 +128,12 @@ class Matcher:
         return value if isinstance(value, int | float) else None
 
     def keys(self, data: Mapping[str, Any]) -> list[str]:
-        """By which keys it counts; [""] where it doesn't count by key."""
+        """By which keys it counts; [""] where it doesn't count by key, or the event has none."""
         if self._per is None:
             return [""]
         value = self._per(data)
         values = value if isinstance(value, list | tuple) else [value]
-        return [*dict.fromkeys(str(each) for each in values if each is not None and each != "")]
+        return [*dict.fromkeys(str(each) for each in values if each is not None and each != "")] or [""]
 
     def ledger(self, key: str | None) -> str:
         """The name of its ledger for that key."""

@@ -218,7 +218,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
             if rule.once and key.facts and marks.marked(mine.marks, name_of_key):
                 key.facts = []  # the decided one absorbs the open one
-        mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: (e.order, e.reason))
+        mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: e.identity)
     films.open_all(person.films, person.film_pages)
     films.open_all(other.films, other.film_pages)
     for name, film in other.films.items():

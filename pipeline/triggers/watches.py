@@ -29,6 +29,7 @@ class Rule(Protocol):
     when: Condition | None
     until: Condition | None
     only_if: Condition | None
+    noted: tuple[Matcher, ...]
 
 
 class Person(Protocol):
@@ -80,11 +81,13 @@ LEFT = "l\0"
 
 
 class Watches:
-    """All conditions of a topology. `segments`, `rules`: by name. `until`: rule's name -> what it waits until. `hearing`: event
-    type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what is looked at when
-    it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name -> `speaking`: what is
-    looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end. `slack`: for how long what
-    a condition counts matters after it has left its window, ms. `still`: nothing is looked at any more.
+    """All conditions of a topology. By name: `segments`, `rules`, what is watched; `until`, what a rule waits for.
+
+    `hearing`: event type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what is
+    looked at when it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name ->
+    `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end.
+    `slack`: for how long what a condition counts matters after it has left its window, ms. `still`: nothing is looked
+    at any more.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
@@ -119,6 +122,7 @@ class Watches:
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
             if rule.only_if is not None:
                 self._hear(rule.only_if.matchers())
+            self._hear(rule.noted)
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
             for name in self.segments
@@ -183,7 +187,7 @@ def hear(
                 if watch.keyed and matcher.per is None:
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
                         look_at(person, watch, name.removeprefix(watch.prefix), at)
-                else:
+                elif key or not watch.keyed:
                     look_at(person, watch, key, at)
             if matcher.id in watches.untils:
                 yield matcher.ledger(key)
@@ -230,29 +234,29 @@ class Start(msgspec.Struct, frozen=True):
     timed: bool
 
 
-def look(watches: Watches, person: Person, max_age: int, out: list[Any]) -> Iterator[Start]:
-    """Look at all that is to be looked at when the person's `due` has come, segments first. What changes goes to `out`;
-    yields what starts.
+def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[Any]) -> Iterator[Start]:
+    """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. What
+    changes goes to `out`; yields what starts.
     """
-    due = person.due
     while True:
-        ready = [name for name, turn in person.turned.items() if turn.next is not None and turn.next == due]
-        if not ready:
+        ready = [(turn.next, name) for name, turn in person.turned.items() if turn.next is not None]
+        at = min((at for at, _ in ready if at <= clock), default=None)
+        if at is None:
             return
-        assert due is not None
-        gone = [name for name in ready if name.startswith(LEFT)]
-        for name in sorted(gone):
+        names = sorted(name for when, name in ready if when == at)
+        gone = [name for name in names if name.startswith(LEFT)]
+        for name in gone:
             _, profile_id, segment = name.split("\0")
             turn = person.turned.pop(name)
-            out.append(_change(segment, "left", "merged", due, profile_id, turn.ids or {}, None))
+            out.append(_change(segment, "left", "merged", at, profile_id, turn.ids or {}, None))
         if gone:
             continue
-        name = min(ready, key=lambda name: (watches.watch_of(name)[0].rank, name))
+        name = min(names, key=lambda name: watches.watch_of(name)[0].rank)
         watch, key = watches.watch_of(name)
         if watch.rule is None:
-            _look_at_segment(watches, watch, person, person.turned[name], due, out)
+            _look_at_segment(watches, watch, person, person.turned[name], at, out)
         else:
-            start = _look_at_rule(watch, person, key, person.turned[name], due, max_age)
+            start = _look_at_rule(watch, person, key, person.turned[name], at, max_age)
             if start is not None:
                 yield start
 
@@ -284,7 +288,7 @@ def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, m
     if not turn.holds or (held and not owed):
         return None
     received = _received(watch, now)
-    if tied and _without(watch, now, received):
+    if tied and not held and _without(watch, now, received):
         turn.owed = True  # by the tie alone
         return None
     first = person.first.known if person.first is not None else None
