@@ -168,7 +168,7 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
             if namespace in book.unique and anchor.ids.get(namespace):
                 refused.append([namespace, value])
             else:
-                _add(anchor.ids, namespace, value)
+                _learn(book, anchor, namespace, value, now)
         elif found is not anchor:
             if any(p.ids.get(u) and anchor.ids.get(u) for p in (found,) for u in book.unique):
                 refused.append([namespace, value])
@@ -186,6 +186,17 @@ def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
             persons.remove(person)
             _join(book, other, person, 0)
     persons.append(other)
+
+
+def _learn(book: RuleBook, person: Person, namespace: str, value: str, now: int) -> None:
+    """A person is known by one more identifier."""
+    if book.watches is None or not person.turned:
+        _add(person.ids, namespace, value)
+        return
+    was = {each: list(values) for each, values in person.ids.items()}
+    _add(person.ids, namespace, value)
+    if (own := own_id(was)) != own_id(person.ids):
+        watches.renamed(book.watches, person, was, own, now)
 
 
 def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:

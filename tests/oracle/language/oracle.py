@@ -69,7 +69,7 @@ class World:
                 turn(self.language, person, moment, self.maker)
             if not self.maker.decide(person, moment):
                 break
-        person.arrived, person.tied = [], False
+        person.arrived, person.tied, person.lost = [], False, {}
         person.next = self.next_of(person, moment)
 
     def next_of(self, person: Person, moment: int) -> int | None:

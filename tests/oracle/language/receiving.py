@@ -105,6 +105,8 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
             if name in loser.entered:
                 maker.change(loser, name, "left", moment, "merged", None)
         winner.tied = True
+    for name, since in loser.entered.items():
+        winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
     winner.identifiers |= loser.identifiers
     winner.facts += loser.facts
     winner.old |= loser.old
