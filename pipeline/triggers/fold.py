@@ -125,13 +125,12 @@ def _locate(book: RuleBook, person: Person, row: Row) -> bool:
     person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at)
     if person.whereabouts is known:  # nearly always
         return False
-    relocate(book, person)
     later = False
+    for rule, name, key in relocate(book, person, row.occurred_at):
+        until = until_of(rule, person, name, row.received_at)
+        later |= note_due(person, key, waits.next_due(rule, key, person.rules[rule.name].ends(name), until))
     for rule in book.clocked:
         if (state := person.rules.get(rule.name)) is not None:
-            for name, key in state.keys.items():
-                due = waits.next_due(rule, key, state.ends(name), until_of(rule, person, name, row.received_at))
-                later |= note_due(person, key, due)
             keys.make_room(state, row.received_at)
     return later
 

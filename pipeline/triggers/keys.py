@@ -103,6 +103,10 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
             at = end.occurred_at
             self._open(*[page for page in self.pages if at <= max(page.moved, page.fired, page.closed)])
 
+    def open_moved(self, since: int) -> None:
+        """Where something occurred then (UTC ms) or later is at hand."""
+        self._open(*[page for page in self.pages if page.moved >= since])
+
     def open_all(self) -> None:
         """All is at hand."""
         self._open(*self.pages)

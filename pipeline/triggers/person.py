@@ -6,6 +6,7 @@ A profile usually holds one person; it holds several for as long as a tie that h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import msgspec
@@ -236,7 +237,8 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     if other.contact is not None:
         person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
     person.whereabouts = whereabouts.joined(person.whereabouts, other.whereabouts)
-    relocate(book, person)
+    for _ in relocate(book, person, 0):
+        pass  # when they are due is worked out below
     for name, state in person.rules.items():
         if (rule := book.rules.get(name)) is not None:
             state.open_all()
@@ -264,17 +266,22 @@ def note_due(person: Person, key: Key, due: int | None) -> bool:
     return old is not None and old == person.due and due != old
 
 
-def relocate(book: RuleBook, person: Person) -> None:
-    """Where a person is told to have been has changed: so may how long their waits last."""
+def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compiled, str, Key]]:
+    """Where a person is told to have been from a moment on (UTC ms) has changed: so may how long their waits last.
+    Those keys of which it has.
+    """
     for rule in book.clocked:
         state = person.rules.get(rule.name)
         if state is None or rule.clock is None:
             continue
-        state.open_all()
-        for key in state.keys.values():
-            for fact in key.facts:
-                if fact.role != CONTENTS:
-                    fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
+        from_then = since - rule.clock.least
+        state.open_moved(from_then)
+        for name, key in state.keys.items():
+            counted = [fact for fact in key.facts if fact.occurred_at >= from_then and fact.role != CONTENTS]
+            for fact in counted:
+                fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
+            if counted:
+                yield rule, name, key
 
 
 def until_of(rule: Compiled, person: Person, key: str, now: int) -> waits.Until | None:
