@@ -127,7 +127,7 @@ def _locate(book: RuleBook, person: Person, row: Row) -> bool:
         return False
     later = False
     for rule, name, key in relocate(book, person, row.occurred_at):
-        until = until_of(rule, person, name, row.received_at)
+        until = until_of(rule, person, name)
         later |= note_due(person, key, waits.next_due(rule, key, person.rules[rule.name].ends(name), until))
     for rule in book.clocked:
         if (state := person.rules.get(rule.name)) is not None:
@@ -176,7 +176,7 @@ def _work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
         state.open_all()
     for name, waiting in state.keys.items():
         if (waiting.facts or waiting.open is not None) and (not key or name == key):
-            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name, now))
+            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
             later |= note_due(person, waiting, due)
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, now)
@@ -274,7 +274,7 @@ def _take(
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
         out.append(_refused(rule, person, name, key, fact))
-    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name, received_at)))
+    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
     return later
@@ -380,9 +380,7 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
         out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
-    return note_due(
-        person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name, end.received_at))
-    )
+    return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
 def _first(person: Person) -> tuple[str, str]:
@@ -426,7 +424,7 @@ def decide(
             del person.rules[name]
         else:
             everyone = state.everyone and state.ends(key_name)
-            until = until_of(rule, person, key_name, clock)
+            until = until_of(rule, person, key_name)
             found, emptyings = waits.walk(rule, key, everyone, until)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
@@ -439,7 +437,7 @@ def decide(
             elif (
                 wait.end is None
                 and rule.only_if is not None
-                and not rule.only_if.holds(_moment(rule, person, key_name, wait.due, wait, clock))
+                and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
             ):
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
@@ -517,11 +515,11 @@ def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: W
     return not watches.held(book.watches.rules[rule.name], person, key, turned)
 
 
-def _moment(rule: Compiled, person: Person, key: str, at: int, wait: Wait, clock: int) -> Moment:
-    """Of a wait, with segments and triggers as the fold has them at `clock`."""
+def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
+    """What occurred up to its due time, as known now; segments and triggers as the fold has them now."""
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
-    return Moment(person.heard, at, key=of, start=start, fold=clock, segments=watches.members(person))
+    return Moment(person.heard, wait.due, key=of, start=start, segments=watches.members(person))
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:

@@ -243,7 +243,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
         if (rule := book.rules.get(name)) is not None:
             state.open_all()
             for name_of_key, key in state.keys.items():
-                until = until_of(rule, person, name_of_key, now)
+                until = until_of(rule, person, name_of_key)
                 key.due = waits.next_due(rule, key, state.ends(name_of_key), until)
             keys.make_room(state, now)
     refresh(person)
@@ -284,9 +284,9 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
                 yield rule, name, key
 
 
-def until_of(rule: Compiled, person: Person, key: str, now: int) -> waits.Until | None:
-    """When what a rule waits until holds of them, as the fold has it `now`; None: it waits for nothing of the kind."""
-    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key, now)
+def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
+    """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
+    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key)
 
 
 def own_id(ids: dict[str, list[str]]) -> str:

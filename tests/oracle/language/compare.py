@@ -14,12 +14,18 @@ def plainer(decision: Line) -> Line:
     """A decision without how to write to the person (other rules' tests look at that); a missing basis is `event`."""
     kept = {"basis": "event", **comparable(decision)}
     kept.pop("contact", None)
+    kept.pop("recovers", None)
     return kept
 
 
 def differing(expected: list[Line], actual: list[Line]) -> str:
     """What is only in one of two lists of decisions, as text; empty when they hold the same."""
     return difference([plainer(one) for one in expected], [plainer(one) for one in actual])
+
+
+def without_ends(decisions: list[Line], reason: str) -> list[Line]:
+    """Without what ended those of this reason: of several events in one millisecond it may be told of any."""
+    return [{k: v for k, v in one.items() if k != "ended_by" or one["reason"] != reason} for one in decisions]
 
 
 def change(told: Line) -> Line:

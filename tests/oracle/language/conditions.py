@@ -63,7 +63,7 @@ class View:
 
     @property
     def now(self) -> int:
-        """Up to when segments and triggers count."""
+        """What was decided up to then is known."""
         return self.at if self.fold_at is None else self.fold_at
 
     def resolve(self, told: Any) -> Any:
@@ -180,7 +180,7 @@ def segment(leaf: dict[str, Any], view: View) -> bool:
         inside = in_segment(name, view)
     if not inside or "for" not in leaf:
         return inside
-    return ages(view.now - view.entered.get(name, view.now), leaf["for"])
+    return name in view.entered and ages(view.at - view.entered[name], leaf["for"])
 
 
 def in_segment(name: str, view: View) -> bool:
@@ -191,9 +191,9 @@ def in_segment(name: str, view: View) -> bool:
 def trigger(leaf: dict[str, Any], view: View) -> bool:
     """An outcome of a rule: it occurred when it was due, and is known when it was decided."""
     found = [made for made in view.made if made.rule == leaf["trigger"] and made.decided_at <= view.now]
-    found = [made for made in found if made.outcome == leaf.get("outcome", "fired")]
+    found = [made for made in found if made.outcome == leaf.get("outcome", "fired") and made.due <= view.at]
     if "within" in leaf:
-        found = [made for made in found if made.due > view.now - duration(leaf["within"])]
+        found = [made for made in found if made.due > view.at - duration(leaf["within"])]
     return bool(found)
 
 
@@ -224,16 +224,19 @@ def leaf_kind(condition: Condition) -> str:
     return next(kind for kind in LEAVES if kind in condition)
 
 
-def leaves(condition: Condition, language: Language, *, keyed: bool = True) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Every leaf, through segments and measures too; whether the key of a rule counts in it."""
+def leaves(
+    condition: Condition, language: Language, *, keyed: bool = True, through: bool = True
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Every leaf, through measures and segments too; whether the key of a rule counts in it."""
     for joint in ("all", "any", "none"):
         if joint in condition:
             for one in condition[joint]:
-                yield from leaves(one, language, keyed=keyed)
+                yield from leaves(one, language, keyed=keyed, through=through)
             return
     if "segment" in condition:
         yield condition, False
-        yield from leaves(language.segments[condition["segment"]], language, keyed=False)
+        if through:
+            yield from leaves(language.segments[condition["segment"]], language, keyed=False)
     elif "measure" in condition:
         for part in parts_of(condition["measure"], language):
             yield part, False
@@ -241,9 +244,9 @@ def leaves(condition: Condition, language: Language, *, keyed: bool = True) -> I
         yield condition, keyed
 
 
-def counts(condition: Condition, fact: Fact, view: View) -> bool:
-    """Does one of its leaves count this event?"""
-    for leaf, keyed in leaves(condition, view.language):
+def counts(condition: Condition, fact: Fact, view: View, *, through: bool = True) -> bool:
+    """Does one of its leaves count this event? `through`: in a segment, too."""
+    for leaf, keyed in leaves(condition, view.language, through=through):
         one = view if keyed else of_person(view)
         event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
         if event is not None and is_of(fact, leaf, event, one):

@@ -27,9 +27,10 @@ KINDS: dict[str, Told] = {
     "conditions": {},
     "conditions and ties": {"ties": True},
     "conditions on shared devices": {"shared": True},
-    "again, recovered": {"again": True},
-    "stages": {"staged": True, "again": True},
-    "stages and ties": {"staged": True, "again": True, "ties": True},
+    "recovered": {"recovered": True},
+    "stages": {"staged": True, "recovered": True},
+    "stages and ties": {"staged": True, "recovered": True, "ties": True},
+    "again": {"staged": True, "recovered": True, "again": True},
 }
 
 

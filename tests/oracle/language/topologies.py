@@ -39,10 +39,11 @@ PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_a
 class Sayings:
     """Says random things. `segments`, `measures`, `rules`: what may be named already."""
 
-    def __init__(self, rng: Random, *, conditions: bool, again: bool) -> None:
+    def __init__(self, rng: Random, *, conditions: bool, again: bool, recovered: bool) -> None:
         self.rng = rng
         self.conditions = conditions
         self.again = again
+        self.recovered = recovered
         self.of_path: list[str] = []
         self.segments: list[str] = []
         self.measures: list[str] = []
@@ -163,7 +164,7 @@ class Sayings:
         else:
             where = self.where(begins[0], 0.3) if len(begins) == 1 else {}
             told["start"] = {"event": begins if len(begins) > 1 else begins[0], **where}
-            if per and rng.random() < 0.3:
+            if per and not conditions and rng.random() < 0.3:
                 told["without_key"] = "shared"
         if (not when or conditions) and rng.random() < 0.15:
             told["once"] = rng.choice([True, {"forget": "72h"}])
@@ -183,7 +184,9 @@ class Sayings:
         if staged and rng.random() < 0.6:
             told["stages"] = [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}]
             if rng.random() < 0.4:
-                told["stages"].append({"name": "last", "after": "1h", "only_if": self.condition(1, folded=True)})
+                told["stages"].append({"name": "last", "after": "1h"})
+                if self.again:
+                    told["stages"][-1]["only_if"] = self.condition(1, folded=True)
         else:
             told["after"] = rng.choice(AFTERS)
         if "once" not in told and rng.random() < 0.4:
@@ -203,14 +206,16 @@ class Sayings:
         if "once" in told and rng.random() < 0.5:
             cancels[0]["before_start"] = True
         told["cancel"] = cancels
-        if self.again and rng.random() < 0.5:
+        if self.recovered and rng.random() < 0.5:
             told["recovered"] = {"within": rng.choice(WINDOWS)}
 
 
-def topology(rng: Random, *, conditions: bool = True, staged: bool = False, again: bool = False) -> Told:
+def topology(
+    rng: Random, *, conditions: bool = True, staged: bool = False, again: bool = False, recovered: bool = False
+) -> Told:
     """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of.
-    `again`: also when a key starts anew, and what is credited to a trigger."""
-    say = Sayings(rng, conditions=conditions, again=again)
+    `again`: also when a key starts anew, and what single stages ask; `recovered`: what is credited to a trigger."""
+    say = Sayings(rng, conditions=conditions, again=again, recovered=recovered)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if conditions:
         told |= {"segments": {}, "measures": {}}

@@ -93,12 +93,18 @@ def by_tie(condition: Condition, value: bool, person: Person, view: View) -> boo
 
 
 def those_from_which(
-    condition: Condition, value: bool, arrived: list[Fact], view: View, place: Callable[[Fact], Any] = by_knowledge
+    condition: Condition,
+    value: bool,
+    arrived: list[Fact],
+    view: View,
+    place: Callable[[Fact], Any] = by_knowledge,
+    *,
+    through: bool = True,
 ) -> list[Fact]:
     """a: of the events received now that a condition counts, taken in one by one in the order of knowledge (or that of
     `place`), those from which on it has this value."""
     found: list[Fact] = []
-    counted = [fact for fact in sorted(arrived, key=place) if counts(condition, fact, view)]
+    counted = [fact for fact in sorted(arrived, key=place) if counts(condition, fact, view, through=through)]
     for fact in reversed(counted):
         upto = [one for one in view.facts if one not in arrived or place(one) <= place(fact)]
         if holds(condition, replace(view, facts=upto)) != value:
