@@ -14,6 +14,7 @@ from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.contact import contact_of, tell
 from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
+from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.payloads import Waited
@@ -29,7 +30,6 @@ from pipeline.triggers.rules import (
     RuleBook,
     rank,
 )
-from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
 from pipeline.triggers.watches import Watches
 from pipeline.wire.row import Row
 

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from pipeline.triggers import marks, waits
+from pipeline.triggers.facts import End, Key
 from pipeline.triggers.rules import Compiled
-from pipeline.triggers.waits import End, Key
 
 WAITS_KEPT = 500
 FIRED_KEPT = 100

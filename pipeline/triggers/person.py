@@ -16,10 +16,10 @@ from pipeline.language.memory import Entry, Memory
 from pipeline.triggers import devices, films, keys, marks, orders, waits, watches, whereabouts
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
+from pipeline.triggers.facts import Key, Until
 from pipeline.triggers.films import Film, FilmPage, Session
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, Compiled, RuleBook
-from pipeline.triggers.waits import Key
 from pipeline.triggers.watches import Turn
 from pipeline.triggers.whereabouts import Whereabouts
 from pipeline.wire.row import Row
@@ -284,7 +284,7 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
                 yield rule, name, key
 
 
-def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
+def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
     return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key)
 

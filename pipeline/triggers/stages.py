@@ -7,51 +7,17 @@ anew with the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
 
 import msgspec
 
 from pipeline.triggers.carts import Line
-from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
+from pipeline.triggers.facts import PAST, End, Fact, Key, Open, Order, Until, Wait
+from pipeline.triggers.rules import RESTART, START, Compiled
 
-if TYPE_CHECKING:
-    from pipeline.triggers.waits import End, Fact, Key, Open, Order
-
-    Steps = list[tuple[Order, Fact | None, End | None]]
+Steps = list[tuple[Order, Fact | None, End | None]]
 
 ANEW = "begun_anew"
-PAST = ENDS + 1  # after all that occurred in one millisecond
-
-
-class Wait(msgspec.Struct, gc=False):
-    """One wait, or one stage of it, as a walk finds it. `end` None: it runs out at `due`.
-
-    `lines`: the cart as the wait ends; `left`: what is in it right after. `closes`: up to where it closes its key, if
-    that isn't its end. `moment`: when it is decided (UTC ms), where that isn't lateness after `due`. `opened`: the
-    start that opened it; `kept`: what is kept of that. `length`: ms from its cause to `due`, where that isn't the same
-    for all.
-    """
-
-    cause: Fact
-    last_start: Order
-    due: int
-    end: Order | None = None
-    reason: str = "due"
-    lines: list[Line] = []
-    left: list[Line] = []
-    stage: int = 0
-    closes: Order | None = None
-    moment: int | None = None
-    opened: Fact | None = None
-    kept: dict[str, Any] | None = None
-    length: int = 0
-
-
-Until = Callable[[int, int, int], tuple[int, str] | None]
-"""When a wait began, and from when to when: the first moment at which what it waits until holds, and the event that
-made it hold, or "".
-"""
 
 
 def walk(rule: Compiled, key: Key, steps: Steps, until: Until | None = None) -> tuple[list[Wait], list[Order]]:
