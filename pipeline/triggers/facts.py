@@ -179,8 +179,8 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
     `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
     folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
-    last decision left stages. `credit`: the last trigger, while its success may still be told. `barred`: a start that
-    occurred before that moment begins nothing.
+    last decision left stages. `credits`: the last triggers, while a success of theirs may be told. `barred`: a start
+    that occurred before that moment begins nothing.
     """
 
     closed: Order = NEVER
@@ -193,7 +193,7 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     folded: Order | None = None
     bounded: bool = False
     open: Open | None = None
-    credit: Fired | None = None
+    credits: list[Fired] = []
     barred: int | None = None
 
 

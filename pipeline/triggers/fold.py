@@ -376,7 +376,7 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     if key.fired and (taken_back := waits.retracts(key, end)):
         out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
         prevented = True
-    if key.credit is not None and (fired := waits.recovers(rule, key, end)) is not None:
+    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
         out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
@@ -466,7 +466,7 @@ def decide(
                 )
                 if rule.within:
                     fired.decided, fired.until = decision.decided_at, wait.due + rule.within
-                    key.credit = fired
+                    waits.credit(key, fired)
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:

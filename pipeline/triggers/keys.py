@@ -153,7 +153,7 @@ def _page(keys: dict[str, Key], idle: bool) -> KeyPage:
     dues = [key.due for key in every if key.due is not None]
     facts = [key.facts for key in every if key.facts]
     fired = [each.due for key in every for each in key.fired]
-    credited = [key.credit.until for key in every if key.credit is not None]
+    credited = [each.until for key in every for each in key.credits]
     page.open, page.triggers = len(dues), len(fired)
     page.due = min(dues, default=None)
     page.first = min([each[0].occurred_at for each in facts], default=None)
@@ -225,7 +225,7 @@ def sweep(rule: Compiled, state: RuleState, max_age: int, now: int) -> list[str]
             elif rule.never and key.barred is not None:
                 gone.append(for_ever(name))
         elif (
-            not (key.facts or key.ends or key.fired or key.credit or key.decided is not None)
+            not (key.facts or key.ends or key.fired or key.credits or key.decided is not None)
             and key.closed[0] < horizon
             and (key.barred is None or key.barred <= horizon)
         ):

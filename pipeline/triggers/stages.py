@@ -204,8 +204,8 @@ def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, 
 
 
 def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> Open | None:
-    """What is left of the waits of two who turn out to be one. Of two that have begun the one that started last goes on
-    (where a key starts once: the one that is further); none, where one of which nothing is decided started later still.
+    """What is left of the waits of two who turn out to be one. Of two of which stages are decided the one that started
+    last goes on (where a key starts once: the one that is further).
     """
     if a.open is None and b.open is None:
         return None
@@ -214,9 +214,6 @@ def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> Open | None:
     assert left is not None
     started = left.start.order
     same = other.open is not None and other.open.start.order == started
-    absorbs = not (rule.once or same)
-    if absorbs and any(fact.role == START and fact.order > started for fact in other.facts):
-        return None
     ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= left.closed]
     ends = [end for end in ends if end.applies(left.kept)]
     known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]

@@ -24,6 +24,8 @@ _first = itemgetter(0)
 # takes.
 FACTS_KEPT = 500
 ENDS_KEPT = 500
+CREDITS_KEPT = 8
+SPENT = -1
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -334,22 +336,36 @@ def retracts(key: Key, end: End) -> list[Fired]:
         hit = [f for f in hit if end.applies(f.kept)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
-        if key.credit in hit:
-            key.credit = None
+        if key.credits:
+            _spend(key, {f.digest for f in hit})
     return hit
 
 
+def credit(key: Key, fired: Fired) -> None:
+    """A trigger has fired of which a success may be told."""
+    key.credits = [*key.credits, fired][-CREDITS_KEPT:]
+
+
 def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
-    """The trigger of which this end is the success; it has no other one."""
-    last = key.credit
-    if last is None or end.reason not in rule.by or not last.decided < end.occurred_at <= last.until:
+    """The trigger of which this end is the success: the last that was decided by then, if it has none yet and wasn't
+    taken back.
+    """
+    if end.reason not in rule.by:
         return None
-    if end.asks and not end.applies(last.kept):
+    last = max((each for each in key.credits if each.decided < end.occurred_at), key=_fired_at, default=None)
+    if last is None or end.occurred_at > last.until or (end.asks and not end.applies(last.kept)):
         return None
     if end.takes is not None and not (last.lines and all(carts.holds(end.takes, names) for names in last.lines)):
         return None
-    key.credit = None
+    _spend(key, {last.digest})
     return last
+
+
+def _spend(key: Key, digests: set[bytes]) -> None:
+    """These have no success any more."""
+    key.credits = [
+        msgspec.structs.replace(each, until=SPENT) if each.digest in digests else each for each in key.credits
+    ]
 
 
 def clear_late(key: Key, end: End) -> bool:
@@ -457,8 +473,16 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
         open=remains,
         barred=max((moment for moment in (a.barred, b.barred) if moment is not None), default=None),
-        credit=max((c for c in (a.credit, b.credit) if c is not None), key=_fired_at, default=None),
+        credits=_credits(a, b),
     )
+
+
+def _credits(a: Key, b: Key) -> list[Fired]:
+    """Of both; what one side knows to be spent is."""
+    if not a.credits or not b.credits:
+        return a.credits or b.credits
+    found = {each.digest: each for each in sorted([*a.credits, *b.credits], key=lambda each: -each.until)}
+    return sorted(found.values(), key=_fired_at)[-CREDITS_KEPT:]
 
 
 def _fired_at(fired: Fired) -> tuple[int, bytes, bool]:
@@ -521,11 +545,11 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.credit is not None and key.credit.until < horizon:
-        key.credit = None
+    if key.credits:
+        key.credits = [f for f in key.credits if f.due + rule.within >= horizon]
     if rule.never and key.barred is not None and not key.facts and key.open is None:
         key.lines = []
-    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credit is not None:
+    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credits:
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget

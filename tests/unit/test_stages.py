@@ -162,9 +162,19 @@ HISTORIES: list[tuple[str, Told, list[str]]] = [
         ],
     ),
     (
-        "two who turn out to be one: a first reminder that is still to come absorbs what is left of the other",
+        "two who turn out to be one: what the other began after a stage was decided begins anew",
         [add("1", 0), add("2", 190, who="a:laptop"), login("3", 200), login("4", 201, who="a:laptop u:1")],
-        ["65 fired due/first 1 60 key=c", "255 fired due/first 2 250 key=c", "1635 fired due/last 2 1630 key=c"],
+        [
+            "65 fired due/first 1 60 key=c",
+            "201 cancelled begun_anew/last 1 1440 key=c by=2",
+            "255 fired due/first 2 250 key=c",
+            "1635 fired due/last 2 1630 key=c",
+        ],
+    ),
+    (
+        "two who turn out to be one: what the other began before that is late",
+        [add("1", 0), add("2", 50, who="a:laptop"), login("3", 80), login("4", 81, who="a:laptop u:1")],
+        ["65 fired due/first 1 60 key=c", "1445 fired due/last 1 1440 key=c"],
     ),
     (
         "two who turn out to be one: what the other had bought ends what is left",
