@@ -217,8 +217,8 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
             everyone = (mine.ends(name_of_key), theirs.ends(name_of_key))
             key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
-            if rule.once and key.facts and marks.marked(mine.marks, name_of_key):
-                key.facts = []  # the decided one absorbs the open one
+            if rule.once and (key.facts or key.open) and marks.marked(mine.marks, name_of_key):
+                key.facts, key.open = [], None  # the decided one absorbs the open one
         mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: e.identity)
     films.open_all(person.films, person.film_pages)
     films.open_all(other.films, other.film_pages)

@@ -203,29 +203,20 @@ def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, 
         alone, last = False, order[0]
 
 
-def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> Open | None:
+def joined(rule: Compiled, a: Key, b: Key) -> Open | None:
     """What is left of the waits of two who turn out to be one. Of two of which stages are decided the one that started
-    last goes on (where a key starts once: the one that is further).
+    last goes on. Where a key starts once, what is decided to the end absorbs what is left of the other.
     """
-    if a.open is None and b.open is None:
-        return None
-    winner, other = (a, b) if b.open is None or (a.open is not None and _goes_on(rule, a.open, b.open)) else (b, a)
-    left = winner.open
-    assert left is not None
-    started = left.start.order
-    same = other.open is not None and other.open.start.order == started
-    ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= left.closed]
-    ends = [end for end in ends if end.applies(left.kept)]
-    known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]
-    opens = [left, other.open if same else None]
-    known += [(each.end, each.reason) for each in opens if each is not None and each.end is not None]
+    if a.open is None or b.open is None:
+        left, other = (b.open, a) if a.open is None else (a.open, b)
+        return None if rule.once and other.decided is not None else left
+    one, two = (a.open, b.open) if _further(a.open) >= _further(b.open) else (b.open, a.open)
+    known = [each for each in (one, two) if each.end is not None and each.start.order == one.start.order]
     if known:
-        first, reason = min(known)
-        left = msgspec.structs.replace(left, end=first, reason=reason)
-    return left
+        first = min(known, key=lambda each: (each.end, each.reason))
+        return msgspec.structs.replace(one, end=first.end, reason=first.reason)
+    return one
 
 
-def _goes_on(rule: Compiled, one: Open, other: Open) -> bool:
-    if rule.once:
-        return (-one.stage, one.start.order) <= (-other.stage, other.start.order)
-    return (one.start.order, one.stage, one.cause.order) >= (other.start.order, other.stage, other.cause.order)
+def _further(left: Open) -> tuple[Order, int, Order]:
+    return left.start.order, left.stage, left.cause.order

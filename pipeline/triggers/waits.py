@@ -437,7 +437,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         forget(rule, b, everyone[1], horizon, now)
     remains = None
     if rule.stages:
-        remains = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
+        remains = stages.joined(rule, a, b)
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
     told_again = rule.forget is not None and remains is None

@@ -177,9 +177,14 @@ HISTORIES: list[tuple[str, Told, list[str]]] = [
         ["65 fired due/first 1 60 key=c", "1445 fired due/last 1 1440 key=c"],
     ),
     (
-        "two who turn out to be one: what the other had bought ends what is left",
-        [add("1", 0), order("2", 40, who="a:laptop", cart="c"), login("3", 200), login("4", 201, who="a:laptop u:1")],
+        "two who turn out to be one: what the other bought after the last stage that was decided ends what is left",
+        [add("1", 0), order("2", 61, who="a:laptop", cart="c"), login("3", 200), login("4", 201, who="a:laptop u:1")],
         ["65 fired due/first 1 60 key=c", "201 cancelled bought/last 1 1440 key=c by=2"],
+    ),
+    (
+        "two who turn out to be one: a tie ends nothing by what the other bought before that",
+        [add("1", 0), order("2", 60, who="a:laptop", cart="c"), login("3", 200), login("4", 201, who="a:laptop u:1")],
+        ["65 fired due/first 1 60 key=c", "1445 fired due/last 1 1440 key=c"],
     ),
     (
         "whose last start turns out to be somebody else's gets none of it",
@@ -228,6 +233,15 @@ ONCE: list[tuple[str, Told, list[str]]] = [
             f"{DAY + 5} fired due/first 1 {DAY} key=m",
             f"{DAY + 60} retracted clicked/first 1 {DAY} key=m by=2",
             f"{DAY + 60} cancelled clicked/last 1 {3 * DAY} key=m by=2",
+        ],
+    ),
+    (
+        "of two who turn out to be one: what is decided to the end absorbs what is left of the other",
+        [send("1", 0), send("2", 2 * DAY, who="a:pad"), login("3", 4 * DAY, who="a:pad u:1")],
+        [
+            f"{DAY + 5} fired due/first 1 {DAY} key=m",
+            f"{3 * DAY + 5} fired due/first 2 {3 * DAY} key=m",
+            f"{3 * DAY + 5} fired due/last 1 {3 * DAY} key=m",
         ],
     ),
     (
