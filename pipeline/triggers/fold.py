@@ -436,8 +436,8 @@ def decide(
                 outcome, reason = "suppressed", "overtaken"
             elif (
                 wait.end is None
-                and rule.only_if is not None
-                and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
+                and (only_if := rule.stages[wait.stage].only_if if rule.stages else rule.only_if) is not None
+                and not only_if.holds(_at_due(rule, person, key_name, wait))
             ):
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment

@@ -22,7 +22,7 @@ from pipeline.runtime.replay import Replay
 from pipeline.topology.model import Stage, Topology
 from pipeline.triggers import waits
 from pipeline.triggers.decisions import decision_id, retraction_id
-from tests.oracle.build import add, bounce, clear, click, login, order, send, view
+from tests.oracle.build import add, bounce, clear, click, event, login, order, send, view
 from tests.oracle.compare import difference
 from tests.oracle.histories import history
 from tests.replayed import FAR, as_event, replayed, shipped
@@ -257,6 +257,32 @@ def test_what_starts_once(events: Told, expected: list[str]) -> None:
     assert decided(MAIL, sorted(events, key=lambda each: each["received_at"])) == expected
 
 
+def test_a_stage_asks_what_it_says_else_what_the_rule_says() -> None:
+    """And where that doesn't hold, the later ones go on."""
+    topology = ruled("""
+cart:
+  version: 1
+  per: cart_id
+  start: {event: product_added}
+  stages:
+    - {name: first, after: 1h}
+    - {name: second, after: 2h, only_if: {none: [{did: page_viewed, within: 1d}]}}
+    - {name: last, after: 1d, only_if: {did: page_viewed, within: 1d}}
+  only_if: {did: searched, within: 1d}
+""")
+    looked = event("page_viewed", "2", 10, path="/")
+    assert decided(topology, [add("1", 0), looked]) == [
+        "65 suppressed only_if/first 1 60 key=c",
+        "125 suppressed only_if/second 1 120 key=c",
+        f"{DAY + 5} fired due/last 1 {DAY} key=c",
+    ]
+    assert decided(topology, [add("1", 0), event("searched", "2", 10)]) == [
+        "65 fired due/first 1 60 key=c",
+        "125 fired due/second 1 120 key=c",
+        f"{DAY + 5} suppressed only_if/last 1 {DAY} key=c",
+    ]
+
+
 def test_a_stage_tells_what_it_says_else_what_the_rule_says() -> None:
     first, last = replayed([send("1", 0)], MAIL)
     assert first["payload"] == {}
@@ -404,8 +430,8 @@ def test_what_waits_and_what_was_decided_name_their_stage(tmp_path: Path) -> Non
     with events.open("w", encoding="utf-8") as out:
         for number, at, name, cart in told:
             when = f"2026-03-02T{at}:00Z"
-            event = {"type": "track", "event": name, "messageId": number, "timestamp": when, "receivedAt": when}
-            out.write(json.dumps({**event, "userId": "ann", "properties": {"cart_id": cart, "product_id": "p"}}) + "\n")
+            track = {"type": "track", "event": name, "messageId": number, "timestamp": when, "receivedAt": when}
+            out.write(json.dumps({**track, "userId": "ann", "properties": {"cart_id": cart, "product_id": "p"}}) + "\n")
     arguments = ["explain", "user_id:ann", "cart", str(events), "--topology", str(path), "--end", "open"]
     assert CliRunner().invoke(cli, arguments).output.splitlines() == [
         "cart, for user_id:ann",
