@@ -6,7 +6,7 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import msgspec
@@ -28,7 +28,7 @@ class Rule(Protocol):
     after: int
     when: Condition | None
     until: Condition | None
-    only_if: Condition | None
+    asked: Sequence[Condition]
     noted: tuple[Matcher, ...]
 
 
@@ -120,8 +120,8 @@ class Watches:
                 self._through_segments(watch)
                 for matcher in self._hear(watch.counted):
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
-            if rule.only_if is not None:
-                self._hear(rule.only_if.matchers())
+            for condition in rule.asked:
+                self._hear(condition.matchers())
             self._hear(rule.noted)
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
