@@ -35,7 +35,7 @@ class Maker:
             if rule.once:
                 for one in person.once:
                     if one.open and one.place[0] == rule.name:
-                        known = self.known(rule, one.place[1], person, moment)
+                        known = replace(self.known(rule, one.place[1], person, moment), span=one.span)
                         yield once(rule, one.place[1], one.start, known, self.language.max_age)
                 continue
             for key, starts in starts_of(rule, person).items():
@@ -63,11 +63,11 @@ class Maker:
             return None
         condition = wait.rule.until[0]
         view = self.view(wait, person, 0, moment)
-        begin = wait.opened.at
+        begin = wait.opened.at if wait.decided is None else max(wait.opened.at, wait.decided + 1)
         found = {begin, *(fact.occurred_at for fact in person.facts), *turning_points(condition, view)}
         found |= {made.due for made in person.made} | set(person.entered.values())
         for at in sorted(found):
-            if at < begin or (wait.decided is not None and at <= wait.decided):
+            if at < begin:
                 continue
             then = replace(view, at=at)
             if holds(condition, then):
@@ -124,13 +124,13 @@ class Maker:
         person.settled |= {(fact, place) for fact in person.facts if fact.occurred_at <= end}
         person.settled |= {(one, where) for where, one in person.turns if where == place and one.at <= end}
         person.spans.pop(place, None)
-        left = wait.stage + 1 < len(wait.rule.stages)
-        if wait.ended_at is None and left:
-            person.spans[place] = Span(wait.opened, wait.last_start, wait.cause, wait.stage + 1, wait.due)
-        elif wait.rule.once:
-            for one in person.once:
-                if one.place == place and one.open:
-                    one.done, one.due = True, wait.due
+        left = wait.ended_at is None and wait.stage + 1 < len(wait.rule.stages)
+        span = Span(wait.opened, wait.last_start, wait.cause, wait.stage + 1, wait.due)
+        if left and not wait.rule.once:
+            person.spans[place] = span
+        for one in person.once:
+            if one.place == place and one.open:
+                one.span, one.done, one.due = span if left else None, not left, wait.due
 
     def outcome(self, person: Person, wait: Wait, moment: int) -> tuple[str, str]:
         """h: in this order."""

@@ -28,11 +28,12 @@ class State:
 
 @dataclass(eq=False)
 class Once:
-    """A key that started once. `done`: decided; `gone`: absorbed by a merge (21); `due`: as it was decided."""
+    """A key that started once. `span`: what is left of its stages; `done`: decided; `gone`: absorbed by a merge (21); `due`: as it was decided."""
 
     place: Place
     start: Start
     due: int
+    span: Span | None = None
     done: bool = False
     gone: bool = False
 
@@ -40,6 +41,11 @@ class Once:
     def open(self) -> bool:
         """Still waiting."""
         return not self.done and not self.gone
+
+    @property
+    def rank(self) -> Any:
+        """21, 31: of two that are open the one that is further goes on, else that which is known first."""
+        return -(self.span.stage if self.span else 0), self.start.known, self.start.order
 
 
 @dataclass(eq=False)

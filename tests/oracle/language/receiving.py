@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.oracle.language.making import Maker
-from tests.oracle.language.person import Fired, Person, State, remembered, told_once
+from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
 from tests.oracle.language.topology import Language, duration, several
-from tests.oracle.language.waits import ENDS, Start, cancel_of, counts_for, does, order, starts_keys
+from tests.oracle.language.waits import ENDS, Span, Start, Wait, cancel_of, counts_for, does, order, starts_keys
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
 
@@ -45,7 +45,8 @@ def receive(language: Language, person: Person, fact: Fact, moment: int, maker: 
 
 def end_late(language: Language, person: Person, fact: Fact) -> None:
     """31: a late cancel ends what is left of the stages."""
-    for (name, key), span in person.spans.items():
+    once = [(one.place, one.span) for one in person.once if one.open and one.span is not None]
+    for (name, key), span in [*person.spans.items(), *once]:
         rule = next(rule for rule in language.rules if rule.name == name)
         action = cancel_of(rule, fact, key, span.opened)
         if action is None or fact.occurred_at > span.decided or span.late is not None:
@@ -90,11 +91,11 @@ def told_within(fired: Fired) -> int:
 
 def absorb(language: Language, person: Person, moment: int) -> None:
     """21, last sentence: where a rule holds once the decided wait absorbs the open; of open ones the first stays."""
-    for one in sorted((w for w in person.once if w.open), key=lambda w: (w.start.known, w.start.order)):
+    for one in sorted((w for w in person.once if w.open), key=lambda w: w.rank):
         rule = next(rule for rule in language.rules if rule.name == one.place[0])
         same = [w for w in person.once if w is not one and w.place == one.place and not w.gone]
         decided = any(w.done and remembered(w, moment, rule) for w in same)
-        earlier = any(w.open and (w.start.known, w.start.order) < (one.start.known, one.start.order) for w in same)
+        earlier = any(w.open and w.rank < one.rank for w in same)
         one.gone = decided or earlier
 
 
@@ -105,6 +106,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
             if name in loser.entered:
                 maker.change(loser, name, "left", moment, "merged", None)
         winner.tied = True
+    spans = joined_spans(winner, loser, moment, maker)
     winner.identifiers |= loser.identifiers
     winner.facts += loser.facts
     winner.old |= loser.old
@@ -120,11 +122,27 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
         winner.closed[place] = max(end, winner.closed.get(place, end))
     for place, due in loser.fired_due.items():
         winner.fired_due[place] = max(due, winner.fired_due.get(place, due))
-    for place, span in loser.spans.items():
-        winner.spans[place] = max(span, winner.spans.get(place, span), key=lambda one: one.opened.order)
+    winner.spans = spans
     winner.once += loser.once
     winner.fired += loser.fired
     winner.made += loser.made
+    for fact in sorted(winner.fresh(), key=lambda one: order(one, ENDS)):
+        end_late(language, winner, fact)  # what one did ends what is left of the other's
+
+
+def joined_spans(winner: Person, loser: Person, moment: int, maker: Maker) -> dict[Place, Span]:
+    """31: of two waits of one key, of which one at least has decided stages, the one that began last goes on."""
+    found: dict[Place, Span] = {}
+    begun: dict[Place, Wait] = {}
+    for side in (winner, loser):
+        for wait in maker.waits(side, moment):
+            place = (wait.rule.name, wait.key)
+            if place not in begun or begun[place].opened.order < wait.opened.order:
+                begun[place] = wait
+                found.pop(place, None)
+                if place in side.spans:
+                    found[place] = side.spans[place]
+    return found
 
 
 def joined_states(winner: Person, loser: Person) -> dict[tuple[str, str | None], State]:
