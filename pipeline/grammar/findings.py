@@ -33,7 +33,9 @@ class Finding(msgspec.Struct, frozen=True, order=True):
 def suggest(word: str, known: Iterable[str], label: str = "known") -> str:
     """ "did you mean ...?" when something is close, else the list when it is short."""
     names = list(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    letters = sorted(word.lower())
+    close = [name for name in names if sorted(name) == letters]  # two of them swapped
+    close += difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]}?"
     return f"{label}: {', '.join(names)}" if 0 < len(names) <= 24 else ""

@@ -128,12 +128,12 @@ class Matcher:
         return value if isinstance(value, int | float) else None
 
     def keys(self, data: Mapping[str, Any]) -> list[str]:
-        """By which keys it counts; [""] where it doesn't count by key."""
+        """By which keys it counts; [""] where it doesn't count by key, or the event has none."""
         if self._per is None:
             return [""]
         value = self._per(data)
         values = value if isinstance(value, list | tuple) else [value]
-        return [*dict.fromkeys(str(each) for each in values if each is not None and each != "")]
+        return [*dict.fromkeys(str(each) for each in values if each is not None and each != "")] or [""]
 
     def ledger(self, key: str | None) -> str:
         """The name of its ledger for that key."""
@@ -183,10 +183,11 @@ class Moment:
     """A person at a moment, as conditions look at them.
 
     `at`: UTC ms. `key`: the correlation key in question, or None. `start`: when the wait in question began, or None.
-    `without`: these events (event id, fingerprint) don't count. `segments`: name -> since when the person is in it.
+    `fold`: the moment that the fold has reached, for what counts as it has it then: segments and triggers; None: this
+    one. `without`: these events (event id, fingerprint) don't count. `segments`: name -> since when they are in it.
     """
 
-    __slots__ = ("at", "key", "memory", "segments", "start", "without")
+    __slots__ = ("at", "fold", "key", "memory", "segments", "start", "without")
 
     def __init__(
         self,
@@ -195,10 +196,12 @@ class Moment:
         *,
         key: str | None = None,
         start: int | None = None,
+        fold: int | None = None,
         without: Set[Named] = frozenset(),
         segments: Mapping[str, int] | None = None,
     ) -> None:
         self.memory, self.at, self.key, self.start, self.without = memory, at, key, start, without
+        self.fold = at if fold is None else fold
         self.segments: Mapping[str, int] = segments or {}
 
     def of(self, matcher: Matcher, since: int | None = None) -> Ledger:

@@ -116,6 +116,10 @@ def compile_tests(tests: Mapping[str, Any], several: bool = False) -> Test | Non
     other lists it asks for one whole item.
     """
     folds = bool(tests.get(IGNORING_CASE))
+    if len(tests) == 1 and not several:
+        ((operator, operand),) = tests.items()
+        if operator in _PLAIN and isinstance(operand, str):
+            return _PLAIN[operator](operand)
     wanted = [(op, operand) for op, operand in tests.items() if op in OPERATORS]
     some = [OPERATORS[op](operand, folds) for op, operand in wanted]
     if not several and any(op == "contains" for op, _ in wanted):
@@ -129,6 +133,14 @@ def compile_tests(tests: Mapping[str, Any], several: bool = False) -> Test | Non
     if not some and none is not None and exists is None:
         return _not(none)
     return _all(some, item, none, exists) if some or none is not None or exists is not None else None
+
+
+# What nearly all conditions are, one text compared with a text or a list of these, takes one call.
+_PLAIN: dict[str, Callable[[str], Test]] = {
+    "is": lambda wanted: lambda value: value == wanted or (isinstance(value, list | tuple) and wanted in value),
+    NOT: lambda wanted: lambda value: value != wanted and not (isinstance(value, list | tuple) and wanted in value),
+    "contains": lambda wanted: lambda value: isinstance(value, str | list | tuple) and wanted in value,
+}
 
 
 def _one(test: Test, of_item: Test) -> Test:

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pipeline.events.model import CONSENT, CONTEXT
+from pipeline.events.text import stands_for_nothing, trimmed
 from pipeline.grammar import vocabulary
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.vocabulary import Field, bodies
@@ -61,10 +62,36 @@ def read_path(path: str) -> Read:
     """What reads it."""
     field, inner, several = parse(path)
     if several:
-        return lambda data: [value for item in data.get(field) or () if (value := item.get(inner)) is not None] or None
+        return lambda data: _told(data.get(field), inner)
     if inner:
         return lambda data: of.get(inner) if isinstance(of := data.get(field), dict) else None
     return lambda data: data.get(field)
+
+
+def _told(items: Any, name: str) -> list[Any] | None:
+    """What each of several items tells under a name, if any does."""
+    if not isinstance(items, list):
+        return None
+    return [value for item in items if isinstance(item, dict) and (value := item.get(name)) is not None] or None
+
+
+def keys_of(path: str) -> Callable[[Mapping[str, Any]], list[str]] | None:
+    """What reads the keys that an event tells there, each once: of a list several. None: the path is a field of the
+    body that holds one text, and that is the key as it stands.
+    """
+    found = parse(path)
+    if not found.inner and all(body[path].kind != "list" for body in bodies().values() if path in body):
+        return None
+    read = read_path(path)
+    named = bool(found.inner) and not found.several  # under a sender's name: no schema says in which form
+
+    def keys(data: Mapping[str, Any]) -> list[str]:
+        value = read(data)
+        told = value if isinstance(value, list) else [value]
+        texts = dict.fromkeys(trimmed(each) for each in told if isinstance(each, str))
+        return [text for text in texts if text and not (named and stands_for_nothing(text))]
+
+    return keys
 
 
 def told(event: str, path: str) -> Field | None:
@@ -101,7 +128,12 @@ def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:
     """A hint for a path that an event type hasn't: one close to it that `fits`; else what there is."""
     maps = [field for field, held in bodies()[event].items() if held.kind == "map"]
     head, dot, rest = path.partition(".")
-    near = [f"{found}.{rest}" for found in get_close_matches(head, [*maps, "consent", "context", *ITEMS], n=3)]
+    roots = [*maps, "consent", "context", *ITEMS]
+    near = [] if head in roots else [f"{found}.{rest}" for found in get_close_matches(head, roots, n=3)]
+    if head == "context":
+        name, _, inner = rest.partition(".")
+        found = get_close_matches(name, vocabulary.context(), n=3)
+        near += [CONTEXT + (f"{each}.{inner}" if inner else each) for each in found]
     near += get_close_matches(path.lower(), [*fixed(event)], n=3)
     near += [] if dot else [f"{field}.{path}" for field in maps]
     near += [name for name in fixed(event) if name.rpartition(".")[2] == path.rpartition(".")[2]]

@@ -39,6 +39,6 @@ def compile_where(where: Mapping[str, Mapping[str, Any]]) -> Condition | None:
         for field, test in fields:
             if not test(data.get(field)):
                 return False
-        return all(test(read(data)) for read, test in reads)
+        return not reads or all(test(read(data)) for read, test in reads)
 
     return holds

@@ -7,7 +7,7 @@ cdef enum:
     LIST = 2
     MAP = 3
     ANY = 4
-    SHAPES = 128
+    SHAPES = 512
     FIELDS = 15  # of a struct: as many as an array with a head of one byte holds
 
 

@@ -11,13 +11,13 @@ import msgspec
 
 from pipeline.errors import InvalidEvent
 from pipeline.events.codec import Decoder, Encoder
-from pipeline.events.model import Event
+from pipeline.events.model import CONSENT, Event
 from pipeline.events.registry import connect
 from pipeline.grammar.findings import Finding, suggest
 from pipeline.grammar.reader import Path as Place
 from pipeline.grammar.reader import Reader
 from pipeline.grammar.shapes import Anything, Choice, Key, Many, Moment, Record, Text, Time
-from pipeline.grammar.vocabulary import Field, bodies, event_types, field_names
+from pipeline.grammar.vocabulary import Field, bodies, context, event_types, field_names
 from pipeline.topology.grammar import WORD
 from pipeline.topology.model import Topology
 
@@ -82,7 +82,7 @@ def grammar(rules: tuple[str, ...] | None = None) -> Record:
             "received": Key(Moment(), "When it was received. Default: when it occurred."),
             "who": Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.", required=True),
             "event": Key(Choice(event_types(), "an event type", "unknown-event"), "Its type.", required=True),
-            "context": Key(Anything(), "Its context: {locale: de-AT}."),
+            "context": Key(Anything(), "Its context: {timezone: Europe/Vienna, consent: {marketing: true}}."),
             **{field: Key(Anything(), "A field of its body.") for field in field_names() if field not in _OWN},
         }
     )
@@ -164,12 +164,13 @@ class _File:
         if received < occurred:
             message = "it was received before it occurred"
             self._reader.report((*at, "received"), "bad-value", message, "a later time, or none")
-        context = value.get("context") or {}
-        if not isinstance(context, dict):
+        around = value.get("context") or {}
+        if not isinstance(around, dict):
             self._reader.report((*at, "context"), "wrong-type", "a context is a mapping: {locale: de-AT}")
-            context = {}
+            around = {}
+        self._context((*at, "context"), around)
         identifiers = self._who((*at, "who"), value.get("who"), needed=True)
-        event = Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, context)
+        event = Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, around)
         if self._reader.findings:  # enough to do
             return event
         try:  # it counts as what a producer would have sent
@@ -178,11 +179,23 @@ class _File:
             self._reader.report(at, error.reason, str(error.detail))
             return event
 
+    def _context(self, at: Place, told: dict[str, Any]) -> None:
+        known = {**context(), CONSENT: Field("map")}
+        for name, each in told.items():
+            if name not in known:
+                hint = suggest(name, known, "its fields")
+                self._reader.report((*at, name), "unknown-field", f"a context has no field {name}", hint, key=True)
+            elif name == CONSENT and not _all(each, bool):
+                message = "consent is a mapping of true and false"
+                self._reader.report((*at, name), "wrong-type", message, "write {marketing: true}")
+            elif name != CONSENT and (why := _misfit(known[name], each)):
+                self._reader.report((*at, name), "wrong-type", f"{name} of the context is {why}")
+
     def _who(self, at: Place, value: Any, needed: bool = False) -> dict[str, str]:
         """Who is called by a name alone has it as their strongest identifier."""
         if isinstance(value, str) and value:
             return {self._namespaces[0]: value}
-        if not isinstance(value, dict) or not value or not _all_texts(value):
+        if not isinstance(value, dict) or not value or not _all(value, str):
             if needed or value is not None:
                 message = "expected a name, or identifiers by namespace"
                 self._reader.report(at, "wrong-type", message, "write ann, or {anonymous_id: tablet}")
@@ -218,8 +231,9 @@ class _File:
         )
 
 
-def _all_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+def _all(value: Any, kind: type) -> bool:
+    """Whether it is a mapping of such values alone."""
+    return isinstance(value, dict) and all(isinstance(each, kind) for each in value.values())
 
 
 def _misfit(field: Field, value: Any) -> str:
@@ -237,7 +251,7 @@ def _misfit(field: Field, value: Any) -> str:
         case "list":
             return "" if isinstance(value, list) and all(isinstance(each, str) for each in value) else "a list of texts"
         case "map":
-            return "" if isinstance(value, dict) else "a mapping"
+            return "" if _all(value, str) else "a mapping of texts: quote numbers, true and false"
         case "records":
             return (
                 ""

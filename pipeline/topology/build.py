@@ -10,6 +10,7 @@ import msgspec
 from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.vocabulary import playback_types, sendable
 from pipeline.language.condition import Scope, compile_condition
+from pipeline.language.references import KEY
 from pipeline.topology import model
 from pipeline.topology.addresses import origin
 
@@ -180,7 +181,7 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         when=value["start"].get("when"),
         until=(until["when"], until["reason"]) if "when" in until else None,
         only_if=value.get("only_if"),
-        payload=tuple(value.get("payload", ())),
+        payload=_payload(value.get("payload", ())),
         stages=stages,
         recovered=_recovered(value),
     )
@@ -195,15 +196,23 @@ def _recovered(value: dict[str, Any]) -> model.Recovered | None:
 
 
 def _stage(value: dict[str, Any]) -> model.Stage:
-    payload = tuple(value["payload"]) if "payload" in value else None
+    payload = _payload(value["payload"]) if "payload" in value else None
     return model.Stage(name=value["name"], after_ms=value["after"], payload=payload)
 
 
+def _payload(value: list[str] | dict[str, str]) -> model.Payload:
+    return value if isinstance(value, dict) else tuple(value)
+
+
 def _cancel(value: dict[str, Any]) -> model.Cancel:
+    told = value.get("match")
+    pairs = dict(told) if isinstance(told, dict) else {told: KEY} if told else {}
+    match = next((path for path, reference in pairs.items() if reference == KEY), None)
     return model.Cancel(
         select=_selector(value),
         reason=value["reason"],
-        match=value.get("match"),
+        match=match,
+        compares=tuple((path, reference) for path, reference in pairs.items() if path != match),
         without_key=value.get("without_key", "none"),
         before_start=value.get("before_start", False),
         takes=value.get("takes") == "products",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.vocabulary import PAYLOADS, Field, bodies, playback_types
+from pipeline.grammar.vocabulary import Field, bodies, playback_types
 from pipeline.language import paths
+from pipeline.language.paths import keys_of
+from pipeline.language.references import KEY, is_reference, split
+from pipeline.topology.check_payload import check_payload, tells
 from pipeline.topology.check_waits import check_waits
 from pipeline.topology.check_where import check_where
 
@@ -33,6 +36,7 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     _once(path, rule, reader)
     _reason((*path, "until", "reason"), rule.get("until", {}).get("reason"), reader)
     _needs_keys(path, rule, reader)
+    check_payload(path, rule, start_events, reader)
     check_waits(path, rule, reader)
 
 
@@ -55,13 +59,14 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
         _selector(at, cancel, reader, start_events)
         _reason((*at, "reason"), cancel.get("reason"), reader)
         match = cancel.get("match")
-        if match and not reader.has((*path, "per")):
-            reader.report(
-                (*at, "match"), "no-key", f"{match} can't match: the rule has no key", "write per: ...", key=True
-            )
-        elif match:
+        if not reader.has((*path, "per")):
+            _no_key(at, cancel, reader)
+        elif isinstance(match, str):
             _key_field((*at, "match"), match, cancel.get("event", []), reader)
-        elif "without_key" in cancel and not reader.has((*at, "match")):
+        if isinstance(match, dict):
+            pairs = {name: {"is": reference} for name, reference in match.items()}
+            check_where((*at, "match"), pairs, cancel.get("event", []), reader, start_events)
+        if "without_key" in cancel and not _has_key(match) and reader.has((*at, "match")) == bool(match):
             _no_effect(
                 (*at, "without_key"),
                 "without_key says what happens without the `match` field, but there is none",
@@ -75,11 +80,39 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
             reader.report((*at, "event"), "start-and-cancel", message, "tell them apart with where", severity="warning")
 
 
+def _has_key(match: str | dict[str, str] | None) -> bool:
+    return KEY in match.values() if isinstance(match, dict) else bool(match)
+
+
+def _no_key(at: Path, cancel: dict[str, Any], reader: Reader) -> None:
+    """Nothing can match a key where there is none."""
+    match = cancel.get("match")
+    named = [((*at, "match"), match)] if isinstance(match, str) else []
+    if isinstance(match, dict):
+        named += [((*at, "match", path), path) for path, reference in match.items() if reference == KEY]
+    named += [
+        ((*at, "where", path), path)
+        for path, tests in cancel.get("where", {}).items()
+        if any(is_reference(op, operand) and operand == KEY for op, operand in tests.items())
+    ]
+    for place, path in named:
+        reader.report(place, "no-key", f"{path} can't match: the rule has no key", "write per: ...", key=True)
+
+
 def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reader) -> None:
     """Products are taken out of carts, by events that tell products."""
-    if not rule.get("until", {}).get("cart") and not any("cart" in payload for _, payload in _payloads(rule)):
+    if not rule.get("until", {}).get("cart") and not tells(rule, "cart"):
         message = "products are taken out of carts, but the rule looks at none"
         reader.report(at, "no-effect", message, "write until: {cart: empty, ...} or payload: [cart]", key=True)
+    match = cancel.get("match")
+    named = [*match] if isinstance(match, dict) else [match] if match else []
+    several = next((path for path in named if keys_of(path)), None)
+    if several is not None:
+        message = "products are taken out of all carts but the one that an event names by one field"
+        reader.report(at, "conflict", f"{message}, and {several} is none", "remove takes", key=True)
+    elif (isinstance(match, dict) and [*match.values()] != [KEY]) or split(cancel.get("where", {}))[1]:
+        message = "products are taken out of all other carts, and not of those that compare"
+        reader.report(at, "conflict", message, "remove takes, or what compares with the wait", key=True)
     for event in cancel.get("event", []):
         if "products" not in bodies()[event]:
             reader.report(at, "unknown-field", f"{event} has no products to take", "remove takes", key=True)
@@ -95,9 +128,8 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
             )
         if (rule.get("until") or {}).get("cart"):
             reader.report((*path, "until"), "conflict", f"{reason} has no cart", "remove until or once", key=True)
-        for part, payload in _payloads(rule):
-            if "cart" in payload:
-                reader.report((*path, *part), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
+        for part in tells(rule, "cart"):
+            reader.report((*path, *part), "conflict", f"{reason} has no cart", "remove it, or once", key=True)
     elif "once" in rule or not reader.has((*path, "once")):
         cancels = rule.get("cancel", [])
         for index, cancel in enumerate(cancels):
@@ -110,22 +142,6 @@ def _once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
 def _needs_keys(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if rule.get("until", {}).get("cart") and rule.get("per") != "cart_id" and not _wrong_per(path, rule, reader):
         reader.report((*path, "until", "cart"), "bad-key", "a cart is empty: which one?", "write per: cart_id")
-    for where, payload in _payloads(rule):
-        for index, part in enumerate(payload):
-            at, key = (*path, *where, index), PAYLOADS[part]
-            if rule.get("per") != key and not _wrong_per(path, rule, reader):
-                reader.report(at, "bad-key", f"the payload tells of a {part}: which one?", f"write per: {key}")
-            if part in payload[:index]:
-                reader.report(at, "duplicate-value", f"{part} is there twice", severity="warning")
-
-
-def _payloads(rule: dict[str, Any]) -> list[tuple[Path, list[str]]]:
-    """Where it says what is told, and what: of itself, and of its stages."""
-    found: list[tuple[Path, list[str]]] = [(("payload",), rule.get("payload", []))]
-    found += [
-        (("stages", index, "payload"), stage.get("payload", [])) for index, stage in enumerate(rule.get("stages", ()))
-    ]
-    return found
 
 
 def _wrong_per(path: Path, rule: dict[str, Any], reader: Reader) -> bool:

@@ -38,6 +38,16 @@ PARTS = ("visits",)  # of a profile: those of pipeline/profile/parts that are as
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 
+PATH = Text("a path such as cart_id, properties.plan or products.sku", r"[a-z][a-z0-9_]*(\..+)?")
+REFERENCE = Text("`key`, or `start.` and a path of the start", r"key|start\..+", ("key", "start"))
+
+TOLD = Text(
+    f"one of {', '.join(PAYLOADS)}, `key`, `start.` and a path of the start, or `trait.` and a trait's name",
+    rf"{'|'.join(PAYLOADS)}|key|start\..+|trait\..+",
+    (*PAYLOADS, "key", "start", "trait"),
+)
+
+
 def _event() -> Many:
     return Many(Choice(event_types(), "an event type", "unknown-event"), single=True, least=1)
 
@@ -142,7 +152,11 @@ def _rule() -> Record:
         {
             **selector,
             "reason": Key(WORD, "The decision's reason when this ends a wait.", required=True),
-            "match": Key(EventPath(), "Field that must equal the wait's key. Default: ends every wait of the person."),
+            "match": Key(
+                OneOf(EventPath(), Table(PATH, REFERENCE, least=1)),
+                "Path that must equal the wait's key, or {path: key, path: start.path}: what must equal what of a wait."
+                " Default: ends every wait of the person.",
+            ),
             "without_key": Key(
                 Choice(("all", "none"), "which waits an event without the `match` field ends"),
                 "An event without the `match` field ends `all` waits of the person, or `none` (default).",
@@ -162,7 +176,7 @@ def _rule() -> Record:
         },
         one_of=("cart", "when"),
     )
-    payload = Many(Choice(tuple(PAYLOADS), "a part of the payload"))
+    payload = OneOf(Many(Choice(tuple(PAYLOADS), "a part of the payload")), Table(WORD, TOLD))
     stage = Record(
         {
             "name": Key(WORD, "Its name, which its decisions and their ids carry.", required=True),
@@ -203,7 +217,10 @@ def _rule() -> Record:
             ),
             "until": Key(until, "A state that ends a wait without a trigger."),
             "only_if": Key(CONDITION, "Looked at when it is due: where it doesn't hold, nothing fires."),
-            "payload": Key(payload, "What the trigger tells."),
+            "payload": Key(
+                payload,
+                "What the trigger tells: cart, message, film; or {name: what} of these, key, start.path, trait.name.",
+            ),
         },
         one_of=("after", "stages"),
     )

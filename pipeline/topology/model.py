@@ -100,7 +100,9 @@ class Selector(msgspec.Struct, frozen=True, kw_only=True):
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     """What ends a wait.
 
-    `match`: the body field that must equal the wait's key; None: any wait of the person.
+    `match`: the path that must equal the wait's key, of a list one item; None: any wait of the person. `compares`:
+    (path, `key` or `start.path`), which must be equal besides. Operands of `select.where` may be these two as well, see
+    language/references.py.
     `without_key`: an event that lacks that field ends `all` waits, or `none`.
     `before_start`: counts also when it happened before the start. `takes`: the products that the event holds are taken
     out of the person's other carts.
@@ -109,6 +111,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     select: Selector
     reason: str
     match: str | None = None
+    compares: tuple[tuple[str, str], ...] = ()
     without_key: Literal["all", "none"] = "none"
     before_start: bool = False
     takes: bool = False
@@ -125,12 +128,16 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     when: Condition
 
 
+Payload = tuple[str, ...] | dict[str, str]
+"""What a trigger tells: parts (cart, message, film), or by name these, `key`, `start.path`, `trait.name`."""
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """One of several reminders of a wait: `after_ms` after its cause. `payload` None: as the rule says."""
 
     name: str
     after_ms: int
-    payload: tuple[str, ...] | None = None
+    payload: Payload | None = None
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,10 +150,10 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
-    `per`: body field that makes parallel instances; None: one a person. `without_key`: what a start without it does
-    (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and `forget_ms`
-    more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds watched to
-    this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
+    `per`: path that makes parallel instances, of a list one an item; None: one a person. `without_key`: what a start
+    without it does (`shared`: one common instance; `ignore`). `once`: a key starts once; remembered for its wait and
+    `forget_ms` more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds
+    watched to this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
     `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `stages`: several reminders of one
     wait, one after the other; `after_ms` is then the first one's. `when`: the start is that this begins to hold, and
     `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must hold when it
@@ -165,7 +172,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     forget_ms: int | None = None
     watched_share: float | None = None
     until_cart_empty: str | None = None
-    payload: tuple[str, ...] = ()
+    payload: Payload = ()
     when: Condition | None = None
     until: tuple[Condition, str] | None = None
     only_if: Condition | None = None
@@ -179,8 +186,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parts(self) -> frozenset[str]:
-        """Of all payloads that it may tell."""
-        return frozenset(self.payload).union(*(stage.payload or () for stage in self.stages))
+        """What all payloads that it may tell are made of."""
+        payloads = [self.payload, *(stage.payload or () for stage in self.stages)]
+        return frozenset(part for each in payloads for part in (each.values() if isinstance(each, dict) else each))
 
 
 class WriteKey(msgspec.Struct, frozen=True, kw_only=True):

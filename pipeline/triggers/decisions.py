@@ -81,15 +81,20 @@ def bounded(decision: Decision, items: int) -> Decision:
     """The same with less in it: of each namespace, and of each list in the payload, so many at most. 0: one identifier
     of each namespace, and no payload.
     """
-    payload = {
-        name: value[:items] if isinstance(value, list) else value for name, value in decision.payload.items() if items
-    }
+    payload = _shorter(decision.payload, items) if items else {}
     return msgspec.structs.replace(
         decision,
         identifiers={ns: values[: items or 1] for ns, values in decision.identifiers.items()},
         payload=payload,
         bounded=True,
     )
+
+
+def _shorter(value: Any, items: int) -> Any:
+    """The same with so many items of each list at most."""
+    if isinstance(value, dict):
+        return {name: _shorter(each, items) for name, each in value.items()}
+    return value[:items] if isinstance(value, list) else value
 
 
 def public(decision: Decision) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from pipeline.grammar.operands import MODIFIERS
 from pipeline.language import paths
 from pipeline.language.operators import compile_tests
 from pipeline.language.references import split
-from pipeline.topology.model import Rule
+from pipeline.topology.model import Cancel, Rule
 from pipeline.triggers import films
 from pipeline.triggers.films import Film, Session
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook
+from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook, comparisons
 from pipeline.wire.row import Row
 
 _SAYS = {
@@ -90,7 +90,11 @@ class Explainer:
         return [(None, False, "was older than max_age when it was received: it only informs")]
 
     def _moves(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
-        rule, key = self._rule, _text(row.data.get(self._rule.per)) if self._rule.per else None
+        for key in _keys(row, self._rule.per):
+            yield from self._moves_of(row, key)
+
+    def _moves_of(self, row: Row, key: str | None) -> Iterator[tuple[str | None, bool, str]]:
+        rule = self._rule
         for move in self._book.moves.get(row.type, ()):
             if move.rule is not self._compiled:
                 continue
@@ -119,19 +123,14 @@ class Explainer:
         for cancel in self._rule.cancel:
             if row.type not in cancel.select.events:
                 continue
-            key = _text(row.data.get(cancel.match)) if cancel.match else None
-            if why := _unmet(row, cancel.select.where):
-                yield key, False, f"isn't {cancel.reason}: {why}"
-            elif cancel.match and key is None and cancel.without_key == "none":
-                yield None, False, f"isn't {cancel.reason}: it has no {cancel.match}"
-            else:
-                whose = "a wait of this key" if key is not None else "every wait"
-                yield (
-                    key,
-                    True,
-                    f"ends {whose} that is open, {cancel.reason}"
-                    + (", also one that starts later" if cancel.before_start else ""),
-                )
+            why = _unmet(row, cancel.select.where)
+            for key in _keys(row, cancel.match):
+                if why:
+                    yield key, False, f"isn't {cancel.reason}: {why}"
+                elif cancel.match and key is None and cancel.without_key == "none":
+                    yield None, False, f"isn't {cancel.reason}: it has no {cancel.match}"
+                else:
+                    yield key, True, _ending(row, cancel, key)
 
 
 def _unmet(row: Row, where: Mapping[str, Mapping[str, Any]]) -> str:
@@ -173,8 +172,28 @@ def said(rule: Compiled, role: int) -> str:
     return "starts a wait, if none was started before" if role == START and rule.once else _SAYS[role]
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+def _ending(row: Row, cancel: Cancel, key: str | None) -> str:
+    """What an event that may end waits does."""
+    whose = "a wait of this key" if key is not None else "every wait"
+    said = f"ends {whose} that is open, {cancel.reason}" + (
+        ", also one that starts later" if cancel.before_start else ""
+    )
+    compared = [
+        f"{each.path}, {_shown(paths.read_path(each.path)(row.data))}, {_WORDS[each.operator]} its {each.reference}"
+        for each in comparisons(cancel)
+    ]
+    return f"{said}, where {' and '.join(compared)}" if compared else said
+
+
+def _keys(row: Row, path: str | None) -> list[str] | list[None]:
+    """Those that an event tells there; [None]: none."""
+    if path is None:
+        return [None]
+    several = paths.keys_of(path)
+    if several is not None:
+        return several(row.data) or [None]
+    value = row.data.get(path)
+    return [None] if value is None or value == "" else [str(value)]
 
 
 def _shown(value: Any) -> str:

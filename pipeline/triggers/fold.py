@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pipeline.language.memory import DECIDED, Entry, Moment
+from pipeline.language.references import asked, kept
 from pipeline.triggers import carts, films, keys, marks, orders, waits, watches
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output, SegmentChange
@@ -15,6 +16,7 @@ from pipeline.triggers.contact import contact_of, tell
 from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
+from pipeline.triggers.payloads import Waited
 from pipeline.triggers.person import Person, note_due, refresh, somebody_elses, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
@@ -32,6 +34,7 @@ from pipeline.triggers.watches import Watches
 from pipeline.wire.row import Row
 
 DECIDED_FILMS_KEPT = 16  # to be shown
+STARTS_KEPT = 50  # of one key, of which it is kept what they told
 SHARED = ""  # the correlation key of events without one
 
 
@@ -99,7 +102,12 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     for end in ends:
         later |= _end(book, person, row, end, out)
     for move in moves:
-        later |= _move(book, person, row, move, change, film, out)
+        keys_of = move.rule.keys
+        if keys_of is None:  # nearly all rules
+            later |= _move(book, person, row, move, _key(row, move.rule.per), change, film, out)
+            continue
+        for name in keys_of(data) or (None,):
+            later |= _move(book, person, row, move, name, change, film, out)
     if playing and len(person.films) > films.AT_HAND:
         gone = films.make_room(person.films, person.film_pages)
         for rule in book.of_films if gone >= 0 else ():
@@ -150,7 +158,7 @@ def _work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
         state.open_all()
     for name, waiting in state.keys.items():
         if (waiting.facts or waiting.open is not None) and (not key or name == key):
-            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
+            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name, now))
             later |= note_due(person, waiting, due)
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, now)
@@ -189,13 +197,13 @@ def _move(
     person: Person,
     row: Row,
     move: MoveMatcher,
+    name: str | None,
     change: Change | None,
     film: Film | None,
     out: list[Output],
 ) -> bool:
-    """What is refused goes to `out`. See `note_due` for what it returns."""
+    """`name`: of the key. What is refused goes to `out`. See `note_due` for what it returns."""
     rule, role, received_at = move.rule, move.role, row.received_at
-    name = _key(row, rule.per)
     if name is None:
         if not rule.shared:
             return False
@@ -211,6 +219,8 @@ def _move(
         role = CONTENTS  # an emptied cart begins nothing
     told = rule.tells.noted(row.data) if rule.tells is not None else None
     fact = Fact(row.occurred_at, received_at, row.event_id, role, row.fingerprint, move.rank, change, row.trace, told)
+    if rule.keeps and role == START:
+        fact.kept = kept(rule.keeps, row.data)
     return _take(book, person, rule, state, name, fact, out)
 
 
@@ -223,6 +233,8 @@ def _take(
     key = _touch(book, rule, state, name, known, received_at)
     if key is None:
         return False
+    if fact.kept is not None and len(key.facts) >= STARTS_KEPT:  # one wait of hundreds of starts: a robot's
+        fact.kept, key.bounded = None, True
     everyone = state.everyone and state.ends(name)
     if role == START and key.due is None and state.full and waits.may_open(rule, key, fact):
         out.append(_refused(rule, person, name, key, fact))
@@ -233,7 +245,7 @@ def _take(
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
         out.append(_refused(rule, person, name, key, fact))
-    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
+    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name, received_at)))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
     return later
@@ -260,14 +272,39 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: li
     """Retractions go to `out`. See `note_due` for what it returns."""
     rule = rule_end.rule
     end = End(row.occurred_at, row.received_at, row.event_id, rule_end.reason, rule_end.before_start)
-    name = _key(row, rule_end.match)
-    if rule_end.match is not None and name is None and not rule_end.without_key_all:
+    if rule_end.keys is None:  # nearly all rules
+        name = _key(row, rule_end.match)
+        names = [] if name is None else [name]
+    else:
+        names = rule_end.keys(row.data)
+    if rule_end.match is not None and not names and not rule_end.without_key_all:
         return False
     state = _state(person, rule)
-    now = row.received_at
-    if name is None:
-        return _end_others(rule, person, state, end, now, out)
+    if rule_end.compares:
+        end.asks, whole = asked(rule_end.compares, row.data)
+        if not whole:
+            state.forgot = max(state.forgot, end.occurred_at)
+    if not names:
+        return _end_others(rule, person, state, end, row.received_at, out)
     later = False
+    for name in names:
+        if end.concerns(name):
+            later |= _end_one(book, person, row, rule_end, state, name, end, out)
+    return later
+
+
+def _end_one(
+    book: RuleBook,
+    person: Person,
+    row: Row,
+    rule_end: EndMatcher,
+    state: RuleState,
+    name: str,
+    end: End,
+    out: list[Output],
+) -> bool:
+    """The end of one key."""
+    rule, now, later = rule_end.rule, row.received_at, False
     key = _touch(book, rule, state, name, state.find(name), now)
     if key is not None:
         state.keys[name] = key
@@ -293,7 +330,7 @@ def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, now:
     state.open_concerned(end)
     later = False
     for name, key in state.keys.items():
-        if name != end.own:
+        if end.concerns(name):
             later |= _ended(rule, person, state, name, key, end, out)
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, now)
@@ -312,7 +349,9 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
         out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
-    return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
+    return note_due(
+        person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name, end.received_at))
+    )
 
 
 def _first(person: Person) -> tuple[str, str]:
@@ -345,7 +384,7 @@ def decide(
     """
     while person.due is not None and person.due <= clock:
         if person.turned:
-            _look(book, person, out)
+            _look(book, person, clock, out)
             if person.due is None or person.due > clock:
                 break
         name, key_name = _first(person)
@@ -356,7 +395,7 @@ def decide(
             del person.rules[name]
         else:
             everyone = state.everyone and state.ends(key_name)
-            until = until_of(rule, person, key_name)
+            until = until_of(rule, person, key_name, clock)
             found, emptyings = waits.walk(rule, key, everyone, until)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
@@ -369,7 +408,7 @@ def decide(
             elif (
                 wait.end is None
                 and rule.only_if is not None
-                and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
+                and not rule.only_if.holds(_moment(rule, person, key_name, wait.due, wait, clock))
             ):
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
@@ -391,6 +430,8 @@ def decide(
                     decision.bounded,
                     quiet is None or not quiet(decision),
                     decision.stage,
+                    timed=cause.timed,
+                    kept=wait.kept,
                 )
                 if rule.within:
                     fired.decided, fired.until = decision.decided_at, wait.due + rule.within
@@ -407,11 +448,11 @@ def decide(
         refresh(person)
 
 
-def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
+def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None:
     """Look at the conditions that are to be looked at now, and begin what starts."""
     assert book.watches is not None
     before = len(out)
-    for start in watches.look(book.watches, person, book.max_age, out):
+    for start in watches.look(book.watches, person, clock, book.max_age, out):
         rule, entry = start.rule, start.entry
         fact = Fact(
             start.at if start.timed else entry.occurred_at,
@@ -435,23 +476,19 @@ def _look(book: RuleBook, person: Person, out: list[Output]) -> None:
 
 def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:
     """Whether what started it turns out not to have held, by what is known now."""
-    assert rule.when is not None
     assert book.watches is not None
     assert wait.opened is not None
     turned = wait.opened.turned
     if turned is None or turned < clock - book.watches.slack:
         return False
-    return not rule.when.holds(_moment(rule, person, key, turned, wait))
+    return not watches.held(book.watches.rules[rule.name], person, key, turned)
 
 
-def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
-    return _moment(rule, person, key, wait.due, wait)
-
-
-def _moment(rule: Compiled, person: Person, key: str, at: int, wait: Wait) -> Moment:
+def _moment(rule: Compiled, person: Person, key: str, at: int, wait: Wait, clock: int) -> Moment:
+    """Of a wait, with segments and triggers as the fold has them at `clock`."""
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
-    return Moment(person.heard, at, key=of, start=start, segments=watches.members(person))
+    return Moment(person.heard, at, key=of, start=start, fold=clock, segments=watches.members(person))
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
@@ -473,7 +510,7 @@ def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key,
 
 def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -> Decision:
     """A start for which there is no room (docs/semantics.md, Bounds)."""
-    wait = Wait(start, start.order, start.occurred_at + rule.after, lines=start.leaves(key.lines)[0])
+    wait = Wait(start, start.order, start.occurred_at + rule.after, lines=start.leaves(key.lines)[0], kept=start.kept)
     decision = _decision(rule, person, name, wait, "suppressed", "too_many", start.received_at)
     decision.bounded = True
     return decision
@@ -495,7 +532,7 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
         occurred_at=cause.occurred_at,
         due_at=wait.due,
         decided_at=clock,
-        payload=_payload(rule, person, key, wait),
+        payload=_payload(rule, person, key, wait, clock),
         ended_by=(wait.end[3] or None) if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
@@ -511,11 +548,9 @@ def _id_of(rule: Compiled, key: str, cause: Fact, stage: str | None) -> str:
     return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint, *of_stage)
 
 
-def _payload(rule: Compiled, person: Person, key: str, wait: Wait) -> dict[str, Any]:
-    payload: dict[str, Any] = {}
-    for part in rule.stages[wait.stage].payload if rule.stages else rule.payload:
-        payload.update(part.told(key, wait.lines, wait.cause.told, person))
-    return payload
+def _payload(rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> dict[str, Any]:
+    tell = rule.stages[wait.stage].payload if rule.stages else rule.payload
+    return tell(Waited(key, wait.lines, wait.cause.told, wait.kept or {}, person, clock))
 
 
 def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
@@ -538,6 +573,7 @@ def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
+        basis="time" if fired.timed else "event",
         stage=fired.stage,
     )
 
@@ -561,6 +597,7 @@ def _recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End)
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
+        basis="time" if fired.timed else "event",
         stage=fired.stage,
         recovers=fired.id,
     )

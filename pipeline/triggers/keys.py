@@ -69,7 +69,11 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
     def ends(self, name: str) -> list[End]:
         """Those of everyone's that concern this key."""
         everyone = self.everyone
-        return [end for end in everyone if end.own != name] if everyone else everyone
+        return (
+            [end for end in everyone if end.own != name and (not end.asks or end.concerns(name))]
+            if everyone
+            else everyone
+        )
 
     def find(self, name: str) -> Key | None:
         """What is known of a key; it is at hand then."""
@@ -183,6 +187,7 @@ def add_everyone(state: RuleState, end: End) -> None:
     for each in ends[1:-1]:
         last = kept[-1]
         alike = (each.takes, each.own, each.before_start) == (last.takes, last.own, last.before_start)
+        alike = alike and each.asks == last.asks
         if not alike or bisect(facts, each.order) != bisect(facts, last.order):
             kept.append(each)
     kept.append(ends[-1])
@@ -245,7 +250,7 @@ def _forget_everyone(state: RuleState, horizon: int) -> None:
         kept.insert(0, earliest)
     for name, key in state.keys.items():
         for end in old:
-            if key.lines and end.order > key.closed and end.own != name:
+            if key.lines and end.order > key.closed and end.concerns(name):
                 key.lines = end.leaves(key.lines)
     state.everyone = kept
 

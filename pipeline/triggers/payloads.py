@@ -1,11 +1,16 @@
-"""What a trigger tells: a class for each part that a rule's `payload` may name."""
+"""What a trigger tells: a class for each part that a rule's `payload` may name, and single values by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from pipeline.grammar import vocabulary
+from pipeline.language.leaves import trait
+from pipeline.language.leaves.trait import Trait
+from pipeline.language.memory import Memory, Moment
+from pipeline.language.references import KEY, start_path
+from pipeline.topology import model
 from pipeline.triggers import carts, films
 from pipeline.triggers.carts import Line
 from pipeline.triggers.films import Film, FilmPage
@@ -19,6 +24,24 @@ class Known(Protocol):
 
     films: dict[str, Film]
     film_pages: list[FilmPage]
+    heard: Memory
+
+
+class Waited(NamedTuple):
+    """What is known of a wait as it ends. `lines`: of the cart of its key; `noted`: of its cause; `kept`: of the start
+    that opened it, path -> value. `at`: when it is decided, UTC ms.
+    """
+
+    key: str
+    lines: list[Line]
+    noted: Noted
+    kept: Mapping[str, Any]
+    person: Known
+    at: int
+
+
+Tell = Callable[[Waited], dict[str, Any]]
+"""A payload, as consumers read it."""
 
 
 class Payload(Protocol):
@@ -78,3 +101,39 @@ class Watched:
 
 PAYLOADS: dict[str, Payload] = {"cart": Cart(), "message": Message(), "film": Watched()}
 assert PAYLOADS.keys() == vocabulary.PAYLOADS.keys()
+
+TRAIT = "trait."
+
+
+def teller(payload: model.Payload) -> Tell:
+    """What tells a payload: parts beside one another, or what it names by these names."""
+    if isinstance(payload, dict):
+        named = {name: _single(source) for name, source in payload.items()}
+        return lambda waited: {name: tell(waited) for name, tell in named.items()}
+    parts = [PAYLOADS[name] for name in payload]
+
+    def tell(waited: Waited) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        for part in parts:
+            told.update(part.told(waited.key, waited.lines, waited.noted, waited.person))
+        return told
+
+    return tell
+
+
+def traits(sources: Iterable[str]) -> list[Trait]:
+    """Those of a person that a payload tells: they have to be noted as they are told."""
+    return [trait.told_last(source.removeprefix(TRAIT)) for source in sources if source.startswith(TRAIT)]
+
+
+def _single(source: str) -> Callable[[Waited], Any]:
+    """One value of a payload; where nothing was told, None."""
+    if source in PAYLOADS:
+        part = PAYLOADS[source]
+        return lambda waited: part.told(waited.key, waited.lines, waited.noted, waited.person)
+    if source == KEY:
+        return lambda waited: waited.key or None
+    if (path := start_path(source)) is not None:
+        return lambda waited: waited.kept.get(path)
+    (found,) = traits([source])
+    return lambda waited: found.value(Moment(waited.person.heard, waited.at))

@@ -216,7 +216,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
             if rule.once and key.facts and marks.marked(mine.marks, name_of_key):
                 key.facts = []  # the decided one absorbs the open one
-        mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: (e.order, e.reason))
+        mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: e.identity)
     films.open_all(person.films, person.film_pages)
     films.open_all(other.films, other.film_pages)
     for name, film in other.films.items():
@@ -237,7 +237,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
         if (rule := book.rules.get(name)) is not None:
             state.open_all()
             for name_of_key, key in state.keys.items():
-                until = until_of(rule, person, name_of_key)
+                until = until_of(rule, person, name_of_key, now)
                 key.due = waits.next_due(rule, key, state.ends(name_of_key), until)
             keys.make_room(state, now)
     refresh(person)
@@ -260,9 +260,9 @@ def note_due(person: Person, key: Key, due: int | None) -> bool:
     return old is not None and old == person.due and due != old
 
 
-def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
-    """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
-    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key)
+def until_of(rule: Compiled, person: Person, key: str, now: int) -> waits.Until | None:
+    """When what a rule waits until holds of them, as the fold has it `now`; None: it waits for nothing of the kind."""
+    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key, now)
 
 
 def own_id(ids: dict[str, list[str]]) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
-from pipeline.language import paths
 from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.memory import DECIDED
+from pipeline.language.paths import Read, keys_of, needs, read_path
+from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
-from pipeline.topology.model import Rule, Topology
-from pipeline.triggers.payloads import PAYLOADS, Payload
+from pipeline.topology.model import Cancel, Rule, Topology
+from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
 from pipeline.triggers.watches import Watch, Watches
 
+Keys = Callable[[Mapping[str, Any]], list[str]]
 START, RESTART, CONTENTS = 1, 2, 0
 CART_TYPES = doing("cart")
 ORDERS = doing("order")
@@ -58,8 +60,9 @@ class MoveMatcher(NamedTuple):
 
 
 class EndMatcher(NamedTuple):
-    """This event may end waits of `rule`: those whose key is the body's `match`, or all of the person. `takes`: what it
-    holds is taken out of the person's other carts.
+    """This event may end waits of `rule`: those whose key is what `match` tells, or all of the person. `takes`: what it
+    holds is taken out of the person's other carts. `keys`: reads the keys where `match` is more than a field that holds
+    one. `compares`: it ends only waits of which these hold.
     """
 
     rule: Compiled
@@ -69,6 +72,8 @@ class EndMatcher(NamedTuple):
     without_key_all: bool
     before_start: bool
     takes: bool
+    keys: Keys | None = None
+    compares: Sequence[tuple[Comparison, Read]] = ()
 
 
 class Meaning(NamedTuple):
@@ -92,7 +97,7 @@ class CompiledStage(NamedTuple):
 
     name: str
     after: int
-    payload: tuple[Payload, ...]
+    payload: Tell
 
 
 class Compiled:
@@ -100,7 +105,8 @@ class Compiled:
 
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several. `general`: its waits aren't all alike
-    (stages.py).
+    (stages.py). `keys`: reads those of an event, where `per` is more than a field that holds one. `keeps`: what is kept
+    of a start, as the rule compares with it or tells it.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any]) -> None:
@@ -115,19 +121,24 @@ class Compiled:
         self.after = rule.after_ms
         self.lateness = lateness_ms
         self.per = rule.per
+        self.keys = keys_of(rule.per) if rule.per else None
+        self.keeps = tuple((path, read_path(path)) for path in starts_kept(rule))
         self.shared = rule.without_key == "shared" or rule.per is None
         self.once = rule.once
         self.forget = rule.forget_ms
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
         self.cart = rule.until_cart_empty is not None or "cart" in rule.parts
-        self.payload = tuple(PAYLOADS[name] for name in rule.payload)
-        self.tells = next((part for name in sorted(rule.parts) if (part := PAYLOADS[name]).notes), None)
+        self.payload = teller(rule.payload)
+        self.noted = tuple(matcher for trait in traits(rule.parts) for matcher in trait.matchers())
+        self.tells = next(
+            (part for name in sorted(rule.parts & PAYLOADS.keys()) if (part := PAYLOADS[name]).notes), None
+        )
         self.stages = tuple(
             CompiledStage(
                 stage.name,
                 stage.after_ms,
-                self.payload if stage.payload is None else tuple(PAYLOADS[name] for name in stage.payload),
+                self.payload if stage.payload is None else teller(stage.payload),
             )
             for stage in rule.stages
         )
@@ -137,6 +148,19 @@ class Compiled:
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
+
+
+def starts_kept(rule: Rule) -> list[str]:
+    """The paths that a rule speaks of as `start.path`."""
+    named = [each.reference for cancel in rule.cancel for each in comparisons(cancel)]
+    named += sorted(part for part in rule.parts if part not in PAYLOADS)
+    return list(dict.fromkeys(path for reference in named if (path := start_path(reference)) is not None))
+
+
+def comparisons(cancel: Cancel) -> list[Comparison]:
+    """All that must hold between an event that cancels and the wait."""
+    matched = [Comparison(path, "is", reference) for path, reference in cancel.compares]
+    return [*matched, *split(cancel.select.where)[1]]
 
 
 class RuleBook:
@@ -245,7 +269,8 @@ class RuleBook:
                 self.moves.setdefault(event, []).append(
                     MoveMatcher(compiled, role, rank(compiled.cart, role, event), where)
                 )
-                self._reads(event, selector.where, rule.per)
+                kept = [path for path, _ in compiled.keeps] if role == START else []
+                self._reads(event, [*selector.where, *kept], rule.per)
         if compiled.cart:
             moved = {*rule.start.events, *(rule.restart.events if rule.restart else ())}
             for event in CART_TYPES:
@@ -256,14 +281,27 @@ class RuleBook:
                     self._reads(event, {}, rule.per)
         for cancel in rule.cancel:
             every = cancel.without_key == "all"
+            plain, _ = split(cancel.select.where)
+            keys = keys_of(cancel.match) if cancel.match else None
+            compares = [(each, read_path(each.path)) for each in comparisons(cancel)]
             for event in cancel.select.events:
-                where = compile_where(tidy.operands(event, cancel.select.where))
-                end = EndMatcher(compiled, cancel.reason, where, cancel.match, every, cancel.before_start, cancel.takes)
+                where = compile_where(tidy.operands(event, plain))
+                end = EndMatcher(
+                    compiled,
+                    cancel.reason,
+                    where,
+                    cancel.match,
+                    every,
+                    cancel.before_start,
+                    cancel.takes,
+                    keys,
+                    compares,
+                )
                 self.ends.setdefault(event, []).append(end)
-                self._reads(event, cancel.select.where, cancel.match)
+                self._reads(event, [*plain, *(each.path for each, _ in compares)], cancel.match)
                 if cancel.takes:
                     self.fields[event].add("products")
 
     def _reads(self, event: str, where: Iterable[str], key: str | None) -> None:
         named = (*where, key) if key else where
-        self.fields.setdefault(event, set()).update(field for path in named for field in paths.needs(path))
+        self.fields.setdefault(event, set()).update(field for path in named for field in needs(path))

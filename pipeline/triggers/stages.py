@@ -8,7 +8,7 @@ anew with the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,7 +29,7 @@ class Wait(msgspec.Struct, gc=False):
 
     `lines`: the cart as the wait ends; `left`: what is in it right after. `closes`: up to where it closes its key, if
     that isn't its end. `moment`: when it is decided (UTC ms), where that isn't lateness after `due`. `opened`: the
-    start that opened it.
+    start that opened it; `kept`: what is kept of that.
     """
 
     cause: Fact
@@ -43,6 +43,7 @@ class Wait(msgspec.Struct, gc=False):
     closes: Order | None = None
     moment: int | None = None
     opened: Fact | None = None
+    kept: dict[str, Any] | None = None
 
 
 Until = Callable[[int, int, int], tuple[int, str] | None]
@@ -81,11 +82,11 @@ class _Way:
         self.waits: list[Wait] = []
         self.emptyings: list[Order] = []
         self.wait: Wait | None = None
-        self._before: tuple[Order, str] | None = None  # what ends a start, though it stands before it
+        self._before: list[End] = []  # what ends a start, though it stands before it
         self._last = self._closed = key.closed
         if (left := key.open) is not None:
             wait = Wait(left.cause, left.start.order, left.cause.occurred_at + rule.stages[left.stage].after)
-            wait.stage, wait.opened = left.stage, left.start
+            wait.stage, wait.opened, wait.kept = left.stage, left.start, left.kept
             self._opens(wait)
             if left.end is not None:
                 self._ends(left.end, left.reason, self.lines)
@@ -104,7 +105,8 @@ class _Way:
             if begins is not None and wait.stage + 1 < len(self.rule.stages):
                 stage = wait.stage + 1
                 due = wait.cause.occurred_at + self.rule.stages[stage].after
-                self._opens(Wait(wait.cause, wait.last_start, due, stage=stage, opened=wait.opened))
+                next_one = Wait(wait.cause, wait.last_start, due, stage=stage, opened=wait.opened, kept=wait.kept)
+                self._opens(next_one)
 
     def _holds(self, wait: Wait, until: Until, before: Order | None) -> bool:
         """Whether what it waits until held while it waited: then it has ended."""
@@ -121,13 +123,15 @@ class _Way:
     def end(self, order: Order, end: End) -> None:
         self.runs_out(order[0], order)
         before = self.lines
+        if end.asks and self.wait is not None and not end.applies(self.wait.kept):
+            return
         if self.wait is not None or order > self._closed:
             self.lines = end.leaves(before)
         if end.takes is None:
             if self.wait is not None:
                 self._ends(order, end.reason, before)
-            elif end.before_start and self.rule.once and self._before is None:
-                self._before = order, end.reason
+            elif end.before_start and self.rule.once:
+                self._before.append(end)
         elif before and not self.lines:
             self.emptyings.append(order)
             self._ends(order, end.reason, before)
@@ -158,11 +162,11 @@ class _Way:
         if wait is not None:
             wait.closes = max(self._last, (*order[:3], ""))  # but not the start itself
             self._ends(order, ANEW, before, left=before)
-        new = Wait(fact, order, 0, opened=fact)
+        new = Wait(fact, order, 0, opened=fact, kept=fact.kept)
         new.due = fact.occurred_at + self._length(new, fact)
         self._opens(new)
-        if self._before is not None:
-            self._ends(*self._before, before)
+        if self._before and (first := next((end for end in self._before if end.applies(fact.kept)), None)) is not None:
+            self._ends(first.order, first.reason, before)
 
     def _length(self, wait: Wait, fact: Fact) -> int:
         """How long it waits from a fact on: what moves it may tell no length of its own."""
@@ -233,6 +237,7 @@ def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> tuple[Open | 
         facts = [fact for fact in other.facts if fact.order > winner.closed]
         other = msgspec.structs.replace(other, facts=facts, lines=lines)
     ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= winner.closed]
+    ends = [end for end in ends if end.applies(left.kept)]
     known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]
     opens = [winner.open, other.open if same else None]
     known += [(each.end, each.reason) for each in opens if each is not None and each.end is not None]

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.language.references import Asked, meet_key, meet_start
 from pipeline.triggers import carts, stages
 from pipeline.triggers.carts import PUT, SET, Change, Item, Line, Names
 from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
@@ -46,7 +47,8 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
 
     `change` on a cart's lines, or None. `told`: what the payload wants of it (payloads.py). `folded`: what it stands
     for besides, where there were too many. `turned`: it starts because a condition began to hold then (UTC ms);
-    `timed`: by time alone, and the event is the last that it counted.
+    `timed`: by time alone, and the event is the last that it counted. `kept`: of a start, path -> what it told that the
+    rule speaks of.
     """
 
     occurred_at: int
@@ -61,6 +63,7 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     folded: Folded | None = None
     turned: int | None = None
     timed: bool = False
+    kept: dict[str, Any] | None = None
 
     @property
     def order(self) -> Order:
@@ -85,7 +88,7 @@ class End(msgspec.Struct, array_like=True, gc=False):
     """An event that ends waits.
 
     `takes`: it doesn't end a cart, it takes what was ordered out of every one but `own`, the key of the cart whose
-    order it was; None: it ends.
+    order it was; None: it ends. `asks`: it ends only waits of which these hold, and leaves a cart as it is.
     """
 
     occurred_at: int
@@ -95,6 +98,20 @@ class End(msgspec.Struct, array_like=True, gc=False):
     before_start: bool = False
     takes: list[Names] | None = None
     own: str | None = None
+    asks: list[Asked] | None = None
+
+    @property
+    def identity(self) -> tuple[Order, str, str]:
+        """Differs from that of every other end of one key."""
+        return (self.order, self.reason, repr(self.asks) if self.asks else "")
+
+    def concerns(self, name: str) -> bool:
+        """Whether it may end a wait of that key."""
+        return name != self.own and (not self.asks or meet_key(self.asks, name))
+
+    def applies(self, start: dict[str, Any] | None) -> bool:
+        """Whether it ends a wait of a key that it concerns, whose start told that."""
+        return not self.asks or meet_start(self.asks, start)
 
     @property
     def order(self) -> Order:
@@ -102,6 +119,8 @@ class End(msgspec.Struct, array_like=True, gc=False):
 
     def leaves(self, lines: list[Line]) -> list[Line]:
         """What it leaves in a cart that it concerns."""
+        if self.asks:
+            return lines
         if self.takes is None:
             return carts.without(lines, self.occurred_at)
         return carts.bought(lines, self.takes, self.occurred_at)
@@ -112,7 +131,7 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     from its wait's last start to its cause, ms. `lines`: what it told of a cart, where an order of another cart may
     show that it is theirs already. `bounded`: it said so. `published`: only then are people told that it is taken back.
     `stage`: its name, where its wait has several. `decided`, `until`: between these (UTC ms) what ends a wait is its
-    success, where the rule asks for that.
+    success, where the rule asks for that. `timed`: time alone had started it. `kept`: what is kept of its wait's start.
     """
 
     digest: bytes
@@ -126,6 +145,8 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     stage: str | None = None
     decided: int = 0
     until: int = 0
+    timed: bool = False
+    kept: dict[str, Any] | None = None
 
     @property
     def id(self) -> str:
@@ -145,7 +166,7 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
 
 class Open(msgspec.Struct, array_like=True, gc=False):
     """What is left of a wait of which stages are decided. `stage`: the next one's number. `end`, `reason`: what came
-    late and ends it.
+    late and ends it. `kept`: what is kept of the start that opened it.
     """
 
     stage: int
@@ -153,6 +174,7 @@ class Open(msgspec.Struct, array_like=True, gc=False):
     last_start: Fact | None = None
     end: Order | None = None
     reason: str = ""
+    kept: dict[str, Any] | None = None
 
     @property
     def start(self) -> Fact:
@@ -218,6 +240,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
         before = lines
         ended = None
         if end is not None:
+            if end.asks and (wait is None or not end.applies(wait.kept)):
+                continue
             if wait is not None or order > key.closed:
                 lines = end.leaves(lines)
             if end.takes is None:
@@ -240,7 +264,7 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
                 wait = None
         elif fact is not None and fact.role == START:
             if wait is None:
-                wait = Wait(fact, order, at + rule.after)
+                wait = Wait(fact, order, at + rule.after, kept=fact.kept)
                 waits.append(wait)
             else:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
@@ -269,7 +293,7 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
         if fact.role == START:
             order = (at, fact.rank, fact.received_at, fact.event_id)
             if wait is None:
-                wait = Wait(fact, order, at + rule.after)
+                wait = Wait(fact, order, at + rule.after, kept=fact.kept)
                 waits.append(wait)
             else:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
@@ -285,9 +309,11 @@ def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
     if not key.facts:
         return []
     start = key.facts[0]
-    wait = Wait(start, start.order, start.occurred_at + rule.after)
+    wait = Wait(start, start.order, start.occurred_at + rule.after, kept=start.kept)
     for order, _, end in _steps(key, everyone):
-        if end is not None and (end.before_start or order > start.order) and order[0] <= wait.due:
+        if end is None or not (end.before_start or order > start.order) or order[0] > wait.due:
+            continue
+        if end.applies(start.kept):
             wait.end, wait.reason = order, end.reason
             break
     return [wait]
@@ -300,8 +326,8 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     if not (key.ends or everyone or emptyings) and (not key.facts or key.facts[-1].occurred_at <= wait.due):
         return False  # nearly always
     later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed]
-    later += [e.order for e in key.ends]
-    later += [e.order for e in everyone if e.takes is None]
+    later += [e.order for e in key.ends if not e.asks or e.applies(wait.kept)]
+    later += [e.order for e in everyone if e.takes is None and (not e.asks or e.applies(wait.kept))]
     later += emptyings
     known = max(wait.due + rule.lateness, wait.last_start[2])
     return any(o[0] > wait.due and o[2] <= known for o in later)
@@ -470,6 +496,8 @@ def retracts(key: Key, end: End) -> list[Fired]:
     if end.takes is not None:
         takes = end.takes
         hit = [f for f in hit if f.lines and all(carts.holds(takes, names) for names in f.lines)]
+    if end.asks:
+        hit = [f for f in hit if end.applies(f.kept)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
         if key.credits:
@@ -487,6 +515,8 @@ def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
     if end.reason not in rule.by:
         return None
     found = [each for each in key.credits if each.decided < end.occurred_at <= each.until]
+    if end.asks:
+        found = [each for each in found if end.applies(each.kept)]
     if (takes := end.takes) is not None:
         found = [each for each in found if each.lines and all(carts.holds(takes, names) for names in each.lines)]
     if not found:
@@ -532,10 +562,11 @@ def _left(rule: Compiled, key: Key, wait: Wait) -> Open | None:
     if wait.end is not None or wait.stage + 1 == len(rule.stages):
         return None
     start = last_start(key, wait)
-    cause = msgspec.structs.replace(wait.cause, change=None, folded=None)
+    cause = msgspec.structs.replace(wait.cause, change=None, folded=None, kept=None)
     if start.order == cause.order:
-        return Open(wait.stage + 1, cause)
-    return Open(wait.stage + 1, cause, msgspec.structs.replace(start, change=None, folded=None, told=None))
+        return Open(wait.stage + 1, cause, kept=wait.kept)
+    start = msgspec.structs.replace(start, change=None, folded=None, told=None, kept=None)
+    return Open(wait.stage + 1, cause, start, kept=wait.kept)
 
 
 def last_start(key: Key, wait: Wait) -> Fact:
@@ -550,7 +581,7 @@ def late_end(key: Key, end: End, prevented: bool) -> None:
     `prevented`: it would have ended what was decided, though it only takes something out.
     """
     left = key.open
-    if left is None or end.order > key.closed:
+    if left is None or end.order > key.closed or (end.asks and not end.applies(left.kept)):
         return
     ends = prevented if end.takes is not None else end.before_start or end.order > left.start.order
     if ends and (left.end is None or end.order < left.end):
@@ -596,7 +627,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     return Key(
         closed=closed,
         facts=facts,
-        ends=union(a.ends, b.ends, lambda e: (e.order, e.reason)),
+        ends=union(a.ends, b.ends, lambda e: e.identity),
         lines=lines,
         fired=union(a.fired, b.fired, lambda f: (f.due, f.digest, f.published)),
         decided=decided,
@@ -630,12 +661,12 @@ def add_end(key: Key, end: End) -> int:
     facts = [fact.order for fact in key.facts]
     kept = ends[:1]
     for each in ends[1:-1]:
-        if bisect(facts, each.order) != bisect(facts, kept[-1].order):
+        if each.asks != kept[-1].asks or bisect(facts, each.order) != bisect(facts, kept[-1].order):
             kept.append(each)
     last = ends[-1]
     if len(kept) < ENDS_KEPT:
         kept.append(last)
-    elif bisect(facts, last.order) != bisect(facts, kept[-1].order):
+    elif last.asks or bisect(facts, last.order) != bisect(facts, kept[-1].order):
         key.ends = [*kept[:1], *kept[2:], last]
         return kept[1].occurred_at
     key.ends = kept

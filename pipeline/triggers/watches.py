@@ -6,7 +6,7 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Protocol
 
 import msgspec
@@ -29,6 +29,7 @@ class Rule(Protocol):
     when: Condition | None
     until: Condition | None
     only_if: Condition | None
+    noted: tuple[Matcher, ...]
 
 
 class Person(Protocol):
@@ -80,15 +81,18 @@ LEFT = "l\0"
 
 
 class Watches:
-    """All conditions of a topology. `segments`: by name. `until`: rule's name -> what it waits until. `hearing`: event
-    type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what is looked at when
-    it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name -> `speaking`: what is
-    looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end. `slack`: for how long what
-    a condition counts matters after it has left its window, ms. `still`: nothing is looked at any more.
+    """All conditions of a topology. By name: `segments`, `rules`, what is watched; `until`, what a rule waits for.
+
+    `hearing`: event type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what is
+    looked at when it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name ->
+    `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end.
+    `slack`: for how long what a condition counts matters after it has left its window, ms. `still`: nothing is looked
+    at any more.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
         self.segments: dict[str, Watch] = {}
+        self.rules: dict[str, Watch] = {}
         self.every: list[Watch] = []
         for segment in topology.segments:
             condition = compile_condition(segment.when, Scope(measures=topology.measures))
@@ -96,7 +100,7 @@ class Watches:
             self.segments[segment.name] = watch
         for rule in rules.values():
             if rule.when is not None:
-                self._watch(rule.name, rule.when, rule)
+                self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
         self.still = False
         self._by_prefix = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
@@ -118,6 +122,7 @@ class Watches:
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
             if rule.only_if is not None:
                 self._hear(rule.only_if.matchers())
+            self._hear(rule.noted)
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
             for name in self.segments
@@ -182,7 +187,7 @@ def hear(
                 if watch.keyed and matcher.per is None:
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
                         look_at(person, watch, name.removeprefix(watch.prefix), at)
-                else:
+                elif key or not watch.keyed:
                     look_at(person, watch, key, at)
             if matcher.id in watches.untils:
                 yield matcher.ledger(key)
@@ -229,29 +234,29 @@ class Start(msgspec.Struct, frozen=True):
     timed: bool
 
 
-def look(watches: Watches, person: Person, max_age: int, out: list[Any]) -> Iterator[Start]:
-    """Look at all that is to be looked at when the person's `due` has come, segments first. What changes goes to `out`;
-    yields what starts.
+def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[Any]) -> Iterator[Start]:
+    """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. What
+    changes goes to `out`; yields what starts.
     """
-    due = person.due
     while True:
-        ready = [name for name, turn in person.turned.items() if turn.next is not None and turn.next == due]
-        if not ready:
+        ready = [(turn.next, name) for name, turn in person.turned.items() if turn.next is not None]
+        at = min((at for at, _ in ready if at <= clock), default=None)
+        if at is None:
             return
-        assert due is not None
-        gone = [name for name in ready if name.startswith(LEFT)]
-        for name in sorted(gone):
+        names = sorted(name for when, name in ready if when == at)
+        gone = [name for name in names if name.startswith(LEFT)]
+        for name in gone:
             _, profile_id, segment = name.split("\0")
             turn = person.turned.pop(name)
-            out.append(_change(segment, "left", "merged", due, profile_id, turn.ids or {}, None))
+            out.append(_change(segment, "left", "merged", at, profile_id, turn.ids or {}, None))
         if gone:
             continue
-        name = min(ready, key=lambda name: (watches.watch_of(name)[0].rank, name))
+        name = min(names, key=lambda name: watches.watch_of(name)[0].rank)
         watch, key = watches.watch_of(name)
         if watch.rule is None:
-            _look_at_segment(watches, watch, person, person.turned[name], due, out)
+            _look_at_segment(watches, watch, person, person.turned[name], at, out)
         else:
-            start = _look_at_rule(watch, person, key, person.turned[name], due, max_age)
+            start = _look_at_rule(watch, person, key, person.turned[name], at, max_age)
             if start is not None:
                 yield start
 
@@ -283,7 +288,7 @@ def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, m
     if not turn.holds or (held and not owed):
         return None
     received = _received(watch, now)
-    if tied and _without(watch, now, received):
+    if tied and not held and _without(watch, now, received):
         turn.owed = True  # by the tie alone
         return None
     first = person.first.known if person.first is not None else None
@@ -324,14 +329,22 @@ def _without(watch: Watch, now: Moment, entries: list[Entry]) -> bool:
     """What it would be without these events, and so the segments that it speaks of."""
     if not entries:
         return watch.condition.holds(now)
-    then = Moment(now.memory, now.at, start=now.start, without={entry.named for entry in entries})
-    segments = then.segments = dict(now.segments)
+    return _anew(watch, Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments), now.key)
+
+
+def held(watch: Watch, person: Person, key: str, at: int) -> bool:
+    """What it was then, and the segments that it speaks of, by what is known now."""
+    return _anew(watch, Moment(person.heard, at, segments=members(person)), key if watch.keyed else None)
+
+
+def _anew(watch: Watch, then: Moment, key: str | None) -> bool:
+    segments = then.segments = dict(then.segments)
     for other in watch.through:
         if not other.condition.holds(then):
             segments.pop(other.name, None)
         else:
-            segments.setdefault(other.name, now.at)
-    then.key = now.key
+            segments.setdefault(other.name, then.at)
+    then.key = key
     return watch.condition.holds(then)
 
 
@@ -350,7 +363,9 @@ def _change(
     )
 
 
-def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upto: int) -> tuple[int, str] | None:
+def first_at(
+    watch: Watch, person: Person, key: str, fold: int, start: int, begin: int, upto: int
+) -> tuple[int, str] | None:
     """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
     occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
     """
@@ -358,18 +373,24 @@ def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upt
     of = key if watch.keyed else None
     at = begin
     while at <= upto:
-        now = Moment(memory, at, key=of, start=start, segments=segments)
+        now = Moment(memory, at, key=of, start=start, fold=fold, segments=segments)
         if condition.holds(now):
             return at, _made_by(watch, now)
         later = [condition.turns(now)]
         for matcher in condition.matchers():
             ledger = memory.get(matcher.ledger(of), ())
             later.append(min((e.occurred_at for e in ledger if e.occurred_at > at), default=None))
-        moments = [each for each in later if each is not None]
+        moments = [each for each in later if each is not None and each > at]
         if not moments:
             return None
         at = min(moments)
     return None
+
+
+def _less(now: Moment, without: Set[tuple[str, int]]) -> Moment:
+    return Moment(
+        now.memory, now.at, key=now.key, start=now.start, fold=now.fold, without=without, segments=now.segments
+    )
 
 
 def _made_by(watch: Watch, now: Moment) -> str:
@@ -377,10 +398,15 @@ def _made_by(watch: Watch, now: Moment) -> str:
     then = {entry.order: entry for entry in _counted(watch, now) if entry.occurred_at == now.at}
     if not then:
         return ""
-    if _without(watch, now, list(then.values())):
-        return ""
-    causes = _from_which(watch, now, True, [then[order] for order in sorted(then)])
-    return causes[0].event_id if causes else ""
+    made_by = ""
+    entries = [then[order] for order in sorted(then)]
+    for place in range(len(entries), -1, -1):
+        without = {entry.named for entry in entries[place:]}
+        before = _less(now, without)
+        if not watch.condition.holds(before):
+            return made_by
+        made_by = entries[place - 1].event_id
+    return ""
 
 
 # Two persons who turn out to be one, and what is forgotten.

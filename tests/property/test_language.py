@@ -47,7 +47,9 @@ def built(example: Example) -> bool:
     """Is all built that it needs?"""
     rules = example.topology["triggers"].values()
     mapped = any(isinstance(c, dict) and isinstance(c.get("match"), dict) for r in rules for c in [r.get("cancel")])
-    return not mapped and all(("after" in rule or "stages" in rule) and not any(name in rule for name in LATER) for rule in rules)
+    return not mapped and all(
+        ("after" in rule or "stages" in rule) and not any(name in rule for name in LATER) for rule in rules
+    )
 
 
 BUILT = [example for example in EXAMPLES if built(example)]

@@ -22,6 +22,7 @@ from pipeline.cli import COMMANDS, cli
 from pipeline.commands.topics import duration
 from pipeline.events import schemas
 from pipeline.events.model import NOW
+from pipeline.topology import load
 from pipeline.topology.addresses import shown
 
 ROOT = Path(__file__).parents[2]
@@ -356,12 +357,28 @@ def test_a_pipe_that_closes_early_is_no_traceback(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_of_a_rule_the_schema_of_its_payload_is_printed(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(cli, ["schema", "film_half_watched", "--topology", str(TOPOLOGY)])
+    assert shown.exit_code == 0
+    assert [*json.loads(shown.output)["properties"]] == ["film", "title", "seconds_watched", "total_length"]
+    wrong = CliRunner().invoke(cli, ["schema", "abandoned_crat", "--topology", str(TOPOLOGY)])
+    assert (wrong.exit_code, "did you mean abandoned_cart?" in wrong.output) == (2, True)
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("kafka: 7", encoding="utf-8")
+    listed = CliRunner().invoke(cli, ["schema", "--topology", str(broken)])
+    assert listed.stdout.split() == [*schemas.names(), *schemas.OUTBOUND]
+    assert "broken.yaml:1:8" in listed.stderr
+    assert CliRunner().invoke(cli, ["schema", "product_added", "--topology", str(broken)]).exit_code == 0
+
+
 def test_a_schema_is_printed_as_a_registry_has_it() -> None:
     shown = CliRunner().invoke(cli, ["schema", "product_added"])
     assert shown.exit_code == 0
     assert json.loads(shown.output) == json.loads(schemas.text("product_added"))
     assert [field["name"] for field in json.loads(shown.output)["fields"]][0::6] == ["event_id", "body"]
-    assert CliRunner().invoke(cli, ["schema"]).output.split() == [*schemas.names(), *schemas.OUTBOUND]
+    rules = [rule.name for rule in load(TOPOLOGY, {}).rules]
+    known = [*schemas.names(), *schemas.OUTBOUND]
+    assert CliRunner().invoke(cli, ["schema", "--topology", str(TOPOLOGY)]).output.split() == [*known, *rules]
     wrong = CliRunner().invoke(cli, ["schema", "product_aded"])
     assert wrong.exit_code == 2
     assert "product_added" in wrong.output

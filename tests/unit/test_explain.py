@@ -106,6 +106,40 @@ def test_a_condition_on_any_path_is_told_in_words(tmp_path: Path) -> None:
     ]
 
 
+def test_what_an_end_compares_with_is_told(tmp_path: Path) -> None:
+    rule = """
+  quoted:
+    version: 1
+    per: products.sku
+    start: {event: order_completed}
+    after: 1h
+    cancel: {event: product_viewed, where: {price: {gte: start.total}}, match: {sku: key}, reason: dearer}
+"""
+    topology = tmp_path / "topology.yaml"
+    topology.write_text(Path(TOPOLOGY).read_text("utf-8") + rule, encoding="utf-8")
+    products = {"order_id": "o", "total": 50, "products": [{"sku": "a"}, {"sku": "b"}]}
+    told = [
+        ("Order Completed", products, "2026-11-20T10:00:00Z"),
+        ("Product Viewed", {"sku": "a", "price": 60}, "2026-11-20T10:01:00Z"),
+    ]
+    lines = [
+        {"type": "track", "event": name, "messageId": f"m{n}", "properties": each, "timestamp": at, **ANN}
+        for n, (name, each, at) in enumerate(told)
+    ]
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = CliRunner().invoke(cli, ["explain", "user_id:ann", "quoted", str(file), "--topology", str(topology)])
+    said = [line.strip().partition("  ")[2] for line in found.output.splitlines()[1:]]
+    assert said == [
+        "order_completed m0 (a): starts a wait, or begins it anew",
+        "order_completed m0 (b): starts a wait, or begins it anew",
+        "product_viewed m1 (a): ends a wait of this key that is open, dearer,"
+        " where price, 60.0, is at least its start.total",
+        "→ a: cancelled (dearer) by m1, due 2026-11-20T11:00:00.000Z",
+        "→ b: fired (due), due 2026-11-20T11:00:00.000Z",
+    ]
+
+
 def test_of_one_key_alone_and_what_waits_where_the_recording_is_open(told: Any) -> None:
     said = told(MAILS, "user_id:ann", "ebook_not_clicked", "--key", "n2", "--end", "open").output
     assert "n1" not in said

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.language.references import Asked
 from pipeline.profile import about, marks, packed, profile
 from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids, unpack_row
 from pipeline.profile.parts import counts
@@ -431,8 +432,13 @@ items = sometimes(Item, names=st.lists(st.none() | names, max_size=3), url=st.no
 facts = sometimes(
     Fact, numbers, numbers, names, *[st.integers(0, 3)] * 3, change=st.builds(Change, st.just(1), st.lists(items)),
     told=st.just([None]) | st.lists(st.sampled_from([60, 60.0, 0.5, -0.0, "A film"])),
+    kept=st.dictionaries(names, st.none() | names | st.sampled_from([60, 60.0, True]) | st.lists(names, max_size=2)),
 )  # fmt: skip
-ends = sometimes(End, numbers, numbers, names, names, before_start=st.booleans(), own=st.none() | names)
+asks = sometimes(Asked, st.sampled_from([None, 60, 60.0, False, "a", ["a", 1.0]]), st.just("is"), st.just("start.sku"))
+ends = sometimes(
+    End, numbers, numbers, names, names, before_start=st.booleans(), own=st.none() | names,
+    asks=st.none() | st.lists(asks, max_size=2),
+)  # fmt: skip
 floats = st.floats(allow_nan=False) | st.sampled_from([1.0, 9.5, 9.99, -0.0, 1e300, 1e-300, 16777217.0])
 lines = sometimes(Line, st.just(["p", None, "name"]), floats, st.none() | floats, st.none(), numbers, image_url=names)
 keys = sometimes(

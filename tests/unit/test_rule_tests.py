@@ -39,6 +39,11 @@ def one(decisions: str, events: str = f"[{LEFT}]", more: str = "rule: abandoned_
     return f"{more}\ntests:\n  - name: one\n    events: {events}\n    decisions: {decisions}\n"
 
 
+def around(context: str) -> str:
+    """A file with one test of an event in that context."""
+    return one("[]", f"[{{at: 0m, who: ann, event: searched, context: {context}}}]")
+
+
 def test_every_shipped_rule_has_tests_and_they_hold() -> None:
     found = run()
     assert found.exit_code == 0, found.output
@@ -120,6 +125,14 @@ def test_what_differs_is_said_in_a_sentence(tmp_path: Path, decisions: str, said
         (one("[]", "[{at: 0m, who: [ann], event: product_added}]"), "expected a name, or identifiers by namespace"),
         (one("[]", "[{at: 0m, who: ann, event: order_completed, products: [{quantity: many}]}]"), "order_completed"),
         (one("[{outcome: fried}]"), "did you mean fired?"),
+        (around("{timezon: x}"), "a context has no field timezon (did you mean timezone?)"),
+        (around("{bot: 'yes'}"), "bot of the context is true or false"),
+        (around("{campaign: {source: 5}}"), "campaign of the context is a mapping of texts"),
+        (around("{consent: {marketing: given}}"), "consent is a mapping of true and false (write {marketing: true})"),
+        (
+            one("[]", "[{at: 0m, who: ann, event: custom, name: n, properties: {seats: 5}}]"),
+            "properties of custom is a mapping of texts: quote numbers",
+        ),
         (one("[{rule: film_half_watched}]"), "only decisions of abandoned_cart are looked at here"),
         (one("[]", more="begins: yesterday"), "'yesterday' is no time"),
         ("tests: []", "empty list"),

@@ -310,6 +310,100 @@ def test_a_cancel_may_compare_with_its_waits_start(check: Check, condition: str,
     assert not column or said in str(found[0])
 
 
+MATCHES: list[tuple[str, int, str, str]] = [
+    ("match: {cart_id: key}", 0, "", ""),
+    ("match: {products.product_id: start.product_id}", 0, "", ""),
+    ("match: {cart_id: key, currency: start.currency}, without_key: all", 0, "", ""),
+    ("match: products.sku", 0, "", ""),
+    ("match: {cart_id: key}, where: {order_id: {not: key}}", 0, "", ""),
+    ("match: {}", 38, "missing-key", "at least one"),
+    ("match: {cart_id: kye}", 55, "bad-value", "did you mean key?"),
+    ("match: {cart_id: strat.cart_id}", 55, "bad-value", "did you mean start?"),
+    ("match: {cart_id: start.cart}", 55, "unknown-field", "did you mean start.cart_id?"),
+    ("match: {cart: key}", 46, "unknown-field", "did you mean cart_id?"),
+    ("match: {total: key}", 53, "bad-condition", "total is a number, key is a text"),
+    ("match: {products: key}", 56, "bad-condition", "products holds many values"),
+    ("match: product.sku", 45, "unknown-field", "did you mean products.sku?"),
+    ("match: total", 45, "bad-key", "isn't a text"),
+    ("match: [cart_id]", 45, "wrong-type", "a field of an event"),
+    ("match: {currency: start.currency}, without_key: all", 73, "no-effect", "remove it"),
+]
+
+
+@pytest.mark.parametrize(("match", "column", "code", "said"), MATCHES)
+def test_what_matches_what(check: Check, match: str, column: int, code: str, said: str) -> None:
+    found = check(BASE.replace("match: cart_id", match))
+    assert [(each.line, each.column, each.code) for each in found] == ([(18, column, code)] if column else []), found
+    assert not column or said in str(found[0])
+
+
+@pytest.mark.parametrize("match", ["match: {cart_id: key}", "where: {cart_id: key}", "where: {cart_id: {not: key}}"])
+def test_where_nothing_tells_waits_apart_nothing_matches(check: Check, match: str) -> None:
+    (found,) = check(BASE.replace("    per: cart_id\n", "").replace("match: cart_id", match))
+    assert (found.line, found.code) == (17, "no-key")
+
+
+@pytest.mark.parametrize(
+    "match", ["match: products.sku", "match: {cart_id: key, currency: start.currency}", "where: {order_id: {not: key}}"]
+)
+def test_products_are_taken_by_one_key(check: Check, match: str) -> None:
+    cart = BASE.replace("match: cart_id", f"{match}, takes: products") + "    payload: [cart]\n"
+    assert [each.code for each in check(cart)] == ["conflict"]
+    assert (
+        check(BASE.replace("match: cart_id", "match: {cart_id: key}, takes: products") + "    payload: [cart]\n") == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("per", "code", "said"),
+    [
+        ("context.campaign.name", "", ""),
+        ("products.sku", "", ""),
+        ("context.unproven", "", ""),
+        ("context.bot", "bad-key", "isn't a text"),
+        ("products.price", "bad-key", "isn't a text"),
+        ("products", "bad-key", "isn't a text"),
+        ("consent.marketing", "bad-key", "isn't a text"),
+        ("context.campaing.name", "unknown-field", "did you mean"),
+        ("product.sku", "unknown-field", "did you mean products.sku?"),
+        ("properties.plan", "unknown-field", "product_added has no field properties.plan"),
+    ],
+)
+def test_what_may_tell_waits_apart(check: Check, per: str, code: str, said: str) -> None:
+    found = check(BASE.replace("per: cart_id", f"per: {per}"))
+    assert [(each.line, each.column, each.code) for each in found] == ([(15, 10, code)] if code else [])
+    assert not code or said in str(found[0])
+
+
+PAYLOADS: list[tuple[str, int, str, str]] = [
+    ("{which: key, page: start.context.url, price: start.price, plan: trait.plan, all: cart}", 0, "", ""),
+    ("{skus: start.products.sku, from: start.context.campaign.source}", 0, "", ""),
+    ("{}", 0, "", ""),
+    ("{page: strat.context.url}", 21, "bad-value", "did you mean start?"),
+    ("{page: context.url}", 21, "bad-value", "`start.` and a path of the start"),
+    ("{page: start.context.ulr}", 21, "unknown-field", "did you mean start.context.url?"),
+    ("{plan: start.traits.plan}", 21, "unknown-field", "no start has a field traits.plan"),
+    ("{all: start.products}", 20, "bad-value", "write start.products.NAME"),
+    ("{it: film}", 19, "bad-key", "write per: film"),
+    ("{it: 7}", 19, "wrong-type", 'quote it: "7"'),
+    ("{It: key}", 15, "bad-name", "lower-case"),
+    ("[cart, key]", 21, "bad-value", "a part of the payload"),
+    ("cart", 14, "wrong-type", "write [a, b]"),
+]
+
+
+@pytest.mark.parametrize(("payload", "column", "code", "said"), PAYLOADS)
+def test_what_a_payload_may_name(check: Check, payload: str, column: int, code: str, said: str) -> None:
+    found = check(BASE + f"    payload: {payload}\n")
+    assert [(each.line, each.column, each.code) for each in found] == ([(19, column, code)] if column else []), found
+    assert not column or said in str(found[0])
+
+
+def test_a_payload_tells_no_key_where_there_is_none(check: Check) -> None:
+    text = BASE.replace("    per: cart_id\n", "").replace("match: cart_id, ", "") + "    payload: {which: key}\n"
+    assert [(each.line, each.column, each.code) for each in check(text)] == [(18, 22, "no-key")]
+
+
 def test_no_hint_is_refused_in_its_turn(check: Check) -> None:
     """What is suggested for a name that isn't there is there, and takes what is asked."""
     for condition in (

@@ -199,6 +199,8 @@ def test_what_is_meant_is_something_that_is_there() -> None:
     assert hint("custom", "property.plan") == "did you mean properties.plan?"
     assert hint("custom", "plan") == "did you mean properties.plan?"
     assert hint("searched", "context.timezon") == "did you mean context.timezone?"
+    assert hint("searched", "context.campaing.source") == "did you mean context.campaign.source?"
+    assert hint("searched", "context.ulr") == "did you mean context.url?"
     assert hint("searched", "timezone") == "did you mean context.timezone?"
     assert "price" not in hint("product_added", "prise")  # a number, where a text is wanted
 

@@ -32,9 +32,13 @@ def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
 
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     """What it means."""
-    path = f"traits.{value['trait']}"
-    matcher = Matcher(TELLS, {path: {"exists": True}}, value=path)
-    return Trait(value["trait"], matcher, _asked(value))
+    return told_last(value["trait"], _asked(value))
+
+
+def told_last(name: str, asked: Mapping[str, Any] | None = None) -> Trait:
+    """The trait of that name, of which perhaps something is asked."""
+    path = f"traits.{name}"
+    return Trait(name, Matcher(TELLS, {path: {"exists": True}}, value=path), asked or {})
 
 
 def _tests() -> dict[str, Key]:
@@ -63,9 +67,10 @@ class Trait:
 
     def holds(self, now: Moment) -> bool:
         """Of the value told last."""
-        return self._test is None or self._test(self._value(now))
+        return self._test is None or self._test(self.value(now))
 
-    def _value(self, now: Moment) -> Any:
+    def value(self, now: Moment) -> Any:
+        """None: it was never told."""
         ledger = now.of(self._matcher)
         return ledger[-1].value if ledger else None
 
@@ -85,7 +90,7 @@ class Trait:
         """What it is instead."""
         if self.holds(now):
             return ""
-        value = self._value(now)
+        value = self.value(now)
         return f"{self}, and it is {'not told' if value is None else value}"
 
     def __str__(self) -> str:

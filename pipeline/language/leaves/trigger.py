@@ -13,7 +13,7 @@ from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, Record, Text
 from pipeline.language.condition import Condition, Names, Scope
-from pipeline.language.memory import DECIDED, Matcher, Moment
+from pipeline.language.memory import DECIDED, Ledger, Matcher, Moment
 
 KEY = "trigger"
 OUTCOMES = ("fired", "cancelled", "suppressed")
@@ -51,13 +51,18 @@ class Triggered:
     def __init__(self, rule: str, outcome: str, matcher: Matcher, within: int | None) -> None:
         self._rule, self._outcome, self._matcher, self._within = rule, outcome, matcher, within
 
+    def _found(self, now: Moment) -> Ledger:
+        ledger = now.memory.get(self._matcher.id, [])
+        since = -1 if self._within is None else now.fold - self._within
+        return [entry for entry in ledger if since < entry.occurred_at and entry.received_at <= now.fold]
+
     def holds(self, now: Moment) -> bool:
-        """At least once."""
-        return bool(now.of(self._matcher, now.since(self._within)))
+        """At least once, as the fold has it."""
+        return bool(self._found(now))
 
     def turns(self, now: Moment) -> int | None:
         """When the last of them is too long ago."""
-        found = now.of(self._matcher, now.since(self._within))
+        found = self._found(now)
         return found[-1].occurred_at + self._within if found and self._within is not None else None
 
     def matchers(self) -> tuple[Matcher, ...]:

@@ -180,7 +180,7 @@ def segment(leaf: dict[str, Any], view: View) -> bool:
         inside = in_segment(name, view)
     if not inside or "for" not in leaf:
         return inside
-    return name in view.entered and ages(view.at - view.entered[name], leaf["for"])
+    return ages(view.now - view.entered.get(name, view.now), leaf["for"])
 
 
 def in_segment(name: str, view: View) -> bool:

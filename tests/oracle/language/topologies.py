@@ -210,7 +210,9 @@ class Sayings:
             told["recovered"] = {"within": rng.choice(WINDOWS)}
 
 
-def topology(rng: Random, *, conditions: bool = True, staged: bool = False, again: bool = False, recovered: bool = False) -> Told:
+def topology(
+    rng: Random, *, conditions: bool = True, staged: bool = False, again: bool = False, recovered: bool = False
+) -> Told:
     """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of.
     `again`: also when a key starts anew, and what single stages ask; `recovered`: what is credited to a trigger."""
     say = Sayings(rng, conditions=conditions, again=again, recovered=recovered)

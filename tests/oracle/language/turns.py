@@ -133,7 +133,7 @@ def turn_rule(rule: Rule, condition: Condition, key: Key, person: Person, view: 
     state.value, state.owed = now, now and owed
     if not now or (was and not owed):
         return
-    if by_tie(condition, True, person, view):
+    if not was and by_tie(condition, True, person, view):
         state.owed = True
         return
     causes = [
