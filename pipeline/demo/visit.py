@@ -39,7 +39,18 @@ KEY = WriteKey(name="shop", key="demo-shop", public=True, types=frozenset(sendab
 
 def hurried(topology: Topology) -> Topology:
     """What takes an hour or days in earnest takes seconds here."""
-    rules = tuple(msgspec.structs.replace(rule, after_ms=WAIT_S * SECOND) for rule in topology.rules)
+    rules = tuple(
+        msgspec.structs.replace(
+            rule,
+            after_ms=WAIT_S * SECOND,
+            after=None,
+            stages=tuple(
+                msgspec.structs.replace(stage, after_ms=number * WAIT_S * SECOND)
+                for number, stage in enumerate(rule.stages, 1)
+            ),
+        )
+        for rule in topology.rules
+    )
     time_ = Time(lateness_ms=2 * SECOND, disorder_ms=SECOND, idle=Idle(after_ms=SECOND, every_ms=SECOND // 4))
     return msgspec.structs.replace(topology, rules=rules, time=time_)
 

@@ -50,6 +50,10 @@ class MissingSchema(RegistryUnavailable):
         self.schema_id = schema_id
 
 
+# What `stage`, `recovers`, `basis` and `fingerprint` are where nothing is said.
+ADDED = b"\0\0\x0aevent\0"
+
+
 class Encoder:
     """Events and decisions to bytes. Not thread-safe."""
 
@@ -98,8 +102,11 @@ class Encoder:
         return self._header(topic, "trigger") + encoded[HEADER.size :]
 
     def read_decision(self, encoded: bytes) -> dict[str, Any]:
-        """The fields of an encoded decision, or trigger, with the payload as it was."""
-        record: Any = fastavro.schemaless_reader(io.BytesIO(encoded[HEADER.size :]), schemas.plain("decision"), None)
+        """The fields of an encoded decision, or trigger, with the payload as it was; also of one that was encoded
+        before the last of them were added, as an outbox may hold.
+        """
+        body = io.BytesIO(encoded[HEADER.size :] + ADDED)  # what stands behind a record isn't read
+        record: Any = fastavro.schemaless_reader(body, schemas.plain("decision"), None)
         return {**record, "payload": msgspec.json.decode(record["payload"])}
 
     def prepare(self, topic: str, *names: str) -> None:

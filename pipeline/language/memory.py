@@ -183,11 +183,11 @@ class Moment:
     """A person at a moment, as conditions look at them.
 
     `at`: UTC ms. `key`: the correlation key in question, or None. `start`: when the wait in question began, or None.
-    `fold`: the moment that the fold has reached, for what counts as it has it then: segments and triggers; None: this
-    one. `without`: these events (event id, fingerprint) don't count. `segments`: name -> since when they are in it.
+    `decided`: what was decided later isn't known; None: all is. `without`: these events (event id, fingerprint) don't
+    count. `segments`: name -> since when they are in it.
     """
 
-    __slots__ = ("at", "fold", "key", "memory", "segments", "start", "without")
+    __slots__ = ("at", "decided", "key", "memory", "segments", "start", "without")
 
     def __init__(
         self,
@@ -196,12 +196,12 @@ class Moment:
         *,
         key: str | None = None,
         start: int | None = None,
-        fold: int | None = None,
+        decided: int | None = None,
         without: Set[Named] = frozenset(),
         segments: Mapping[str, int] | None = None,
     ) -> None:
         self.memory, self.at, self.key, self.start, self.without = memory, at, key, start, without
-        self.fold = at if fold is None else fold
+        self.decided = decided
         self.segments: Mapping[str, int] = segments or {}
 
     def of(self, matcher: Matcher, since: int | None = None) -> Ledger:

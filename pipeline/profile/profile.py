@@ -493,20 +493,23 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
                 for fired in key.fired:
                     if fired.due > last_fired:
                         last_fired = fired.due
-                for fired in key.credits:
-                    last_fired = max(last_fired, fired.until)
+                if key.credit is not None and key.credit.until > last_fired:
+                    last_fired = key.credit.until
                 if facts := key.facts:
                     due = facts[0].occurred_at + wait
                     if soonest is None or due < soonest:
                         soonest = due
                     if facts[-1].occurred_at > moved:
                         moved = facts[-1].occurred_at
+                    if rule is not None and rule.clock is not None:
+                        moved = NEVER
                 if key.open is not None:  # what ends that is decided soon, whenever it occurred
                     last_fired = NEVER
                     soonest = key.closed[0] if soonest is None else min(soonest, key.closed[0])
             for page in state.pages:
                 last_fired, moved = max(last_fired, page.fired), max(moved, page.moved)
                 if page.first is not None:
+                    moved = moved if rule is None or rule.clock is None else NEVER
                     due = page.first + wait
                     soonest = due if soonest is None else min(soonest, due)
     return soonest, moved, last_fired

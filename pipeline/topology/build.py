@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.vocabulary import playback_types, sendable
+from pipeline.language import zones
 from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.references import KEY
 from pipeline.topology import model
@@ -28,6 +29,7 @@ CONTROL_PARTITIONS = 1  # its words have one order for everybody
 def topology(values: dict[str, Any]) -> model.Topology:
     """`values`: what Reader read and check.py found nothing wrong with."""
     limit = values.get("dead_letter_limit", {})
+    time = _time(values.get("time", {}))
     segments = _segments(values.get("segments", {}), values.get("measures", {}))
     return model.Topology(
         group=values["group"],
@@ -35,12 +37,14 @@ def topology(values: dict[str, Any]) -> model.Topology:
         redis=values["redis"],
         registry=values["registry"],
         topics=_topics(values["topics"], segments=bool(segments)),
-        time=_time(values.get("time", {})),
+        time=time,
         identifiers=_identifiers(values["identifiers"]),
         profile_parts=frozenset(values.get("profile", {}).get("parts", ())),
         profile_retention_ms=values.get("profile", {}).get("retention", 90 * model.DAY),
         rules=tuple(
-            rule(name, value) for name, value in values.get("triggers", {}).items() if value.get("enabled", True)
+            rule(name, value, time.zone)
+            for name, value in values.get("triggers", {}).items()
+            if value.get("enabled", True)
         ),
         dead_letter_limit=model.DeadLetterLimit(**limit),
         http_host=values.get("http", {}).get("host", "127.0.0.1"),
@@ -121,9 +125,9 @@ def _topics(values: dict[str, Any], *, segments: bool) -> model.Topics:
 
 
 def _time(values: dict[str, Any]) -> model.Time:
-    times: dict[str, Any] = {f"{name}_ms": value for name, value in values.items() if name != "idle"}
+    times: dict[str, Any] = {f"{name}_ms": value for name, value in values.items() if name not in ("idle", "zone")}
     idle = {f"{name}_ms": value for name, value in values.get("idle", {}).items()}
-    return model.Time(**times, idle=model.Idle(**idle))
+    return model.Time(**times, idle=model.Idle(**idle), zone=zones.named(values.get("zone", "UTC")) or "UTC")
 
 
 def priorities(values: dict[str, Any]) -> dict[str, int]:
@@ -160,8 +164,8 @@ def _selector(value: dict[str, Any]) -> model.Selector:
     return model.Selector(events=tuple(value["event"]), where=value.get("where", {}))
 
 
-def rule(name: str, value: dict[str, Any]) -> model.Rule:
-    """One entry of `triggers`."""
+def rule(name: str, value: dict[str, Any], zone: str) -> model.Rule:
+    """One entry of `triggers`. `zone`: of whom nobody knows where they are."""
     once, until = value.get("once", False), value.get("until") or {}
     keyless: Literal["shared", "ignore"] = value.get("without_key", "ignore")
     stages = tuple(_stage(item) for item in value.get("stages", ()))
@@ -171,7 +175,8 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         start=_selector(value["start"]),
         restart=_selector(value["restart"]) if value.get("restart") else None,
         cancel=tuple(_cancel(item) for item in value.get("cancel", ())),
-        after_ms=stages[0].after_ms if stages else value["after"],
+        after_ms=stages[0].after_ms if stages else _shortest(value["after"]),
+        after=_after(value.get("after"), zone),
         per=value.get("per"),
         without_key=keyless,
         once=bool(once),
@@ -184,6 +189,8 @@ def rule(name: str, value: dict[str, Any]) -> model.Rule:
         payload=_payload(value.get("payload", ())),
         stages=stages,
         recovered=_recovered(value),
+        again="never" if value.get("again") == "never" else "always",
+        rest_ms=value["again"]["after"] if isinstance(value.get("again"), dict) else 0,
     )
 
 
@@ -193,6 +200,23 @@ def _recovered(value: dict[str, Any]) -> model.Recovered | None:
         return None
     by = told["by"] if "by" in told else [value["cancel"][0]["reason"]]
     return model.Recovered(within_ms=told["within"], by=frozenset(by))
+
+
+def _shortest(after: int | dict[str, Any]) -> int:
+    if isinstance(after, dict):
+        return int(after.get("for", 0))
+    return after
+
+
+def _after(value: int | dict[str, Any] | None, zone: str) -> model.AfterField | model.AfterUntil | None:
+    if not isinstance(value, dict):
+        return None
+    if "field" in value:
+        return model.AfterField(path=value["field"], unit_ms=model.UNITS[value["unit"]])
+    until = value["until"]
+    hour, _, minute = until["time"].partition(":")
+    days = sorted({zones.DAYS.index(day) for day in until.get("days", zones.DAYS)})
+    return model.AfterUntil(for_ms=value["for"], minute=int(hour) * 60 + int(minute), days=tuple(days), zone=zone)
 
 
 def _stage(value: dict[str, Any]) -> model.Stage:

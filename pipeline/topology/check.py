@@ -11,6 +11,7 @@ from pipeline.grammar.durations import spelt
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import sendable
+from pipeline.language import zones
 from pipeline.topology.build import ROLES, priorities
 from pipeline.topology.check_conditions import check_conditions
 from pipeline.topology.check_rules import check_rule
@@ -105,6 +106,10 @@ def _times(values: dict[str, Any], reader: Reader) -> None:
     if time.get("lateness", 5 * MINUTE) > max_age:
         message = "lateness is longer than max_age: events are still waited for that only inform when they come"
         reader.report(("time", "lateness"), "bad-time", message, "shorten lateness")
+    if (zone := time.get("zone")) is not None and zones.named(zone) is None:
+        hint = suggest(zone, {name.lower(): name for name in zones.names()}.keys(), "")
+        message = f"{zone!r} is no time zone"
+        reader.report(("time", "zone"), "unknown-zone", message, hint or "write a name such as Europe/Vienna")
     linger = values.get("batches", {}).get("linger", 0)
     if linger > SECOND:
         message = f"linger is {spelt(linger)}: whatever is asked of a broker may wait so long"

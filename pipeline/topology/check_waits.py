@@ -6,12 +6,19 @@ from typing import Any
 
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
+from pipeline.grammar.vocabulary import Field, playback_types
+from pipeline.language import paths
+from pipeline.topology.model import UNITS, WEEK
 
 
 def check_waits(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     """Report what is wrong with the waits of the rule at `path`."""
     _stages(path, rule, reader)
     _recovered(path, rule, reader)
+    _length(path, rule, reader)
+    if "again" in rule and rule.get("once"):
+        message = "a key that starts once never starts again"
+        reader.report((*path, "again"), "conflict", message, "remove again or once", key=True)
 
 
 def longest(rule: dict[str, Any]) -> tuple[Path, int]:
@@ -23,12 +30,54 @@ def longest(rule: dict[str, Any]) -> tuple[Path, int]:
         for index, stage in enumerate(rule.get("stages", ()))
         if "after" in stage
     ]
-    if "after" in rule:
-        found.append((rule["after"], ("after",)))
+    if isinstance(told := rule.get("after"), int):
+        found.append((told, ("after",)))
+    elif isinstance(told, dict) and "for" in told:
+        found.append((told["for"] + WEEK, ("after",)))
     after, part = max(found, default=(0, ()))
+    reaches: list[tuple[int, Path]] = [(after, part)]
     if within := rule.get("recovered", {}).get("within", 0):
-        return ("recovered", "within"), after + within
+        reaches.append((after + within, ("recovered", "within")))
+    if isinstance(again := rule.get("again"), dict) and "after" in again:
+        reaches.append((after + again["after"], ("again", "after")))
+    after, part = max(reaches)
     return part, after
+
+
+def _length(path: Path, rule: dict[str, Any], reader: Reader) -> None:
+    """A wait that is as long as its start tells, or lasts up to a time of day."""
+    after = rule.get("after")
+    if not isinstance(after, dict):
+        return
+    at: Path = (*path, "after")
+    if not any(reader.has((*at, kind)) for kind in ("field", "for")):
+        return
+    needed, other = ("unit", "until") if reader.has((*at, "field")) else ("until", "unit")
+    if not reader.has((*at, needed)):
+        hint = f"write unit: {', '.join(UNITS)}" if needed == "unit" else 'write until: {time: "09:00"}, or after: 1h'
+        reader.report(at, "missing-key", f"{needed} is missing in {'.'.join(map(str, at))}", hint, key=True)
+    if reader.has((*at, other)):
+        beside = "for" if other == "until" else "field"
+        reader.report((*at, other), "conflict", f"{other} has a place only beside {beside}", "remove it", key=True)
+    if (field := after.get("field")) is None:
+        return
+    start = rule.get("start", {})
+    if "when" in start:
+        message = "a start by a condition tells no field"
+        reader.report((*at, "field"), "conflict", message, "write after: 1h, or start: {event: ...}", key=True)
+    for event in playback_types() if "watched_share" in start else start.get("event", ()):
+        found = paths.told(event, field)
+        if found is None:
+            numbers = [name for name in paths.fixed(event) if (known := paths.told(event, name)) and _counts(known)]
+            message = f"{event} has no field {field}"
+            reader.report((*at, "field"), "unknown-field", message, suggest(field, numbers, "its numbers"))
+        elif not _counts(found):
+            message = f"{field} of {event} tells no length of time: it is no number"
+            reader.report((*at, "field"), "bad-field", message)
+
+
+def _counts(field: Field) -> bool:
+    return field.kind in ("number", "text", "any")
 
 
 def _recovered(path: Path, rule: dict[str, Any], reader: Reader) -> None:

@@ -21,6 +21,8 @@ from pipeline.grammar.shapes import (
 from pipeline.grammar.vocabulary import PAYLOADS, event_types
 from pipeline.language.conditions import CONDITION
 from pipeline.language.leaves.measure import MEASURE
+from pipeline.language.zones import DAYS
+from pipeline.topology.model import UNITS
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
 KAFKA = Text("host:port[,host:port...], or mock:// for the embedded broker", rf"mock://({_HOSTS})?|{_HOSTS}")
@@ -34,6 +36,7 @@ PORT = Whole(1, 65_535)
 HOST = Text("an address or name of this machine, such as 127.0.0.1 or 0.0.0.0", r"[A-Za-z0-9.\-:]{1,253}")
 TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 249)", r"[A-Za-z0-9._\-]{1,249}")
 ORIGIN = Text("https://host or https://host:port, without a path", r"https?://[A-Za-z0-9.\-\[\]:]+/?")
+CLOCK = Text('a time of day in quotes, such as "09:00"', r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PARTS = ("visits",)  # of a profile: those of pipeline/profile/parts that are asked for
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
@@ -108,6 +111,7 @@ def _time() -> Record:
             "max_ahead": Key(
                 Duration(0), "A received_at further ahead of the broker's clock is remarked upon. Default 1m."
             ),
+            "zone": Key(Text(), "Time zone of whom nobody knows where they are. Default UTC."),
             "idle": Key(idle, "When a partition without events may advance by the broker's clock."),
         }
     )
@@ -128,6 +132,27 @@ def _identifiers() -> Record:
             "namespaces": Key(Table(WORD, namespace, least=1), "Kinds of identifiers, by name.", required=True),
             "blocked": Key(Many(Text()), "Values that identify nobody, whatever their case."),
         }
+    )
+
+
+def _length() -> Record:
+    """How long a wait is, where that isn't the same for all."""
+    until = Record(
+        {
+            "time": Key(CLOCK, "A time of day where the person is.", required=True),
+            "days": Key(
+                Many(Choice(DAYS, "a day of the week"), single=True, least=1), "On one of these. Default: any."
+            ),
+        }
+    )
+    return Record(
+        {
+            "field": Key(EventPath(), "What of its start tells how long it is; missing or nought: there is no wait."),
+            "unit": Key(Choice(tuple(UNITS), "a unit of time"), "What the field counts in."),
+            "for": Key(Duration(), "So long, and then up to `until`."),
+            "until": Key(until, "The first such time after that, where the person is, else in `time: zone`."),
+        },
+        one_of=("field", "for"),
     )
 
 
@@ -190,6 +215,10 @@ def _rule() -> Record:
             "by": Key(Many(WORD, single=True, least=1), "Reasons of cancels. Default: that of the first cancel."),
         }
     )
+    rest = Record(
+        {"after": Key(Duration(), "So long after its last trigger was due.", required=True)},
+    )
+    again = OneOf(Choice(("always", "never"), "always, never, or {after: 7d}"), rest)
     once = Record({"forget": Key(Duration(), "Remember a key for its wait and this long more.", required=True)})
     return Record(
         {
@@ -204,9 +233,15 @@ def _rule() -> Record:
                 "Events without the `per` field share one wait of that person, or are ignored (default).",
             ),
             "once": Key(OneOf(Flag(), once), "A key starts once only: for ever (true), or until forgotten."),
+            "again": Key(
+                again, "When a key that has been decided may start anew: always (default), never, or after a while."
+            ),
             "start": Key(start, "What opens a wait.", required=True),
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
-            "after": Key(Duration(), "How long the wait is. At its end the trigger fires."),
+            "after": Key(
+                OneOf(Duration(), _length()),
+                "How long the wait is: 1h; as long as its start tells; or up to a time of day. At its end it fires.",
+            ),
             "stages": Key(
                 Many(stage, least=1), "Instead of `after`: several reminders of one wait, one after the other."
             ),

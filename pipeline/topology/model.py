@@ -11,6 +11,9 @@ SECOND = 1_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+WEEK = 8 * DAY  # in which any time of day comes on any day of the week, though a clock change skips one
+CENTURY = 36_500 * DAY
+UNITS = {"seconds": SECOND, "minutes": MINUTE, "hours": HOUR, "days": DAY, "weeks": 7 * DAY}
 
 LIMIT = 100  # values of a namespace a person, where the topology names none
 
@@ -58,13 +61,14 @@ class Idle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Time(msgspec.Struct, frozen=True, kw_only=True):
-    """Event time: see docs in topology.yaml."""
+    """Event time: see docs in topology.yaml. `zone`: of whom nobody knows where they are."""
 
     lateness_ms: int = 5 * MINUTE
     disorder_ms: int = 10 * SECOND
     max_age_ms: int = 72 * HOUR
     max_ahead_ms: int = 1 * MINUTE
     idle: Idle = Idle()
+    zone: str = "UTC"
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +136,24 @@ Payload = tuple[str, ...] | dict[str, str]
 """What a trigger tells: parts (cart, message, film), or by name these, `key`, `start.path`, `trait.name`."""
 
 
+class AfterField(msgspec.Struct, frozen=True, kw_only=True):
+    """A wait is as long as its start tells: so many times `unit_ms` as stand under `path`."""
+
+    path: str
+    unit_ms: int
+
+
+class AfterUntil(msgspec.Struct, frozen=True, kw_only=True):
+    """A wait lasts so long, and then until it is `minute` past midnight on one of the `days` (0: Monday) where the
+    person is; where nobody knows, in `zone`.
+    """
+
+    for_ms: int
+    minute: int
+    days: tuple[int, ...]
+    zone: str
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """One of several reminders of a wait: `after_ms` after its cause. `payload` None: as the rule says."""
 
@@ -155,9 +177,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     `forget_ms` more, None: for ever. `watched_share`: the start comes with the playback event that brings the seconds
     watched to this share of its `total_length` (`per` is then `film`, and `start` selects every event of a player).
     `until_cart_empty`: reason with which an emptied cart ends the wait, or None. `stages`: several reminders of one
-    wait, one after the other; `after_ms` is then the first one's. `when`: the start is that this begins to hold, and
+    wait, one after the other; `after_ms` is then the first one's. `after`: how long a wait is where that isn't the same
+    for all; `after_ms` is then the shortest. `when`: the start is that this begins to hold, and
     `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must hold when it
-    is due.
+    is due. `again`: whether a key that has been decided may start anew; `rest_ms`: not for so long after its last
+    trigger was due.
     """
 
     name: str
@@ -176,12 +200,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     when: Condition | None = None
     until: tuple[Condition, str] | None = None
     only_if: Condition | None = None
+    after: AfterField | AfterUntil | None = None
     stages: tuple[Stage, ...] = ()
     recovered: Recovered | None = None
+    again: Literal["always", "never"] = "always"
+    rest_ms: int = 0
 
     @property
     def longest_ms(self) -> int:
         """How long its last reminder may wait."""
+        if isinstance(self.after, AfterUntil):
+            return self.after_ms + WEEK
+        if self.after is not None:
+            return CENTURY
         return self.stages[-1].after_ms if self.stages else self.after_ms
 
     @property

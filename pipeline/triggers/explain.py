@@ -104,10 +104,16 @@ class Explainer:
                 yield key, False, f"is no {what}: {why}"
             elif key is None and not self._compiled.shared:
                 yield None, False, f"is no {what}: it has no {rule.per}"
+            elif move.role == START and self._compiled.lasts is not None and not self._lasts(row, key):
+                yield key, False, f"is no start: {self._compiled.lasts.path} tells no length of time"
             elif rule.watched_share is not None:
                 yield self._watched(row, key, rule.watched_share)
             else:
                 yield key, True, said(self._compiled, move.role)
+
+    def _lasts(self, row: Row, key: str | None) -> int | None:
+        lasts = self._compiled.lasts
+        return None if lasts is None else lasts.of(row.data, key or "")
 
     def _watched(self, row: Row, key: str | None, share: float) -> tuple[str | None, bool, str]:
         film = films.watch(self._films, [], self._sessions, row.type, row.occurred_at, row.data)
@@ -167,6 +173,10 @@ def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
 
 def said(rule: Compiled, role: int) -> str:
     """What an event in that role does."""
+    if role == START and rule.never:
+        return "starts a wait, or begins it anew, if none of its key has fired"
+    if role == START and rule.rest:
+        return "starts a wait, or begins it anew, if its last reminder is long enough ago"
     if rule.stages and not rule.once and role == START:
         return "starts a wait, or begins it anew with its first stage"
     return "starts a wait, if none was started before" if role == START and rule.once else _SAYS[role]

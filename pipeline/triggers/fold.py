@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.language.references import asked, kept
-from pipeline.triggers import carts, films, keys, marks, orders, waits, watches
+from pipeline.triggers import carts, films, keys, marks, orders, waits, watches, whereabouts
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.contact import contact_of, tell
@@ -17,7 +17,7 @@ from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recov
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.payloads import Waited
-from pipeline.triggers.person import Person, note_due, refresh, somebody_elses, until_of
+from pipeline.triggers.person import Person, note_due, refresh, relocate, somebody_elses, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
     CONTENTS,
@@ -86,8 +86,10 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     later = False
+    if book.clocked and (concerned or always_seen):
+        later = _locate(book, person, row)
     if book.watches is not None and not nothing:
-        later = _hear(book, book.watches, person, kind, row, first)
+        later |= _hear(book, book.watches, person, kind, row, first)
     if nothing or received_at - row.occurred_at > book.max_age:
         if later:
             refresh(person)
@@ -115,6 +117,23 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
             state.forgot = max(state.forgot, gone)
     if later:
         refresh(person)
+
+
+def _locate(book: RuleBook, person: Person, row: Row) -> bool:
+    """Note where an event says that the person is. See `note_due` for what it returns."""
+    known = person.whereabouts
+    person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at)
+    if person.whereabouts is known:  # nearly always
+        return False
+    relocate(book, person)
+    later = False
+    for rule in book.clocked:
+        if (state := person.rules.get(rule.name)) is not None:
+            for name, key in state.keys.items():
+                due = waits.next_due(rule, key, state.ends(name), until_of(rule, person, name))
+                later |= note_due(person, key, due)
+            keys.make_room(state, row.received_at)
+    return later
 
 
 def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row, first: bool) -> bool:
@@ -158,7 +177,7 @@ def _work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
         state.open_all()
     for name, waiting in state.keys.items():
         if (waiting.facts or waiting.open is not None) and (not key or name == key):
-            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name, now))
+            due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
             later |= note_due(person, waiting, due)
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, now)
@@ -217,8 +236,17 @@ def _move(
         change = None
     elif role == START and change is not None and change.how == SET and not change.items:
         role = CONTENTS  # an emptied cart begins nothing
+    length = None
+    if rule.lasts is not None and role == START:
+        length = rule.lasts.of(row.data, name)
+        if length is None:  # there is no wait
+            if change is None:
+                return False
+            role = CONTENTS
     told = rule.tells.noted(row.data) if rule.tells is not None else None
     fact = Fact(row.occurred_at, received_at, row.event_id, role, row.fingerprint, move.rank, change, row.trace, told)
+    if length is not None:
+        fact.length = length
     if rule.keeps and role == START:
         fact.kept = kept(rule.keeps, row.data)
     return _take(book, person, rule, state, name, fact, out)
@@ -229,6 +257,8 @@ def _take(
 ) -> bool:
     """A fact of one key. See `_move`."""
     role, received_at = fact.role, fact.received_at
+    if rule.clock is not None and role != CONTENTS:
+        fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
     known = state.keys.get(name) or state.find(name)
     key = _touch(book, rule, state, name, known, received_at)
     if key is None:
@@ -245,7 +275,7 @@ def _take(
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
         out.append(_refused(rule, person, name, key, fact))
-    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name, received_at)))
+    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
     return later
@@ -258,6 +288,8 @@ def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: K
             waits.forget(rule, known, state.ends(name), now - book.max_age, now)
         return known
     key = Key()
+    if rule.never and state.marks and marks.marked(state.marks, keys.for_ever(name)):
+        return None
     if state.marks and marks.marked(state.marks, name):
         if rule.once and rule.forget is None:
             return None
@@ -345,13 +377,11 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     if key.fired and (taken_back := waits.retracts(key, end)):
         out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
         prevented = True
-    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
+    if key.credit is not None and (fired := waits.recovers(rule, key, end)) is not None:
         out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
-    return note_due(
-        person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name, end.received_at))
-    )
+    return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
 def _first(person: Person) -> tuple[str, str]:
@@ -395,7 +425,7 @@ def decide(
             del person.rules[name]
         else:
             everyone = state.everyone and state.ends(key_name)
-            until = until_of(rule, person, key_name, clock)
+            until = until_of(rule, person, key_name)
             found, emptyings = waits.walk(rule, key, everyone, until)
             wait = found[0]
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
@@ -408,13 +438,15 @@ def decide(
             elif (
                 wait.end is None
                 and rule.only_if is not None
-                and not rule.only_if.holds(_moment(rule, person, key_name, wait.due, wait, clock))
+                and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
             ):
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
             decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
+            if rule.rest and outcome == "fired":
+                key.barred = max(key.barred or 0, wait.due + rule.rest)
             if outcome == "fired" and state.tells_enough(key):
                 decision.bounded = True  # nothing can take it back
             elif outcome == "fired":
@@ -435,7 +467,7 @@ def decide(
                 )
                 if rule.within:
                     fired.decided, fired.until = decision.decided_at, wait.due + rule.within
-                    waits.credit(key, fired)
+                    key.credit = fired
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:
@@ -484,11 +516,11 @@ def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: W
     return not watches.held(book.watches.rules[rule.name], person, key, turned)
 
 
-def _moment(rule: Compiled, person: Person, key: str, at: int, wait: Wait, clock: int) -> Moment:
-    """Of a wait, with segments and triggers as the fold has them at `clock`."""
+def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
+    """What occurred up to its due time, as known now; segments and triggers as the fold has them now."""
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
-    return Moment(person.heard, at, key=of, start=start, fold=clock, segments=watches.members(person))
+    return Moment(person.heard, wait.due, key=of, start=start, segments=watches.members(person))
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
@@ -510,7 +542,9 @@ def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key,
 
 def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -> Decision:
     """A start for which there is no room (docs/semantics.md, Bounds)."""
-    wait = Wait(start, start.order, start.occurred_at + rule.after, lines=start.leaves(key.lines)[0], kept=start.kept)
+    length = rule.after if start.length is None else start.length
+    lines = start.leaves(key.lines)[0]
+    wait = Wait(start, start.order, start.occurred_at + length, lines=lines, kept=start.kept)
     decision = _decision(rule, person, name, wait, "suppressed", "too_many", start.received_at)
     decision.bounded = True
     return decision

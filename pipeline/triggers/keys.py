@@ -149,12 +149,12 @@ def _page(keys: dict[str, Key], idle: bool) -> KeyPage:
     dues = [key.due for key in every if key.due is not None]
     facts = [key.facts for key in every if key.facts]
     fired = [each.due for key in every for each in key.fired]
-    credits_ = [each.until for key in every for each in key.credits]
+    credited = [key.credit.until for key in every if key.credit is not None]
     page.open, page.triggers = len(dues), len(fired)
     page.due = min(dues, default=None)
     page.first = min([each[0].occurred_at for each in facts], default=None)
     page.moved = max([each[-1].occurred_at for each in facts], default=-1)
-    page.fired = max([*fired, *credits_], default=-1)
+    page.fired = max([*fired, *credited], default=-1)
     page.closed = max([key.closed[0] for key in every if key.lines], default=-1)
     page.last = max(map(last_seen, every), default=-1)
     page.missed = any(map(_missed, every))
@@ -218,9 +218,12 @@ def sweep(rule: Compiled, state: RuleState, max_age: int, now: int) -> list[str]
             del state.keys[name]
             if key.decided is not None and rule.forget is None:
                 gone.append(name)
+            elif rule.never and key.barred is not None:
+                gone.append(for_ever(name))
         elif (
-            not (key.facts or key.ends or key.fired or key.credits or key.decided is not None)
+            not (key.facts or key.ends or key.fired or key.credit or key.decided is not None)
             and key.closed[0] < horizon
+            and (key.barred is None or key.barred <= horizon)
         ):
             idle.append(name)
     if gone:
@@ -288,9 +291,14 @@ def _drop_some(state: RuleState, over: int, now: int) -> None:
         state.forgot = max(state.forgot, at)
 
 
+def for_ever(name: str) -> str:
+    """What is marked of a key that fired, and never starts again."""
+    return name + "\0"
+
+
 def _missed(key: Key) -> bool:
     """Whether it matters longer than for what is told late that a key was there."""
-    return bool(key.lines) or key.decided is not None
+    return bool(key.lines) or key.decided is not None or key.barred is not None
 
 
 def last_seen(key: Key) -> int:

@@ -12,14 +12,15 @@ import msgspec
 
 from pipeline.identity.ids import leaf_id
 from pipeline.language.memory import Entry, Memory
-from pipeline.triggers import devices, films, keys, marks, orders, waits, watches
+from pipeline.triggers import devices, films, keys, marks, orders, waits, watches, whereabouts
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.films import Film, FilmPage, Session
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.rules import Compiled, RuleBook
+from pipeline.triggers.rules import CONTENTS, Compiled, RuleBook
 from pipeline.triggers.waits import Key
 from pipeline.triggers.watches import Turn
+from pipeline.triggers.whereabouts import Whereabouts
 from pipeline.wire.row import Row
 
 
@@ -28,7 +29,7 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     None. `told`: the orders that were told, `bought`: what they add up to (orders.py). `logins`: on devices among `ids`
     (devices.py). `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide
     nothing any more went last. `heard`: what conditions count, `turned`: what they were last found to be, `first`: the
-    person's first event, where that matters (watches.py).
+    person's first event, where that matters (watches.py). `whereabouts`: their time zones, where that matters.
     """
 
     ids: dict[str, list[str]]
@@ -45,6 +46,7 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     heard: Memory = {}
     turned: dict[str, Turn] = {}
     first: Entry | None = None
+    whereabouts: Whereabouts | None = None
 
     def has(self, namespace: str, value: str) -> bool:
         values = self.ids.get(namespace)
@@ -233,11 +235,13 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     person.logins = devices.joined(person.logins, other.logins)
     if other.contact is not None:
         person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
+    person.whereabouts = whereabouts.joined(person.whereabouts, other.whereabouts)
+    relocate(book, person)
     for name, state in person.rules.items():
         if (rule := book.rules.get(name)) is not None:
             state.open_all()
             for name_of_key, key in state.keys.items():
-                until = until_of(rule, person, name_of_key, now)
+                until = until_of(rule, person, name_of_key)
                 key.due = waits.next_due(rule, key, state.ends(name_of_key), until)
             keys.make_room(state, now)
     refresh(person)
@@ -260,9 +264,22 @@ def note_due(person: Person, key: Key, due: int | None) -> bool:
     return old is not None and old == person.due and due != old
 
 
-def until_of(rule: Compiled, person: Person, key: str, now: int) -> waits.Until | None:
-    """When what a rule waits until holds of them, as the fold has it `now`; None: it waits for nothing of the kind."""
-    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key, now)
+def relocate(book: RuleBook, person: Person) -> None:
+    """Where a person is told to have been has changed: so may how long their waits last."""
+    for rule in book.clocked:
+        state = person.rules.get(rule.name)
+        if state is None or rule.clock is None:
+            continue
+        state.open_all()
+        for key in state.keys.values():
+            for fact in key.facts:
+                if fact.role != CONTENTS:
+                    fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
+
+
+def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
+    """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
+    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key)
 
 
 def own_id(ids: dict[str, list[str]]) -> str:

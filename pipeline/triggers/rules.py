@@ -13,6 +13,8 @@ from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Cancel, Rule, Topology
+from pipeline.triggers import lengths
+from pipeline.triggers.lengths import ByField, UpToTime
 from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
 from pipeline.triggers.watches import Watch, Watches
 
@@ -37,6 +39,7 @@ CONTACT = ("context.locale", "context.timezone")
 ALWAYS_SEEN = frozenset({*doing("traits"), *ORDERS})  # by the fold, whatever the rules are
 
 ENDS = 4
+FOREVER = 1 << 60
 _CART_RANKS = {**dict.fromkeys(_TAKES, 0), **dict.fromkeys(_PUTS, 1), **dict.fromkeys(_SETS, 2)}
 _ROLE_RANKS = {START: 1, RESTART: 2, CONTENTS: 3}
 
@@ -103,13 +106,15 @@ class CompiledStage(NamedTuple):
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms.
 
+    `rest`: so long after its last trigger was due a key doesn't start anew; `never`: that is for ever.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
-    `after`: how long it waits, to the first of its `stages` where it has several. `general`: its waits aren't all alike
-    (stages.py). `keys`: reads those of an event, where `per` is more than a field that holds one. `keeps`: what is kept
-    of a start, as the rule compares with it or tells it.
+    `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
+    `clock`: how long it waits, where it `varies`. `general`: its waits aren't all alike (stages.py). `keys`: reads
+    those of an event, where `per` is more than a field that holds one. `keeps`: what is kept of a start, as the rule
+    compares with it or tells it.
     """
 
-    def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any]) -> None:
+    def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any], most_ms: int) -> None:
         scope = Scope(rule.per, measures)
         self.when = None if rule.when is None else compile_condition(rule.when, scope)
         self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
@@ -142,9 +147,15 @@ class Compiled:
             )
             for stage in rule.stages
         )
+        length = lengths.compiled(rule.after, rule.per, most_ms)
+        self.lasts = length if isinstance(length, ByField) else None
+        self.clock = length if isinstance(length, UpToTime) else None
+        self.varies = length is not None
         if self.stages:
             self.after = self.stages[0].after
-        self.general = bool(self.stages) or any((self.when, self.until, self.only_if))
+        self.never = rule.again == "never"
+        self.rest = FOREVER if self.never else rule.rest_ms
+        self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
@@ -173,6 +184,7 @@ class RuleBook:
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
+    `clocked`: those of which a wait lasts up to a time of day.
     `watches`: the conditions that are watched; None: there are none.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
@@ -193,7 +205,9 @@ class RuleBook:
         if self.origins:
             for event in (*_PUTS, *_SETS):
                 self.fields[event].update(ADDRESSES)
-        self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures) for rule in topology.rules}
+        most = self.retention - self.max_age
+        self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures, most) for rule in topology.rules}
+        self.clocked = [rule for rule in self.rules.values() if rule.clock is not None]
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
         watches = Watches(topology, self.rules)
@@ -236,6 +250,8 @@ class RuleBook:
         # A further start ends what is left of a wait of which stages are decided.
         anew = {event for event, moves in self.moves.items() if any(m.rule.stages and m.role == START for m in moves)}
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
+        if self.clocked:  # whatever tells where a person is may make a wait shorter
+            self.closing |= self.concerned
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
             for event in self.concerned - self.choosy
@@ -270,7 +286,8 @@ class RuleBook:
                     MoveMatcher(compiled, role, rank(compiled.cart, role, event), where)
                 )
                 kept = [path for path, _ in compiled.keeps] if role == START else []
-                self._reads(event, [*selector.where, *kept], rule.per)
+                lasts = [] if compiled.lasts is None or role != START else [compiled.lasts.path]
+                self._reads(event, [*selector.where, *kept, *lasts], rule.per)
         if compiled.cart:
             moved = {*rule.start.events, *(rule.restart.events if rule.restart else ())}
             for event in CART_TYPES:

@@ -29,7 +29,8 @@ class Wait(msgspec.Struct, gc=False):
 
     `lines`: the cart as the wait ends; `left`: what is in it right after. `closes`: up to where it closes its key, if
     that isn't its end. `moment`: when it is decided (UTC ms), where that isn't lateness after `due`. `opened`: the
-    start that opened it; `kept`: what is kept of that.
+    start that opened it; `kept`: what is kept of that. `length`: ms from its cause to `due`, where that isn't the same
+    for all.
     """
 
     cause: Fact
@@ -44,6 +45,7 @@ class Wait(msgspec.Struct, gc=False):
     moment: int | None = None
     opened: Fact | None = None
     kept: dict[str, Any] | None = None
+    length: int = 0
 
 
 Until = Callable[[int, int, int], tuple[int, str] | None]
@@ -60,16 +62,26 @@ def walk(rule: Compiled, key: Key, steps: Steps, until: Until | None = None) -> 
             if _counts(key, order):
                 way.end(order, end)
         elif fact is not None:
-            way.fact(order, fact)
+            way.fact(order, fact, _counts(key, order))
     way.runs_out()
+    if rule.varies:
+        _decided_in_order(rule, way.waits)
     return way.waits, way.emptyings
 
 
+def _decided_in_order(rule: Compiled, waits: list[Wait]) -> None:
+    """One that has ended, and would have been longer than the next, is decided with that."""
+    soonest = None
+    for wait in reversed(waits):
+        soonest = moment(rule, wait) if soonest is None else min(soonest, moment(rule, wait))
+        wait.moment = soonest
+
+
 def _counts(key: Key, order: Order) -> bool:
-    """Whether an end is on the way. What it did to a wait of which stages are decided, and that it lies in what is
-    closed, was noted when it became known (waits.late_end).
+    """Whether it is on the way of what is left of a wait. An end of what is decided was noted when it became known
+    (waits.late_end), other facts of it only change a cart.
     """
-    return key.open is None or order > key.closed
+    return key.open is None or order > key.open.closed
 
 
 class _Way:
@@ -137,11 +149,14 @@ class _Way:
             self._ends(order, end.reason, before)
         self._last = order
 
-    def fact(self, order: Order, fact: Fact) -> None:
-        self.runs_out(fact.begins, order)
+    def fact(self, order: Order, fact: Fact, counts: bool) -> None:
+        if counts:
+            self.runs_out(fact.begins, order)
         before, rule = self.lines, self.rule
         self.lines, took = fact.leaves(before)
-        if took and not self.lines and rule.emptied:
+        if not counts:
+            pass
+        elif took and not self.lines and rule.emptied:
             self.emptyings.append(order)
             self._ends(order, rule.emptied, before)
         elif fact.role == START:
@@ -172,7 +187,11 @@ class _Way:
         """How long it waits from a fact on: what moves it may tell no length of its own."""
         if self.rule.stages:
             return self.rule.stages[wait.stage].after
-        return self.rule.after
+        if not self.rule.varies:
+            return self.rule.after
+        if fact.length is not None:
+            wait.length = fact.length
+        return wait.length
 
     def _opens(self, wait: Wait) -> None:
         self.wait = wait
@@ -198,53 +217,49 @@ def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, 
     way = _Way(rule, key)
     alone, last = True, None
     for order, fact, end in steps:
-        wait = way.wait
-        way.runs_out(order[0] if fact is None else fact.begins)
-        alone |= way.wait is not wait
-        if fact is None:
-            if end is not None and _counts(key, order):
+        wait, counts = way.wait, _counts(key, order)
+        if fact is None or not counts:
+            if fact is not None:
+                way.fact(order, fact, counts)
+                yield order, fact, True, True, way.lines
+            elif end is not None and counts:
                 way.end(order, end)
             alone = True
             continue
+        way.runs_out(fact.begins)
+        alone |= way.wait is not wait
         wait, emptied = way.wait, len(way.emptyings)
         length = rule.after if wait is None else wait.due - wait.cause.occurred_at
         alone |= last is not None and fact.begins - last > length
-        way.fact(order, fact)
+        way.fact(order, fact, counts)
         turned = way.wait is not wait or len(way.emptyings) > emptied
         yield order, fact, alone or (turned and wait is not None), turned, way.lines
         alone, last = False, order[0]
 
 
-def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> tuple[Open | None, Key, Key]:
-    """What is left of the waits of two who turn out to be one, and what is known of both besides. Of two that have
-    begun the one that started last goes on (where a key starts once: the one that is further); what one side did in
-    what the other has closed is late.
+def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> Open | None:
+    """What is left of the waits of two who turn out to be one. Of two that have begun the one that started last goes on
+    (where a key starts once: the one that is further); none, where one of which nothing is decided started later still.
     """
     if a.open is None and b.open is None:
-        return None, a, b
+        return None
     winner, other = (a, b) if b.open is None or (a.open is not None and _goes_on(rule, a.open, b.open)) else (b, a)
     left = winner.open
     assert left is not None
     started = left.start.order
     same = other.open is not None and other.open.start.order == started
-    if not rule.once and not same and any(fact.role == START and fact.order > started for fact in other.facts):
-        return None, a, b
-    mine, late = other is b, [fact for fact in other.facts if fact.order <= winner.closed]
-    if late:
-        lines = other.lines
-        for fact in late:
-            lines, _ = fact.leaves(lines)
-        facts = [fact for fact in other.facts if fact.order > winner.closed]
-        other = msgspec.structs.replace(other, facts=facts, lines=lines)
-    ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= winner.closed]
+    absorbs = not (rule.once or same)
+    if absorbs and any(fact.role == START and fact.order > started for fact in other.facts):
+        return None
+    ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= left.closed]
     ends = [end for end in ends if end.applies(left.kept)]
     known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]
-    opens = [winner.open, other.open if same else None]
+    opens = [left, other.open if same else None]
     known += [(each.end, each.reason) for each in opens if each is not None and each.end is not None]
     if known:
         first, reason = min(known)
         left = msgspec.structs.replace(left, end=first, reason=reason)
-    return (left, winner, other) if mine else (left, other, winner)
+    return left
 
 
 def _goes_on(rule: Compiled, one: Open, other: Open) -> bool:

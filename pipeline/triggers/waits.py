@@ -17,7 +17,7 @@ import msgspec
 from pipeline.language.references import Asked, meet_key, meet_start
 from pipeline.triggers import carts, stages
 from pipeline.triggers.carts import PUT, SET, Change, Item, Line, Names
-from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
+from pipeline.triggers.rules import CONTENTS, ENDS, RESTART, START, Compiled
 from pipeline.triggers.stages import PAST as PAST
 from pipeline.triggers.stages import Until as Until
 from pipeline.triggers.stages import Wait as Wait
@@ -30,7 +30,6 @@ _first = itemgetter(0)
 # takes.
 FACTS_KEPT = 500
 ENDS_KEPT = 500
-CREDITS_KEPT = 8
 
 
 class Folded(msgspec.Struct, array_like=True, gc=False):
@@ -48,7 +47,7 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     `change` on a cart's lines, or None. `told`: what the payload wants of it (payloads.py). `folded`: what it stands
     for besides, where there were too many. `turned`: it starts because a condition began to hold then (UTC ms);
     `timed`: by time alone, and the event is the last that it counted. `kept`: of a start, path -> what it told that the
-    rule speaks of.
+    rule speaks of. `length`: of a wait that counts from it, ms, where that isn't the same for all.
     """
 
     occurred_at: int
@@ -64,6 +63,7 @@ class Fact(msgspec.Struct, array_like=True, gc=False):
     turned: int | None = None
     timed: bool = False
     kept: dict[str, Any] | None = None
+    length: int | None = None
 
     @property
     def order(self) -> Order:
@@ -165,11 +165,13 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
-    """What is left of a wait of which stages are decided. `stage`: the next one's number. `end`, `reason`: what came
-    late and ends it. `kept`: what is kept of the start that opened it.
+    """What is left of a wait of which stages are decided. `stage`: the next one's number. `closed`: up to where its own
+    decisions closed its key. `end`, `reason`: what came late and ends it. `kept`: what is kept of the start that opened
+    it.
     """
 
     stage: int
+    closed: Order
     cause: Fact
     last_start: Fact | None = None
     end: Order | None = None
@@ -189,7 +191,8 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
     `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
     folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
-    last decision left stages. `credits`: the last triggers of which a success may still be told.
+    last decision left stages. `credit`: the last trigger, while its success may still be told. `barred`: a start that
+    occurred before that moment begins nothing.
     """
 
     closed: Order = NEVER
@@ -202,7 +205,8 @@ class Key(msgspec.Struct, array_like=True, gc=False):
     folded: Order | None = None
     bounded: bool = False
     open: Open | None = None
-    credits: list[Fired] = []
+    credit: Fired | None = None
+    barred: int | None = None
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -386,7 +390,12 @@ def may_open(rule: Compiled, key: Key, start: Fact) -> bool:
     if rule.once:
         decided = key.decided
         return decided is None or (_forgotten(rule, key, start.received_at) and key.open is None)
-    return start.occurred_at > key.closed[0]
+    return start.occurred_at > key.closed[0] and not barred(key, start)
+
+
+def barred(key: Key, start: Fact) -> bool:
+    """Whether a key that has fired may not start anew by this."""
+    return key.barred is not None and start.occurred_at < key.barred
 
 
 def _forgotten(rule: Compiled, key: Key, now: int) -> bool:
@@ -403,6 +412,14 @@ def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
         if fact.role == START and key.decided is None and not key.facts:
             key.facts.append(fact)
         return True
+    if rule.never and key.barred is not None and not key.facts and key.open is None:
+        return True
+    if rule.rest and fact.role == START and barred(key, fact):
+        if fact.turned is not None:
+            return True
+        fact.role = (
+            CONTENTS if key.open is not None else RESTART
+        )  # it begins nothing; it moves a wait that a tie brought
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
             carts.apply(key.lines, fact.change, fact.occurred_at)
@@ -500,34 +517,22 @@ def retracts(key: Key, end: End) -> list[Fired]:
         hit = [f for f in hit if end.applies(f.kept)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
-        if key.credits:
-            key.credits = [f for f in key.credits if f not in hit]
+        if key.credit in hit:
+            key.credit = None
     return hit
 
 
-def credit(key: Key, fired: Fired) -> None:
-    """A trigger has fired of which a success may be told."""
-    key.credits = [*key.credits, fired][-CREDITS_KEPT:]
-
-
 def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
-    """The trigger of which this end is the success: the last before it. It has none again, nor those before it."""
-    if end.reason not in rule.by:
+    """The trigger of which this end is the success; it has no other one."""
+    last = key.credit
+    if last is None or end.reason not in rule.by or not last.decided < end.occurred_at <= last.until:
         return None
-    found = [each for each in key.credits if each.decided < end.occurred_at <= each.until]
-    if end.asks:
-        found = [each for each in found if end.applies(each.kept)]
-    if (takes := end.takes) is not None:
-        found = [each for each in found if each.lines and all(carts.holds(takes, names) for names in each.lines)]
-    if not found:
+    if end.asks and not end.applies(last.kept):
         return None
-    last = max(found, key=_fired_at)
-    key.credits = [each for each in key.credits if _fired_at(each) > _fired_at(last)]
+    if end.takes is not None and not (last.lines and all(carts.holds(end.takes, names) for names in last.lines)):
+        return None
+    key.credit = None
     return last
-
-
-def _fired_at(fired: Fired) -> tuple[int, bytes]:
-    return fired.due, fired.digest
 
 
 def clear_late(key: Key, end: End) -> bool:
@@ -542,8 +547,8 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
     """The wait is decided: forget what it was made of. Of one with stages that are left something stays open."""
     end = wait.end if wait.end is not None else (wait.due, PAST, 0, "")
     if rule.stages:
-        key.open = _left(rule, key, wait)
         end = wait.closes or end
+        key.open = _left(rule, key, wait, end)
     if rule.once:
         key.facts = []
         key.decided = wait.due
@@ -557,16 +562,16 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
         key.folded, key.bounded = None, False
 
 
-def _left(rule: Compiled, key: Key, wait: Wait) -> Open | None:
+def _left(rule: Compiled, key: Key, wait: Wait, end: Order) -> Open | None:
     """What is left of a wait when a stage of it is decided."""
     if wait.end is not None or wait.stage + 1 == len(rule.stages):
         return None
     start = last_start(key, wait)
     cause = msgspec.structs.replace(wait.cause, change=None, folded=None, kept=None)
     if start.order == cause.order:
-        return Open(wait.stage + 1, cause, kept=wait.kept)
+        return Open(wait.stage + 1, end, cause, kept=wait.kept)
     start = msgspec.structs.replace(start, change=None, folded=None, told=None, kept=None)
-    return Open(wait.stage + 1, cause, start, kept=wait.kept)
+    return Open(wait.stage + 1, end, cause, start, kept=wait.kept)
 
 
 def last_start(key: Key, wait: Wait) -> Fact:
@@ -581,7 +586,7 @@ def late_end(key: Key, end: End, prevented: bool) -> None:
     `prevented`: it would have ended what was decided, though it only takes something out.
     """
     left = key.open
-    if left is None or end.order > key.closed or (end.asks and not end.applies(left.kept)):
+    if left is None or end.order > left.closed or (end.asks and not end.applies(left.kept)):
         return
     ends = prevented if end.takes is not None else end.before_start or end.order > left.start.order
     if ends and (left.end is None or end.order < left.end):
@@ -599,7 +604,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         forget(rule, b, everyone[1], horizon, now)
     remains = None
     if rule.stages:
-        remains, a, b = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
+        remains = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
     told_again = rule.forget is not None and remains is None
@@ -629,13 +634,18 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         facts=facts,
         ends=union(a.ends, b.ends, lambda e: e.identity),
         lines=lines,
-        fired=union(a.fired, b.fired, lambda f: (f.due, f.digest, f.published)),
+        fired=union(a.fired, b.fired, _fired_at),
         decided=decided,
         folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
         open=remains,
-        credits=union(a.credits, b.credits, lambda f: (f.due, f.digest, f.published))[-CREDITS_KEPT:],
+        barred=max((moment for moment in (a.barred, b.barred) if moment is not None), default=None),
+        credit=max((c for c in (a.credit, b.credit) if c is not None), key=_fired_at, default=None),
     )
+
+
+def _fired_at(fired: Fired) -> tuple[int, bytes, bool]:
+    return fired.due, fired.digest, fired.published
 
 
 def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
@@ -694,13 +704,15 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.credits:
-        key.credits = [f for f in key.credits if f.until >= horizon]
-    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credits:
+    if key.credit is not None and key.credit.until < horizon:
+        key.credit = None
+    if rule.never and key.barred is not None and not key.facts and key.open is None:
+        key.lines = []
+    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credit is not None:
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget
-    return key.closed[0] < horizon
+    return key.closed[0] < horizon and (key.barred is None or key.barred <= horizon or rule.never)
 
 
 def _settle(key: Key, everyone: list[End], horizon: int) -> None:

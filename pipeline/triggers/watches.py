@@ -83,8 +83,8 @@ LEFT = "l\0"
 class Watches:
     """All conditions of a topology. By name: `segments`, `rules`, what is watched; `until`, what a rule waits for.
 
-    `hearing`: event type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what is
-    looked at when it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name ->
+    `hearing`: event type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what
+    is looked at when it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name ->
     `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end.
     `slack`: for how long what a condition counts matters after it has left its window, ms. `still`: nothing is looked
     at any more.
@@ -334,7 +334,7 @@ def _without(watch: Watch, now: Moment, entries: list[Entry]) -> bool:
 
 def held(watch: Watch, person: Person, key: str, at: int) -> bool:
     """What it was then, and the segments that it speaks of, by what is known now."""
-    return _anew(watch, Moment(person.heard, at, segments=members(person)), key if watch.keyed else None)
+    return _anew(watch, Moment(person.heard, at, decided=at, segments=members(person)), key if watch.keyed else None)
 
 
 def _anew(watch: Watch, then: Moment, key: str | None) -> bool:
@@ -363,9 +363,7 @@ def _change(
     )
 
 
-def first_at(
-    watch: Watch, person: Person, key: str, fold: int, start: int, begin: int, upto: int
-) -> tuple[int, str] | None:
+def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upto: int) -> tuple[int, str] | None:
     """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
     occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
     """
@@ -373,7 +371,7 @@ def first_at(
     of = key if watch.keyed else None
     at = begin
     while at <= upto:
-        now = Moment(memory, at, key=of, start=start, fold=fold, segments=segments)
+        now = Moment(memory, at, key=of, start=start, segments=segments)
         if condition.holds(now):
             return at, _made_by(watch, now)
         later = [condition.turns(now)]
@@ -388,25 +386,21 @@ def first_at(
 
 
 def _less(now: Moment, without: Set[tuple[str, int]]) -> Moment:
-    return Moment(
-        now.memory, now.at, key=now.key, start=now.start, fold=now.fold, without=without, segments=now.segments
-    )
+    return Moment(now.memory, now.at, key=now.key, start=now.start, without=without, segments=now.segments)
 
 
 def _made_by(watch: Watch, now: Moment) -> str:
     """The event that occurred `now` from which on it holds; or ""."""
-    then = {entry.order: entry for entry in _counted(watch, now) if entry.occurred_at == now.at}
-    if not then:
-        return ""
+    every = (matcher for matcher in watch.condition.matchers() if DECIDED not in matcher.events)
+    then = {entry.order: entry for matcher in every for entry in now.of(matcher, now.at - 1)}
     made_by = ""
-    entries = [then[order] for order in sorted(then)]
-    for place in range(len(entries), -1, -1):
-        without = {entry.named for entry in entries[place:]}
-        before = _less(now, without)
-        if not watch.condition.holds(before):
-            return made_by
-        made_by = entries[place - 1].event_id
-    return ""
+    without: set[tuple[str, int]] = set()
+    for order in sorted(then, reverse=True):
+        if not watch.condition.holds(_less(now, without)):
+            break
+        made_by = then[order].event_id
+        without.add(then[order].named)
+    return made_by
 
 
 # Two persons who turn out to be one, and what is forgotten.

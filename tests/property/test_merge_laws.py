@@ -369,9 +369,9 @@ cart:
 def opened(key: Key, stage: int, start: waits.Order, ended: bool) -> Key:
     """The same where a wait is open of which so many stages are decided."""
     began = msgspec.structs.replace(fact_of(start, once=True), role=START)
-    closed = max(key.closed, (began.occurred_at + 60, waits.PAST, 0, ""))
+    closed = (began.occurred_at + 60, waits.PAST, 0, "")
     ends = [end for end in key.ends if not began.order < end.order <= closed]
-    left = waits.Open(stage, began, end=(began.occurred_at + 1, 4, 99, "l") if ended else None)
+    left = waits.Open(stage, closed, began, end=(began.occurred_at + 1, 4, 99, "l") if ended else None)
     facts = [fact for fact in key.facts if fact.order > closed]
     return msgspec.structs.replace(key, closed=closed, ends=ends, facts=facts, lines=[], open=left)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import hatch_build
 from pipeline.errors import InvalidEvent, PipelineError, RegistryUnavailable
-from pipeline.events import compiled, schemas
+from pipeline.events import codec, compiled, schemas
 from pipeline.events.checks import MAX_STRING, MAX_TIME, MIN_TIME
 from pipeline.events.codec import (
     HEADER,
@@ -578,6 +578,10 @@ def test_decisions_and_triggers(name: str) -> None:
         expected = {**nullable, **decision, "payload": json.loads(read["payload"])}
         del expected["trace"]
         assert {**read, "payload": json.loads(read["payload"])} == expected
+        assert ENCODER.read_decision(value) == expected
+        if "stage" not in decision:  # as it was encoded before there were stages
+            assert value.endswith(codec.ADDED)
+            assert ENCODER.read_decision(value.removesuffix(codec.ADDED)) == expected
     assert reason(value) == "wrong_schema"
 
 

@@ -218,6 +218,7 @@ def test_a_stage_can_be_expected_by_its_name(tmp_path: Path) -> None:
     rule = topology["triggers"]["abandoned_cart"]
     del rule["after"]
     rule["stages"] = [{"name": "first", "after": "1h"}, {"name": "last", "after": "24h"}]
+    rule["recovered"] = {"within": "1d"}
     changed, file = tmp_path / "topology.yaml", tmp_path / "some.yaml"
     changed.write_text(yaml.safe_dump(topology), encoding="utf-8")
     for decisions, said in (
@@ -228,3 +229,9 @@ def test_a_stage_can_be_expected_by_its_name(tmp_path: Path) -> None:
         file.write_text(one(decisions), encoding="utf-8")
         found = CliRunner().invoke(cli, ["test", "--topology", str(changed), str(file)])
         assert said in found.output
+    order = "{at: 2h, who: ann, event: order_completed, cart_id: c1, order_id: o}"
+    decisions = """[{stage: first, decided: 1h5m}, {stage: last, outcome: cancelled, reason: bought, decided: 2h5m},
+      {stage: first, outcome: recovered, reason: bought, decided: 2h}]"""
+    file.write_text(one(decisions, f"[{LEFT}, {order}]"), encoding="utf-8")
+    found = CliRunner().invoke(cli, ["test", "--topology", str(changed), str(file)])
+    assert "in 1 file: all hold" in found.output, found.output

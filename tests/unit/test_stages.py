@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from io import StringIO
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
+from click.testing import CliRunner
+from rich.console import Console
 
+from pipeline.cli import cli
+from pipeline.commands.person import facts
+from pipeline.commands.person_view import render
 from pipeline.profile.profile import advance, wakes_at
 from pipeline.runtime.replay import Replay
 from pipeline.topology.model import Stage, Topology
@@ -286,8 +295,25 @@ def test_a_cart_that_is_looked_at_again_and_again_stays_bounded_and_decides_the_
     assert len(person.rules["cart"].keys["c"].facts) <= waits.FACTS_KEPT
 
 
+ALL = ruled("""
+cart:
+  version: 1
+  per: cart_id
+  start: {event: product_added}
+  restart: {event: cart_viewed}
+  stages: [{name: first, after: 1h}, {name: second, after: 3h}, {name: last, after: 24h}]
+  cancel:
+    - {event: order_completed, match: cart_id, without_key: all, takes: products, reason: bought}
+    - {event: cart_cleared, match: cart_id, reason: cleared}
+  payload: [cart]
+  again: {after: 2h}
+  recovered: {within: 12h, by: [bought, cleared]}
+""")
+
+
+@pytest.mark.parametrize("topology", [CART, ALL], ids=["stages", "and all else"])
 @pytest.mark.parametrize("seed", range(40))
-def test_however_events_are_read_decisions_are_the_same(seed: int) -> None:
+def test_however_events_are_read_decisions_are_the_same(seed: int, topology: Topology) -> None:
     """In order of receipt, or moved about by less than the disorder, folded at once, or when something is due."""
     rng = Random(seed)
     kinds: list[Any] = [add, add, view, view, clear, order]
@@ -298,10 +324,10 @@ def test_however_events_are_read_decisions_are_the_same(seed: int) -> None:
         who = rng.choice(["a:phone", "a:phone", "u:1", "a:phone u:1"])
         told.append(rng.choice(kinds)(f"e{number}", at, at + late, who=who, cart=rng.choice(["c", "d"])))
     told.sort(key=lambda each: each["received_at"])
-    made = decided(CART, told)
+    made = decided(topology, told)
     shuffled = sorted(told, key=lambda each: each["received_at"] + rng.randrange(0, 9_000))
-    assert decided(CART, shuffled) == made
-    eager = Replay(CART)
+    assert decided(topology, shuffled) == made
+    eager = Replay(topology)
     out: list[Any] = []
     for each in told:
         out += eager.feed(as_event(each), FAR)
@@ -309,7 +335,7 @@ def test_however_events_are_read_decisions_are_the_same(seed: int) -> None:
             assert advance(eager.book, profile, eager.high - eager.intake.disorder) == []
             eager._arm(profile_id, profile)
     out += eager.finish()
-    lazy = {each["id"]: each for each in replayed(told, CART)}
+    lazy = {each["id"]: each for each in replayed(told, topology)}
     assert {each.id for each in out} == set(lazy)
 
 
@@ -335,3 +361,41 @@ def test_one_stage_is_as_none(start: int) -> None:
             for each in staged:
                 assert each.pop("stage", "only") == "only"
             assert difference(replayed(events), staged) == "", (seed, options)
+
+
+def test_what_waits_and_what_was_decided_name_their_stage(tmp_path: Path) -> None:
+    """`pipeline explain`, and the facts behind `pipeline profile`."""
+    topology = yaml.safe_load((Path(__file__).parents[2] / "topology.yaml").read_text(encoding="utf-8"))
+    topology["triggers"] = {
+        "cart": {
+            "version": 1,
+            "per": "cart_id",
+            "start": {"event": "product_added"},
+            "stages": [{"name": "first", "after": "1h"}, {"name": "last", "after": "24h"}],
+        }
+    }
+    path, events = tmp_path / "topology.yaml", tmp_path / "events.jsonl"
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    told = [("m1", "10:00", "Product Added", "c"), ("m2", "12:00", "Product Added", "d")]
+    with events.open("w", encoding="utf-8") as out:
+        for number, at, name, cart in told:
+            when = f"2026-03-02T{at}:00Z"
+            event = {"type": "track", "event": name, "messageId": number, "timestamp": when, "receivedAt": when}
+            out.write(json.dumps({**event, "userId": "ann", "properties": {"cart_id": cart, "product_id": "p"}}) + "\n")
+    arguments = ["explain", "user_id:ann", "cart", str(events), "--topology", str(path), "--end", "open"]
+    assert CliRunner().invoke(cli, arguments).output.splitlines() == [
+        "cart, for user_id:ann",
+        "  2026-03-02T10:00:00.000Z  product_added m1 (c): starts a wait, or begins it anew with its first stage",
+        "  2026-03-02T11:05:00.000Z  → c, first: fired (due), due 2026-03-02T11:00:00.000Z",
+        "  2026-03-02T12:00:00.000Z  product_added m2 (d): starts a wait, or begins it anew with its first stage",
+        "  2026-03-02T13:05:00.000Z  → d, first: waits, and will fire (due), due 2026-03-02T13:00:00.000Z",
+        "  2026-03-03T10:05:00.000Z  → c, last: waits, and will fire (due), due 2026-03-03T10:00:00.000Z",
+    ]
+    replay = Replay(CART)
+    list(replay.feed(as_event(add("1", 0)), FAR))
+    ((profile_id, profile),) = replay.profiles.items()
+    found = facts(replay.book, profile_id, profile, as_event(add("x", 70)).received_at)
+    assert [each["stage"] for each in (*found["waiting"], *found["retractable"])] == ["last", "first"]
+    shown = StringIO()
+    Console(file=shown, width=160).print(render(found))
+    assert "last: will fire (due)" in shown.getvalue()

@@ -32,6 +32,14 @@ def findings(folder: Path, lines: str) -> list[tuple[int, int, str, str]]:
 
 
 FINE = [
+    'after: {for: 1h, until: {time: "09:00"}}',
+    'after: {for: 1h, until: {time: "23:59", days: fri}}',
+    "after: {field: quantity, unit: days}",
+    "after: {field: products.quantity, unit: hours}",
+    "after: {field: cart_id, unit: hours}",
+    "after: 1h\nagain: always",
+    "after: 1h\nagain: never",
+    "after: 1h\nagain: {after: 7d}",
     "after: 1h\nrecovered: {within: 5d}",
     "after: 1h\nrecovered: {within: 5d, by: [bought, cleared]}",
     "after: 1h",
@@ -47,6 +55,24 @@ def test_what_is_fine(tmp_path: Path, lines: str) -> None:
 
 # The rule's last lines; then line among them, column, code, and a part of what is said.
 WRONG = [
+    ("after: {}", 1, 5, "missing-key", "field or for is missing"),
+    ("after: soon", 1, 12, "bad-duration", "'soon' isn't a duration"),
+    ("after: {field: quantity}", 1, 5, "missing-key", "unit: seconds, minutes, hours, days, weeks"),
+    ("after: {field: quantity, unit: day}", 1, 36, "bad-value", "did you mean days?"),
+    ("after: {field: quantty, unit: days}", 1, 20, "unknown-field", "did you mean quantity?"),
+    ("after: {field: products, unit: days}", 1, 20, "bad-field", "it is no number"),
+    ("after: {for: 1h}", 1, 5, "missing-key", 'write until: {time: "09:00"}, or after: 1h'),
+    ("after: {for: 1h, unit: days, until: {time: '09:00'}}", 1, 22, "conflict", "unit has a place only beside field"),
+    ("after: {for: 1h, until: {time: 10:00}}", 1, 36, "wrong-type", 'quote it: "10:00"'),
+    ("after: {for: 1h, until: {time: '24:00'}}", 1, 36, "bad-value", "a time of day in quotes"),
+    ("after: {for: 1h, until: {time: '10:00', days: [mon, so]}}", 1, 57, "bad-value", "a day of the week"),
+    ("after: {for: 80d, until: {time: '10:00'}}", 1, 12, "short-profile", "must be at least 91d"),
+    ("after: 1h\nagain: nver", 2, 12, "bad-value", "did you mean never?"),
+    ("after: 1h\nagain: true", 2, 12, "wrong-type", "always, never, or {after: 7d}"),
+    ("after: 1h\nagain: {}", 2, 5, "missing-key", "after is missing"),
+    ("after: 1h\nagain: {after: 7}", 2, 20, "bad-duration", "write a number and a unit"),
+    ("after: 1h\nagain: {after: 87d}", 2, 20, "short-profile", "must be at least"),
+    ("after: 1h\nonce: true\nagain: never", 3, 5, "conflict", "a key that starts once never starts again"),
     ("after: 1h\nrecovered: {by: bought}", 2, 5, "missing-key", "within is missing"),
     ("after: 1h\nrecovered: {within: 5d, by: brought}", 2, 33, "unknown-reason", "did you mean bought?"),
     ("after: 1h\nrecovered: {within: 5d, by: [bought, due]}", 2, 42, "unknown-reason", "bought, cleared"),
@@ -84,3 +110,25 @@ def test_one_mistake(tmp_path: Path, lines: str, line: int, column: int, code: s
     found = findings(tmp_path, lines)
     assert [each[:3] for each in found] == [(line, column, code)], found
     assert said in found[0][3]
+
+
+def test_a_zone_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    for zone, said in (("Europe/Viena", "did you mean europe/vienna?"), ("home", "write a name such as Europe/Vienna")):
+        path.write_text(yaml.safe_dump({**BASE, "time": {"zone": zone}}), encoding="utf-8")
+        (found,) = lint(path, {})
+        assert (found.code, said in found.hint) == ("unknown-zone", True), found
+    path.write_text(yaml.safe_dump({**BASE, "time": {"zone": "Europe/Vienna"}}), encoding="utf-8")
+    assert lint(path, {}) == []
+
+
+def test_a_start_by_a_condition_tells_no_length(tmp_path: Path) -> None:
+    rule = {
+        "version": 1,
+        "start": {"when": {"did": "product_added", "times": 2, "within": "1d"}},
+        "after": {"field": "quantity", "unit": "days"},
+    }
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump({**BASE, "triggers": {"rule": rule}}), encoding="utf-8")
+    (found,) = lint(path, {})
+    assert (found.code, found.message) == ("conflict", "a start by a condition tells no field")

@@ -50,12 +50,12 @@ class Segment:
     def holds(self, now: Moment) -> bool:
         """In it, for as long as is asked."""
         since = now.segments.get(self._name)
-        return since is not None and (self._lasts is None or self._lasts(now.fold - since))
+        return since is not None and (self._lasts is None or self._lasts(now.at - since))
 
     def turns(self, now: Moment) -> int | None:
         """When they have been in it for so long."""
         since = now.segments.get(self._name)
-        return None if since is None or self._lasting is None else compare.reaches(self._lasting, since, now.fold)
+        return None if since is None or self._lasting is None else compare.reaches(self._lasting, since, now.at)
 
     def matchers(self) -> tuple[Matcher, ...]:
         """None of its own."""
@@ -70,7 +70,7 @@ class Segment:
         if self.holds(now):
             return ""
         since = now.segments.get(self._name)
-        return f"they aren't in {self._name}" if since is None else f"{self}, and it is {spelt(now.fold - since)}"
+        return f"they aren't in {self._name}" if since is None else f"{self}, and it is {spelt(now.at - since)}"
 
     def __str__(self) -> str:
         return f"in {self._name}" + (f" for {compare.said(self._lasting, spelt)}" if self._lasting else "")

@@ -52,9 +52,8 @@ class Triggered:
         self._rule, self._outcome, self._matcher, self._within = rule, outcome, matcher, within
 
     def _found(self, now: Moment) -> Ledger:
-        ledger = now.memory.get(self._matcher.id, [])
-        since = -1 if self._within is None else now.fold - self._within
-        return [entry for entry in ledger if since < entry.occurred_at and entry.received_at <= now.fold]
+        found, decided = now.of(self._matcher, now.since(self._within)), now.decided
+        return found if decided is None else [entry for entry in found if entry.received_at <= decided]
 
     def holds(self, now: Moment) -> bool:
         """At least once, as the fold has it."""

@@ -63,7 +63,7 @@ class View:
 
     @property
     def now(self) -> int:
-        """What was decided up to then is known."""
+        """Up to when segments and triggers count."""
         return self.at if self.fold_at is None else self.fold_at
 
     def resolve(self, told: Any) -> Any:
@@ -191,9 +191,9 @@ def in_segment(name: str, view: View) -> bool:
 def trigger(leaf: dict[str, Any], view: View) -> bool:
     """An outcome of a rule: it occurred when it was due, and is known when it was decided."""
     found = [made for made in view.made if made.rule == leaf["trigger"] and made.decided_at <= view.now]
-    found = [made for made in found if made.outcome == leaf.get("outcome", "fired") and made.due <= view.at]
+    found = [made for made in found if made.outcome == leaf.get("outcome", "fired") and made.due <= view.now]
     if "within" in leaf:
-        found = [made for made in found if made.due > view.at - duration(leaf["within"])]
+        found = [made for made in found if made.due > view.now - duration(leaf["within"])]
     return bool(found)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.oracle.language.conditions import Made, View, counts, holds, turning_points
+from tests.oracle.language.conditions import Made, View, holds, turning_points
 from tests.oracle.language.person import Fired, Person, Place
 from tests.oracle.language.topology import Condition, Language, Rule
 from tests.oracle.language.turns import those_from_which
@@ -65,7 +65,6 @@ class Maker:
         view = self.view(wait, person, 0, moment)
         begin = wait.opened.at if wait.decided is None else max(wait.opened.at, wait.decided + 1)
         found = {begin, *(fact.occurred_at for fact in person.facts), *turning_points(condition, view)}
-        found |= {made.due for made in person.made} | set(person.entered.values())
         for at in sorted(found):
             if at < begin:
                 continue
@@ -200,6 +199,7 @@ class Maker:
                 "outcome": outcome,
                 "reason": reason,
                 "payload": {},
+                "basis": "event",
                 **more,
             }
         )
@@ -237,9 +237,7 @@ def starts_of(rule: Rule, person: Person) -> dict[Key, list[Start]]:
 
 
 def by_event(condition: Condition, view: View) -> Fact | None:
-    """The event of this millisecond from which on a condition holds; None: it holds without any of them."""
-    now = [fact for fact in view.facts if fact.occurred_at == view.at and counts(condition, fact, view)]
-    if holds(condition, replace(view, facts=[fact for fact in view.facts if fact not in now])):
-        return None
-    causes = those_from_which(condition, True, now, view)
+    """The first event of this millisecond that a condition counts, and from which on it holds; None: there is none."""
+    now = [fact for fact in view.facts if fact.occurred_at == view.at]
+    causes = those_from_which(condition, True, now, view, through=False)
     return causes[0] if causes else None

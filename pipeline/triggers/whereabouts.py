@@ -1,0 +1,96 @@
+"""In which time zone a person was, on the fold's clock: the last that was told up to a moment, by occurrence."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pipeline.language import zones
+
+KEPT = 20
+Told = tuple[int, int, str]
+"""When it occurred, when it was received (UTC ms), and the zone."""
+
+
+class Whereabouts(msgspec.Struct, array_like=True, gc=False):
+    """What was told of a person's time zone: by the context of what they did, and as a trait of theirs, which counts
+    where nothing of the other kind is known. Of many that tell the same one after another the first and the last.
+    """
+
+    context: list[Told] = []
+    trait: list[Told] = []
+
+    def at(self, moment: int) -> str | None:
+        """Their zone then (UTC ms), as far as is known; None: it isn't."""
+        for told in (self.context, self.trait):
+            place = bisect_right(told, moment, key=_occurred)
+            if place:
+                return told[place - 1][2]
+        return None
+
+
+def tell(known: Whereabouts | None, data: Mapping[str, Any], occurred_at: int, received_at: int) -> Whereabouts | None:
+    """What is known after another event; the same object where that changes no moment's zone."""
+    context, trait = _zone(data.get("context.timezone")), None
+    if traits := data.get("traits"):
+        trait = next((zone for name in sorted(traits) if _named(name) and (zone := _zone(traits[name]))), None)
+    if context is None and trait is None:
+        return known
+    had = known or Whereabouts()
+    told = Whereabouts(
+        had.context if context is None else _with(had.context, (occurred_at, received_at, context)),
+        had.trait if trait is None else _with(had.trait, (occurred_at, received_at, trait)),
+    )
+    if known is not None and _same(known.context, told.context) and _same(known.trait, told.trait):
+        known.context, known.trait = told.context, told.trait
+        return known
+    return told
+
+
+def joined(a: Whereabouts | None, b: Whereabouts | None) -> Whereabouts | None:
+    """Of two who turn out to be one."""
+    if a is None or b is None:
+        return a or b
+    return Whereabouts(
+        _kept(sorted({*a.context, *b.context})),
+        _kept(sorted({*a.trait, *b.trait})),
+    )
+
+
+def _with(told: list[Told], more: Told) -> list[Told]:
+    return _kept(sorted([*told, more]))
+
+
+def _kept(told: list[Told]) -> list[Told]:
+    """Without those between two that tell the same, and the oldest of too many."""
+    kept: list[Told] = []
+    for each in told:
+        if len(kept) > 1 and kept[-1][2] == kept[-2][2] == each[2]:
+            kept.pop()
+        kept.append(each)
+    return kept[-KEPT:]
+
+
+def _same(some: list[Told], others: list[Told]) -> bool:
+    """Whether both say the same of every moment."""
+    return _turns(some) == _turns(others)
+
+
+def _turns(told: list[Told]) -> list[tuple[int, str]]:
+    return [(each[0], each[2]) for number, each in enumerate(told) if number == 0 or told[number - 1][2] != each[2]]
+
+
+def _occurred(told: Told) -> int:
+    return told[0]
+
+
+def _named(trait: str) -> bool:
+    """Without regard to case, blanks and underscores."""
+    return "".join(filter(str.isalnum, trait)).lower() == "timezone"
+
+
+def _zone(told: Any) -> str | None:
+    return zones.named(told) if isinstance(told, str) else None
