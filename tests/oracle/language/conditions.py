@@ -63,7 +63,7 @@ class View:
 
     @property
     def now(self) -> int:
-        """Up to when segments and triggers count."""
+        """What was decided up to then is known."""
         return self.at if self.fold_at is None else self.fold_at
 
     def resolve(self, told: Any) -> Any:
@@ -180,7 +180,7 @@ def segment(leaf: dict[str, Any], view: View) -> bool:
         inside = in_segment(name, view)
     if not inside or "for" not in leaf:
         return inside
-    return ages(view.now - view.entered.get(name, view.now), leaf["for"])
+    return ages(view.at - view.entered.get(name, view.at), leaf["for"])
 
 
 def in_segment(name: str, view: View) -> bool:
@@ -191,9 +191,9 @@ def in_segment(name: str, view: View) -> bool:
 def trigger(leaf: dict[str, Any], view: View) -> bool:
     """An outcome of a rule: it occurred when it was due, and is known when it was decided."""
     found = [made for made in view.made if made.rule == leaf["trigger"] and made.decided_at <= view.now]
-    found = [made for made in found if made.outcome == leaf.get("outcome", "fired") and made.due <= view.now]
+    found = [made for made in found if made.outcome == leaf.get("outcome", "fired") and made.due <= view.at]
     if "within" in leaf:
-        found = [made for made in found if made.due > view.now - duration(leaf["within"])]
+        found = [made for made in found if made.due > view.at - duration(leaf["within"])]
     return bool(found)
 
 

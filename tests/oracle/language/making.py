@@ -65,6 +65,7 @@ class Maker:
         view = self.view(wait, person, 0, moment)
         begin = wait.opened.at if wait.decided is None else max(wait.opened.at, wait.decided + 1)
         found = {begin, *(fact.occurred_at for fact in person.facts), *turning_points(condition, view)}
+        found |= {made.due for made in person.made} | set(person.entered.values())
         for at in sorted(found):
             if at < begin:
                 continue
@@ -199,7 +200,6 @@ class Maker:
                 "outcome": outcome,
                 "reason": reason,
                 "payload": {},
-                "basis": "event",
                 **more,
             }
         )

@@ -67,9 +67,8 @@ def retract(language: Language, person: Person, fact: Fact, fired: Fired, moment
 
 
 def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
-    """32: a cancel that came after a trigger was decided is credited to the key's last that was by then."""
-    before = [fired for fired in person.fired if fired.decided_at < fact.occurred_at]
-    last = {(fired.rule.name, fired.key): fired for fired in sorted(before, key=lambda one: one.due)}
+    """32: a cancel that came after a trigger was decided is credited to it, if that is the key's last."""
+    last = {(fired.rule.name, fired.key): fired for fired in sorted(person.fired, key=lambda one: one.due)}
     for fired in last.values():
         told = fired.rule.recovered
         if told is None or fired.recovered or fired.retracted:
@@ -78,7 +77,7 @@ def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
         action = cancel_of(fired.rule, fact, fired.key, fired.opened)
         if action is None or action.reason not in by:
             continue
-        if fact.occurred_at <= fired.due + told_within(fired):
+        if fired.decided_at < fact.occurred_at <= fired.due + told_within(fired):
             fired.recovered = True
             maker.on_top(person, fired, "recovered", action.reason, moment, ended_by=fact.event_id)
 
