@@ -18,6 +18,7 @@ from pipeline.grammar.shapes import Record
 from pipeline.language import leaves
 from pipeline.language.events import tell
 from pipeline.language.memory import Matcher, Moment
+from pipeline.language.references import KEY
 
 
 class Condition(Protocol):
@@ -47,9 +48,18 @@ class Scope(NamedTuple):
     per: str | None = None
     measures: Mapping[str, Any] = {}
 
-    def key_of(self, events: Sequence[str]) -> str | None:
-        """By what such events are counted: the key, where all of them may tell it."""
-        return self.per if self.per is not None and tell(events, self.per) else None
+    def keyed(self, events: Sequence[str], where: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], str | None]:
+        """(what is asked of such events, by what they are counted): by the path that is compared with the key, else by
+        the rule's own, where all of them may tell it.
+        """
+        named = next((path for path, tests in where.items() if tests.get("is") == KEY), None)
+        if named is not None:
+            rest = {op: operand for op, operand in where[named].items() if op != "is"}
+            return {
+                **{path: tests for path, tests in where.items() if path != named},
+                **({named: rest} if rest else {}),
+            }, named
+        return dict(where), self.per if self.per is not None and tell(events, self.per) else None
 
 
 class Names(NamedTuple):

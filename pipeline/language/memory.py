@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, own_doing
-from pipeline.language.paths import needs, read_path
+from pipeline.language.paths import keys_of, needs, read_path
 from pipeline.language.where import Condition as Where
 from pipeline.language.where import compile_where
 
@@ -92,6 +92,7 @@ class Matcher:
         self._has: dict[str, Where | None] = {}
         self._value: Callable[[Mapping[str, Any]], Any] | None = None if value is None else read_path(value)
         self._per: Callable[[Mapping[str, Any]], Any] | None = None if per is None else read_path(per)
+        self._keys = None if per is None else keys_of(per)
 
     def asked(self, other: Matcher) -> None:
         """`other` counts the same events: from now on this one keeps what either asks for."""
@@ -131,9 +132,10 @@ class Matcher:
         """By which keys it counts; [""] where it doesn't count by key, or the event has none."""
         if self._per is None:
             return [""]
+        if self._keys is not None:
+            return self._keys(data) or [""]
         value = self._per(data)
-        values = value if isinstance(value, list | tuple) else [value]
-        return [*dict.fromkeys(str(each) for each in values if each is not None and each != "")] or [""]
+        return [str(value) if value is not None else ""]
 
     def ledger(self, key: str | None) -> str:
         """The name of its ledger for that key."""

@@ -13,6 +13,7 @@ from pipeline.language import paths
 from pipeline.language.condition import Names, Scope, check_condition, compile_condition
 from pipeline.language.events import types_of
 from pipeline.language.leaves.measure import check_measure
+from pipeline.language.references import KEY
 from pipeline.topology.check_where import check_where
 from pipeline.topology.model import DAY
 
@@ -36,6 +37,8 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
             check_condition(("segments", name, "when"), segment["when"], names)
     for name, rule in rules.items():
         of_rule = names._replace(per=rule.get("per"))
+        if of_rule.per is not None:
+            of_rule = of_rule._replace(where=lambda at, where, events: _keyed(at, where, events, reader))
         for path, condition in _of_rule(rule):
             waits = path[0] != "start"
             check_condition(("triggers", name, *path), condition, of_rule._replace(waits=waits))
@@ -52,6 +55,14 @@ def _of_rule(rule: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
         (("only_if",), rule.get("only_if")),
     ]
     return [(path, condition) for path, condition in found if condition]
+
+
+def _keyed(at: Path, where: Mapping[str, Any], events: Sequence[str], reader: Reader) -> None:
+    """Tests of fields, of which one may be compared with the rule's key."""
+    others = {
+        path: {op: each for op, each in tests.items() if (op, each) != ("is", KEY)} for path, tests in where.items()
+    }
+    check_where(at, {path: tests or {"exists": True} for path, tests in others.items()}, types_of(events), reader)
 
 
 def _path(at: Path, path: str, events: Sequence[str], kind: str, reader: Reader) -> None:

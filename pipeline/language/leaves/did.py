@@ -84,8 +84,9 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
         first = 0 if value.get("within") is not None else newest
     else:
         newest, first = MOST, 0
+    where, per = scope.keyed(value["did"], value.get("where", {}))
     matcher = Matcher(
-        tuple(value["did"]), value.get("where", {}), value=path, per=scope.key_of(value["did"]),
+        tuple(value["did"]), where, value=path, per=per,
         within=value.get("within"), first=first, newest=newest,
     )  # fmt: skip
     return Did(matcher, how, tests, value.get("within"), value.get("since") == "start")

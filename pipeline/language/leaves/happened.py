@@ -51,7 +51,8 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     key = "first" if "first" in value else "last"
     has = value.get("has")
     first = 1 if key == "first" else 0
-    matcher = Matcher(tuple(value[key]), value.get("where", {}), has=has, per=scope.key_of(value[key]), first=first)
+    where, per = scope.keyed(value[key], value.get("where", {}))
+    matcher = Matcher(tuple(value[key]), where, has=has, per=per, first=first)
     return Happened(key, matcher, value.get("age"), has)
 
 

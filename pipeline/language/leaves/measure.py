@@ -70,9 +70,8 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     within = told.get("within")
     parts = []
     for each in told["sum"]:
-        matcher = Matcher(
-            tuple(each["did"]), each.get("where", {}), per=scope.key_of(each["did"]), within=within, newest=MOST
-        )
+        where, per = scope.keyed(each["did"], each.get("where", {}))
+        matcher = Matcher(tuple(each["did"]), where, per=per, within=within, newest=MOST)
         parts.append((matcher, each["points"]))
     return Measure(value["measure"], tuple(parts), within, compare.picked(value))
 

@@ -1,4 +1,4 @@
-"""Decisions: what waits, what is due, and what is written. Semantics 4, 6, 8 to 10, rules 26, 29, 31, 32. Shares no
+"""Decisions: what waits, what is due, and what is written. Semantics 4, 6, 8 to 10, rule 26, 29, 31, 32. Shares no
 code with `pipeline`."""
 
 from __future__ import annotations
