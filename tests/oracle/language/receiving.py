@@ -136,7 +136,7 @@ def joined_spans(winner: Person, loser: Person, moment: int, maker: Maker) -> di
     for side in (winner, loser):
         for wait in maker.waits(side, moment):
             place = (wait.rule.name, wait.key)
-            if place not in begun or begun[place].opened.order < wait.opened.order:
+            if place not in begun or begun[place].last_start.order < wait.last_start.order:
                 begun[place] = wait
                 found.pop(place, None)
                 if place in side.spans:

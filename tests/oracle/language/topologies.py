@@ -104,7 +104,7 @@ class Sayings:
             return self.trait()
         if kind < 0.2:
             return self.edge()
-        if kind < 0.26 and self.measures:
+        if kind < 0.26 and self.measures and not self.of_path:
             return {"measure": rng.choice(self.measures), "gte": rng.choice([2, 3, 5])}
         if kind < 0.42 and self.segments:
             age = {"for": {rng.choice(["gte", "lt"]): rng.choice(WINDOWS)}} if rng.random() < 0.3 else {}
