@@ -266,7 +266,8 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
     holds = watch.condition.holds(now)
     if holds != turn.holds:
         received = _received(watch, now)
-        by_tie = turn.tied and _without(watch, now, received) == holds
+        begins = person.first is not None and person.first.received_at == at
+        by_tie = turn.tied and not begins and _without(watch, now, received) == holds
         causes = [] if by_tie else _from_which(watch, now, holds, received)
         reason = "event" if causes else "tie" if turn.tied else "time"
         turn.holds, turn.since = holds, at

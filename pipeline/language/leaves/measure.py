@@ -70,8 +70,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     within = told.get("within")
     parts = []
     for each in told["sum"]:
-        where, per = scope.keyed(each["did"], each.get("where", {}))
-        matcher = Matcher(tuple(each["did"]), where, per=per, within=within, newest=MOST)
+        matcher = Matcher(tuple(each["did"]), each.get("where", {}), within=within, newest=MOST)
         parts.append((matcher, each["points"]))
     return Measure(value["measure"], tuple(parts), within, compare.picked(value))
 
