@@ -31,8 +31,8 @@ def change(told: Line) -> Line:
 
 
 def changes_differing(expected: list[Line], actual: list[Line]) -> str:
-    """The same of changes. Where two became one, only what it comes to for both sides: one in and one out may be told of
-    either, and of a profile that began with the tie."""
+    """The same of changes. Where two became one, only what it comes to for both sides: one in and one out may be told
+    of either, and of a profile that began with the tie."""
     sides = [[change(one) for one in lines] for lines in (expected, actual)]
     ties = {(one["segment"], one["at"]) for told in sides for one in told if one["reason"] in ("tie", "merged")}
     alone = [

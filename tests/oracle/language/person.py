@@ -28,7 +28,8 @@ class State:
 
 @dataclass(eq=False)
 class Once:
-    """A key that started once. `span`: what is left of its stages; `done`: decided; `gone`: absorbed by a merge (21); `due`: as it was decided."""
+    """A key that started once. `span`: what is left of its stages; `done`: decided; `gone`: absorbed by a merge (21);
+    `due`: as it was decided."""
 
     place: Place
     start: Start
