@@ -11,7 +11,19 @@ from tests.oracle.language.conditions import Made, View, holds, turning_points
 from tests.oracle.language.person import Fired, Person, Place
 from tests.oracle.language.topology import Condition, Language, Rule
 from tests.oracle.language.turns import those_from_which
-from tests.oracle.language.waits import Key, Known, Span, Start, Wait, does, once, starts_keys, walk
+from tests.oracle.language.waits import (
+    Key,
+    Known,
+    Span,
+    Start,
+    Wait,
+    arrived,
+    counts_alone,
+    does,
+    once,
+    starts_keys,
+    walk,
+)
 from tests.oracle.who import Fact, Identifier, Logins
 
 Line = dict[str, Any]
@@ -39,6 +51,12 @@ class Maker:
                         yield once(rule, one.place[1], one.start, known, self.language.max_age)
                 continue
             for key, starts in starts_of(rule, person).items():
+                if rule.on_arrival:
+                    known = self.known(rule, key, person, moment)
+                    yield from (
+                        arrived(rule, key, start, known) for start in starts if counts_alone(start, rule, known)
+                    )
+                    continue
                 wait = walk(rule, key, replace(self.known(rule, key, person, moment), starts=starts))
                 if wait is not None:
                     yield wait
@@ -51,7 +69,7 @@ class Maker:
             starts=[],
             settled=lambda token: (token, place) in person.settled and not rule.once,
             until=lambda wait: self.until(wait, person, moment),
-            lateness=self.language.lateness,
+            lateness=0 if rule.on_arrival else self.language.lateness,
             fired=person.fired_due.get(place),
             span=person.spans.get(place),
         )
@@ -117,6 +135,9 @@ class Maker:
     def close(self, person: Person, wait: Wait) -> None:
         """6, 31: a decision closes its key up to its end; what is left of its stages waits on."""
         place: Place = (wait.rule.name, wait.key)
+        if wait.rule.on_arrival and not wait.rule.once:
+            person.settled.add((wait.opened.token, place))  # 38: it closes nothing else
+            return
         end = wait.due if wait.ended_at is None else wait.ended_at
         if wait.reason == "begun_anew":
             end -= 1  # what begins anew is the next wait's
@@ -181,7 +202,7 @@ class Maker:
             "outcome": outcome,
             "reason": reason,
             "payload": {},
-            "basis": wait.cause.basis,
+            "basis": "arrival" if wait.rule.on_arrival else wait.cause.basis,
         }
         if wait.ended_by is not None:
             line["ended_by"] = wait.ended_by.event_id

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from tests.oracle.language.conditions import Made
+from tests.oracle.language.paths import VISIT
 from tests.oracle.language.topology import Rule
 from tests.oracle.language.waits import Key, Span, Start
 from tests.oracle.orders import OrderIds
@@ -69,8 +70,8 @@ class Person:
     """All of one person: the facts received so far, and what stands.
 
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
-    moment; `tied`: a tie took effect at it. `closed`: a key's closed end. `settled`: (token, place). `entered`: segment
-    -> since when. `next`: when anything may happen of itself.
+    moment; `tied`: a tie took effect at it. `closed`: a key's closed end. `settled`: (token, place). `used`: in
+    runs of a sequence. `entered`: segment -> since when. `next`: when anything may happen of itself.
     """
 
     identifiers: set[Identifier]
@@ -81,6 +82,7 @@ class Person:
     began: bool = False
     seen: set[tuple[str, tuple[Identifier, ...]]] = field(default_factory=set)
     orders: OrderIds = field(default_factory=OrderIds)
+    used: set[tuple[Fact, Place]] = field(default_factory=set)
     turns: list[tuple[Place, Start]] = field(default_factory=list)
     states: dict[Place, State] = field(default_factory=dict)
     settled: set[tuple[object, Place]] = field(default_factory=set)
@@ -106,7 +108,7 @@ class Person:
 
     def first(self) -> Fact:
         """The first event received."""
-        return min(self.facts, key=lambda fact: fact.knowledge)
+        return min((fact for fact in self.facts if fact.type != VISIT), key=lambda fact: fact.knowledge)
 
     def fresh(self) -> list[Fact]:
         """What rules look at: not what was older than the greatest age when it was received (6)."""

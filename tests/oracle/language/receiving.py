@@ -6,11 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.oracle.language.making import Maker
+from tests.oracle.language.paths import VISIT, own_doing
 from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
 from tests.oracle.language.topology import Language, duration, several
 from tests.oracle.language.waits import ENDS, Span, Start, Wait, cancel_of, counts_for, does, order, starts_keys
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
+
+SILENCE = 30 * 60_000
+"""37: after so long without anything a visit begins (ms)."""
 
 
 def receive(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
@@ -29,6 +33,25 @@ def receive(language: Language, person: Person, fact: Fact, moment: int, maker: 
     if fact.received_at - fact.occurred_at > language.max_age:
         person.old.add(fact)
         return
+    count_for_rules(language, person, fact, moment, maker)
+    begun = visit(person, fact)
+    if begun is not None:
+        person.facts.append(begun)
+        person.arrived.append(begun)
+        count_for_rules(language, person, begun, moment, maker)
+
+
+def visit(person: Person, fact: Fact) -> Fact | None:
+    """37: the visit that an event of a person's own doing begins, after half an hour without one, by occurrence."""
+    before = [one for one in person.facts if one is not fact and own_doing(one) and one.occurred_at <= fact.occurred_at]
+    last = max((one.occurred_at for one in before), default=None)
+    if not own_doing(fact) or (last is not None and fact.occurred_at - last < SILENCE):
+        return None
+    return replace(fact, type=VISIT, event_id=f"visit {fact.event_id}", body={}, items=())
+
+
+def count_for_rules(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
+    """6: what a fact does to waits, ended and open."""
     for place, end in person.closed.items():
         if fact.occurred_at <= end:
             person.settled.add((fact, place))
@@ -114,6 +137,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.began = winner.began or loser.began
     winner.seen |= loser.seen
     winner.orders.join(loser.orders, moment)
+    winner.used |= loser.used
     winner.turns += loser.turns
     winner.states = joined_states(winner, loser)
     winner.settled |= loser.settled
