@@ -25,8 +25,8 @@ from tests.replayed import replayed_with_changes
 
 SEEDS = int(os.environ.get("LANGUAGE_SEEDS", "60"))
 STEP = 20
-LATER = ("stages that ask",)
-"""Kinds of which something isn't built yet: a stage has no `only_if` of its own."""
+LATER = ("stages that ask", "other starts", "other starts and ties")
+"""Kinds of which something isn't built yet: `only_if` of a stage; visits, sequences, decisions on arrival."""
 
 SHIPPED = Path(__file__).parents[2] / "topology.yaml"
 pytestmark = pytest.mark.usefixtures("every_login")
