@@ -493,8 +493,8 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
                 for fired in key.fired:
                     if fired.due > last_fired:
                         last_fired = fired.due
-                if key.credit is not None and key.credit.until > last_fired:
-                    last_fired = key.credit.until
+                for fired in key.credits:
+                    last_fired = max(last_fired, fired.until)
                 if facts := key.facts:
                     due = facts[0].occurred_at + wait
                     if soonest is None or due < soonest:

@@ -25,8 +25,8 @@ from tests.replayed import replayed_with_changes
 
 SEEDS = int(os.environ.get("LANGUAGE_SEEDS", "60"))
 STEP = 20
-LATER = ("stages that ask", "other starts", "other starts and ties")
-"""Kinds of which something isn't built yet: `only_if` of a stage; visits, sequences, decisions on arrival."""
+LATER = ("other starts", "other starts and ties")
+"""Kinds of which something isn't built yet: visits, sequences, decisions on arrival."""
 
 SHIPPED = Path(__file__).parents[2] / "topology.yaml"
 pytestmark = pytest.mark.usefixtures("every_login")
@@ -46,9 +46,8 @@ def topology_of(told: dict[str, Any], folder: Path) -> Topology:
 def built(example: Example) -> bool:
     """Is all built that it needs?"""
     rules = example.topology["triggers"].values()
-    asking = any("only_if" in stage for rule in rules for stage in rule.get("stages", ()))
     later = any(word in str(example.topology) for word in ("visit_started", "on_arrival", "sequence"))
-    return not asking and not later and all("after" in rule or "stages" in rule for rule in rules)
+    return not later and all("after" in rule or "stages" in rule for rule in rules)
 
 
 BUILT = [example for example in EXAMPLES if built(example)]

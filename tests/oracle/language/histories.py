@@ -157,7 +157,7 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     options = dict(KINDS[kind])
     rng = Random(f"{kind} {seed}")
     ties, shared = options.pop("ties", False), options.pop("shared", False)
-    told = topology(rng, ages=not (ties or shared), **options)
+    told = topology(rng, **options)
     story = Story(rng, told, ties=ties, shared=shared)
     for _ in range(rng.randint(10, rng.choice([20, 55]))):
         story.tell()

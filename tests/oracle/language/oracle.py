@@ -73,7 +73,7 @@ class World:
                         complete(rule, person, moment)
             if not self.maker.decide(person, moment):
                 break
-        person.arrived, person.tied = [], False
+        person.arrived, person.tied, person.lost = [], False, {}
         person.next = self.next_of(person, moment)
 
     def next_of(self, person: Person, moment: int) -> int | None:

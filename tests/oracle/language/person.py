@@ -70,8 +70,9 @@ class Person:
     """All of one person: the facts received so far, and what stands.
 
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
-    moment; `tied`: a tie took effect at it. `closed`: a key's closed end. `settled`: (token, place). `used`: in
-    runs of a sequence. `entered`: segment -> since when. `next`: when anything may happen of itself.
+    moment; `tied`: a tie took effect at it; `lost`: segment -> since when who was tied was in it. `closed`: a key's
+    closed end. `settled`: (token, place). `used`: in runs of a sequence. `entered`: segment -> since when. `next`: when
+    anything may happen of itself.
     """
 
     identifiers: set[Identifier]
@@ -79,6 +80,7 @@ class Person:
     old: set[Fact] = field(default_factory=set)
     arrived: list[Fact] = field(default_factory=list)
     tied: bool = False
+    lost: dict[str, int] = field(default_factory=dict)
     began: bool = False
     seen: set[tuple[str, tuple[Identifier, ...]]] = field(default_factory=set)
     orders: OrderIds = field(default_factory=OrderIds)

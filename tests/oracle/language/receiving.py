@@ -129,6 +129,8 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
                 maker.change(loser, name, "left", moment, "merged", None)
         winner.tied = True
     spans = joined_spans(winner, loser, moment, maker)
+    for name, since in loser.entered.items():
+        winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
     winner.identifiers |= loser.identifiers
     winner.facts += loser.facts
     winner.old |= loser.old
