@@ -78,3 +78,12 @@ def test_replay_decides_as_the_oracle(kind: str, start: int, tmp_path: Path) -> 
             wrong.append(f"{kind} seed {seed}:\n{found}")
     assert not wrong, "\n".join(wrong)
     assert number > 0
+
+
+@pytest.mark.parametrize("kind", ["conditions", "conditions and ties", "stages"])
+def test_where_the_recording_goes_on_the_same_is_decided_by_then(kind: str, tmp_path: Path) -> None:
+    for seed in range(SEEDS // 3):
+        told, events = made(seed, kind)
+        expected, changes = decisions(told, events, open_end=True)
+        actual, actual_changes = replayed_with_changes(events, topology_of(told, tmp_path), open_end=True)
+        assert differing(expected, actual) + changes_differing(changes, actual_changes) == "", f"{kind} seed {seed}"
