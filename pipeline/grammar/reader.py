@@ -48,15 +48,19 @@ BAD = _Bad()
 
 
 class Reader:
-    """Reads one document. Afterwards: `findings`, and the position of every value and key by path."""
+    """Reads one document. Afterwards: `findings`, and the position of every value and key by path.
 
-    def __init__(self, file: str) -> None:
+    `findings`: to which it adds what it finds, where that isn't the first document.
+    """
+
+    def __init__(self, file: str, findings: list[Finding] | None = None) -> None:
         self.file = file
-        self.findings: list[Finding] = []
+        self.findings: list[Finding] = [] if findings is None else findings
         self.elsewhere: dict[Path, str] = {}  # what didn't come from this file: path -> where it came from
         self._values: dict[Path, tuple[int, int]] = {(): (1, 1)}
         self._keys: dict[Path, tuple[int, int]] = {(): (1, 1)}
         self._written: dict[Path, str] = {}
+        self._grafts: dict[Path, Reader] = {}
         self._open: set[int] = set()
         self._construct = yaml.SafeLoader("")
 
@@ -67,6 +71,9 @@ class Reader:
         if path in self.elsewhere:
             self.findings.append(Finding(self.elsewhere[path], 0, 0, severity, code, message, hint))
             return
+        if (other := self._other(path)) is not None:
+            other.report(path, code, message, hint, key=key, severity=severity)
+            return
         places = self._keys if key else self._values
         while path not in places and path not in self._values:
             path = path[:-1]
@@ -75,11 +82,25 @@ class Reader:
 
     def has(self, path: Path) -> bool:
         """Whether something was written at `path`, right or wrong."""
-        return path in self._values
+        other = self._other(path)
+        return path in self._values if other is None else other.has(path)
 
     def written(self, path: Path) -> str:
         """How the operand at `path` is written: `no` where it is read as false."""
-        return self._written.get(path, "")
+        other = self._other(path)
+        return self._written.get(path, "") if other is None else other.written(path)
+
+    def graft(self, path: Path, other: Reader) -> None:
+        """What `other` read at `path`, a name in a section, counts as if it stood in this document, too."""
+        self._grafts[path] = other
+
+    def _other(self, path: Path) -> Reader | None:
+        return self._grafts.get(path[:2]) if self._grafts else None
+
+    def place(self, path: Path) -> str:
+        """In words: the file and line of what was written at `path`."""
+        other = self._other(path)
+        return f"in {self.file}, line {self._keys[path][0]}" if other is None else other.place(path)
 
     def line(self, path: Path) -> int:
         """The line on which what was written at `path`, or around it, begins."""
