@@ -398,7 +398,8 @@ class Reader:
                 return value
             case Choice():
                 if not isinstance(value, str):
-                    return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}")
+                    hint = f'quote it: "{written}"' if written in shape.options else ""
+                    return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
                 if value not in shape.options:
                     hint = suggest(value, shape.options)
                     return self._bad(path, shape.code, f"{value!r} isn't {shape.what}", hint)
