@@ -117,6 +117,19 @@ def test_what_comes_with_the_package_need_not_be_copied(tmp_path: Path) -> None:
     assert load(copied, {}) == load(SHIPPED, {})
 
 
+def test_what_is_on_and_speaks_of_what_is_off_is_doubted(linted: Lint) -> None:
+    off = "segments:\n  a: {enabled: false, when: {did: searched}}\n"
+    rule = RULE + "    only_if: {any: [{segment: a}, {trigger: b}]}\n"
+    b = "  b: {enabled: false, version: 1, start: {event: searched}, after: 1h, only_if: {segment: a}}\n"
+    segment, trigger = linted("[one.yaml, two.yaml]", one=rule + b, two=off)
+    assert (segment.file, segment.line, segment.column, segment.severity) == ("one.yaml", 7, 31, "warning")
+    assert segment.message == "a is switched off: nobody is in it"
+    assert "away from a, which stands in " in segment.hint
+    assert "two.yaml, line 2" in segment.hint
+    assert (trigger.line, trigger.column) == (7, 45)
+    assert trigger.message == "b is switched off: it never fires"
+
+
 def test_all_that_is_shipped_there_is_off() -> None:
     topology, whole = rehearsal(SHIPPED, {})
     assert topology == load(SHIPPED, {})

@@ -26,6 +26,11 @@ triggers:
     after: 1h
     only_if: {all: [{segment: looks}, {trigger: before}]}
   "off": {enabled: false, version: 1, start: {event: searched}, after: 1d}
+  steps:
+    enabled: false
+    version: 1
+    start: {event: searched}
+    stages: [{name: a, after: 1h, only_if: {segment: looks}}]
   before: {enabled: false, version: 1, start: {event: searched}, after: 1m}
 """
 SEARCHES = """
@@ -53,6 +58,7 @@ def of(expected: str, more: str = "", events: str = SEARCHES) -> str:
     [
         of("decisions: [{due: 1h10m}]", "rule: spare"),  # with the segment and the rule that it speaks of
         of("decisions: [{rule: spare, due: 1h10m}, {rule: before}, {rule: before}]"),
+        of("decisions: [{due: 1h10m}]", "rule: steps"),
         of("decisions: []"),
         of("changes: [{at: 10m, who: ann, reason: event}]", "segment: looks"),
         of("changes: [{segment: looks}]"),
