@@ -10,7 +10,7 @@ from pipeline.grammar.durations import spelt
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field
 from pipeline.language import paths
-from pipeline.language.condition import Names, Scope, check_condition, compile_condition
+from pipeline.language.condition import Names, check_condition
 from pipeline.language.events import types_of
 from pipeline.language.leaves.measure import check_measure
 from pipeline.language.references import KEY
@@ -47,7 +47,7 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
         return  # what isn't sound means nothing
     _switches(values, reader)
     _reach(values, reader)
-    _circles(segments, measures, reader)
+    _circles(segments, reader)
 
 
 def _of_rule(rule: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
@@ -72,7 +72,7 @@ def _switches(values: dict[str, Any], reader: Reader) -> None:
     """What is on speaks of what is on."""
     segments, rules = values.get("segments", {}), values.get("triggers", {})
     every = [
-        (("segments", name, "when"), segment["when"])
+        (("segments", name, "when"), segment.get("when"))
         for name, segment in segments.items()
         if segment.get("enabled", True)
     ]
@@ -134,13 +134,11 @@ def _windows(path: Path, value: Any, retention: int, reader: Reader) -> None:
             _windows((*path, index), each, retention, reader)
 
 
-def _circles(segments: dict[str, Any], measures: dict[str, Any], reader: Reader) -> None:
+def _circles(segments: dict[str, Any], reader: Reader) -> None:
     """No segment waits for itself."""
-    scope = Scope(measures=measures)
     before = {
-        name: compile_condition(segment["when"], scope).segments()
+        name: {other for _, section, other in spoken(segment.get("when")) if section == "segments"}
         for name, segment in segments.items()
-        if "when" in segment
     }
     try:
         TopologicalSorter(before).prepare()
