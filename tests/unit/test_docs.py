@@ -40,7 +40,7 @@ def test_nothing_cites_what_is_not_here() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {found}"
         for path, text in code()
-        for found in re.findall(r"\(design \d+\)|design\.md|semantics\.md \d|rules\.md|\brules \d+\b", text)
+        for found in re.findall(r"\(design \d+\)|design\.md|semantics\.md \d|rules\.md \d|\brules \d+\b", text)
     ]
     assert wrong == []
 
