@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.language.references import asked, kept
+from pipeline.topology.model import BROKEN
 from pipeline.triggers import carts, films, keys, marks, orders, waits, watches, whereabouts
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output, SegmentChange
@@ -257,16 +258,19 @@ def _take(
 ) -> bool:
     """A fact of one key. See `_move`."""
     role, received_at = fact.role, fact.received_at
-    if rule.clock is not None and role != CONTENTS:
-        fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
+    if rule.moves_about and role != CONTENTS:
+        fact.length = fact.length_by(rule, person.whereabouts)
     known = state.keys.get(name) or state.find(name)
     key = _touch(book, rule, state, name, known, received_at)
     if key is None:
         return False
-    if fact.kept is not None and len(key.facts) >= STARTS_KEPT:  # one wait of hundreds of starts: a robot's
+    if (
+        fact.kept is not None and len(key.facts) >= STARTS_KEPT and rule.date is None
+    ):  # one wait of hundreds of starts: a robot's
         fact.kept, key.bounded = None, True
     everyone = state.everyone and state.ends(name)
-    if role == START and key.due is None and state.full and waits.may_open(rule, key, fact):
+    opens = role == START and (rule.date is None or fact.length is not None)
+    if opens and key.due is None and state.full and waits.may_open(rule, key, fact):
         out.append(_refused(rule, person, name, key, fact))
         if known is None:  # nothing more is kept of it than that there was something
             keys.mark(state, [marks.hashed(name)], received_at)
@@ -428,6 +432,11 @@ def decide(
             until = until_of(rule, person, key_name)
             found, emptyings = waits.walk(rule, key, everyone, until)
             wait = found[0]
+            if wait.end is not None and wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
+                waits.close(rule, key, wait)
+                key.due = waits.next_due(rule, key, everyone, until)
+                refresh(person)
+                continue
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
             if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
                 outcome, reason = "suppressed", "other_person"
@@ -445,6 +454,8 @@ def decide(
             decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
+            if rule.date is not None and rule.date.yearly and not book.still:
+                waits.begin_again(rule, key, wait, person.whereabouts)
             if rule.rest and outcome == "fired":
                 key.barred = max(key.barred or 0, wait.due + rule.rest)
             if outcome == "fired" and state.tells_enough(key):
@@ -493,12 +504,16 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
             START,
             entry.fingerprint,
             rank(rule.cart, START, ""),
-            turned=start.at,
+            turned=start.at if start.kept is None else None,
             timed=start.timed,
+            kept=start.kept,
         )
         name = start.key if rule.per is not None else SHARED
-        if name or rule.per is None:
-            _take(book, person, rule, _state(person, rule), name, fact, out)
+        if name or rule.per is None or start.kept is not None:
+            state = _state(person, rule)
+            _take(book, person, rule, state, name, fact, out)
+            if start.bounded and (key := state.keys.get(name)) is not None:
+                key.bounded = True
     for change in out[before:]:
         if isinstance(change, SegmentChange):
             for waiting in book.watches.waiting_for[change.segment]:
@@ -554,7 +569,7 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
     cause = wait.cause
     stage = rule.stages[wait.stage].name if rule.stages else None
     return Decision(
-        id=_id_of(rule, key, cause, stage),
+        id=_id_of(rule, key, wait, stage),
         outcome=outcome,
         reason=reason,
         rule=rule.name,
@@ -575,7 +590,10 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
     )
 
 
-def _id_of(rule: Compiled, key: str, cause: Fact, stage: str | None) -> str:
+def _id_of(rule: Compiled, key: str, wait: Wait, stage: str | None) -> str:
+    cause = wait.cause
+    if rule.date is not None:
+        return named(rule.name, rule.version, key, wait.due - rule.after, cause.event_id, cause.fingerprint)
     if not cause.timed:
         return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint, stage)
     of_stage = () if stage is None else (stage,)

@@ -268,13 +268,13 @@ def relocate(book: RuleBook, person: Person) -> None:
     """Where a person is told to have been has changed: so may how long their waits last."""
     for rule in book.clocked:
         state = person.rules.get(rule.name)
-        if state is None or rule.clock is None:
+        if state is None:
             continue
         state.open_all()
         for key in state.keys.values():
             for fact in key.facts:
                 if fact.role != CONTENTS:
-                    fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
+                    fact.length = fact.length_by(rule, person.whereabouts)
 
 
 def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:

@@ -16,6 +16,7 @@ from pipeline.language.events import types_of
 from pipeline.language.memory import DECIDED, Entry, Matcher, Memory, Moment
 from pipeline.topology.model import DAY, Topology
 from pipeline.triggers.changes import SegmentChange, change_id
+from pipeline.triggers.sequences import Sequence
 
 Ids = dict[str, list[str]]
 
@@ -30,6 +31,7 @@ class Rule(Protocol):
     until: Condition | None
     only_if: Condition | None
     noted: tuple[Matcher, ...]
+    sequence: Any
 
 
 class Person(Protocol):
@@ -81,7 +83,8 @@ LEFT = "l\0"
 
 
 class Watches:
-    """All conditions of a topology. By name: `segments`, `rules`, what is watched; `until`, what a rule waits for.
+    """All conditions of a topology, and sequences. By name: `segments`, `rules`, what is watched; `until`, what a rule
+    waits for.
 
     `hearing`: event type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what
     is looked at when it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name ->
@@ -102,12 +105,12 @@ class Watches:
             if rule.when is not None:
                 self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
         self.still = False
-        self._by_prefix = {watch.prefix: watch for watch in self.every}
+        self._by_prefix: dict[str, Watch | Sequence] = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
         self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
         self.slack += topology.time.max_age_ms + DAY
         self.hearing: dict[str, tuple[Matcher, ...]] = {}
-        self.watching: dict[str, tuple[Watch, ...]] = {}
+        self.watching: dict[str, tuple[Watch | Sequence, ...]] = {}
         self.untils: dict[str, tuple[Rule, ...]] = {}
         self.matchers: dict[str, Matcher] = {}
         for watch in self.every:
@@ -115,6 +118,11 @@ class Watches:
                 self.watching[matcher] = (*self.watching.get(matcher, ()), watch)
         self.until: dict[str, Watch] = {}
         for rule in rules.values():
+            if rule.sequence is not None:
+                found = Sequence(rule, rule.sequence, len(self._by_prefix))
+                self._by_prefix[found.prefix] = found
+                for matcher in self._hear((found.matcher,)):
+                    self.watching[matcher] = (found,)
             if rule.until is not None:
                 watch = self.until[rule.name] = Watch(rule.name, 0, rule.until, rule)
                 self._through_segments(watch)
@@ -158,7 +166,7 @@ class Watches:
         """Whether an event is counted at all."""
         return any(matcher.counts(kind, data) for matcher in self.hearing.get(kind, ()))
 
-    def watch_of(self, name: str) -> tuple[Watch, str]:
+    def watch_of(self, name: str) -> tuple[Watch | Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
         end = name.index("\0", 2) + 1
         return self._by_prefix[name[:end]], name[end:]
@@ -184,7 +192,11 @@ def hear(
             if not matcher.take(person.heard, key, told):
                 continue
             for watch in () if watches.still else watches.watching.get(matcher.id, ()):
-                if watch.keyed and matcher.per is None:
+                if isinstance(watch, Sequence):
+                    watch.breaks(person.heard, told, at)
+                    for name in watch.keys(person.heard, told):
+                        look_at(person, watch, name, at)
+                elif watch.keyed and matcher.per is None:
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
                         look_at(person, watch, name.removeprefix(watch.prefix), at)
                 elif key or not watch.keyed:
@@ -204,12 +216,12 @@ def begin(watches: Watches, person: Person, entry: Entry) -> None:
     person.first = msgspec.structs.replace(entry, value=None)
 
 
-def look_at(person: Person, watch: Watch, key: str, at: int) -> None:
+def look_at(person: Person, watch: Watch | Sequence, key: str, at: int) -> None:
     """Look at it then, at the latest."""
     name = watch.prefix + key
     turn = person.turned.get(name)
     if turn is None:
-        turn = person.turned[name] = watch.default()
+        turn = person.turned[name] = Turn() if isinstance(watch, Sequence) else watch.default()
     if turn.next is None or at < turn.next:
         turn.next = at
     if person.due is None or at < person.due:
@@ -225,13 +237,17 @@ def members(person: Person) -> dict[str, int]:
 
 
 class Start(msgspec.Struct, frozen=True):
-    """A turn that starts a rule. `timed`: by time alone; `entry` is the last that it counted then."""
+    """A turn that starts a rule. `timed`: by time alone; `entry` is the last that it counted then. `kept`: of a
+    sequence, whose last step `entry` is then, what its steps told; `bounded`: it might have been another.
+    """
 
     rule: Any
     key: str
     entry: Entry
     at: int
-    timed: bool
+    timed: bool = False
+    kept: dict[str, Any] | None = None
+    bounded: bool = False
 
 
 def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[Any]) -> Iterator[Start]:
@@ -253,7 +269,11 @@ def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[A
             continue
         name = min(names, key=lambda name: watches.watch_of(name)[0].rank)
         watch, key = watches.watch_of(name)
-        if watch.rule is None:
+        if isinstance(watch, Sequence):
+            del person.turned[name]
+            for run in watch.completed(person.heard, key, at, max_age):
+                yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
+        elif watch.rule is None:
             _look_at_segment(watches, watch, person, person.turned[name], at, out)
         else:
             start = _look_at_rule(watch, person, key, person.turned[name], at, max_age)
@@ -431,6 +451,9 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
             turned[name] = turns[0] or turns[1] or Turn()
             continue
         watch, _ = watches.watch_of(name)
+        if isinstance(watch, Sequence):
+            turned[name] = min((turn for turn in turns if turn is not None), key=lambda turn: turn.next or 0)
+            continue
         a, b = (turn or watch.default() for turn in turns)
         moments = [at for at in (a.next, b.next, now or None) if at is not None]
         if watch.rule is None:
@@ -461,5 +484,7 @@ def forget(watches: Watches, person: Person, now: int) -> None:
         prefix = name[: name.index("\0", 2) + 1]
         watch = watches._by_prefix.get(prefix)
         turn = person.turned[name]
+        if isinstance(watch, Sequence):
+            continue
         if watch is None or (watch.keyed and not turn.holds and turn.next is None and name[len(prefix) :] not in known):
             del person.turned[name]
