@@ -15,6 +15,7 @@ from pipeline.profile.parts.part import Facts
 from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.triggers import carts, films, money, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
+from pipeline.triggers.facts import End, Fact, Key, Order
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import Compiled, RuleBook
@@ -69,13 +70,13 @@ def facts(
     }
 
 
-def contents(key: waits.Key, everyone: list[waits.End]) -> list[carts.Line]:
+def contents(key: Key, everyone: list[End]) -> list[carts.Line]:
     """What lies in a cart now: its lines at the last decision, and what was done to it since."""
     lines = list(key.lines)
-    steps: list[tuple[waits.Order, waits.Fact | waits.End]] = [(step.order, step) for step in key.facts]
+    steps: list[tuple[Order, Fact | End]] = [(step.order, step) for step in key.facts]
     steps += [(end.order, end) for end in (*key.ends, *everyone) if end.order > tuple(key.closed)]
     for _, step in sorted(steps, key=lambda s: s[0]):
-        lines = step.leaves(lines) if isinstance(step, waits.End) else step.leaves(lines)[0]
+        lines = step.leaves(lines) if isinstance(step, End) else step.leaves(lines)[0]
     return lines
 
 

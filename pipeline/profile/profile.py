@@ -323,7 +323,7 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
             profile.user = user
     looked_at = kind in book.concerned and (kind not in book.choosy or book.chosen(kind, unpack_row(row).data))
     watches = book.watches
-    begins = watches is not None and watches.first and profile.packed_persons == _NOBODY
+    begins = watches is not None and watches.first and _begins(profile, unpack_ids(ids), row.received_at)
     looked_at = looked_at or begins
     if ties or logs_in or looked_at:
         if profile.fresh is None:
@@ -358,6 +358,14 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
         profile.quiet = NEVER
         if profile.logged is not None and ids in profile.logged:
             profile.quiet = profile.logged[ids] + repeats.WITHIN
+
+
+def _begins(profile: Profile, ids: list[str], received_at: int) -> bool:
+    """Whether it may be somebody's first event, as far as the fold has come."""
+    for person in _persons(profile):
+        if person.has(ids[0], ids[1]) and person.first is not None:
+            return received_at < person.first.received_at
+    return True
 
 
 def _receive_shared(book: RuleBook, profile: Profile, row: PackedRow) -> bool:
@@ -445,7 +453,9 @@ def wakes_at(book: RuleBook, profile: Profile) -> int | None:
             ties = len(row.ids) > 2 and not _one(_decode_names(profile.packed_persons), row.ids)
             removes = row.type in book.listing and "products" in row.data
             moments.append(_wakes(book, profile, row.type, row.occurred_at, row.received_at, ties, removes))
-            if book.watches is not None and (ties or (book.watches.first and profile.packed_persons == _NOBODY)):
+            if (watches := book.watches) is not None and (
+                ties or (watches.first and _begins(profile, row.ids, row.received_at))
+            ):
                 moments.append(row.received_at)
         wakes = profile.wakes = min((at for at in moments if at is not None), default=None)
     if due is None or wakes is None:
@@ -493,8 +503,8 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
                 for fired in key.fired:
                     if fired.due > last_fired:
                         last_fired = fired.due
-                if key.credit is not None and key.credit.until > last_fired:
-                    last_fired = key.credit.until
+                for fired in key.credits:
+                    last_fired = max(last_fired, fired.until)
                 if facts := key.facts:
                     due = facts[0].occurred_at + wait
                     if soonest is None or due < soonest:

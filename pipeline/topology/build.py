@@ -229,7 +229,7 @@ def _after(value: int | dict[str, Any] | None, zone: str) -> model.AfterField | 
 
 def _stage(value: dict[str, Any]) -> model.Stage:
     payload = _payload(value["payload"]) if "payload" in value else None
-    return model.Stage(name=value["name"], after_ms=value["after"], payload=payload)
+    return model.Stage(name=value["name"], after_ms=value["after"], payload=payload, only_if=value.get("only_if"))
 
 
 def _payload(value: list[str] | dict[str, str]) -> model.Payload:

@@ -53,6 +53,7 @@ def _of_rule(rule: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
         (("start", "when"), rule.get("start", {}).get("when")),
         (("until", "when"), (rule.get("until") or {}).get("when")),
         (("only_if",), rule.get("only_if")),
+        *((("stages", n, "only_if"), stage.get("only_if")) for n, stage in enumerate(rule.get("stages", ()))),
     ]
     return [(path, condition) for path, condition in found if condition]
 

@@ -212,6 +212,7 @@ def _rule() -> Record:
         {
             "name": Key(WORD, "Its name, which its decisions and their ids carry.", required=True),
             "after": Key(Duration(), "How long after the wait's cause. At its end this reminder fires.", required=True),
+            "only_if": Key(CONDITION, "Instead of the rule's: looked at when this reminder is due."),
             "payload": Key(payload, "What this reminder tells. Default: what the rule says."),
         }
     )

@@ -157,11 +157,12 @@ class AfterUntil(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One of several reminders of a wait: `after_ms` after its cause. `payload` None: as the rule says."""
+    """One of several reminders of a wait: `after_ms` after its cause. `payload`, `only_if` None: as the rule says."""
 
     name: str
     after_ms: int
     payload: Payload | None = None
+    only_if: Condition | None = None
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):

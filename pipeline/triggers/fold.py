@@ -15,6 +15,7 @@ from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.contact import contact_of, tell
 from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
+from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.payloads import Waited
@@ -30,7 +31,6 @@ from pipeline.triggers.rules import (
     RuleBook,
     rank,
 )
-from pipeline.triggers.waits import End, Fact, Fired, Key, Wait
 from pipeline.triggers.watches import Watches
 from pipeline.wire.row import Row
 
@@ -126,13 +126,12 @@ def _locate(book: RuleBook, person: Person, row: Row) -> bool:
     person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at)
     if person.whereabouts is known:  # nearly always
         return False
-    relocate(book, person)
     later = False
+    for rule, name, key in relocate(book, person, row.occurred_at):
+        until = until_of(rule, person, name)
+        later |= note_due(person, key, waits.next_due(rule, key, person.rules[rule.name].ends(name), until))
     for rule in book.clocked:
         if (state := person.rules.get(rule.name)) is not None:
-            for name, key in state.keys.items():
-                due = waits.next_due(rule, key, state.ends(name), until_of(rule, person, name))
-                later |= note_due(person, key, due)
             keys.make_room(state, row.received_at)
     return later
 
@@ -259,7 +258,7 @@ def _take(
     """A fact of one key. See `_move`."""
     role, received_at = fact.role, fact.received_at
     if rule.moves_about and role != CONTENTS:
-        fact.length = fact.length_by(rule, person.whereabouts)
+        fact.length = rule.length(fact.occurred_at, fact.kept, person.whereabouts, again=fact.timed)
     known = state.keys.get(name) or state.find(name)
     key = _touch(book, rule, state, name, known, received_at)
     if key is None:
@@ -381,7 +380,7 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     if key.fired and (taken_back := waits.retracts(key, end)):
         out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
         prevented = True
-    if key.credit is not None and (fired := waits.recovers(rule, key, end)) is not None:
+    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
         out.append(_recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
@@ -446,8 +445,8 @@ def decide(
                 outcome, reason = "suppressed", "overtaken"
             elif (
                 wait.end is None
-                and rule.only_if is not None
-                and not rule.only_if.holds(_at_due(rule, person, key_name, wait))
+                and (only_if := rule.stages[wait.stage].only_if if rule.stages else rule.only_if) is not None
+                and not only_if.holds(_at_due(rule, person, key_name, wait))
             ):
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
@@ -478,7 +477,7 @@ def decide(
                 )
                 if rule.within:
                     fired.decided, fired.until = decision.decided_at, wait.due + rule.within
-                    key.credit = fired
+                    waits.credit(key, fired)
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from pipeline.triggers import marks, waits
+from pipeline.triggers.facts import End, Key
 from pipeline.triggers.rules import Compiled
-from pipeline.triggers.waits import End, Key
 
 WAITS_KEPT = 500
 FIRED_KEPT = 100
@@ -103,6 +103,10 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
             at = end.occurred_at
             self._open(*[page for page in self.pages if at <= max(page.moved, page.fired, page.closed)])
 
+    def open_moved(self, since: int) -> None:
+        """Where something occurred then (UTC ms) or later is at hand."""
+        self._open(*[page for page in self.pages if page.moved >= since])
+
     def open_all(self) -> None:
         """All is at hand."""
         self._open(*self.pages)
@@ -149,7 +153,7 @@ def _page(keys: dict[str, Key], idle: bool) -> KeyPage:
     dues = [key.due for key in every if key.due is not None]
     facts = [key.facts for key in every if key.facts]
     fired = [each.due for key in every for each in key.fired]
-    credited = [key.credit.until for key in every if key.credit is not None]
+    credited = [each.until for key in every for each in key.credits]
     page.open, page.triggers = len(dues), len(fired)
     page.due = min(dues, default=None)
     page.first = min([each[0].occurred_at for each in facts], default=None)
@@ -221,7 +225,7 @@ def sweep(rule: Compiled, state: RuleState, max_age: int, now: int) -> list[str]
             elif rule.never and key.barred is not None:
                 gone.append(for_ever(name))
         elif (
-            not (key.facts or key.ends or key.fired or key.credit or key.decided is not None)
+            not (key.facts or key.ends or key.fired or key.credits or key.decided is not None)
             and key.closed[0] < horizon
             and (key.barred is None or key.barred <= horizon)
         ):

@@ -6,6 +6,7 @@ A profile usually holds one person; it holds several for as long as a tie that h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import msgspec
@@ -15,10 +16,10 @@ from pipeline.language.memory import Entry, Memory
 from pipeline.triggers import devices, films, keys, marks, orders, waits, watches, whereabouts
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
+from pipeline.triggers.facts import Key, Until
 from pipeline.triggers.films import Film, FilmPage, Session
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, Compiled, RuleBook
-from pipeline.triggers.waits import Key
 from pipeline.triggers.watches import Turn
 from pipeline.triggers.whereabouts import Whereabouts
 from pipeline.wire.row import Row
@@ -168,7 +169,7 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
             if namespace in book.unique and anchor.ids.get(namespace):
                 refused.append([namespace, value])
             else:
-                _add(anchor.ids, namespace, value)
+                _learn(book, anchor, namespace, value, now)
         elif found is not anchor:
             if any(p.ids.get(u) and anchor.ids.get(u) for p in (found,) for u in book.unique):
                 refused.append([namespace, value])
@@ -186,6 +187,17 @@ def unite(book: RuleBook, persons: list[Person], other: Person) -> None:
             persons.remove(person)
             _join(book, other, person, 0)
     persons.append(other)
+
+
+def _learn(book: RuleBook, person: Person, namespace: str, value: str, now: int) -> None:
+    """A person is known by one more identifier."""
+    if book.watches is None or not person.turned:
+        _add(person.ids, namespace, value)
+        return
+    was = {each: list(values) for each, values in person.ids.items()}
+    _add(person.ids, namespace, value)
+    if (own := own_id(was)) != own_id(person.ids):
+        watches.renamed(book.watches, person, was, own, now)
 
 
 def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
@@ -216,8 +228,8 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
             everyone = (mine.ends(name_of_key), theirs.ends(name_of_key))
             key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
-            if rule.once and key.facts and marks.marked(mine.marks, name_of_key):
-                key.facts = []  # the decided one absorbs the open one
+            if rule.once and (key.facts or key.open) and marks.marked(mine.marks, name_of_key):
+                key.facts, key.open = [], None  # the decided one absorbs the open one
         mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: e.identity)
     films.open_all(person.films, person.film_pages)
     films.open_all(other.films, other.film_pages)
@@ -236,7 +248,8 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     if other.contact is not None:
         person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
     person.whereabouts = whereabouts.joined(person.whereabouts, other.whereabouts)
-    relocate(book, person)
+    for _ in relocate(book, person, 0):
+        pass  # when they are due is worked out below
     for name, state in person.rules.items():
         if (rule := book.rules.get(name)) is not None:
             state.open_all()
@@ -264,20 +277,25 @@ def note_due(person: Person, key: Key, due: int | None) -> bool:
     return old is not None and old == person.due and due != old
 
 
-def relocate(book: RuleBook, person: Person) -> None:
-    """Where a person is told to have been has changed: so may how long their waits last."""
+def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compiled, str, Key]]:
+    """Where a person is told to have been from a moment on (UTC ms) has changed: so may how long their waits last.
+    Those keys of which it has.
+    """
     for rule in book.clocked:
         state = person.rules.get(rule.name)
         if state is None:
             continue
-        state.open_all()
-        for key in state.keys.values():
-            for fact in key.facts:
-                if fact.role != CONTENTS:
-                    fact.length = fact.length_by(rule, person.whereabouts)
+        from_then = since - rule.clock.least if rule.clock is not None else 0
+        state.open_moved(from_then)
+        for name, key in state.keys.items():
+            counted = [fact for fact in key.facts if fact.occurred_at >= from_then and fact.role != CONTENTS]
+            for fact in counted:
+                fact.length = rule.length(fact.occurred_at, fact.kept, person.whereabouts, again=fact.timed)
+            if counted:
+                yield rule, name, key
 
 
-def until_of(rule: Compiled, person: Person, key: str) -> waits.Until | None:
+def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
     return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key)
 

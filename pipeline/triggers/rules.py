@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
+from pipeline.language.condition import Condition as OfPerson
 from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.memory import DECIDED
 from pipeline.language.paths import Read, keys_of, needs, read_path
@@ -103,11 +104,13 @@ class CompiledStage(NamedTuple):
     name: str
     after: int
     payload: Tell
+    only_if: OfPerson | None
 
 
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms.
 
+    `asked`: what must hold of a person where it, or one of its stages, is due.
     `rest`: so long after its last trigger was due a key doesn't start anew; `never`: that is for ever.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
@@ -146,6 +149,7 @@ class Compiled:
                 stage.name,
                 stage.after_ms,
                 self.payload if stage.payload is None else teller(stage.payload),
+                self.only_if if stage.only_if is None else compile_condition(stage.only_if, scope),
             )
             for stage in rule.stages
         )
@@ -160,6 +164,8 @@ class Compiled:
             self.after = self.stages[0].after
         self.never = rule.again == "never"
         self.rest = FOREVER if self.never else rule.rest_ms
+        asked = (self.only_if, *(stage.only_if for stage in self.stages))
+        self.asked: Sequence[OfPerson] = [each for each in asked if each is not None]
         self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by

@@ -7,52 +7,18 @@ anew with the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
 
 import msgspec
 
 from pipeline.triggers.carts import Line
-from pipeline.triggers.dates import CHANGED, Dated
-from pipeline.triggers.rules import ENDS, RESTART, START, Compiled
+from pipeline.triggers.dates import CHANGED, Base, Dated
+from pipeline.triggers.facts import PAST, End, Fact, Key, Open, Order, Until, Wait
+from pipeline.triggers.rules import RESTART, START, Compiled
 
-if TYPE_CHECKING:
-    from pipeline.triggers.waits import End, Fact, Key, Open, Order
-
-    Steps = list[tuple[Order, Fact | None, End | None]]
+Steps = list[tuple[Order, Fact | None, End | None]]
 
 ANEW = "begun_anew"
-PAST = ENDS + 1  # after all that occurred in one millisecond
-
-
-class Wait(msgspec.Struct, gc=False):
-    """One wait, or one stage of it, as a walk finds it. `end` None: it runs out at `due`.
-
-    `lines`: the cart as the wait ends; `left`: what is in it right after. `closes`: up to where it closes its key, if
-    that isn't its end. `moment`: when it is decided (UTC ms), where that isn't lateness after `due`. `opened`: the
-    start that opened it; `kept`: what is kept of that. `length`: ms from its cause to `due`, where that isn't the same
-    for all.
-    """
-
-    cause: Fact
-    last_start: Order
-    due: int
-    end: Order | None = None
-    reason: str = "due"
-    lines: list[Line] = []
-    left: list[Line] = []
-    stage: int = 0
-    closes: Order | None = None
-    moment: int | None = None
-    opened: Fact | None = None
-    kept: dict[str, Any] | None = None
-    length: int = 0
-
-
-Until = Callable[[int, int, int], tuple[int, str] | None]
-"""When a wait began, and from when to when: the first moment at which what it waits until holds, and the event that
-made it hold, or "".
-"""
 
 
 def walk(rule: Compiled, key: Key, steps: Steps, until: Until | None = None) -> tuple[list[Wait], list[Order]]:
@@ -96,7 +62,7 @@ class _Way:
         self.emptyings: list[Order] = []
         self.wait: Wait | None = None
         self._before: list[End] = []  # what ends a start, though it stands before it
-        self._told: Any = None  # the date that was told last
+        self._told: Base | None = None  # the date that was told last
         self._last = self._closed = key.closed
         if (left := key.open) is not None:
             wait = Wait(left.cause, left.start.order, left.cause.occurred_at + rule.stages[left.stage].after)
@@ -255,32 +221,20 @@ def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, 
         alone, last = False, order[0]
 
 
-def joined(rule: Compiled, a: Key, b: Key, everyone: list[End]) -> Open | None:
-    """What is left of the waits of two who turn out to be one. Of two that have begun the one that started last goes on
-    (where a key starts once: the one that is further); none, where one of which nothing is decided started later still.
+def joined(rule: Compiled, a: Key, b: Key) -> Open | None:
+    """What is left of the waits of two who turn out to be one. Of two of which stages are decided the one that started
+    last goes on. Where a key starts once, what is decided to the end absorbs what is left of the other.
     """
-    if a.open is None and b.open is None:
-        return None
-    winner, other = (a, b) if b.open is None or (a.open is not None and _goes_on(rule, a.open, b.open)) else (b, a)
-    left = winner.open
-    assert left is not None
-    started = left.start.order
-    same = other.open is not None and other.open.start.order == started
-    absorbs = not (rule.once or same)
-    if absorbs and any(fact.role == START and fact.order > started for fact in other.facts):
-        return None
-    ends = [end for end in (*a.ends, *b.ends, *everyone) if end.takes is None and end.order <= left.closed]
-    ends = [end for end in ends if end.applies(left.kept)]
-    known = [(end.order, end.reason) for end in ends if end.before_start or end.order > started]
-    opens = [left, other.open if same else None]
-    known += [(each.end, each.reason) for each in opens if each is not None and each.end is not None]
+    if a.open is None or b.open is None:
+        left, other = (b.open, a) if a.open is None else (a.open, b)
+        return None if rule.once and other.decided is not None else left
+    one, two = (a.open, b.open) if _further(a.open) >= _further(b.open) else (b.open, a.open)
+    known = [each for each in (one, two) if each.end is not None and each.start.order == one.start.order]
     if known:
-        first, reason = min(known)
-        left = msgspec.structs.replace(left, end=first, reason=reason)
-    return left
+        first = min(known, key=lambda each: (each.end, each.reason))
+        return msgspec.structs.replace(one, end=first.end, reason=first.reason)
+    return one
 
 
-def _goes_on(rule: Compiled, one: Open, other: Open) -> bool:
-    if rule.once:
-        return (-one.stage, one.start.order) <= (-other.stage, other.start.order)
-    return (one.start.order, one.stage, one.cause.order) >= (other.start.order, other.stage, other.cause.order)
+def _further(left: Open) -> tuple[Order, int, Order]:
+    return left.start.order, left.stage, left.cause.order

@@ -14,204 +14,19 @@ from typing import Any
 
 import msgspec
 
-from pipeline.language.references import Asked, meet_key, meet_start
 from pipeline.triggers import carts, stages
-from pipeline.triggers.carts import PUT, SET, Change, Item, Line, Names
-from pipeline.triggers.rules import CONTENTS, ENDS, RESTART, START, Compiled
-from pipeline.triggers.stages import PAST as PAST
-from pipeline.triggers.stages import Until as Until
-from pipeline.triggers.stages import Wait as Wait
+from pipeline.triggers.carts import PUT, SET, Item, Line
+from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Folded, Key, Open, Order, Until, Wait
+from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled
 from pipeline.triggers.whereabouts import Whereabouts
 
-# In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
-Order = tuple[int, int, int, str]
-NEVER: Order = (-1, -1, -1, "")
 _first = itemgetter(0)
 # Of a key. No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka
 # takes.
 FACTS_KEPT = 500
 ENDS_KEPT = 500
-
-
-class Folded(msgspec.Struct, array_like=True, gc=False):
-    """What came right before a fact, one after another, and was folded into it: the first occurred at `first`. `lines`:
-    what is in the cart after the fact.
-    """
-
-    first: int
-    lines: list[Line]
-
-
-class Fact(msgspec.Struct, array_like=True, gc=False):
-    """What one event means to one key. `role`: START, RESTART or CONTENTS; `rank`: see `rules.rank`.
-
-    `change` on a cart's lines, or None. `told`: what the payload wants of it (payloads.py). `folded`: what it stands
-    for besides, where there were too many. `turned`: it starts because a condition began to hold then (UTC ms);
-    `timed`: by time alone, and the event is the last that it counted. `kept`: of a start, path -> what it told that the
-    rule speaks of. `length`: of a wait that counts from it, ms, where that isn't the same for all.
-    """
-
-    occurred_at: int
-    received_at: int
-    event_id: str
-    role: int
-    fingerprint: int
-    rank: int
-    change: Change | None = None
-    trace: str | None = None
-    told: list[Any] | None = None
-    folded: Folded | None = None
-    turned: int | None = None
-    timed: bool = False
-    kept: dict[str, Any] | None = None
-    length: int | None = None
-
-    @property
-    def order(self) -> Order:
-        return (self.occurred_at, self.rank, self.received_at, self.event_id)
-
-    @property
-    def begins(self) -> int:
-        """When what it stands for began."""
-        return self.occurred_at if self.folded is None else self.folded.first
-
-    def length_by(self, rule: Compiled, whereabouts: Whereabouts | None) -> int | None:
-        """How long a wait is that counts from it, where that hangs on where the person is."""
-        return rule.length(self.occurred_at, self.kept, whereabouts, again=self.timed)
-
-    def leaves(self, lines: list[Line]) -> tuple[list[Line], bool]:
-        """What it leaves in a cart, and whether it took something out."""
-        if self.folded is not None:
-            return self.folded.lines, False
-        if self.change is None:
-            return lines, False
-        lines = lines.copy()
-        return lines, carts.apply(lines, self.change, self.occurred_at)
-
-
-class End(msgspec.Struct, array_like=True, gc=False):
-    """An event that ends waits.
-
-    `takes`: it doesn't end a cart, it takes what was ordered out of every one but `own`, the key of the cart whose
-    order it was; None: it ends. `asks`: it ends only waits of which these hold, and leaves a cart as it is.
-    """
-
-    occurred_at: int
-    received_at: int
-    event_id: str
-    reason: str
-    before_start: bool = False
-    takes: list[Names] | None = None
-    own: str | None = None
-    asks: list[Asked] | None = None
-
-    @property
-    def identity(self) -> tuple[Order, str, str]:
-        """Differs from that of every other end of one key."""
-        return (self.order, self.reason, repr(self.asks) if self.asks else "")
-
-    def concerns(self, name: str) -> bool:
-        """Whether it may end a wait of that key."""
-        return name != self.own and (not self.asks or meet_key(self.asks, name))
-
-    def applies(self, start: dict[str, Any] | None) -> bool:
-        """Whether it ends a wait of a key that it concerns, whose start told that."""
-        return not self.asks or meet_start(self.asks, start)
-
-    @property
-    def order(self) -> Order:
-        return (self.occurred_at, ENDS, self.received_at, self.event_id)
-
-    def leaves(self, lines: list[Line]) -> list[Line]:
-        """What it leaves in a cart that it concerns."""
-        if self.asks:
-            return lines
-        if self.takes is None:
-            return carts.without(lines, self.occurred_at)
-        return carts.bought(lines, self.takes, self.occurred_at)
-
-
-class Fired(msgspec.Struct, array_like=True, gc=False):
-    """A trigger that may still be retracted. `digest`: its id's bytes. `waited`: from its cause to `due`, and `moved`:
-    from its wait's last start to its cause, ms. `lines`: what it told of a cart, where an order of another cart may
-    show that it is theirs already. `bounded`: it said so. `published`: only then are people told that it is taken back.
-    `stage`: its name, where its wait has several. `decided`, `until`: between these (UTC ms) what ends a wait is its
-    success, where the rule asks for that. `timed`: time alone had started it. `kept`: what is kept of its wait's start.
-    """
-
-    digest: bytes
-    cause_event_id: str
-    due: int
-    waited: int
-    moved: int = 0
-    lines: list[Names] = []
-    bounded: bool = False
-    published: bool = True
-    stage: str | None = None
-    decided: int = 0
-    until: int = 0
-    timed: bool = False
-    kept: dict[str, Any] | None = None
-
-    @property
-    def id(self) -> str:
-        """The trigger's."""
-        return self.digest.hex()
-
-    @property
-    def occurred_at(self) -> int:
-        """The cause's."""
-        return self.due - self.waited
-
-    @property
-    def started(self) -> int:
-        """When the last start occurred; of one millisecond what ends comes last."""
-        return self.due - self.waited - self.moved
-
-
-class Open(msgspec.Struct, array_like=True, gc=False):
-    """What is left of a wait of which stages are decided. `stage`: the next one's number. `closed`: up to where its own
-    decisions closed its key. `end`, `reason`: what came late and ends it. `kept`: what is kept of the start that opened
-    it.
-    """
-
-    stage: int
-    closed: Order
-    cause: Fact
-    last_start: Fact | None = None
-    end: Order | None = None
-    reason: str = ""
-    kept: dict[str, Any] | None = None
-
-    @property
-    def start(self) -> Fact:
-        """The last one."""
-        return self.cause if self.last_start is None else self.last_start
-
-
-class Key(msgspec.Struct, array_like=True, gc=False):
-    """All that one rule remembers of one correlation key.
-
-    `closed`: no wait may begin or move at or before it. `lines`: a cart's contents there. `due`: the event-time moment
-    at which the first undecided wait is decided, if nothing more comes (due time + lateness), or None.
-    `decided`: for a rule that starts once, the due time of the wait that was decided. `folded`: up to there facts are
-    folded into one another; `bounded`: something occurred before, and was received later. `open`: the wait of which the
-    last decision left stages. `credit`: the last trigger, while its success may still be told. `barred`: a start that
-    occurred before that moment begins nothing.
-    """
-
-    closed: Order = NEVER
-    facts: list[Fact] = []
-    ends: list[End] = []
-    lines: list[Line] = []
-    fired: list[Fired] = []
-    due: int | None = None
-    decided: int | None = None
-    folded: Order | None = None
-    bounded: bool = False
-    open: Open | None = None
-    credit: Fired | None = None
-    barred: int | None = None
+CREDITS_KEPT = 8
+SPENT = -1
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -527,22 +342,36 @@ def retracts(key: Key, end: End) -> list[Fired]:
         hit = [f for f in hit if end.applies(f.kept)]
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
-        if key.credit in hit:
-            key.credit = None
+        if key.credits:
+            _spend(key, {f.digest for f in hit})
     return hit
 
 
+def credit(key: Key, fired: Fired) -> None:
+    """A trigger has fired of which a success may be told."""
+    key.credits = [*key.credits, fired][-CREDITS_KEPT:]
+
+
 def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
-    """The trigger of which this end is the success; it has no other one."""
-    last = key.credit
-    if last is None or end.reason not in rule.by or not last.decided < end.occurred_at <= last.until:
+    """The trigger of which this end is the success: the last that was decided by then, if it has none yet and wasn't
+    taken back.
+    """
+    if end.reason not in rule.by:
         return None
-    if end.asks and not end.applies(last.kept):
+    last = max((each for each in key.credits if each.decided < end.occurred_at), key=_fired_at, default=None)
+    if last is None or end.occurred_at > last.until or (end.asks and not end.applies(last.kept)):
         return None
     if end.takes is not None and not (last.lines and all(carts.holds(end.takes, names) for names in last.lines)):
         return None
-    key.credit = None
+    _spend(key, {last.digest})
     return last
+
+
+def _spend(key: Key, digests: set[bytes]) -> None:
+    """These have no success any more."""
+    key.credits = [
+        msgspec.structs.replace(each, until=SPENT) if each.digest in digests else each for each in key.credits
+    ]
 
 
 def clear_late(key: Key, end: End) -> bool:
@@ -580,7 +409,7 @@ def begin_again(rule: Compiled, key: Key, wait: Wait, whereabouts: Whereabouts |
     if told is None or (told.role != CONTENTS and (told.length is None or told.occurred_at + told.length > wait.due)):
         return
     fact = msgspec.structs.replace(told, occurred_at=wait.due, received_at=wait.due, role=START, timed=True)
-    fact.length = fact.length_by(rule, whereabouts)
+    fact.length = rule.length(wait.due, fact.kept, whereabouts, again=True)
     if fact.length is not None:
         insort(key.facts, fact, key=lambda f: f.order)
 
@@ -627,7 +456,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         forget(rule, b, everyone[1], horizon, now)
     remains = None
     if rule.stages:
-        remains = stages.joined(rule, a, b, [*everyone[0], *everyone[1]])
+        remains = stages.joined(rule, a, b)
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
     told_again = rule.forget is not None and remains is None
@@ -663,8 +492,16 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
         open=remains,
         barred=max((moment for moment in (a.barred, b.barred) if moment is not None), default=None),
-        credit=max((c for c in (a.credit, b.credit) if c is not None), key=_fired_at, default=None),
+        credits=_credits(a, b),
     )
+
+
+def _credits(a: Key, b: Key) -> list[Fired]:
+    """Of both; what one side knows to be spent is."""
+    if not a.credits or not b.credits:
+        return a.credits or b.credits
+    found = {each.digest: each for each in sorted([*a.credits, *b.credits], key=lambda each: -each.until)}
+    return sorted(found.values(), key=_fired_at)[-CREDITS_KEPT:]
 
 
 def _fired_at(fired: Fired) -> tuple[int, bytes, bool]:
@@ -727,11 +564,11 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.credit is not None and key.credit.until < horizon:
-        key.credit = None
+    if key.credits:
+        key.credits = [f for f in key.credits if f.due + rule.within >= horizon]
     if rule.never and key.barred is not None and not key.facts and key.open is None:
         key.lines = []
-    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credit is not None:
+    if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credits:
         return False
     if rule.once:
         return key.decided is None or rule.forget is None or now > key.decided + rule.forget

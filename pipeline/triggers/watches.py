@@ -6,7 +6,7 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import msgspec
@@ -15,8 +15,8 @@ from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.events import types_of
 from pipeline.language.memory import DECIDED, Entry, Matcher, Memory, Moment
 from pipeline.topology.model import DAY, Topology
+from pipeline.triggers import sequences
 from pipeline.triggers.changes import SegmentChange, change_id
-from pipeline.triggers.sequences import Sequence
 
 Ids = dict[str, list[str]]
 
@@ -29,7 +29,7 @@ class Rule(Protocol):
     after: int
     when: Condition | None
     until: Condition | None
-    only_if: Condition | None
+    asked: Sequence[Condition]
     noted: tuple[Matcher, ...]
     sequence: Any
 
@@ -46,8 +46,8 @@ class Person(Protocol):
 
 class Turn(msgspec.Struct, array_like=True, gc=False):
     """What a condition was last found to be of a person. `owed`: nothing has started since it holds, and the next event
-    that it counts shall. `next`: when it is to be looked at again, UTC ms, or None. `since`: when it turned. `tied`: at
-    `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`.
+    that it counts shall. `next`: when it is to be looked at again, UTC ms, or None. `since`: from when on it holds.
+    `tied`: at `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`.
     """
 
     holds: bool = False
@@ -105,12 +105,12 @@ class Watches:
             if rule.when is not None:
                 self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
         self.still = False
-        self._by_prefix: dict[str, Watch | Sequence] = {watch.prefix: watch for watch in self.every}
+        self._by_prefix: dict[str, Watch | sequences.Sequence] = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
         self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
         self.slack += topology.time.max_age_ms + DAY
         self.hearing: dict[str, tuple[Matcher, ...]] = {}
-        self.watching: dict[str, tuple[Watch | Sequence, ...]] = {}
+        self.watching: dict[str, tuple[Watch | sequences.Sequence, ...]] = {}
         self.untils: dict[str, tuple[Rule, ...]] = {}
         self.matchers: dict[str, Matcher] = {}
         for watch in self.every:
@@ -119,7 +119,7 @@ class Watches:
         self.until: dict[str, Watch] = {}
         for rule in rules.values():
             if rule.sequence is not None:
-                found = Sequence(rule, rule.sequence, len(self._by_prefix))
+                found = sequences.Sequence(rule, rule.sequence, len(self._by_prefix))
                 self._by_prefix[found.prefix] = found
                 for matcher in self._hear((found.matcher,)):
                     self.watching[matcher] = (found,)
@@ -128,8 +128,8 @@ class Watches:
                 self._through_segments(watch)
                 for matcher in self._hear(watch.counted):
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
-            if rule.only_if is not None:
-                self._hear(rule.only_if.matchers())
+            for condition in rule.asked:
+                self._hear(condition.matchers())
             self._hear(rule.noted)
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
@@ -166,7 +166,7 @@ class Watches:
         """Whether an event is counted at all."""
         return any(matcher.counts(kind, data) for matcher in self.hearing.get(kind, ()))
 
-    def watch_of(self, name: str) -> tuple[Watch | Sequence, str]:
+    def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
         end = name.index("\0", 2) + 1
         return self._by_prefix[name[:end]], name[end:]
@@ -192,7 +192,7 @@ def hear(
             if not matcher.take(person.heard, key, told):
                 continue
             for watch in () if watches.still else watches.watching.get(matcher.id, ()):
-                if isinstance(watch, Sequence):
+                if isinstance(watch, sequences.Sequence):
                     watch.breaks(person.heard, told, at)
                     for name in watch.keys(person.heard, told):
                         look_at(person, watch, name, at)
@@ -216,12 +216,12 @@ def begin(watches: Watches, person: Person, entry: Entry) -> None:
     person.first = msgspec.structs.replace(entry, value=None)
 
 
-def look_at(person: Person, watch: Watch | Sequence, key: str, at: int) -> None:
+def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int) -> None:
     """Look at it then, at the latest."""
     name = watch.prefix + key
     turn = person.turned.get(name)
     if turn is None:
-        turn = person.turned[name] = Turn() if isinstance(watch, Sequence) else watch.default()
+        turn = person.turned[name] = Turn() if isinstance(watch, sequences.Sequence) else watch.default()
     if turn.next is None or at < turn.next:
         turn.next = at
     if person.due is None or at < person.due:
@@ -269,7 +269,7 @@ def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[A
             continue
         name = min(names, key=lambda name: watches.watch_of(name)[0].rank)
         watch, key = watches.watch_of(name)
-        if isinstance(watch, Sequence):
+        if isinstance(watch, sequences.Sequence):
             del person.turned[name]
             for run in watch.completed(person.heard, key, at, max_age):
                 yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
@@ -290,7 +290,8 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
         by_tie = turn.tied and not begins and _without(watch, now, received) == holds
         causes = [] if by_tie else _from_which(watch, now, holds, received)
         reason = "event" if causes else "tie" if turn.tied else "time"
-        turn.holds, turn.since = holds, at
+        turn.since = 0 if not holds else turn.since if reason == "tie" and turn.since else at
+        turn.holds = holds
         change = "entered" if holds else "left"
         out.append(_change(watch.name, change, reason, at, "", person.ids, causes[0] if causes else None))
         for other in watches.speaking[watch.name]:
@@ -379,7 +380,7 @@ def _change(
         reason=reason,
         at=at,
         profile_id=profile_id,
-        identifiers={namespace: list(values) for namespace, values in ids.items()},
+        identifiers=_copied(ids),
         cause_event_id=None if cause is None else cause.event_id,
     )
 
@@ -443,7 +444,7 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
             matcher.bound(person.heard[name])
     if other.first is not None and (person.first is None or other.first.known < person.first.known):
         person.first = other.first
-    ids = (person.ids, other.ids)
+    both = bool(person.heard and other.heard)
     turned: dict[str, Turn] = {}
     for name in {**person.turned, **other.turned}:
         turns = (person.turned.get(name), other.turned.get(name))
@@ -451,26 +452,52 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
             turned[name] = turns[0] or turns[1] or Turn()
             continue
         watch, _ = watches.watch_of(name)
-        if isinstance(watch, Sequence):
+        if isinstance(watch, sequences.Sequence):
             turned[name] = min((turn for turn in turns if turn is not None), key=lambda turn: turn.next or 0)
             continue
         a, b = (turn or watch.default() for turn in turns)
-        moments = [at for at in (a.next, b.next, now or None) if at is not None]
-        if watch.rule is None:
-            stays, goes = (0, 1) if own[0] <= own[1] else (1, 0)
-            if now and (a, b)[goes].holds:
-                turned[f"{LEFT}{own[goes]}\0{watch.name}"] = Turn(
-                    next=now, ids={namespace: list(values) for namespace, values in ids[goes].items()}
-                )
-            either = (a, b)[stays] if now else (a if a.holds else b)
-            turned[name] = Turn(either.holds, next=min(moments, default=None), since=either.since, tied=bool(now))
-        else:
+        first = min((at for at in (a.next, b.next) if at is not None), default=None)
+        if watch.rule is not None:
             begun = any(turn.holds and not turn.owed for turn in (a, b))
             holds = a.holds or b.holds
-            turned[name] = Turn(
-                holds, holds and not begun, min(moments, default=None), max(a.since, b.since), bool(now)
-            )
+            first = now if now and (first is None or now < first) else first
+            turned[name] = Turn(holds, holds and not begun, first, max(a.since, b.since), bool(now) and both)
+        elif now:
+            stays, goes = (0, 1) if own[0] <= own[1] else (1, 0)
+            since = min((turn.since for turn in (a, b) if turn.holds), default=0)
+            turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since)
+            if (a, b)[goes].holds:
+                turned[f"{LEFT}{own[goes]}\0{watch.name}"] = Turn(next=now, ids=_copied((person, other)[goes].ids))
+        else:
+            turned[name] = msgspec.structs.replace(a if a.holds else b, next=first)
     person.turned = turned
+    if now:
+        _look_after_tie(watches, person, now)
+
+
+def renamed(watches: Watches, person: Person, was: Ids, own: str, now: int) -> None:
+    """A person has another profile id by what ties them at `now`; before they were known as `was`, under the id `own`:
+    under that they leave the segments that they are in.
+    """
+    for watch in watches.segments.values():
+        turn = person.turned.get(watch.prefix)
+        if turn is not None and turn.holds:
+            person.turned[f"{LEFT}{own}\0{watch.name}"] = Turn(next=now, ids=was)
+            turn.holds = False
+    _look_after_tie(watches, person, now)
+
+
+def _look_after_tie(watches: Watches, person: Person, now: int) -> None:
+    for watch in watches.segments.values():
+        if (turn := person.turned.get(watch.prefix)) is not None:
+            turn.tied = True
+            look_at(person, watch, "", now)
+    if person.due is None or now < person.due:
+        person.due = now
+
+
+def _copied(ids: Ids) -> Ids:
+    return {namespace: list(values) for namespace, values in ids.items()}
 
 
 def forget(watches: Watches, person: Person, now: int) -> None:
@@ -484,7 +511,7 @@ def forget(watches: Watches, person: Person, now: int) -> None:
         prefix = name[: name.index("\0", 2) + 1]
         watch = watches._by_prefix.get(prefix)
         turn = person.turned[name]
-        if isinstance(watch, Sequence):
+        if isinstance(watch, sequences.Sequence):
             continue
         if watch is None or (watch.keyed and not turn.holds and turn.next is None and name[len(prefix) :] not in known):
             del person.turned[name]

@@ -1,7 +1,7 @@
 """Conditions and segments through both hops, in any order of reading: what `replay` decides of the same events.
 
-Within what the topology allows: received_at runs back by less than the disorder in a partition. LANGUAGE_ORDERS looks at
-more.
+Within what the topology allows: received_at runs back by less than the disorder in a partition. LANGUAGE_ORDERS looks
+at more.
 """
 
 from __future__ import annotations

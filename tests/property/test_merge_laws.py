@@ -22,10 +22,10 @@ from pipeline.profile.parts.timeline import LAG, OLDER_KEPT, TIMELINE_KEPT
 from pipeline.profile.profile import Profile, advance, encode_profile, merge, new_profile, receive
 from pipeline.triggers import films, waits
 from pipeline.triggers.carts import PUT, TAKE, Change, Item, Line
+from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key, Open, Order
 from pipeline.triggers.films import Film
 from pipeline.triggers.person import Person, person_of
 from pipeline.triggers.rules import START, RuleBook
-from pipeline.triggers.waits import End, Fact, Fired, Key
 from pipeline.wire.row import Row
 from tests.replayed import shipped
 from tests.ruled import ruled
@@ -249,13 +249,13 @@ def test_a_films_newer_length_and_title_win(parts: list[Film]) -> None:
 # What rules wait for.
 
 
-def orders(ids: str) -> st.SearchStrategy[waits.Order]:
+def orders(ids: str) -> st.SearchStrategy[Order]:
     return st.tuples(st.integers(0, 30), st.integers(0, 5), st.sampled_from(ids)).map(
         lambda o: (o[0], 4, o[0] + o[1], o[2])
     )
 
 
-def fact_of(order: waits.Order, once: bool) -> Fact:
+def fact_of(order: Order, once: bool) -> Fact:
     """An event says the same wherever it is told."""
     at, _, received_at, event_id = order
     number = at * 40 + received_at + ord(event_id)
@@ -290,7 +290,7 @@ def keys(once: bool) -> st.SearchStrategy[Key]:
             key.lines = lines
         return key
 
-    closed = st.just(waits.NEVER) | orders("k")
+    closed = st.just(NEVER) | orders("k")
     return st.builds(
         build,
         st.lists(fact, max_size=3),
@@ -366,12 +366,12 @@ cart:
 ).rules["cart"]
 
 
-def opened(key: Key, stage: int, start: waits.Order, ended: bool) -> Key:
+def opened(key: Key, stage: int, start: Order, ended: bool) -> Key:
     """The same where a wait is open of which so many stages are decided."""
     began = msgspec.structs.replace(fact_of(start, once=True), role=START)
-    closed = (began.occurred_at + 60, waits.PAST, 0, "")
+    closed = (began.occurred_at + 60, PAST, 0, "")
     ends = [end for end in key.ends if not began.order < end.order <= closed]
-    left = waits.Open(stage, closed, began, end=(began.occurred_at + 1, 4, 99, "l") if ended else None)
+    left = Open(stage, closed, began, end=(began.occurred_at + 1, 4, 99, "l") if ended else None)
     facts = [fact for fact in key.facts if fact.order > closed]
     return msgspec.structs.replace(key, closed=closed, ends=ends, facts=facts, lines=[], open=left)
 

@@ -16,9 +16,9 @@ from pipeline.topology.model import Rule, Selector, Topology
 from pipeline.triggers import carts, films, fold, keys, waits
 from pipeline.triggers.carts import PUT, SET, TAKE, Change, Item, Line
 from pipeline.triggers.decisions import decision_id, public, retraction_id
+from pipeline.triggers.facts import End, Fact, Key
 from pipeline.triggers.person import Person, person_of, unite
 from pipeline.triggers.rules import RESTART, START, RuleBook
-from pipeline.triggers.waits import End, Fact, Key
 from pipeline.wire.row import Row
 from tests.replayed import shipped
 

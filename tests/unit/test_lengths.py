@@ -18,7 +18,7 @@ from pipeline.runtime.replay import Replay
 from pipeline.triggers import whereabouts
 from pipeline.triggers.rules import RuleBook
 from pipeline.triggers.whereabouts import Whereabouts
-from tests.oracle.build import BASE, add, among, clear, event, login, update, view
+from tests.oracle.build import BASE, add, among, clear, event, login, order, update, view
 from tests.replayed import FAR, as_event, replayed
 from tests.ruled import decided, ruled
 
@@ -105,6 +105,21 @@ cart:
     assert decided(topology, events) == ["125 fired due 1 120 key=c"]
     (made,) = replayed(events, topology)
     assert [line["product"] for line in made["payload"]["lines"]] == ["p"]
+
+
+def test_of_the_item_that_gave_the_key() -> None:
+    topology = ruled("""
+refill:
+  version: 1
+  per: products.product_id
+  start: {event: order_completed}
+  after: {field: products.quantity, unit: days}
+""")
+    products = [{"product_id": "p", "quantity": 3}, {"product_id": "q", "quantity": 2}, {"product_id": "r"}]
+    assert decided(topology, [order("1", 0, products=products)]) == [
+        f"{2 * DAY + 5} fired due 1 {2 * DAY} key=q",
+        f"{3 * DAY + 5} fired due 1 {3 * DAY} key=p",
+    ]
 
 
 RULE = """

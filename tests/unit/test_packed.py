@@ -26,11 +26,11 @@ from pipeline.profile.parts.primitives import Counter, Earliest, EarliestOfEach,
 from pipeline.profile.parts.timeline import Timeline
 from pipeline.triggers.carts import Change, Item, Line
 from pipeline.triggers.contact import Contact
+from pipeline.triggers.facts import End, Fact, Key
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import RuleBook
-from pipeline.triggers.waits import End, Fact, Key
 from pipeline.wire.row import Row
 from tests.replayed import shipped
 

@@ -10,6 +10,7 @@ from pipeline.profile.profile import Profile, advance, decode, encode_profile, w
 from pipeline.runtime.deliver import ACTED_ON
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.decisions import recovery_id
+from pipeline.triggers.waits import CREDITS_KEPT
 from tests.oracle.build import add, clear, login, order
 from tests.replayed import FAR, as_event, replayed
 from tests.ruled import decided, ruled
@@ -89,12 +90,13 @@ HISTORIES: list[tuple[str, Any, Told, list[str]]] = [
         [FIRED, "300 recovered bought 1 60 key=c by=3", "355 cancelled bought 2 350 key=c by=3"],
     ),
     (
-        "not one that is told so late that it takes the last one back: the one before it gets none any more",
+        "told late, the last that was sent by then gets what takes the later one back",
         CART,
         [add("1", 0), add("2", 200), order("3", 250, 400, cart="c")],
         [
             FIRED,
             "265 fired due 2 260 key=c",
+            "400 recovered bought 1 60 key=c by=3",
             "400 retracted bought 2 260 key=c by=3",
         ],
     ),
@@ -172,8 +174,7 @@ def test_it_is_looked_for_when_it_comes_and_forgotten_when_it_can_not() -> None:
     assert [each.outcome for each in made] == ["fired"]
     profile = replay.profiles[next(iter(replay.profiles))] = _stored(profile)
     (person,) = profile.persons
-    credit = person.rules["cart"].keys["c"].credit
-    assert credit is not None
+    (credit,) = person.rules["cart"].keys["c"].credits
     assert credit.until == as_event(add("x", 60 + 5 * DAY)).received_at
     other = _stored(profile)
     event = as_event(order("2", 5 * DAY, cart="c"))
@@ -184,7 +185,17 @@ def test_it_is_looked_for_when_it_comes_and_forgotten_when_it_can_not() -> None:
         list(replay.feed(as_event(add(f"a{number}", days * DAY, cart="d")), FAR))
         advance(replay.book, other, FAR)
         (person,) = other.persons
-        assert (person.rules["cart"].keys["c"].credit is not None) == (days == 7)
+        assert bool(person.rules["cart"].keys["c"].credits) == (days == 7)
+
+
+def test_of_a_key_that_fires_again_and_again_the_last_are_kept() -> None:
+    replay = Replay(CART)
+    for number in range(3 * CREDITS_KEPT):
+        list(replay.feed(as_event(add(f"e{number}", 70 * number)), FAR))
+    (profile,) = replay.profiles.values()
+    advance(replay.book, profile, FAR)
+    (person,) = profile.persons
+    assert len({fired.digest for fired in person.rules["cart"].keys["c"].credits}) == CREDITS_KEPT
 
 
 def test_carts_that_lie_packed_are_found_again() -> None:

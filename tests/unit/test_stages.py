@@ -22,7 +22,7 @@ from pipeline.runtime.replay import Replay
 from pipeline.topology.model import Stage, Topology
 from pipeline.triggers import waits
 from pipeline.triggers.decisions import decision_id, retraction_id
-from tests.oracle.build import add, bounce, clear, click, login, order, send, view
+from tests.oracle.build import add, bounce, clear, click, event, login, order, send, view
 from tests.oracle.compare import difference
 from tests.oracle.histories import history
 from tests.replayed import FAR, as_event, replayed, shipped
@@ -162,14 +162,29 @@ HISTORIES: list[tuple[str, Told, list[str]]] = [
         ],
     ),
     (
-        "two who turn out to be one: a first reminder that is still to come absorbs what is left of the other",
+        "two who turn out to be one: what the other began after a stage was decided begins anew",
         [add("1", 0), add("2", 190, who="a:laptop"), login("3", 200), login("4", 201, who="a:laptop u:1")],
-        ["65 fired due/first 1 60 key=c", "255 fired due/first 2 250 key=c", "1635 fired due/last 2 1630 key=c"],
+        [
+            "65 fired due/first 1 60 key=c",
+            "201 cancelled begun_anew/last 1 1440 key=c by=2",
+            "255 fired due/first 2 250 key=c",
+            "1635 fired due/last 2 1630 key=c",
+        ],
     ),
     (
-        "two who turn out to be one: what the other had bought ends what is left",
-        [add("1", 0), order("2", 40, who="a:laptop", cart="c"), login("3", 200), login("4", 201, who="a:laptop u:1")],
+        "two who turn out to be one: what the other began before that is late",
+        [add("1", 0), add("2", 50, who="a:laptop"), login("3", 80), login("4", 81, who="a:laptop u:1")],
+        ["65 fired due/first 1 60 key=c", "1445 fired due/last 1 1440 key=c"],
+    ),
+    (
+        "two who turn out to be one: what the other bought after the last stage that was decided ends what is left",
+        [add("1", 0), order("2", 61, who="a:laptop", cart="c"), login("3", 200), login("4", 201, who="a:laptop u:1")],
         ["65 fired due/first 1 60 key=c", "201 cancelled bought/last 1 1440 key=c by=2"],
+    ),
+    (
+        "two who turn out to be one: a tie ends nothing by what the other bought before that",
+        [add("1", 0), order("2", 60, who="a:laptop", cart="c"), login("3", 200), login("4", 201, who="a:laptop u:1")],
+        ["65 fired due/first 1 60 key=c", "1445 fired due/last 1 1440 key=c"],
     ),
     (
         "whose last start turns out to be somebody else's gets none of it",
@@ -221,6 +236,15 @@ ONCE: list[tuple[str, Told, list[str]]] = [
         ],
     ),
     (
+        "of two who turn out to be one: what is decided to the end absorbs what is left of the other",
+        [send("1", 0), send("2", 2 * DAY, who="a:pad"), login("3", 4 * DAY, who="a:pad u:1")],
+        [
+            f"{DAY + 5} fired due/first 1 {DAY} key=m",
+            f"{3 * DAY + 5} fired due/first 2 {3 * DAY} key=m",
+            f"{3 * DAY + 5} fired due/last 1 {3 * DAY} key=m",
+        ],
+    ),
+    (
         "what ends it between two stages",
         [send("1", 0), click("2", DAY + 60)],
         [f"{DAY + 5} fired due/first 1 {DAY} key=m", f"{DAY + 65} cancelled clicked/last 1 {3 * DAY} key=m by=2"],
@@ -231,6 +255,32 @@ ONCE: list[tuple[str, Told, list[str]]] = [
 @pytest.mark.parametrize(("events", "expected"), [each[1:] for each in ONCE], ids=[each[0] for each in ONCE])
 def test_what_starts_once(events: Told, expected: list[str]) -> None:
     assert decided(MAIL, sorted(events, key=lambda each: each["received_at"])) == expected
+
+
+def test_a_stage_asks_what_it_says_else_what_the_rule_says() -> None:
+    """And where that doesn't hold, the later ones go on."""
+    topology = ruled("""
+cart:
+  version: 1
+  per: cart_id
+  start: {event: product_added}
+  stages:
+    - {name: first, after: 1h}
+    - {name: second, after: 2h, only_if: {none: [{did: page_viewed, within: 1d}]}}
+    - {name: last, after: 1d, only_if: {did: page_viewed, within: 1d}}
+  only_if: {did: searched, within: 1d}
+""")
+    looked = event("page_viewed", "2", 10, path="/")
+    assert decided(topology, [add("1", 0), looked]) == [
+        "65 suppressed only_if/first 1 60 key=c",
+        "125 suppressed only_if/second 1 120 key=c",
+        f"{DAY + 5} fired due/last 1 {DAY} key=c",
+    ]
+    assert decided(topology, [add("1", 0), event("searched", "2", 10)]) == [
+        "65 fired due/first 1 60 key=c",
+        "125 fired due/second 1 120 key=c",
+        f"{DAY + 5} suppressed only_if/last 1 {DAY} key=c",
+    ]
 
 
 def test_a_stage_tells_what_it_says_else_what_the_rule_says() -> None:
@@ -380,8 +430,8 @@ def test_what_waits_and_what_was_decided_name_their_stage(tmp_path: Path) -> Non
     with events.open("w", encoding="utf-8") as out:
         for number, at, name, cart in told:
             when = f"2026-03-02T{at}:00Z"
-            event = {"type": "track", "event": name, "messageId": number, "timestamp": when, "receivedAt": when}
-            out.write(json.dumps({**event, "userId": "ann", "properties": {"cart_id": cart, "product_id": "p"}}) + "\n")
+            track = {"type": "track", "event": name, "messageId": number, "timestamp": when, "receivedAt": when}
+            out.write(json.dumps({**track, "userId": "ann", "properties": {"cart_id": cart, "product_id": "p"}}) + "\n")
     arguments = ["explain", "user_id:ann", "cart", str(events), "--topology", str(path), "--end", "open"]
     assert CliRunner().invoke(cli, arguments).output.splitlines() == [
         "cart, for user_id:ann",

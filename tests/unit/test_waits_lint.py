@@ -92,7 +92,14 @@ WRONG = [
     ("stages: [{after: 1h}]", 1, 14, "missing-key", "name is missing"),
     ("stages: [{name: a, after: 1h, payload: [cart, cart]}]", 1, 51, "duplicate-value", "cart is there twice"),
     ("stages: [{name: a, after: 1h, payload: [film]}]", 1, 45, "bad-key", "the payload tells of a film: which one?"),
-    ("stages: [{name: a, after: 1h, only: 1}]", 1, 35, "unknown-key", "known keys: name, after"),
+    ("stages: [{name: a, after: 1h, onlyif: 1}]", 1, 35, "unknown-key", "did you mean only_if?"),
+    (
+        "stages: [{name: a, after: 1h, only_if: {did: product_add}}]",
+        1,
+        50,
+        "unknown-event",
+        "did you mean product_added?",
+    ),
     ("stages: [{name: a, after: 1h}, {name: b, after: 90d}]", 1, 53, "short-profile", "must be at least 93d"),
     (
         "stages: [{name: a, after: 1h, payload: [cart]}]\nonce: true",

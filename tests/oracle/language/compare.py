@@ -23,11 +23,6 @@ def differing(expected: list[Line], actual: list[Line]) -> str:
     return difference([plainer(one) for one in expected], [plainer(one) for one in actual])
 
 
-def without_ends(decisions: list[Line], reason: str) -> list[Line]:
-    """Without what ended those of this reason: of several events in one millisecond it may be told of any."""
-    return [{k: v for k, v in one.items() if k != "ended_by" or one["reason"] != reason} for one in decisions]
-
-
 def change(told: Line) -> Line:
     """A change without whose it was: which of two profiles stays is not the language's business."""
     at = told["at"] if isinstance(told["at"], int) else milliseconds(told["at"])
@@ -36,19 +31,21 @@ def change(told: Line) -> Line:
 
 
 def changes_differing(expected: list[Line], actual: list[Line]) -> str:
-    """The same of changes. Of a tie only what it comes to for both sides: one in and one out may be told of either."""
-    texts = []
-    for lines in (expected, actual):
-        told = [change(one) for one in lines]
-        single = Counter(str(sorted(one.items(), key=str)) for one in told if one["reason"] in ("event", "time"))
-        net: Counter[str] = Counter()
-        for one in told:
-            if one["reason"] not in ("event", "time"):
-                net[f"by ties {one['segment']} at {one['at']}"] += 1 if one["change"] == "entered" else -1
-        texts.append((single, {name: number for name, number in net.items() if number}))
-    (left, left_net), (right, right_net) = texts
+    """The same of changes. Where two became one, only what it comes to for both sides: one in and one out may be told
+    of either, and of a profile that began with the tie."""
+    sides = [[change(one) for one in lines] for lines in (expected, actual)]
+    ties = {(one["segment"], one["at"]) for told in sides for one in told if one["reason"] in ("tie", "merged")}
+    alone = [
+        Counter(str(sorted(x.items(), key=str)) for x in told if (x["segment"], x["at"]) not in ties) for told in sides
+    ]
+    left, right = alone
     found = [f"missing change: {one}" for one in (left - right).elements()]
     found += [f"change not expected: {one}" for one in (right - left).elements()]
-    if left_net != right_net:
-        found.append(f"by ties: expected {left_net}, but {right_net}")
+    for segment, at in sorted(ties):
+        net = [
+            sum((x["change"] == "entered") * 2 - 1 for x in told if (x["segment"], x["at"]) == (segment, at))
+            for told in sides
+        ]
+        if net[0] != net[1]:
+            found.append(f"by ties, {segment} at {at}: expected {net[0]:+d}, but {net[1]:+d}")
     return "\n".join(found)

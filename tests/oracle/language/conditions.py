@@ -269,6 +269,8 @@ def turning_points(condition: Condition, view: View) -> Iterator[int]:
             began = [made.due for made in view.made]
         else:
             began = list(view.entered.values())
+        if "trigger" in leaf:
+            yield from began  # what is decided early occurs when it would have been due
         for span in spans:
             for at in began:
                 yield at + span

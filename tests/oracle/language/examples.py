@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tests.oracle.build import add, click, event, login, view
 from tests.oracle.language.build import MS, Example, bought, change, page, rules, traits, viewed, want
+from tests.oracle.language.examples_starts import STARTS
 from tests.oracle.language.examples_waits import WAITS
 
 THRICE = {"did": "page_viewed", "times": 3, "within": "1h"}
@@ -378,4 +379,4 @@ TURNS = [
     ),
 ]
 
-EXAMPLES = [*SEGMENTS, *TURNS, *WAITS]
+EXAMPLES = [*SEGMENTS, *TURNS, *WAITS, *STARTS]

@@ -31,6 +31,7 @@ KINDS: dict[str, Told] = {
     "stages": {"staged": True, "recovered": True},
     "stages and ties": {"staged": True, "recovered": True, "ties": True},
     "again": {"staged": True, "recovered": True, "again": True},
+    "stages that ask": {"staged": True, "again": True, "asking": True},
 }
 
 
@@ -154,7 +155,7 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     options = dict(KINDS[kind])
     rng = Random(f"{kind} {seed}")
     ties, shared = options.pop("ties", False), options.pop("shared", False)
-    told = topology(rng, **options)
+    told = topology(rng, ages=not (ties or shared), **options)
     story = Story(rng, told, ties=ties, shared=shared)
     for _ in range(rng.randint(10, rng.choice([20, 55]))):
         story.tell()

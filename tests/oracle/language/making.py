@@ -11,7 +11,19 @@ from tests.oracle.language.conditions import Made, View, holds, turning_points
 from tests.oracle.language.person import Fired, Person, Place
 from tests.oracle.language.topology import Condition, Language, Rule
 from tests.oracle.language.turns import those_from_which
-from tests.oracle.language.waits import Key, Known, Span, Start, Wait, does, once, starts_keys, walk
+from tests.oracle.language.waits import (
+    Key,
+    Known,
+    Span,
+    Start,
+    Wait,
+    arrived,
+    counts_alone,
+    does,
+    once,
+    starts_keys,
+    walk,
+)
 from tests.oracle.who import Fact, Identifier, Logins
 
 Line = dict[str, Any]
@@ -35,10 +47,16 @@ class Maker:
             if rule.once:
                 for one in person.once:
                     if one.open and one.place[0] == rule.name:
-                        known = self.known(rule, one.place[1], person, moment)
+                        known = replace(self.known(rule, one.place[1], person, moment), span=one.span)
                         yield once(rule, one.place[1], one.start, known, self.language.max_age)
                 continue
             for key, starts in starts_of(rule, person).items():
+                if rule.on_arrival:
+                    known = self.known(rule, key, person, moment)
+                    yield from (
+                        arrived(rule, key, start, known) for start in starts if counts_alone(start, rule, known)
+                    )
+                    continue
                 wait = walk(rule, key, replace(self.known(rule, key, person, moment), starts=starts))
                 if wait is not None:
                     yield wait
@@ -51,7 +69,7 @@ class Maker:
             starts=[],
             settled=lambda token: (token, place) in person.settled and not rule.once,
             until=lambda wait: self.until(wait, person, moment),
-            lateness=self.language.lateness,
+            lateness=0 if rule.on_arrival else self.language.lateness,
             fired=person.fired_due.get(place),
             span=person.spans.get(place),
         )
@@ -63,11 +81,11 @@ class Maker:
             return None
         condition = wait.rule.until[0]
         view = self.view(wait, person, 0, moment)
-        begin = wait.opened.at
+        begin = wait.opened.at if wait.decided is None else max(wait.opened.at, wait.decided + 1)
         found = {begin, *(fact.occurred_at for fact in person.facts), *turning_points(condition, view)}
         found |= {made.due for made in person.made} | set(person.entered.values())
         for at in sorted(found):
-            if at < begin or (wait.decided is not None and at <= wait.decided):
+            if at < begin:
                 continue
             then = replace(view, at=at)
             if holds(condition, then):
@@ -117,6 +135,9 @@ class Maker:
     def close(self, person: Person, wait: Wait) -> None:
         """6, 31: a decision closes its key up to its end; what is left of its stages waits on."""
         place: Place = (wait.rule.name, wait.key)
+        if wait.rule.on_arrival and not wait.rule.once:
+            person.settled.add((wait.opened.token, place))  # 38: it closes nothing else
+            return
         end = wait.due if wait.ended_at is None else wait.ended_at
         if wait.reason == "begun_anew":
             end -= 1  # what begins anew is the next wait's
@@ -124,13 +145,13 @@ class Maker:
         person.settled |= {(fact, place) for fact in person.facts if fact.occurred_at <= end}
         person.settled |= {(one, where) for where, one in person.turns if where == place and one.at <= end}
         person.spans.pop(place, None)
-        left = wait.stage + 1 < len(wait.rule.stages)
-        if wait.ended_at is None and left:
-            person.spans[place] = Span(wait.opened, wait.last_start, wait.cause, wait.stage + 1, wait.due)
-        elif wait.rule.once:
-            for one in person.once:
-                if one.place == place and one.open:
-                    one.done, one.due = True, wait.due
+        left = wait.ended_at is None and wait.stage + 1 < len(wait.rule.stages)
+        span = Span(wait.opened, wait.last_start, wait.cause, wait.stage + 1, wait.due)
+        if left and not wait.rule.once:
+            person.spans[place] = span
+        for one in person.once:
+            if one.place == place and one.open:
+                one.span, one.done, one.due = span if left else None, not left, wait.due
 
     def outcome(self, person: Person, wait: Wait, moment: int) -> tuple[str, str]:
         """h: in this order."""
@@ -181,7 +202,7 @@ class Maker:
             "outcome": outcome,
             "reason": reason,
             "payload": {},
-            "basis": wait.cause.basis,
+            "basis": "arrival" if wait.rule.on_arrival else wait.cause.basis,
         }
         if wait.ended_by is not None:
             line["ended_by"] = wait.ended_by.event_id

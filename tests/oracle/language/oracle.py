@@ -18,6 +18,7 @@ from typing import Any
 from tests.oracle.language.making import Maker
 from tests.oracle.language.person import Person
 from tests.oracle.language.receiving import join, receive
+from tests.oracle.language.sequences import complete
 from tests.oracle.language.topology import Language, language
 from tests.oracle.language.turns import next_turn, turn
 from tests.oracle.who import Fact, Identifier, Logins, read_log
@@ -67,9 +68,12 @@ class World:
         while True:
             if moment <= self.end:
                 turn(self.language, person, moment, self.maker)
+                for rule in self.language.rules:
+                    if rule.sequence and (person.arrived or person.tied):
+                        complete(rule, person, moment)
             if not self.maker.decide(person, moment):
                 break
-        person.arrived, person.tied = [], False
+        person.arrived, person.tied, person.lost = [], False, {}
         person.next = self.next_of(person, moment)
 
     def next_of(self, person: Person, moment: int) -> int | None:

@@ -15,7 +15,8 @@ from tests.oracle.who import Fact
 Resolve = Callable[[Any], Any]
 """The right side of a test -> its value: what names the wait's start or key is looked up there."""
 
-OWN_DOING_NOT = ("email_sent", "email_delivered", "email_bounced", "email_complained", "order_refunded")
+VISIT = "visit_started"
+OWN_DOING_NOT = (VISIT, "email_sent", "email_delivered", "email_bounced", "email_complained", "order_refunded")
 BY_MACHINES = ("email_opened", "email_clicked")
 
 

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from tests.oracle.language.conditions import Made
+from tests.oracle.language.paths import VISIT
 from tests.oracle.language.topology import Rule
 from tests.oracle.language.waits import Key, Span, Start
 from tests.oracle.orders import OrderIds
@@ -28,11 +29,13 @@ class State:
 
 @dataclass(eq=False)
 class Once:
-    """A key that started once. `done`: decided; `gone`: absorbed by a merge (21); `due`: as it was decided."""
+    """A key that started once. `span`: what is left of its stages; `done`: decided; `gone`: absorbed by a merge (21);
+    `due`: as it was decided."""
 
     place: Place
     start: Start
     due: int
+    span: Span | None = None
     done: bool = False
     gone: bool = False
 
@@ -40,6 +43,11 @@ class Once:
     def open(self) -> bool:
         """Still waiting."""
         return not self.done and not self.gone
+
+    @property
+    def rank(self) -> Any:
+        """21, 31: of two that are open the one that is further goes on, else that which is known first."""
+        return -(self.span.stage if self.span else 0), self.start.known, self.start.order
 
 
 @dataclass(eq=False)
@@ -62,8 +70,9 @@ class Person:
     """All of one person: the facts received so far, and what stands.
 
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
-    moment; `tied`: a tie took effect at it. `closed`: a key's closed end. `settled`: (token, place). `entered`: segment
-    -> since when. `next`: when anything may happen of itself.
+    moment; `tied`: a tie took effect at it; `lost`: segment -> since when who was tied was in it. `closed`: a key's
+    closed end. `settled`: (token, place). `used`: in runs of a sequence. `entered`: segment -> since when. `next`: when
+    anything may happen of itself.
     """
 
     identifiers: set[Identifier]
@@ -71,9 +80,11 @@ class Person:
     old: set[Fact] = field(default_factory=set)
     arrived: list[Fact] = field(default_factory=list)
     tied: bool = False
+    lost: dict[str, int] = field(default_factory=dict)
     began: bool = False
     seen: set[tuple[str, tuple[Identifier, ...]]] = field(default_factory=set)
     orders: OrderIds = field(default_factory=OrderIds)
+    used: set[tuple[Fact, Place]] = field(default_factory=set)
     turns: list[tuple[Place, Start]] = field(default_factory=list)
     states: dict[Place, State] = field(default_factory=dict)
     settled: set[tuple[object, Place]] = field(default_factory=set)
@@ -99,7 +110,7 @@ class Person:
 
     def first(self) -> Fact:
         """The first event received."""
-        return min(self.facts, key=lambda fact: fact.knowledge)
+        return min((fact for fact in self.facts if fact.type != VISIT), key=lambda fact: fact.knowledge)
 
     def fresh(self) -> list[Fact]:
         """What rules look at: not what was older than the greatest age when it was received (6)."""

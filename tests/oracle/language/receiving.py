@@ -6,11 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.oracle.language.making import Maker
-from tests.oracle.language.person import Fired, Person, State, remembered, told_once
+from tests.oracle.language.paths import VISIT, own_doing
+from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
 from tests.oracle.language.topology import Language, duration, several
-from tests.oracle.language.waits import ENDS, Start, cancel_of, counts_for, does, order, starts_keys
+from tests.oracle.language.waits import ENDS, Span, Start, Wait, cancel_of, counts_for, does, order, starts_keys
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
+
+SILENCE = 30 * 60_000
+"""37: after so long without anything a visit begins (ms)."""
 
 
 def receive(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
@@ -29,6 +33,25 @@ def receive(language: Language, person: Person, fact: Fact, moment: int, maker: 
     if fact.received_at - fact.occurred_at > language.max_age:
         person.old.add(fact)
         return
+    count_for_rules(language, person, fact, moment, maker)
+    begun = visit(person, fact)
+    if begun is not None:
+        person.facts.append(begun)
+        person.arrived.append(begun)
+        count_for_rules(language, person, begun, moment, maker)
+
+
+def visit(person: Person, fact: Fact) -> Fact | None:
+    """37: the visit that an event of a person's own doing begins, after half an hour without one, by occurrence."""
+    before = [one for one in person.facts if one is not fact and own_doing(one) and one.occurred_at <= fact.occurred_at]
+    last = max((one.occurred_at for one in before), default=None)
+    if not own_doing(fact) or (last is not None and fact.occurred_at - last < SILENCE):
+        return None
+    return replace(fact, type=VISIT, event_id=f"visit {fact.event_id}", body={}, items=())
+
+
+def count_for_rules(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
+    """6: what a fact does to waits, ended and open."""
     for place, end in person.closed.items():
         if fact.occurred_at <= end:
             person.settled.add((fact, place))
@@ -45,7 +68,8 @@ def receive(language: Language, person: Person, fact: Fact, moment: int, maker: 
 
 def end_late(language: Language, person: Person, fact: Fact) -> None:
     """31: a late cancel ends what is left of the stages."""
-    for (name, key), span in person.spans.items():
+    once = [(one.place, one.span) for one in person.once if one.open and one.span is not None]
+    for (name, key), span in [*person.spans.items(), *once]:
         rule = next(rule for rule in language.rules if rule.name == name)
         action = cancel_of(rule, fact, key, span.opened)
         if action is None or fact.occurred_at > span.decided or span.late is not None:
@@ -66,9 +90,8 @@ def retract(language: Language, person: Person, fact: Fact, fired: Fired, moment
 
 
 def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
-    """32: a cancel that came after a trigger was decided is credited to the key's last that was by then."""
-    before = [fired for fired in person.fired if fired.decided_at < fact.occurred_at]
-    last = {(fired.rule.name, fired.key): fired for fired in sorted(before, key=lambda one: one.due)}
+    """32: a cancel that came after a trigger was decided is credited to it, if that is the key's last."""
+    last = {(fired.rule.name, fired.key): fired for fired in sorted(person.fired, key=lambda one: one.due)}
     for fired in last.values():
         told = fired.rule.recovered
         if told is None or fired.recovered or fired.retracted:
@@ -77,7 +100,7 @@ def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
         action = cancel_of(fired.rule, fact, fired.key, fired.opened)
         if action is None or action.reason not in by:
             continue
-        if fact.occurred_at <= fired.due + told_within(fired):
+        if fired.decided_at < fact.occurred_at <= fired.due + told_within(fired):
             fired.recovered = True
             maker.on_top(person, fired, "recovered", action.reason, moment, ended_by=fact.event_id)
 
@@ -90,11 +113,11 @@ def told_within(fired: Fired) -> int:
 
 def absorb(language: Language, person: Person, moment: int) -> None:
     """21, last sentence: where a rule holds once the decided wait absorbs the open; of open ones the first stays."""
-    for one in sorted((w for w in person.once if w.open), key=lambda w: (w.start.known, w.start.order)):
+    for one in sorted((w for w in person.once if w.open), key=lambda w: w.rank):
         rule = next(rule for rule in language.rules if rule.name == one.place[0])
         same = [w for w in person.once if w is not one and w.place == one.place and not w.gone]
         decided = any(w.done and remembered(w, moment, rule) for w in same)
-        earlier = any(w.open and (w.start.known, w.start.order) < (one.start.known, one.start.order) for w in same)
+        earlier = any(w.open and w.rank < one.rank for w in same)
         one.gone = decided or earlier
 
 
@@ -105,6 +128,9 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
             if name in loser.entered:
                 maker.change(loser, name, "left", moment, "merged", None)
         winner.tied = True
+    for name, since in loser.entered.items():
+        winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
+    spans = joined_spans(winner, loser, moment, maker)
     winner.identifiers |= loser.identifiers
     winner.facts += loser.facts
     winner.old |= loser.old
@@ -113,6 +139,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.began = winner.began or loser.began
     winner.seen |= loser.seen
     winner.orders.join(loser.orders, moment)
+    winner.used |= loser.used
     winner.turns += loser.turns
     winner.states = joined_states(winner, loser)
     winner.settled |= loser.settled
@@ -120,11 +147,27 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
         winner.closed[place] = max(end, winner.closed.get(place, end))
     for place, due in loser.fired_due.items():
         winner.fired_due[place] = max(due, winner.fired_due.get(place, due))
-    for place, span in loser.spans.items():
-        winner.spans[place] = max(span, winner.spans.get(place, span), key=lambda one: one.opened.order)
+    winner.spans = spans
     winner.once += loser.once
     winner.fired += loser.fired
     winner.made += loser.made
+    for fact in sorted(winner.fresh(), key=lambda one: order(one, ENDS)):
+        end_late(language, winner, fact)  # what one did ends what is left of the other's
+
+
+def joined_spans(winner: Person, loser: Person, moment: int, maker: Maker) -> dict[Place, Span]:
+    """31: of two waits of one key, of which one at least has decided stages, the one that began last goes on."""
+    found: dict[Place, Span] = {}
+    begun: dict[Place, Wait] = {}
+    for side in (winner, loser):
+        for wait in maker.waits(side, moment):
+            place = (wait.rule.name, wait.key)
+            if place not in begun or begun[place].last_start.order < wait.last_start.order:
+                begun[place] = wait
+                found.pop(place, None)
+                if place in side.spans:
+                    found[place] = side.spans[place]
+    return found
 
 
 def joined_states(winner: Person, loser: Person) -> dict[tuple[str, str | None], State]:

@@ -39,11 +39,15 @@ PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_a
 class Sayings:
     """Says random things. `segments`, `measures`, `rules`: what may be named already."""
 
-    def __init__(self, rng: Random, *, conditions: bool, again: bool, recovered: bool) -> None:
+    def __init__(
+        self, rng: Random, *, conditions: bool, again: bool, recovered: bool, ages: bool, asking: bool
+    ) -> None:
         self.rng = rng
         self.conditions = conditions
         self.again = again
         self.recovered = recovered
+        self.ages = ages
+        self.asking = asking
         self.of_path: list[str] = []
         self.segments: list[str] = []
         self.measures: list[str] = []
@@ -107,7 +111,7 @@ class Sayings:
         if kind < 0.26 and self.measures:
             return {"measure": rng.choice(self.measures), "gte": rng.choice([2, 3, 5])}
         if kind < 0.42 and self.segments:
-            age = {"for": {rng.choice(["gte", "lt"]): rng.choice(WINDOWS)}} if rng.random() < 0.3 else {}
+            age = {"for": {rng.choice(["gte", "lt"]): rng.choice(WINDOWS)}} if self.ages and rng.random() < 0.3 else {}
             return {"segment": rng.choice(self.segments), **age}
         if kind < 0.5 and self.rules:
             outcome = {"outcome": rng.choice(["fired", "cancelled", "suppressed"])} if rng.random() < 0.5 else {}
@@ -185,7 +189,7 @@ class Sayings:
             told["stages"] = [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}]
             if rng.random() < 0.4:
                 told["stages"].append({"name": "last", "after": "1h"})
-                if self.again:
+                if self.asking:
                     told["stages"][-1]["only_if"] = self.condition(1, folded=True)
         else:
             told["after"] = rng.choice(AFTERS)
@@ -211,11 +215,19 @@ class Sayings:
 
 
 def topology(
-    rng: Random, *, conditions: bool = True, staged: bool = False, again: bool = False, recovered: bool = False
+    rng: Random,
+    *,
+    conditions: bool = True,
+    staged: bool = False,
+    again: bool = False,
+    recovered: bool = False,
+    ages: bool = True,
+    asking: bool = False,
 ) -> Told:
     """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of.
-    `again`: also when a key starts anew, and what single stages ask; `recovered`: what is credited to a trigger."""
-    say = Sayings(rng, conditions=conditions, again=again, recovered=recovered)
+    `again`: also when a key starts anew; `asking`: what single stages ask; `recovered`: what is credited to a trigger;
+    `ages`: for how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
+    say = Sayings(rng, conditions=conditions, again=again, recovered=recovered, ages=ages, asking=asking)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if conditions:
         told |= {"segments": {}, "measures": {}}

@@ -80,7 +80,7 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     cause = causes[0] if causes else None
     reason = "event" if causes else ("tie" if person.tied else "time")
     if now:
-        person.entered[name] = view.at
+        person.entered[name] = person.lost.get(name, view.at) if reason == "tie" else view.at
     else:
         del person.entered[name]
     changes.change(person, name, "entered" if now else "left", view.at, reason, cause)

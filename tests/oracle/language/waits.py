@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.oracle.language.paths import is_type, keys, matches, values
@@ -250,6 +250,25 @@ def once(rule: Rule, key: Key, start: Start, known: Known, remember: int) -> Wai
             return finish(wait, place[0], one, action.reason, known)
         wait.overtaking.append((one.received_at, False))
     by_until(wait, end, known)
+    return wait
+
+
+def counts_alone(start: Start, rule: Rule, known: Known) -> bool:
+    """38: is it still to be decided, by itself?"""
+    return not known.settled(start.token) and not barred(rule, start.at, known)
+
+
+def arrived(rule: Rule, key: Key, start: Start, known: Known) -> Wait:
+    """38: a start that is decided when it arrives, each by itself; nothing overtakes it."""
+    wait = begin(rule, key, start)
+    for place, one in steps(rule, key, replace(known, starts=[])):
+        action = cancel_of(rule, one, key, start) if place[1] == ENDS else None
+        if action is not None and start.order < place and place[0] <= wait.due:
+            finish(wait, place[0], one, action.reason, known, place)
+            break
+    else:
+        by_until(wait, known.until(wait), known)
+    wait.ready = start.known
     return wait
 
 

@@ -1,0 +1,86 @@
+"""Sequences: steps one after the other. Rule 28. Shares no code with `pipeline`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.oracle.language.conditions import by_occurrence
+from tests.oracle.language.paths import is_type, matches, values
+from tests.oracle.language.person import Person
+from tests.oracle.language.topology import Rule, Step
+from tests.oracle.language.waits import Key, Start, starts_keys
+from tests.oracle.who import Fact
+
+Run = list[tuple[Step, Fact]]
+
+
+def complete(rule: Rule, person: Person, moment: int) -> None:
+    """28: all runs that are complete by what was received, the earliest completion first, each a start of its own. An
+    event serves one run of a rule and key; what completed stays."""
+    for key in {key for fact in person.fresh() for key in starts_keys(rule, fact)}:
+        place = (rule.name, key)
+        while True:
+            facts = [fact for fact in person.fresh() if (fact, place) not in person.used]
+            facts = sorted((fact for fact in facts if key in starts_keys(rule, fact)), key=by_occurrence)
+            found = list(runs(rule, key, facts, []))
+            if not found:
+                break
+            first = min(found, key=lambda run: (by_occurrence(run[-1][1]), [-one for one in by_latest(run)]))
+            person.used |= {(fact, place) for _, fact in first}
+            last = first[-1][1]
+            person.turns.append((place, Start(last, last, last.occurred_at, moment)))
+            if last.occurred_at <= person.closed.get(place, last.occurred_at - 1):
+                person.settled.add((last, place))  # 6: late
+
+
+def by_latest(run: Run) -> list[int]:
+    """When its steps occurred: of one completion the latest first step counts."""
+    return [fact.occurred_at for _, fact in run]
+
+
+def runs(rule: Rule, key: Key, facts: list[Fact], run: Run) -> Iterator[Run]:
+    """All ways in which the steps are met from here on."""
+    place = len(run) + sum(step.negated for step in rule.sequence[: passed(rule, len(run))])
+    between = []
+    while place < len(rule.sequence) and rule.sequence[place].negated:
+        between.append(rule.sequence[place])
+        place += 1
+    if place == len(rule.sequence):
+        yield run
+        return
+    step = rule.sequence[place]
+    for fact in facts:
+        if run and by_occurrence(fact) <= by_occurrence(run[-1][1]):
+            continue
+        if run and fact.occurred_at - run[0][1].occurred_at > rule.within:
+            break
+        if run and any(is_step(one, fact, key, run) for one in between):
+            break  # what must not be between
+        if is_step(step, fact, key, run):
+            yield from runs(rule, key, facts, [*run, (step, fact)])
+
+
+def passed(rule: Rule, met: int) -> int:
+    """How many steps of the rule lie before the next one that is to be met, those that must not be among them."""
+    count = 0
+    for place, step in enumerate(rule.sequence):
+        if count == met:
+            return place
+        count += not step.negated
+    return len(rule.sequence)
+
+
+def is_step(step: Step, fact: Fact, key: Key, run: Run) -> bool:
+    """Is it an event of this step? `name.x` on the right side of a test is a field of an earlier step."""
+
+    def resolve(told: Any) -> Any:
+        if told == "key":
+            return key
+        for earlier, one in run:
+            if earlier.name and isinstance(told, str) and told.startswith(f"{earlier.name}."):
+                found = values(one, told.removeprefix(f"{earlier.name}."))
+                return found[0] if found else None
+        return told
+
+    return is_type(fact, step.action.events) and matches(fact, step.action.where, resolve)
