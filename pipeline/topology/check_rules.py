@@ -27,7 +27,7 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if "watched_share" in start:
         _watched(path, rule, reader)
     if per:
-        if "sequence" not in start:
+        if "sequence" not in start and "trait" not in start.get("date", ()):
             _key_field((*path, "per"), per, start_events, reader)
         restart = rule.get("restart", {}).get("event", [])
         _key_field((*path, "per"), per, restart, reader)

@@ -77,15 +77,13 @@ def _sequence(path: Path, rule: dict[str, Any], reader: Reader) -> None:
             reader.report((*at, index, "as"), "duplicate-value", f"{name} {taken}", "give each step its own name")
         names[name] = list(each.get("event", ()))
     _lasts(path, rule, reader)
-    per = rule.get("per")
-    if (
-        per
-        and paths.known(per)
-        and not any(
-            paths.told(event, per) for index, each in every if index in present for event in each.get("event", ())
-        )
-    ):
-        reader.report((*path, "per"), "unknown-field", f"no step of the sequence has a field {per}")
+    per, events = (
+        rule.get("per"),
+        [event for index, each in every if index in present for event in each.get("event", ())],
+    )
+    if per and events and not any(paths.told(event, per) for event in events):
+        hint = paths.meant(events[-1], per, lambda held: held.kind in ("text", "choice", "list", "any"))
+        reader.report((*path, "per"), "unknown-field", f"no step of the sequence has a field {per}", hint)
 
 
 def _step(at: Path, step: Mapping[str, Any], index: int, present: Sequence[int], reader: Reader) -> None:

@@ -144,7 +144,7 @@ class Steps(Matcher):
 
     def read(self, kind: str, data: Mapping[str, Any]) -> Any:
         """What is kept of an event, see Seen; None: nothing."""
-        keys = self._whose(kind, data)
+        keys = self.whose(kind, data)
         if keys == []:
             return None
         steps = 0
@@ -162,7 +162,8 @@ class Steps(Matcher):
             tells |= kept(self._tells[number], data, TOLD_KEPT)
         return [steps, keys, asks, tells, {}]
 
-    def _whose(self, kind: str, data: Mapping[str, Any]) -> Keys:
+    def whose(self, kind: str, data: Mapping[str, Any]) -> Keys:
+        """The keys that an event counts for, or WHOLE."""
         if self.rule.per is None:
             return [""]
         if kind not in self._by_key:

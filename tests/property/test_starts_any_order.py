@@ -103,7 +103,7 @@ def told(rng: Random, number: int, minute: float) -> dict[str, Any]:
     one = event(kind, str(number), minute, got, rng.choice(WHO if rng.random() < 0.3 else WHO[:1]))
     body: dict[str, Any] = one["body"]
     base = one["occurred_at"]
-    body |= {
+    tells: dict[str, dict[str, Any]] = {
         "page_viewed": {"path": rng.choice(["/pricing", "/"])},
         "product_viewed": {"product_id": rng.choice("pq")},
         "product_added": {"product_id": rng.choice("pq")},
@@ -113,7 +113,8 @@ def told(rng: Random, number: int, minute: float) -> dict[str, Any]:
             "traits": {rng.choice(["renewal", "day", "x"]): rng.choice([moment(rng, base), rng.choice(DAYS)])}
         },
         "custom": {"name": "c", "properties": {"course": rng.choice("cd"), "starts_at": moment(rng, base)}},
-    }[kind]
+    }
+    body |= tells[kind]
     return among(one, context={"timezone": rng.choice(ZONES)}) if rng.random() < 0.1 else one
 
 
