@@ -58,7 +58,7 @@ def test_which_step_each_event_may_be(tmp_path: Path) -> None:
     assert said[0] == "10:00:00.000Z  page_viewed m1: may be step 1 of 3"
     assert "10:01:00.000Z  searched m2: may be step 3 of 3, where query, /pricing, is a.path" in said
     assert "isn't step 1 of 3: path is /, but the rule wants that it is /pricing" in "\n".join(said)
-    assert said[-1].startswith("→ fired (due), due 2026-11-20T12:01:00.000Z"), said
+    assert said[-1].endswith("→ fired (due), due 2026-11-20T12:01:00.000Z"), said
 
 
 def test_up_to_when_it_waits(tmp_path: Path) -> None:
