@@ -26,11 +26,11 @@ ROLES = {
 CONTROL_PARTITIONS = 1  # its words have one order for everybody
 
 
-def topology(values: dict[str, Any]) -> model.Topology:
-    """`values`: what Reader read and check.py found nothing wrong with."""
+def topology(values: dict[str, Any], *, everything: bool = False) -> model.Topology:
+    """`values`: what Reader read and check.py found nothing wrong with. `everything`: also what is switched off."""
     limit = values.get("dead_letter_limit", {})
     time = _time(values.get("time", {}))
-    segments = _segments(values.get("segments", {}), values.get("measures", {}))
+    segments = _segments(values.get("segments", {}), values.get("measures", {}), everything)
     return model.Topology(
         group=values["group"],
         kafka=values["kafka"],
@@ -44,7 +44,7 @@ def topology(values: dict[str, Any]) -> model.Topology:
         rules=tuple(
             rule(name, value, time.zone)
             for name, value in values.get("triggers", {}).items()
-            if value.get("enabled", True)
+            if everything or value.get("enabled", True)
         ),
         dead_letter_limit=model.DeadLetterLimit(**limit),
         http_host=values.get("http", {}).get("host", "127.0.0.1"),
@@ -58,9 +58,9 @@ def topology(values: dict[str, Any]) -> model.Topology:
     )
 
 
-def _segments(values: dict[str, Any], measures: dict[str, Any]) -> tuple[model.Segment, ...]:
+def _segments(values: dict[str, Any], measures: dict[str, Any], everything: bool) -> tuple[model.Segment, ...]:
     """Those that are switched on, each after those that it speaks of."""
-    conditions = {name: value["when"] for name, value in values.items() if value.get("enabled", True)}
+    conditions = {name: value["when"] for name, value in values.items() if everything or value.get("enabled", True)}
     scope = Scope(measures=measures)
     before = {name: compile_condition(when, scope).segments() & conditions.keys() for name, when in conditions.items()}
     return tuple(model.Segment(name=name, when=conditions[name]) for name in TopologicalSorter(before).static_order())

@@ -39,6 +39,7 @@ TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 2
 ORIGIN = Text("https://host or https://host:port, without a path", r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 CLOCK = Text('a time of day in quotes, such as "09:00"', r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PARTS = ("visits",)  # of a profile: those of pipeline/profile/parts that are asked for
+SECTIONS = ("measures", "segments", "triggers")  # what an included file may hold
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -268,6 +269,23 @@ def _rule() -> Record:
     )
 
 
+def part() -> Record:
+    """What a file may hold that a topology includes: what people say of their customers."""
+    segment = Record(
+        {
+            "when": Key(CONDITION, "Who is in it: of whom this holds.", required=True),
+            "description": Key(Text(), "What it is for, in words."),
+            "enabled": Key(Flag(), "`false`: it is checked, but nobody is in it. Default: true."),
+        }
+    )
+    shapes = {
+        "measures": Key(Table(WORD, MEASURE), "Numbers that conditions compare, by name."),
+        "segments": Key(Table(WORD, segment), "Who is in one now: entered and left are told on a topic."),
+        "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
+    }
+    return Record({name: shapes[name] for name in SECTIONS})
+
+
 def _edge() -> Record:
     key = Record(
         {
@@ -358,13 +376,6 @@ def document() -> Record:
             )
         }
     )
-    segment = Record(
-        {
-            "when": Key(CONDITION, "Who is in it: of whom this holds.", required=True),
-            "description": Key(Text(), "What it is for, in words."),
-            "enabled": Key(Flag(), "`false`: it is checked, but nobody is in it. Default: true."),
-        }
-    )
     limit = Record(
         {
             "share": Key(Number(0, 1), "Share of bad records that is too much. Default 0.5."),
@@ -393,8 +404,10 @@ def document() -> Record:
             ),
             "edge": Key(_edge(), "The collector, `pipeline edge`."),
             "urls": Key(urls, "Which addresses triggers may hand on."),
-            "measures": Key(Table(WORD, MEASURE), "Numbers that conditions compare, by name."),
-            "segments": Key(Table(WORD, segment), "Who is in one now: entered and left are told on a topic."),
-            "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
+            "include": Key(
+                Many(Text()),
+                "Files that hold more rules, segments and measures; their paths begin at this file's folder.",
+            ),
+            **part().keys,
         }
     )

@@ -1,6 +1,7 @@
 """The JSON Schema with which editors complete and check topology.yaml while it is written.
 
     python -m pipeline.topology.jsonschema > topology.schema.json
+    python -m pipeline.topology.jsonschema part > rules.schema.json      # of files that it includes
 
 It comes from the same grammar as the linter. What only the linter sees: what parts must fit each other, which fields
 an event has, keys that are there twice.
@@ -19,7 +20,7 @@ from pipeline.grammar.operands import MODIFIERS, OPERATORS, REFERENCE, TAKES, Ta
 from pipeline.grammar.vocabulary import bodies, context, event_types
 from pipeline.language import paths
 from pipeline.language.conditions import CONDITION
-from pipeline.topology.grammar import document
+from pipeline.topology.grammar import document, part
 
 _VALUE: dict[str, Any] = {"type": ["string", "number", "boolean"]}
 _REFERENCE: dict[str, Any] = {"type": "string", "pattern": f"^({REFERENCE.pattern.replace('?P<path>', '')})$"}
@@ -50,7 +51,7 @@ def schema(
         "path": _path(),
         "where": _where(_REFERENCE),
     }
-    if of is None:
+    if of is None or "triggers" in getattr(of, "keys", ()):
         defined["step_where"] = _where(_NAMED)
         defined["condition"] = {"anyOf": [_schema(record) for record in CONDITION.records().values()]}
     return {
@@ -65,6 +66,11 @@ def schema(
 def text(found: dict[str, Any] | None = None) -> str:
     """The content of a schema's file; None: that of topologies."""
     return json.dumps(found or schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def part_text() -> str:
+    """The content of the schema's file of what a topology includes."""
+    return text(schema(part(), "rules", "Trigger rules, segments and measures that topology.yaml includes."))
 
 
 def _schema(shape: shapes.Shape) -> dict[str, Any]:
@@ -177,4 +183,4 @@ def _operand(takes: Takes, reference: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(part_text() if sys.argv[1:] == ["part"] else text())

@@ -11,6 +11,8 @@ from pipeline.events import tidy
 from pipeline.events.times import rfc3339
 from pipeline.grammar.operands import MODIFIERS
 from pipeline.language import paths
+from pipeline.language.events import types_of
+from pipeline.language.memory import Entry, Memory, Moment
 from pipeline.language.operators import compile_tests
 from pipeline.language.references import Comparison, split
 from pipeline.topology.model import Cancel, Rule
@@ -69,13 +71,21 @@ class Explainer:
         self._steps = None if rule.sequence is None else Steps(self._compiled, rule.sequence)
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
+        self._memory: Memory = {}
+        told = [
+            ("start", self._compiled.when),
+            ("until", self._compiled.until),
+            ("only_if", self._compiled.only_if),
+        ]
+        self._conditions = [(what, condition) for what, condition in told if condition is not None]
 
     def steps(self, row: Row) -> Iterator[Step]:
         """One for each part of the rule that looks at events of this type; none: it is nothing to the rule."""
+        told = [*self._counted(row)]
         if row.received_at - row.occurred_at > self._book.max_age:
-            told = self._too_old(row)
+            told += self._too_old(row)
         else:
-            told = [*self._moves(row), *self._follows(row), *self._ends(row)]
+            told += [*self._moves(row), *self._follows(row), *self._ends(row)]
         for key, counts, says in told:
             yield Step(
                 occurred_at=row.occurred_at,
@@ -86,6 +96,22 @@ class Explainer:
                 counts=counts,
                 says=says,
             )
+
+    def _counted(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
+        """What it is to the rule's conditions, and what these are with it. Segments and triggers aren't worked out."""
+        entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
+        for what, condition in self._conditions:
+            keys: dict[str, None] = {}
+            for matcher in condition.matchers():
+                if row.type in types_of(matcher.events) and matcher.counts(row.type, row.data):
+                    value = matcher.read(row.type, row.data)
+                    for key in matcher.keys(row.data):
+                        matcher.take(self._memory, key, msgspec.structs.replace(entry, value=value))
+                        keys[key] = None
+            for key in keys:
+                of = key if self._rule.per is not None else None
+                why = condition.fails(Moment(self._memory, row.received_at, key=of))
+                yield key or None, True, f"is counted; {what}: " + (f"not so, {why}" if why else f"so, {condition}")
 
     def _too_old(self, row: Row) -> list[tuple[str | None, bool, str]]:
         of_type = (*self._book.moves.get(row.type, ()), *self._book.ends.get(row.type, ()))

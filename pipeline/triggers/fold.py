@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.language.memory import DECIDED, Entry, Moment
+from pipeline.language.memory import DECIDED, MOST, Entry, Moment
 from pipeline.language.references import asked, kept
 from pipeline.topology.model import BROKEN
 from pipeline.triggers import carts, films, keys, marks, orders, waits, watches, whereabouts
@@ -451,7 +451,7 @@ def decide(
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
             decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
-            decision.bounded = _bounded(book, rule, state, key, wait)
+            decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name)
             waits.close(rule, key, wait)
             if rule.date is not None and rule.date.yearly and not book.still:
                 waits.begin_again(rule, key, wait, person.whereabouts)
@@ -535,6 +535,12 @@ def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
     return Moment(person.heard, wait.due, key=of, start=start, segments=watches.members(person))
+
+
+def _counted_less(rule: Compiled, person: Person, key: str) -> bool:
+    """Whether one of its conditions would count more than is remembered."""
+    of = key if rule.per is not None else None
+    return any(len(person.heard.get(matcher.ledger(of), ())) >= MOST for matcher in rule.counts_most)
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:

@@ -9,7 +9,7 @@ from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
 from pipeline.language.condition import Condition as OfPerson
 from pipeline.language.condition import Scope, compile_condition
-from pipeline.language.memory import DECIDED
+from pipeline.language.memory import DECIDED, MOST
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
@@ -126,6 +126,8 @@ class Compiled:
         self.until_watch: Watch | None = None
         self.until_reason = "" if rule.until is None else rule.until[1]
         self.only_if = None if rule.only_if is None else compile_condition(rule.only_if, scope)
+        conditions = [each for each in (self.when, self.until, self.only_if) if each is not None]
+        self.counts_most = tuple(m for each in conditions for m in each.matchers() if m.newest >= MOST)
         self.name = rule.name
         self.version = rule.version
         self.after = rule.after_ms

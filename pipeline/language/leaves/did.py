@@ -143,6 +143,8 @@ class Did:
         return "" if self._test(number) else f"{self}, and it is {number:g}"
 
     def __str__(self) -> str:
+        if self._how == "times" and self._tests == {"gte": 1}:
+            return f"did {said_of(self._matcher)}{lasting(self._within)}"
         what = {"times": "times", "sum": "in all", "distinct": "different"}[self._how]
         path = f" {self._matcher.value}" if self._matcher.value else ""
         return f"did {said_of(self._matcher)}{path} {compare.said(self._tests)} {what}{lasting(self._within)}"

@@ -31,6 +31,8 @@ KINDS: dict[str, Told] = {
     "stages": {"staged": True, "recovered": True},
     "stages and ties": {"staged": True, "recovered": True, "ties": True},
     "again": {"staged": True, "recovered": True, "again": True},
+    "other starts": {"starts": True, "again": True},
+    "other starts and ties": {"starts": True, "ties": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
 }
 
@@ -128,14 +130,14 @@ class Story:
             [*EVENTS, *EVENTS, "product_viewed", "product_added", "product_removed", "identified", "email_unsubscribed"]
         )
         at = self.when()
-        late = kind in ("order_completed", "email_unsubscribed") and rng.random() < 0.25
+        told_late = rng.choice([MINUTE, 4 * MINUTE, 10 * MINUTE, *self.edges]) + rng.choice([0, 0, 1, MINUTE, HOUR])
+        late = kind in ("order_completed", "email_unsubscribed") and rng.random() < 0.4
         self.events.append(
             {
                 "type": kind,
                 "event_id": f"e{len(self.events):02d}-{rng.randrange(100):02d}",
                 "occurred_at": at,
-                "received_at": at
-                + (rng.choice(self.edges) + rng.choice([0, 1, MINUTE, HOUR]) if late else self.delay()),
+                "received_at": at + (told_late if late else self.delay()),
                 "identifiers": self.who(),
                 "body": self.body(kind),
             }
@@ -155,7 +157,7 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     options = dict(KINDS[kind])
     rng = Random(f"{kind} {seed}")
     ties, shared = options.pop("ties", False), options.pop("shared", False)
-    told = topology(rng, ages=not (ties or shared), **options)
+    told = topology(rng, **options)
     story = Story(rng, told, ties=ties, shared=shared)
     for _ in range(rng.randint(10, rng.choice([20, 55]))):
         story.tell()

@@ -46,8 +46,11 @@ class Once:
 
     @property
     def rank(self) -> Any:
-        """21, 31: of two that are open the one that is further goes on, else that which is known first."""
-        return -(self.span.stage if self.span else 0), self.start.known, self.start.order
+        """21, 31: of two that are open one goes on: of which stages are decided, of these the one that began last; else
+        the one that is known first."""
+        if self.span is not None:
+            return 0, -self.start.at, -self.start.known, ()
+        return 1, self.start.known, 0, self.start.order
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from tests.oracle.language.making import Maker
 from tests.oracle.language.paths import VISIT, own_doing
 from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
 from tests.oracle.language.topology import Language, duration, several
-from tests.oracle.language.waits import ENDS, Span, Start, Wait, cancel_of, counts_for, does, order, starts_keys
+from tests.oracle.language.waits import ENDS, Span, Start, cancel_of, counts_for, does, order, starts_keys
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
 
@@ -90,8 +90,9 @@ def retract(language: Language, person: Person, fact: Fact, fired: Fired, moment
 
 
 def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
-    """32: a cancel that came after a trigger was decided is credited to it, if that is the key's last."""
-    last = {(fired.rule.name, fired.key): fired for fired in sorted(person.fired, key=lambda one: one.due)}
+    """32: a cancel that came after a trigger was decided is credited to the key's last that was decided by then."""
+    before = [fired for fired in person.fired if fired.decided_at < fact.occurred_at]
+    last = {(fired.rule.name, fired.key): fired for fired in sorted(before, key=lambda one: one.due)}
     for fired in last.values():
         told = fired.rule.recovered
         if told is None or fired.recovered or fired.retracted:
@@ -100,7 +101,7 @@ def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
         action = cancel_of(fired.rule, fact, fired.key, fired.opened)
         if action is None or action.reason not in by:
             continue
-        if fired.decided_at < fact.occurred_at <= fired.due + told_within(fired):
+        if fact.occurred_at <= fired.due + told_within(fired):
             fired.recovered = True
             maker.on_top(person, fired, "recovered", action.reason, moment, ended_by=fact.event_id)
 
@@ -128,9 +129,9 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
             if name in loser.entered:
                 maker.change(loser, name, "left", moment, "merged", None)
         winner.tied = True
+    spans = joined_spans(winner, loser)
     for name, since in loser.entered.items():
         winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
-    spans = joined_spans(winner, loser, moment, maker)
     winner.identifiers |= loser.identifiers
     winner.facts += loser.facts
     winner.old |= loser.old
@@ -155,18 +156,11 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
         end_late(language, winner, fact)  # what one did ends what is left of the other's
 
 
-def joined_spans(winner: Person, loser: Person, moment: int, maker: Maker) -> dict[Place, Span]:
-    """31: of two waits of one key, of which one at least has decided stages, the one that began last goes on."""
-    found: dict[Place, Span] = {}
-    begun: dict[Place, Wait] = {}
-    for side in (winner, loser):
-        for wait in maker.waits(side, moment):
-            place = (wait.rule.name, wait.key)
-            if place not in begun or begun[place].last_start.order < wait.last_start.order:
-                begun[place] = wait
-                found.pop(place, None)
-                if place in side.spans:
-                    found[place] = side.spans[place]
+def joined_spans(winner: Person, loser: Person) -> dict[Place, Span]:
+    """31: of two waits of one key of which stages are decided the one that began last goes on."""
+    found = dict(winner.spans)
+    for place, span in loser.spans.items():
+        found[place] = max(span, found.get(place, span), key=lambda one: one.last_start.order)
     return found
 
 

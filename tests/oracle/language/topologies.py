@@ -39,15 +39,15 @@ PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_a
 class Sayings:
     """Says random things. `segments`, `measures`, `rules`: what may be named already."""
 
-    def __init__(
-        self, rng: Random, *, conditions: bool, again: bool, recovered: bool, ages: bool, asking: bool
-    ) -> None:
+    def __init__(self, rng: Random, options: Told) -> None:
         self.rng = rng
-        self.conditions = conditions
-        self.again = again
-        self.recovered = recovered
-        self.ages = ages
-        self.asking = asking
+        self.conditions: bool = options.get("conditions", True)
+        self.staged: bool = options.get("staged", False)
+        self.again: bool = options.get("again", False)
+        self.recovered: bool = options.get("recovered", False)
+        self.asking: bool = options.get("asking", False)
+        self.starts: bool = options.get("starts", False)
+        self.ages: bool = options.get("ages", True)
         self.of_path: list[str] = []
         self.segments: list[str] = []
         self.measures: list[str] = []
@@ -114,7 +114,8 @@ class Sayings:
             age = {"for": {rng.choice(["gte", "lt"]): rng.choice(WINDOWS)}} if self.ages and rng.random() < 0.3 else {}
             return {"segment": rng.choice(self.segments), **age}
         if kind < 0.5 and self.rules:
-            outcome = {"outcome": rng.choice(["fired", "cancelled", "suppressed"])} if rng.random() < 0.5 else {}
+            outcomes = ["fired", "suppressed"] if self.staged else ["fired", "cancelled", "suppressed"]
+            outcome = {"outcome": rng.choice(outcomes)} if rng.random() < 0.5 else {}
             return {"trigger": rng.choice(self.rules), **outcome, **self.window()}
         leaf = self.did()
         if folded and rng.random() < 0.15:
@@ -152,7 +153,7 @@ class Sayings:
 
     # --- rules
 
-    def rule(self, *, staged: bool) -> Told:
+    def rule(self) -> Told:
         """One rule. Its start and its cancel never speak of one event."""
         rng, conditions = self.rng, self.conditions
         per = rng.choice([None, None, "product_id", "cart_id"])
@@ -161,9 +162,9 @@ class Sayings:
         if per:
             told["per"] = per
         begins = rng.sample(PER[per] if per else BEGIN, rng.choice([1, 1, 2]))
-        when = conditions and rng.random() < 0.55
+        when = conditions and rng.random() < 0.65
         if when:
-            usual = self.twice_and_not() if rng.random() < 0.4 else self.condition()
+            usual = self.twice_and_not() if rng.random() < 0.65 else self.condition()
             told["start"] = {"when": self.of_key(per) if per else usual}
         else:
             where = self.where(begins[0], 0.3) if len(begins) == 1 else {}
@@ -172,7 +173,9 @@ class Sayings:
                 told["without_key"] = "shared"
         if (not when or conditions) and rng.random() < 0.15:
             told["once"] = rng.choice([True, {"forget": "72h"}])
-        self.lasts(told, staged=staged)
+        if self.starts and rng.random() < 0.7:
+            when = self.other_start(told, per)
+        self.lasts(told)
         if self.again and "once" not in told and rng.random() < 0.4:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
@@ -182,10 +185,29 @@ class Sayings:
             told["only_if"] = self.condition(1, folded=True)
         return told
 
-    def lasts(self, told: Told, *, staged: bool) -> None:
+    def other_start(self, told: Told, per: str | None) -> bool:
+        """A visit, a sequence, or a decision when the record arrives. Returns whether a condition starts it."""
+        rng = self.rng
+        kind = rng.choice(["sequence", "sequence", "arrival", "arrival", "visit"])
+        if kind == "arrival":
+            told["decide"] = "on_arrival"
+            return "when" in told["start"]
+        if kind == "visit" and per is None:
+            told["start"] = {"event": "visit_started"}
+            return False
+        events = [rng.choice(PER[per] if per else BEGIN) for _ in range(rng.choice([2, 2, 3]))]
+        steps: list[Told] = [{"event": event, **self.where(event, 0.2)} for event in events]
+        if rng.random() < 0.4:
+            steps.insert(1, {"not": {"event": rng.choice(PER[per] if per else BEGIN)}})
+        told["start"] = {"sequence": steps, "within": rng.choice(WINDOWS)}
+        return False
+
+    def lasts(self, told: Told) -> None:
         """How long it waits, and what moves it."""
         rng = self.rng
-        if staged and rng.random() < 0.6:
+        if "decide" in told:
+            return
+        if self.staged and rng.random() < 0.6:
             told["stages"] = [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}]
             if rng.random() < 0.4:
                 told["stages"].append({"name": "last", "after": "1h"})
@@ -214,22 +236,14 @@ class Sayings:
             told["recovered"] = {"within": rng.choice(WINDOWS)}
 
 
-def topology(
-    rng: Random,
-    *,
-    conditions: bool = True,
-    staged: bool = False,
-    again: bool = False,
-    recovered: bool = False,
-    ages: bool = True,
-    asking: bool = False,
-) -> Told:
-    """`time`, `triggers`, `segments`, `measures`. `conditions` False: only what today's three rules are made of.
-    `again`: also when a key starts anew; `asking`: what single stages ask; `recovered`: what is credited to a trigger;
-    `ages`: for how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
-    say = Sayings(rng, conditions=conditions, again=again, recovered=recovered, ages=ages, asking=asking)
+def topology(rng: Random, **options: bool) -> Told:
+    """`time`, `triggers`, `segments`, `measures`. Options: `conditions` False: only what today's three rules are made
+    of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew; `recovered`: what
+    is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `ages` False: not for how long somebody
+    is in a segment (which hangs on whose profile stays at a tie)."""
+    say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
-    if conditions:
+    if say.conditions:
         told |= {"segments": {}, "measures": {}}
         for number in range(rng.choice([0, 0, 1])):
             parts: list[Told] = [{"did": rng.choice(EVENTS), "points": rng.choice([1, 2, 3])} for _ in range(2)]
@@ -239,6 +253,6 @@ def topology(
             told["segments"][f"s{number}"] = {"when": say.condition()}
             say.segments.append(f"s{number}")
     for number in range(rng.choice([1, 2, 3, 4])):
-        told["triggers"][f"r{number}"] = say.rule(staged=staged)
+        told["triggers"][f"r{number}"] = say.rule()
         say.rules.append(f"r{number}")
     return told
