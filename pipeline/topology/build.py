@@ -161,7 +161,7 @@ def _selector(value: dict[str, Any]) -> model.Selector:
         return model.Selector(events=playback_types())
     if "date" in value:
         return build_starts.telling(value["date"])
-    if "when" in value or "sequence" in value:
+    if "event" not in value:
         return model.Selector(events=())
     return model.Selector(events=tuple(value["event"]), where=value.get("where", {}))
 
@@ -198,6 +198,7 @@ def rule(name: str, value: dict[str, Any], zone: str) -> model.Rule:
         again="never" if value.get("again") == "never" else "always",
         rest_ms=value["again"]["after"] if isinstance(value.get("again"), dict) else 0,
         sequence=sequence,
+        follows=build_starts.follows(value["start"]),
         date=build_starts.date(value["start"], zone),
     )
 

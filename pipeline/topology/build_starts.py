@@ -46,6 +46,12 @@ def date(start: Mapping[str, Any], zone: str) -> model.Date | None:
     )
 
 
+def follows(start: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The rule that it starts by, and how that decides."""
+    told = start.get("trigger")
+    return None if told is None else (told["rule"], told.get("outcome", "fired"))
+
+
 def telling(date: Mapping[str, Any]) -> model.Selector:
     """The events that tell a date."""
     if "trait" in date:

@@ -15,7 +15,7 @@ from pipeline.topology.check_waits import check_waits
 from pipeline.topology.check_where import check_where
 from pipeline.topology.model import BROKEN
 
-_OWN_REASONS = ("due", "overtaken", "begun_anew", BROKEN, "date_changed")
+_OWN_REASONS = ("due", "overtaken", "begun_anew", BROKEN, "date_changed", "retracted")
 
 
 def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pipeline.grammar.durations import spelt
@@ -40,7 +41,7 @@ def check_starts(path: Path, rule: dict[str, Any], reader: Reader) -> None:
         message = f"after or stages is missing in {'.'.join(map(str, path))}"
         reader.report(path, "missing-key", message, "write after: 1h", key=True)
     for name in ("where", "within"):
-        fits = sequence if name == "within" else not (sequence or date)
+        fits = sequence if name == "within" else not (sequence or date or reader.has((*at, "trigger")))
         if reader.has((*at, name)) and not fits:
             beside = "a sequence" if name == "within" else "an event"
             reader.report((*at, name), "conflict", f"{name} has a place only beside {beside}", "remove it", key=True)
@@ -48,6 +49,32 @@ def check_starts(path: Path, rule: dict[str, Any], reader: Reader) -> None:
         _sequence(path, rule, reader)
     if date:
         _date(path, rule, reader)
+
+
+def check_chains(rules: Mapping[str, Any], reader: Reader) -> None:
+    """Report what is wrong with rules that start by what another decides."""
+    before: dict[str, list[str]] = {}
+    for name, rule in rules.items():
+        told = rule.get("start", {}).get("trigger", {})
+        at: Path = ("triggers", name, "start", "trigger", "rule")
+        if (other := told.get("rule")) is None:
+            continue
+        if other not in rules:
+            hint = suggest(other, rules, "rules")
+            reader.report(at, "unknown-rule", f"{other} is no rule", hint)
+            continue
+        before[name] = [other]
+        per, its = rule.get("per"), rules[other].get("per")
+        if per is not None and per != its:
+            message = f"{other} decides per {its}, and not per {per}" if its else f"{other} has no key"
+            hint = f"write per: {its}, or remove it" if its else "remove it"
+            reader.report(("triggers", name, "per"), "bad-key", message, hint)
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as found:
+        circle = found.args[1][::-1]
+        message = f"rules that start each other: {' -> '.join(circle)}"
+        reader.report(("triggers", circle[0], "start"), "circle", message, "one of them must start otherwise", key=True)
 
 
 def _sequence(path: Path, rule: dict[str, Any], reader: Reader) -> None:

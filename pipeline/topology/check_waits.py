@@ -65,8 +65,9 @@ def _length(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if (field := after.get("field")) is None:
         return
     start = rule.get("start", {})
-    if "when" in start or "sequence" in start:
-        message = f"a start by a {'condition' if 'when' in start else 'sequence'} tells no field"
+    what = next((name for name in ("when", "sequence", "trigger") if name in start), None)
+    if what is not None:
+        message = f"a start by a {'condition' if what == 'when' else what} tells no field"
         reader.report((*at, "field"), "conflict", message, "write after: 1h, or start: {event: ...}", key=True)
     for event in playback_types() if "watched_share" in start else start.get("event", ()):
         found = paths.told(event, field)

@@ -177,8 +177,9 @@ def _rule() -> Record:
             ),
             "within": Key(Duration(), "Of a `sequence`: so long after its first step the last one may come."),
             "date": Key(grammar_starts.date(_event(), CLOCK), "Waits up to a date that is told."),
+            "trigger": Key(grammar_starts.trigger(WORD), "Starts when another rule has decided so."),
         },
-        one_of=("event", "when", "watched_share", "sequence", "date"),
+        one_of=("event", "when", "watched_share", "sequence", "date", "trigger"),
     )
     cancel = Record(
         {

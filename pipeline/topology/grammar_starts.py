@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.grammar.shapes import Choice, Duration, EventPath, Key, Many, Record, Shape, Text, Where
+from pipeline.language.leaves.trigger import OUTCOMES
 
 STEPS = 10
 """Of a sequence at most; what one costs grows with them."""
@@ -23,6 +24,16 @@ def sequence(event: Shape, name: Shape) -> Many:
         one_of=("event", "not"),
     )
     return Many(step, least=1, most=STEPS)
+
+
+def trigger(name: Shape) -> Record:
+    """What another rule decided."""
+    return Record(
+        {
+            "rule": Key(name, "A rule's name.", required=True),
+            "outcome": Key(Choice(OUTCOMES, "an outcome"), "fired (default), cancelled or suppressed."),
+        }
+    )
 
 
 def date(event: Shape, clock: Shape) -> Record:

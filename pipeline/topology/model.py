@@ -216,6 +216,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must hold when it
     is due. `again`: whether a key that has been decided may start anew; `rest_ms`: not for so long after its last
     trigger was due. `sequence`: the start is that these have followed one another, and `start` selects nothing.
+    `follows`: the start is that this rule has decided so, (rule, outcome), and `start` selects nothing.
     `date`: `start` selects what tells a date, and the wait lasts until `after_ms` after that.
     """
 
@@ -241,6 +242,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     again: Literal["always", "never"] = "always"
     rest_ms: int = 0
     sequence: Sequence | None = None
+    follows: tuple[str, str] | None = None
     date: Date | None = None
 
     @property

@@ -68,7 +68,7 @@ class Explainer:
     def __init__(self, book: RuleBook, rule: Rule) -> None:
         self._book, self._rule = book, rule
         self._compiled = book.rules[rule.name]
-        self._steps = None if rule.sequence is None else Steps(self._compiled, rule.sequence)
+        self._steps = None if rule.sequence is None else Steps(self._compiled, rule.sequence, book.max_age)
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
         self._memory: Memory = {}

@@ -36,6 +36,7 @@ from pipeline.wire.row import Row
 
 DECIDED_FILMS_KEPT = 16  # to be shown
 STARTS_KEPT = 50  # of one key, of which it is kept what they told
+RETRACTED = "retracted"  # the reason of what started by a trigger that is taken back
 SHARED = ""  # the correlation key of events without one
 
 
@@ -102,8 +103,11 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         film = films.watch(person.films, person.film_pages, person.sessions, kind, row.occurred_at, data)
         if film is not None and _over(book, person, data["film"]):
             del person.films[data["film"]]
+    before = len(out)
     for end in ends:
         later |= _end(book, person, row, end, out)
+    if book.followers and len(out) > before:
+        later |= _take_back(book, person, out[before:], out)
     for move in moves:
         keys_of = move.rule.keys
         if keys_of is None:  # nearly all rules
@@ -387,6 +391,42 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
+def _lead_to(book: RuleBook, person: Person, decision: Decision, cause: Fact, out: list[Output]) -> None:
+    """Begin what starts by a decision: it occurred when that was due, and is known when it was decided."""
+    for rule in book.followers.get((decision.rule, decision.outcome), ()):
+        name = _key_of(rule, decision)
+        if name != SHARED or rule.shared:
+            place = rank(rule.cart, START, "")
+            fact = Fact(decision.due_at, decision.decided_at, decision.id, START, cause.fingerprint, place)
+            _take(book, person, rule, _state(person, rule), name, fact, out)
+
+
+def _take_back(book: RuleBook, person: Person, made: list[Output], out: list[Output]) -> bool:
+    """What started by a trigger that is taken back is so, too; what is taken back for that in turn. See `note_due` for
+    what it returns.
+    """
+    later, left = False, [each for each in made if isinstance(each, Decision) and each.outcome == "retracted"]
+    while left:
+        taken = left.pop()
+        for rule in book.followers.get((taken.rule, "fired"), ()):
+            state, name = person.rules.get(rule.name), _key_of(rule, taken)
+            key = None if state is None else state.find(name)
+            if state is None or key is None:
+                continue
+            end = End(taken.due_at, taken.decided_at, taken.late_event_id or "", RETRACTED)
+            state.forgot = max(state.forgot, waits.add_end(key, end))
+            more: list[Output] = []
+            later |= _ended(rule, person, state, name, key, end, more)
+            out += more
+            left += [each for each in more if isinstance(each, Decision) and each.outcome == "retracted"]
+    return later
+
+
+def _key_of(rule: Compiled, decision: Decision) -> str:
+    """The key that a rule has of a decision of another."""
+    return SHARED if rule.per is None or decision.correlation_key is None else decision.correlation_key
+
+
 def _first(person: Person) -> tuple[str, str]:
     """Names of the rule and key that are decided next; of several at one moment the first."""
     due = person.due
@@ -483,6 +523,8 @@ def decide(
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
             out.append(decision)
+            if book.followers and not book.still:
+                _lead_to(book, person, decision, wait.cause, out)
             if book.watches is not None and DECIDED in book.watches.hearing:
                 told = {"rule": decision.rule, "outcome": decision.outcome}
                 entry = Entry(decision.due_at, clock, decision.id, 0)

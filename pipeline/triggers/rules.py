@@ -210,6 +210,7 @@ class RuleBook:
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
+    `followers`: (rule, outcome) -> those that start when it has decided so.
     `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more.
     `watches`: the conditions that are watched; None: there are none.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
@@ -233,6 +234,10 @@ class RuleBook:
                 self.fields[event].update(ADDRESSES)
         most = self.retention - self.max_age
         self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures, most) for rule in topology.rules}
+        self.followers: dict[tuple[str, str], list[Compiled]] = {}
+        for rule in topology.rules:
+            if rule.follows is not None:
+                self.followers.setdefault(rule.follows, []).append(self.rules[rule.name])
         self.clocked = [rule for rule in self.rules.values() if rule.moves_about]
         self.still = False
         for rule in topology.rules:

@@ -110,7 +110,8 @@ class _Step:
 class Steps(Matcher):
     """Which events a sequence is made of, as a matcher of conditions (language/memory.py)."""
 
-    def __init__(self, rule: Rule, sequence: model.Sequence) -> None:
+    def __init__(self, rule: Rule, sequence: model.Sequence, max_age: int) -> None:
+        self._max_age = max_age
         self.steps = [_Step(step, rule.per) for step in sequence.steps]
         self.rule = rule
         events = tuple(event for step in self.steps for event in step.events)
@@ -176,8 +177,10 @@ class Steps(Matcher):
         return found or ([""] if self.rule.shared else [])
 
     def take(self, memory: Memory, key: str, entry: Entry) -> bool:
-        """Note one more. False: it is known already, or nothing to it."""
-        return entry.value is not None and super().take(memory, key, entry)
+        """Note one more. False: it is known already, or nothing to it: what is too old only informs."""
+        if entry.value is None or entry.received_at - entry.occurred_at > self._max_age:
+            return False
+        return super().take(memory, key, entry)
 
     def bound(self, ledger: Ledger) -> None:
         """Of too many those go that serve a run, then the oldest. What is left of these is when the last occurred."""
@@ -194,10 +197,10 @@ class Steps(Matcher):
 class Sequence:
     """A rule's sequence, looked at as conditions are (watches.py)."""
 
-    def __init__(self, rule: Any, sequence: model.Sequence, rank: int) -> None:
+    def __init__(self, rule: Any, sequence: model.Sequence, max_age: int, rank: int) -> None:
         self.rule, self.rank, self.name = rule, rank, rule.name
         self.prefix = f"r\0{rule.name}\0"
-        self.matcher = Steps(rule, sequence)
+        self.matcher = Steps(rule, sequence, max_age)
         self._steps, self._within = self.matcher.steps, sequence.within_ms
         self._present = [number for number, step in enumerate(self._steps) if not step.absent]
         last = self._present[-1]
@@ -221,7 +224,7 @@ class Sequence:
         """
         if not self._after or not any(entry.value[0] >> number & 1 for number in self._after):
             return
-        candidate = _Candidate(entry, at, 0)
+        candidate = _Candidate(entry, at)
         for key in self.keys(memory, entry):
             runs: dict[Any, list[Entry]] = {}
             for each in memory.get(self.matcher.id, ()):
@@ -236,16 +239,12 @@ class Sequence:
                     for each in entries:
                         del each.value[4][key]
 
-    def completed(self, memory: Memory, key: str, at: int, max_age: int) -> Iterator[Found]:
+    def completed(self, memory: Memory, key: str, at: int) -> Iterator[Found]:
         """Runs of a key that are complete by what is received at that moment: the one first that completes first, and
         of several of these the one whose first step is the latest.
         """
         ledger = memory.get(self.matcher.id, [])
-        mine = [
-            _Candidate(e, at, max_age)
-            for e in ledger
-            if e.value is not None and (e.value[1] is WHOLE or key in e.value[1])
-        ]
+        mine = [_Candidate(e, at) for e in ledger if e.value is not None and (e.value[1] is WHOLE or key in e.value[1])]
         new = [each.entry.occurred_at for each in mine if each.new]
         if not new or any(not any(each.steps >> number & 1 for each in mine) for number in self._present):
             return  # nearly always
@@ -308,14 +307,14 @@ class Sequence:
 
 
 class _Candidate:
-    """An event that may be a step. `new`: it is received now, and isn't too old to start something."""
+    """An event that may be a step. `new`: it is received now."""
 
     __slots__ = ("_asks", "entry", "new", "steps", "told", "used")
 
-    def __init__(self, entry: Entry, at: int, max_age: int) -> None:
+    def __init__(self, entry: Entry, at: int) -> None:
         seen = Seen(*entry.value)
         self.entry, self.steps, self.told, self.used = entry, seen.steps, seen.told, seen.used
-        self.new = entry.received_at == at and at - entry.occurred_at <= max_age
+        self.new = entry.received_at == at
         self._asks = {
             number: [(start_path(each[2]), Asked(*each)) for each in asks] for number, asks in seen.asks.items()
         }

@@ -119,7 +119,7 @@ class Watches:
         self.until: dict[str, Watch] = {}
         for rule in rules.values():
             if rule.sequence is not None:
-                found = sequences.Sequence(rule, rule.sequence, len(self._by_prefix))
+                found = sequences.Sequence(rule, rule.sequence, topology.time.max_age_ms, len(self._by_prefix))
                 self._by_prefix[found.prefix] = found
                 for matcher in self._hear((found.matcher,)):
                     self.watching[matcher] = (found,)
@@ -271,7 +271,7 @@ def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[A
         watch, key = watches.watch_of(name)
         if isinstance(watch, sequences.Sequence):
             del person.turned[name]
-            for run in watch.completed(person.heard, key, at, max_age):
+            for run in watch.completed(person.heard, key, at):
                 yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
         elif watch.rule is None:
             _look_at_segment(watches, watch, person, person.turned[name], at, out)

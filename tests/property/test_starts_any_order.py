@@ -76,6 +76,20 @@ yearly:
   version: 1
   start: {date: {trait: day, offset: -1d, every: year}}
   cancel: {event: order_completed, reason: bought}
+then:
+  version: 1
+  start: {trigger: {rule: plain}}
+  after: 10m
+  cancel: {event: form_submitted, reason: formed}
+then_keyed:
+  version: 1
+  per: product_id
+  start: {trigger: {rule: keyed, outcome: fired}}
+  after: 1h
+last:
+  version: 1
+  start: {trigger: {rule: then, outcome: cancelled}}
+  after: 1m
 course:
   version: 1
   per: properties.course

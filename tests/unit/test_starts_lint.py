@@ -102,6 +102,7 @@ EXAMPLES = [
     yaml.safe_dump(rule, sort_keys=False)
     for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     for rule in yaml.safe_load(block).values()
+    if "trigger" not in rule["start"]
 ]
 
 
