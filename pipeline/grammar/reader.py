@@ -12,7 +12,7 @@ from pipeline.events.times import EARLIEST, LATEST, rfc3339
 from pipeline.grammar import hints
 from pipeline.grammar.durations import spelt
 from pipeline.grammar.findings import Finding, suggest
-from pipeline.grammar.operands import MEANT, MODIFIERS, OPERATORS, REFERENCE, TAKES
+from pipeline.grammar.operands import MEANT, MODIFIERS, NAMED, OPERATORS, REFERENCE, TAKES
 from pipeline.grammar.shapes import (
     DURATION,
     FOREVER,
@@ -64,6 +64,7 @@ class Reader:
         self._written: dict[Path, str] = {}
         self._grafts: dict[Path, Reader] = {}
         self._open: set[int] = set()
+        self._named = False  # events have names where it is read
         self._construct = yaml.SafeLoader("")
 
     def report(
@@ -150,7 +151,8 @@ class Reader:
                     return self._plain(node, shape, path)
                 case OneOf():
                     return self._read_again(node, shape.mapping if _is_map(node) else shape.plain, path)
-                case Where():
+                case Where(named=named):
+                    self._named = named
                     return self._where(node, path)
                 case Anything():
                     return self._anything(node, path)
@@ -215,9 +217,9 @@ class Reader:
         if shape.some and not written:
             self.report(path, "bad-value", f"{_dotted(path)} is empty", f"write one of {_list(shape.keys)}")
             return BAD
-        if shape.one_of:
-            chosen = [name for name in shape.one_of if name in written]
-            if not chosen:
+        if shape.one_of or shape.apart:
+            chosen = [name for name in (*shape.one_of, *shape.apart) if name in written]
+            if not chosen and shape.one_of:
                 names = " or ".join(shape.one_of)
                 self.report(path, "missing-key", f"{names} is missing in {_dotted(path)}", key=True)
             elif len(chosen) > 1:
@@ -339,13 +341,18 @@ class Reader:
         if takes == "flag":
             return self._scalar(node, Flag(), path)
         if takes == "time":
-            if isinstance(node, yaml.ScalarNode) and REFERENCE.fullmatch(node.value):
+            if isinstance(node, yaml.ScalarNode) and self._is_reference(node.value):
                 return self._value(node, path)
             return self._instant(node, path)
         value = self._value(node, path)
-        if takes == "number" and value is not BAD and not _is_number(value) and not _is_reference(value):
+        if takes == "number" and value is not BAD and not _is_number(value) and not self._is_reference(value):
             return self._bad(path, "wrong-type", f"`{operator}` compares numbers, found {value!r}")
         return value
+
+    def _is_reference(self, value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        return REFERENCE.fullmatch(value) is not None or (self._named and NAMED.fullmatch(value) is not None)
 
     def _range(self, node: yaml.SequenceNode, path: Path) -> Any:
         """Two numbers, or two times as texts."""
@@ -451,7 +458,8 @@ class Reader:
     def _duration(self, value: Any, written: str, shape: Duration, path: Path) -> Any:
         if shape.forever and value == FOREVER:
             return None
-        found = DURATION.fullmatch(value) if isinstance(value, str) else None
+        sign = value[:1] if shape.signed and isinstance(value, str) and value[:1] in ("-", "+") else ""
+        found = DURATION.fullmatch(value[len(sign) :]) if isinstance(value, str) else None
         if found is None:
             hint = hints.duration(written, shape)
             return self._bad(path, "bad-duration", f"{written!r} isn't a duration", hint)
@@ -460,7 +468,7 @@ class Reader:
             return self._bad(path, "bad-value", f"{written} is too short", f"at least {spelt(shape.least_ms)}")
         if duration > 1_000 * 365 * UNITS_MS["d"]:
             return self._bad(path, "bad-value", f"{written} is more than a thousand years")
-        return duration
+        return -duration if sign == "-" else duration
 
     def _moment(self, written: str, path: Path) -> Any:
         found = MOMENT.fullmatch(written)
@@ -502,10 +510,6 @@ class Reader:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0
-
-
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 
 def _fits(shape: Text, value: str) -> bool:

@@ -114,6 +114,11 @@ def _reach(values: dict[str, Any], reader: Reader) -> None:
     segments, rules = values.get("segments", {}), values.get("triggers", {})
     every = [(("segments", name, "when"), segment["when"]) for name, segment in segments.items() if "when" in segment]
     every += [(("triggers", name, *path), each) for name, rule in rules.items() for path, each in _of_rule(rule)]
+    every += [
+        (("triggers", name, "start"), rule["start"])
+        for name, rule in rules.items()
+        if "sequence" in rule.get("start", ())
+    ]
     for path, condition in every:
         _windows(path, condition, retention, reader)
     for name, measure in values.get("measures", {}).items():

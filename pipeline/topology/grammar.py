@@ -22,6 +22,7 @@ from pipeline.grammar.vocabulary import PAYLOADS, event_types
 from pipeline.language.conditions import CONDITION
 from pipeline.language.leaves.measure import MEASURE
 from pipeline.language.zones import DAYS
+from pipeline.topology import grammar_starts
 from pipeline.topology.model import UNITS
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
@@ -171,8 +172,14 @@ def _rule() -> Record:
                 Number(0, 1),
                 "Starts with the playback event that brings the seconds watched to this share of the film.",
             ),
+            "sequence": Key(
+                grammar_starts.sequence(_event(), WORD), "Starts when these have followed one another: steps, in order."
+            ),
+            "within": Key(Duration(), "Of a `sequence`: so long after its first step the last one may come."),
+            "date": Key(grammar_starts.date(_event(), CLOCK), "Waits up to a date that is told."),
+            "trigger": Key(grammar_starts.trigger(WORD), "Starts when another rule has decided so."),
         },
-        one_of=("event", "when", "watched_share"),
+        one_of=("event", "when", "watched_share", "sequence", "date", "trigger"),
     )
     cancel = Record(
         {
@@ -259,7 +266,7 @@ def _rule() -> Record:
                 "What the trigger tells: cart, message, film; or {name: what} of these, key, start.path, trait.name.",
             ),
         },
-        one_of=("after", "stages"),
+        apart=("after", "stages"),
     )
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from pipeline.events import tidy
+from pipeline.events.times import rfc3339
 from pipeline.grammar.operands import MODIFIERS
 from pipeline.language import paths
 from pipeline.language.events import types_of
 from pipeline.language.memory import Entry, Memory, Moment
 from pipeline.language.operators import compile_tests
-from pipeline.language.references import split
+from pipeline.language.references import Comparison, split
 from pipeline.topology.model import Cancel, Rule
 from pipeline.triggers import films
+from pipeline.triggers.dates import Dated
 from pipeline.triggers.films import Film, Session
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook, comparisons
+from pipeline.triggers.sequences import Steps
 from pipeline.wire.row import Row
 
 _SAYS = {
@@ -65,6 +68,7 @@ class Explainer:
     def __init__(self, book: RuleBook, rule: Rule) -> None:
         self._book, self._rule = book, rule
         self._compiled = book.rules[rule.name]
+        self._steps = None if rule.sequence is None else Steps(self._compiled, rule.sequence, book.max_age)
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
         self._memory: Memory = {}
@@ -81,7 +85,7 @@ class Explainer:
         if row.received_at - row.occurred_at > self._book.max_age:
             told += self._too_old(row)
         else:
-            told += [*self._moves(row), *self._ends(row)]
+            told += [*self._moves(row), *self._follows(row), *self._ends(row)]
         for key, counts, says in told:
             yield Step(
                 occurred_at=row.occurred_at,
@@ -132,10 +136,49 @@ class Explainer:
                 yield None, False, f"is no {what}: it has no {rule.per}"
             elif move.role == START and self._compiled.lasts is not None and not self._lasts(row, key):
                 yield key, False, f"is no start: {self._compiled.lasts.path} tells no length of time"
+            elif move.role == START and self._compiled.date is not None:
+                yield key, *self._date(row, self._compiled.date)
             elif rule.watched_share is not None:
                 yield self._watched(row, key, rule.watched_share)
             else:
                 yield key, True, said(self._compiled, move.role)
+
+    def _follows(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
+        """Which steps of a sequence it may be."""
+        if self._steps is None or self._rule.sequence is None:
+            return
+        keys = self._steps.whose(row.type, row.data)
+        steps = self._rule.sequence.steps
+        steps = steps[:-1] if steps[-1].absent else steps  # that is told as what ends the wait
+        for number, step in enumerate(steps, 1):
+            what = f"step {number} of {len(steps)}"
+            if row.type not in step.select.events:
+                continue
+            if why := _unmet(row, step.select.where):
+                yield None, False, f"isn't {what}: {why}"
+                continue
+            says = f"is {what}, which must not be" if step.absent else f"may be {what}"
+            says += "".join(f", where {said}" for said in _compared(row, split(step.select.where)[1])).replace(
+                " its start.", " "
+            )
+            for key in [None] if keys is None else keys:
+                yield key or None, True, says
+            if keys == []:
+                yield None, False, f"isn't {what}: it has no {self._rule.per}"
+
+    def _date(self, row: Row, date: Dated) -> tuple[bool, str]:
+        """Up to when a wait lasts that it starts."""
+        kept = {date.path: paths.read_path(date.path)(row.data)}
+        length = date.length(kept, row.occurred_at, None)
+        if length is None:
+            return (
+                False,
+                f"is no start: {_shown(kept[date.path])} is no date that is to come; it ends a wait up to another",
+            )
+        return (
+            True,
+            f"starts a wait up to {rfc3339(row.occurred_at + length)}, or moves it there, if that wasn't told before",
+        )
 
     def _lasts(self, row: Row, key: str | None) -> int | None:
         lasts = self._compiled.lasts
@@ -214,11 +257,16 @@ def _ending(row: Row, cancel: Cancel, key: str | None) -> str:
     said = f"ends {whose} that is open, {cancel.reason}" + (
         ", also one that starts later" if cancel.before_start else ""
     )
-    compared = [
-        f"{each.path}, {_shown(paths.read_path(each.path)(row.data))}, {_WORDS[each.operator]} its {each.reference}"
-        for each in comparisons(cancel)
-    ]
+    compared = _compared(row, comparisons(cancel))
     return f"{said}, where {' and '.join(compared)}" if compared else said
+
+
+def _compared(row: Row, comparisons: Sequence[Comparison]) -> list[str]:
+    """What an event tells, and with what of a wait that is compared."""
+    return [
+        f"{each.path}, {_shown(paths.read_path(each.path)(row.data))}, {_WORDS[each.operator]} its {each.reference}"
+        for each in comparisons
+    ]
 
 
 def _keys(row: Row, path: str | None) -> list[str] | list[None]:
