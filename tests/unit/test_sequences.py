@@ -4,6 +4,7 @@ hand.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from pipeline.triggers.rules import RuleBook
 from pipeline.triggers.sequences import KEPT
 from tests.oracle.build import event, login
+from tests.oracle.language.build import Example
+from tests.oracle.language.compare import differing
+from tests.oracle.language.examples_starts import SEQUENCES
+from tests.property.test_language import topology_of
 from tests.replayed import replayed, shipped
 from tests.ruled import decided, ruled
 
@@ -186,3 +191,9 @@ def test_hundreds_of_unfinished_runs_cost_little() -> None:
 
 def test_nothing_is_watched_where_there_is_none() -> None:
     assert RuleBook(shipped()).watches is None
+
+
+@pytest.mark.parametrize("example", SEQUENCES, ids=[each.name for each in SEQUENCES])
+def test_what_the_oracle_has_by_hand(example: Example, tmp_path: Path) -> None:
+    made = replayed(example.events, topology_of(example.topology, tmp_path), open_end=example.open_end)
+    assert differing(example.expected, made) == ""
