@@ -168,6 +168,9 @@ class Watches:
 
     def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
+        watch = self._by_prefix.get(name)
+        if watch is not None:
+            return watch, ""
         end = name.index("\0", 2) + 1
         return self._by_prefix[name[:end]], name[end:]
 
@@ -233,6 +236,10 @@ def members(person: Person) -> dict[str, int]:
     return {name[2:-1]: turn.since for name, turn in person.turned.items() if turn.holds and name.startswith("s\0")}
 
 
+def _members(watch: Watch, person: Person) -> dict[str, int]:
+    return members(person) if watch.through else {}
+
+
 # Looking.
 
 
@@ -254,35 +261,35 @@ def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[A
     """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. What
     changes goes to `out`; yields what starts.
     """
+    turned = person.turned
     while True:
-        ready = [(turn.next, name) for name, turn in person.turned.items() if turn.next is not None]
-        at = min((at for at, _ in ready if at <= clock), default=None)
-        if at is None:
+        at = min([turn.next for turn in turned.values() if turn.next is not None], default=None)
+        if at is None or at > clock:
             return
-        names = sorted(name for when, name in ready if when == at)
-        gone = [name for name in names if name.startswith(LEFT)]
+        names = [name for name, turn in turned.items() if turn.next == at]
+        gone = sorted(name for name in names if name.startswith(LEFT))
         for name in gone:
             _, profile_id, segment = name.split("\0")
-            turn = person.turned.pop(name)
+            turn = turned.pop(name)
             out.append(_change(segment, "left", "merged", at, profile_id, turn.ids or {}, None))
-        if gone:
-            continue
-        name = min(names, key=lambda name: watches.watch_of(name)[0].rank)
-        watch, key = watches.watch_of(name)
-        if isinstance(watch, sequences.Sequence):
-            del person.turned[name]
-            for run in watch.completed(person.heard, key, at):
-                yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
-        elif watch.rule is None:
-            _look_at_segment(watches, watch, person, person.turned[name], at, out)
-        else:
-            start = _look_at_rule(watch, person, key, person.turned[name], at, max_age)
-            if start is not None:
+        ready = [(*watches.watch_of(name), name) for name in names if name in turned]
+        ready.sort(key=lambda each: (each[0].rank, each[1]))
+        said = len(out)
+        for watch, key, name in ready:
+            if isinstance(watch, sequences.Sequence):
+                del turned[name]
+                for run in watch.completed(person.heard, key, at):
+                    yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
+            elif watch.rule is None:
+                _look_at_segment(watches, watch, person, turned[name], at, out)
+            elif (start := _look_at_rule(watch, person, key, turned[name], at, max_age)) is not None:
                 yield start
+            if len(out) > said:  # others may have to be looked at before the next
+                break
 
 
 def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int, out: list[Any]) -> None:
-    now = Moment(person.heard, at, segments=members(person))
+    now = Moment(person.heard, at, segments=_members(watch, person))
     holds = watch.condition.holds(now)
     if holds != turn.holds:
         received = _received(watch, now)
@@ -298,12 +305,11 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
             for name in [name for name in person.turned if name.startswith(other.prefix)] or [other.prefix]:
                 if not other.keyed or name != other.prefix:
                     look_at(person, other, name.removeprefix(other.prefix), at)
-        now = Moment(person.heard, at, segments=members(person))
     turn.tied, turn.next = False, watch.condition.turns(now)
 
 
 def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
-    now = Moment(person.heard, at, key=key if watch.keyed else None, segments=members(person))
+    now = Moment(person.heard, at, key=key if watch.keyed else None, segments=_members(watch, person))
     held, owed, tied = turn.holds, turn.owed, turn.tied
     turn.holds, turn.tied, turn.next = watch.condition.holds(now), False, watch.condition.turns(now)
     turn.owed = turn.holds and owed
@@ -389,7 +395,7 @@ def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upt
     """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
     occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
     """
-    condition, memory, segments = watch.condition, person.heard, members(person)
+    condition, memory, segments = watch.condition, person.heard, _members(watch, person)
     of = key if watch.keyed else None
     at = begin
     while at <= upto:
