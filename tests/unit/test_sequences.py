@@ -33,6 +33,7 @@ seq:
 PLAIN = ruled(RULE)
 BOUNDED = ruled(RULE.replace("within: 7d", "within: 1h"))
 ONCE = ruled(RULE + "  once: true\n")
+FIRST_AGAIN = ruled(RULE.replace("order_completed", "form_submitted"))
 SAME = ruled("""
 seq:
   version: 1
@@ -111,6 +112,8 @@ HISTORIES: list[tuple[str, Any, Told, list[str]]] = [
      ["75 fired due 3 70"]),
     ("it is between the last first step and the second that counts", PLAIN,
      [page("1", 0), order("2", 5), page("3", 6), form("4", 10)], ["75 fired due 4 70"]),
+    ("what is itself the next step isn't in between", FIRST_AGAIN, [page("1", 0), form("2", 10), form("3", 20)],
+     ["75 fired due 2 70"]),
     ("matched by when they occurred, in whatever order they come", PLAIN,
      [form("2", 10), page("1", 0, 20)], ["75 fired due 2 70"]),
     ("known so late that it was due before", PLAIN, [form("2", 10), page("1", 0, 200)], ["200 fired due 2 70"]),
