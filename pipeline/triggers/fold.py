@@ -445,7 +445,7 @@ def decide(
             decision.bounded = _bounded(book, rule, state, key, wait)
             waits.close(rule, key, wait)
             if rule.rest and outcome == "fired":
-                key.barred = max(key.barred or 0, wait.due + rule.rest)
+                waits.bar(rule, key, wait.due)
             if outcome == "fired" and state.tells_enough(key):
                 decision.bounded = True  # nothing can take it back
             elif outcome == "fired":
@@ -534,8 +534,12 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
 
 
 def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
-    """Whether the wait's last start turned out to be somebody else's."""
+    """Whether the wait's last start turned out to be somebody else's. One by time alone is nobody's: what it is named
+    after isn't its cause.
+    """
     start = waits.last_start(key, wait)
+    if start.timed:
+        return False
     return somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
 
 
