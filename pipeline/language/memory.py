@@ -217,6 +217,13 @@ class Moment:
             ledger = ledger[bisect_right(ledger, since, key=lambda e: e.occurred_at) :]
         return [e for e in ledger if e.named not in self.without] if self.without else ledger
 
+    def next(self, matcher: Matcher) -> int | None:
+        """When the first occurs, after this moment, that stands in a ledger: what is decided may be due later."""
+        ledger = self.memory.get(matcher.ledger(self.key))
+        if not ledger or ledger[-1].occurred_at <= self.at:
+            return None
+        return ledger[bisect_right(ledger, self.at, key=lambda e: e.occurred_at)].occurred_at
+
     def since(self, within: int | None, *, start: bool = False) -> int | None:
         """What occurred after that is looked at: None: all."""
         found = None if within is None else self.at - within

@@ -154,8 +154,8 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
 
 class Open(msgspec.Struct, array_like=True, gc=False):
     """What is left of a wait of which stages are decided. `stage`: the next one's number. `closed`: up to where its own
-    decisions closed its key. `end`, `reason`: what came late and ends it. `kept`: what is kept of the start that opened
-    it.
+    decisions closed its key. `end`, `reason`: what came late and ends it. `opened`: the start that opened it, where
+    that isn't the last one; `kept`: what is kept of it.
     """
 
     stage: int
@@ -165,6 +165,7 @@ class Open(msgspec.Struct, array_like=True, gc=False):
     end: Order | None = None
     reason: str = ""
     kept: dict[str, Any] | None = None
+    opened: Fact | None = None
 
     @property
     def start(self) -> Fact:

@@ -496,7 +496,7 @@ def decide(
             if rule.date is not None and rule.date.yearly and not book.still:
                 waits.begin_again(rule, key, wait, person.whereabouts)
             if rule.rest and outcome == "fired":
-                key.barred = max(key.barred or 0, wait.due + rule.rest)
+                waits.bar(rule, key, wait.due)
             if outcome == "fired" and state.tells_enough(key):
                 decision.bounded = True  # nothing can take it back
             elif outcome == "fired":
@@ -597,8 +597,12 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
 
 
 def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
-    """Whether the wait's last start turned out to be somebody else's."""
+    """Whether the wait's last start turned out to be somebody else's. One by time alone is nobody's: what it is named
+    after isn't its cause.
+    """
     start = waits.last_start(key, wait)
+    if start.timed:
+        return False
     return somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
 
 

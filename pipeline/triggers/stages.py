@@ -66,7 +66,7 @@ class _Way:
         self._last = self._closed = key.closed
         if (left := key.open) is not None:
             wait = Wait(left.cause, left.start.order, left.cause.occurred_at + rule.stages[left.stage].after)
-            wait.stage, wait.opened, wait.kept = left.stage, left.start, left.kept
+            wait.stage, wait.opened, wait.kept = left.stage, left.opened or left.start, left.kept
             self._opens(wait)
             if left.end is not None:
                 self._ends(left.end, left.reason, self.lines)

@@ -223,6 +223,18 @@ def barred(key: Key, start: Fact) -> bool:
     return key.barred is not None and start.occurred_at < key.barred
 
 
+def bar(rule: Compiled, key: Key, due: int) -> None:
+    """A trigger has fired that was due then (UTC ms): what has started since, and too soon, begins nothing either."""
+    key.barred = max(key.barred or 0, due + rule.rest)
+    key.facts = [fact for fact in key.facts if fact.role != START or not barred(key, fact) or _still_moves(key, fact)]
+
+
+def _still_moves(key: Key, start: Fact) -> bool:
+    """A start that begins nothing moves a wait that a tie brought. False: it is nothing at all."""
+    start.role = CONTENTS if key.open is not None else RESTART
+    return start.turned is None
+
+
 def _forgotten(rule: Compiled, key: Key, now: int) -> bool:
     """Whether a key that started once may start anew."""
     return rule.forget is not None and key.decided is not None and now > key.decided + rule.forget
@@ -239,12 +251,8 @@ def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
         return True
     if rule.never and key.barred is not None and not key.facts and key.open is None:
         return True
-    if rule.rest and fact.role == START and barred(key, fact):
-        if fact.turned is not None:
-            return True
-        fact.role = (
-            CONTENTS if key.open is not None else RESTART
-        )  # it begins nothing; it moves a wait that a tie brought
+    if rule.rest and fact.role == START and barred(key, fact) and not _still_moves(key, fact):
+        return True
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
             carts.apply(key.lines, fact.change, fact.occurred_at)
@@ -418,12 +426,14 @@ def _left(rule: Compiled, key: Key, wait: Wait, end: Order) -> Open | None:
     """What is left of a wait when a stage of it is decided."""
     if wait.end is not None or wait.stage + 1 == len(rule.stages):
         return None
-    start = last_start(key, wait)
+    start, opened = last_start(key, wait), wait.opened
     cause = msgspec.structs.replace(wait.cause, change=None, folded=None, kept=None)
-    if start.order == cause.order:
-        return Open(wait.stage + 1, end, cause, kept=wait.kept)
-    start = msgspec.structs.replace(start, change=None, folded=None, told=None, kept=None)
-    return Open(wait.stage + 1, end, cause, start, kept=wait.kept)
+    left = Open(wait.stage + 1, end, cause, kept=wait.kept)
+    if start.order != cause.order:
+        left.last_start = msgspec.structs.replace(start, change=None, folded=None, told=None, kept=None)
+    if opened is not None and opened.order != start.order:
+        left.opened = msgspec.structs.replace(opened, change=None, folded=None, told=None, kept=None)
+    return left
 
 
 def last_start(key: Key, wait: Wait) -> Fact:
@@ -481,7 +491,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
                 left = end.leaves(left)
             sides.append(left)
         lines = carts.merged(*sides)
-    return Key(
+    joined = Key(
         closed=closed,
         facts=facts,
         ends=union(a.ends, b.ends, lambda e: e.identity),
@@ -494,6 +504,20 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         barred=max((moment for moment in (a.barred, b.barred) if moment is not None), default=None),
         credits=_credits(a, b),
     )
+    if remains is not None:
+        for mine, theirs, ends_of_all in ((a, b, everyone[1]), (b, a, everyone[0])):
+            if theirs.open is None or theirs.open.start.order != remains.start.order:
+                _end_joined(joined, mine.lines, [*theirs.ends, *ends_of_all])
+    return joined
+
+
+def _end_joined(key: Key, lines: list[Line], ends: list[End]) -> None:
+    """What the other has done ends what is left of one person's wait, in whose cart is `lines`: to them it is late."""
+    for end in sorted(ends, key=lambda e: e.identity):
+        before = lines
+        if lines and end.occurred_at <= key.closed[0]:
+            lines = end.leaves(lines)
+        late_end(key, end, bool(before) and not lines)
 
 
 def _credits(a: Key, b: Key) -> list[Fired]:

@@ -399,17 +399,14 @@ def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upt
     """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
     occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
     """
-    condition, memory, segments = watch.condition, person.heard, _members(watch, person)
+    condition, segments = watch.condition, _members(watch, person)
     of = key if watch.keyed else None
     at = begin
     while at <= upto:
-        now = Moment(memory, at, key=of, start=start, segments=segments)
+        now = Moment(person.heard, at, key=of, start=start, segments=segments)
         if condition.holds(now):
             return at, _made_by(watch, now)
-        later = [condition.turns(now)]
-        for matcher in condition.matchers():
-            ledger = memory.get(matcher.ledger(of), ())
-            later.append(min((e.occurred_at for e in ledger if e.occurred_at > at), default=None))
+        later = [condition.turns(now), *map(now.next, condition.matchers())]
         moments = [each for each in later if each is not None and each > at]
         if not moments:
             return None

@@ -182,9 +182,34 @@ HISTORIES: list[tuple[str, Told, list[str]]] = [
         ["65 fired due/first 1 60 key=c", "201 cancelled bought/last 1 1440 key=c by=2"],
     ),
     (
-        "two who turn out to be one: a tie ends nothing by what the other bought before that",
+        "two who turn out to be one: what the other bought before that is late; a tie takes nothing back",
         [add("1", 0), order("2", 60, who="a:laptop", cart="c"), login("3", 200), login("4", 201, who="a:laptop u:1")],
-        ["65 fired due/first 1 60 key=c", "1445 fired due/last 1 1440 key=c"],
+        ["65 fired due/first 1 60 key=c", "201 cancelled bought/last 1 1440 key=c by=2"],
+    ),
+    (
+        "two who turn out to be one: what the other bought for another cart, but before it was put into this one",
+        [
+            order("2", 0, who="a:laptop", cart="d", products=[{"product_id": "p"}]),
+            add("1", 1),
+            login("3", 200),
+            login("4", 201, who="a:laptop u:1"),
+        ],
+        ["66 fired due/first 1 61 key=c", "1446 fired due/last 1 1441 key=c"],
+    ),
+    (
+        "two who turn out to be one: what the other bought for another cart, and holds all that is in this one",
+        [
+            add("1", 0),
+            order("2", 60, who="a:laptop", cart="d", products=[{"product_id": "p"}]),
+            login("3", 200),
+            login("4", 201, who="a:laptop u:1"),
+        ],
+        ["65 fired due/first 1 60 key=c", "201 cancelled bought/last 1 1440 key=c by=2"],
+    ),
+    (
+        "two who turn out to be one: what the other bought before the last start ends nothing",
+        [order("2", 0, who="a:laptop", cart="c"), add("1", 1), login("3", 200), login("4", 201, who="a:laptop u:1")],
+        ["66 fired due/first 1 61 key=c", "1446 fired due/last 1 1441 key=c"],
     ),
     (
         "whose last start turns out to be somebody else's gets none of it",

@@ -60,9 +60,10 @@ class Triggered:
         return bool(self._found(now))
 
     def turns(self, now: Moment) -> int | None:
-        """When the last of them is too long ago."""
+        """When the last of them is too long ago, or one is due that was decided before."""
         found = self._found(now)
-        return found[-1].occurred_at + self._within if found and self._within is not None else None
+        gone = found[-1].occurred_at + self._within if found and self._within is not None else None
+        return min((at for at in (gone, now.next(self._matcher)) if at is not None), default=None)
 
     def matchers(self) -> tuple[Matcher, ...]:
         """One."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tests.oracle.build import add, click, event, login, view
 from tests.oracle.language.build import MS, Example, bought, change, page, rules, traits, viewed, want
+from tests.oracle.language.examples_stages import STAGES
 from tests.oracle.language.examples_starts import STARTS
 from tests.oracle.language.examples_waits import WAITS
 
@@ -371,6 +372,15 @@ TURNS = [
         [want("suppressed", "other_person", "3", 6, 36, 41, who="a:phone u:1")],
     ),
     Example(
+        20,
+        "a turn by time alone is nobody's, whosoever the event is that it is named after",
+        rules(
+            r={"start": {"when": {"last": "product_viewed", "age": {"gte": "30m"}}}, "after": "30m"},
+        ),
+        [login("1", 0), viewed("2", 5), login("3", 4, 50, who="a:phone u:2"), page("4", 200, who="u:1")],
+        [want("fired", "due", "2", 35, 65, 70, who="a:phone u:1", basis="time")],
+    ),
+    Example(
         26,
         "a look moves what a turn opened",
         rules(r={"start": {"when": TWICE}, "restart": {"event": "cart_viewed"}, "after": "30m"}),
@@ -379,4 +389,4 @@ TURNS = [
     ),
 ]
 
-EXAMPLES = [*SEGMENTS, *TURNS, *WAITS, *STARTS]
+EXAMPLES = [*SEGMENTS, *TURNS, *WAITS, *STAGES, *STARTS]

@@ -139,9 +139,9 @@ class Maker:
             person.settled.add((wait.opened.token, place))  # 38: it closes nothing else
             return
         end = wait.due if wait.ended_at is None else wait.ended_at
-        if wait.reason == "begun_anew":
-            end -= 1  # what begins anew is the next wait's
         person.closed[place] = max(end, person.closed.get(place, end))
+        if wait.reason == "begun_anew":
+            end -= 1  # what is known to begin anew is the next wait's
         person.settled |= {(fact, place) for fact in person.facts if fact.occurred_at <= end}
         person.settled |= {(one, where) for where, one in person.turns if where == place and one.at <= end}
         person.spans.pop(place, None)

@@ -132,6 +132,8 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     spans = joined_spans(winner, loser)
     for name, since in loser.entered.items():
         winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
+        if name in winner.entered:
+            winner.entered[name] = winner.lost[name]  # for as long as either
     winner.identifiers |= loser.identifiers
     winner.facts += loser.facts
     winner.old |= loser.old
