@@ -132,6 +132,10 @@ class Deployment:
                         del record["published"]
                     if not record["bounded"]:
                         del record["bounded"]
+                    if record["basis"] == "event":
+                        del record["basis"]
+                    if not record["fingerprint"]:
+                        del record["fingerprint"]
                 out.append(record)
         return out
 
