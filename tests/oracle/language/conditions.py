@@ -197,6 +197,15 @@ def trigger(leaf: dict[str, Any], view: View) -> bool:
     return bool(found)
 
 
+def visits(leaf: dict[str, Any], view: View) -> bool:
+    """How many visits began: a person's own doing, more than half an hour after the last before it."""
+    found = [fact.occurred_at for fact in occurred({}, "any", of_person(view))]
+    began = [at for place, at in enumerate(found) if place == 0 or at - found[place - 1] > 30 * 60_000]
+    if "within" in leaf:
+        began = [at for at in began if at > view.at - duration(leaf["within"])]
+    return compares(len(began), leaf["visits"])
+
+
 LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "did": did,
     "first": edge,
@@ -205,6 +214,7 @@ LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "measure": measure,
     "segment": segment,
     "trigger": trigger,
+    "visits": visits,
 }
 
 
@@ -249,6 +259,8 @@ def counts(condition: Condition, fact: Fact, view: View, *, through: bool = True
     for leaf, keyed in leaves(condition, view.language, through=through):
         one = view if keyed else of_person(view)
         event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
+        if "visits" in leaf:
+            one, event = of_person(view), "any"
         if event is not None and is_of(fact, leaf, event, one):
             return True
         if "trait" in leaf and tells_trait(fact, leaf["trait"]):
@@ -263,6 +275,8 @@ def turning_points(condition: Condition, view: View) -> Iterator[int]:
         spans = [duration(leaf["within"])] if "within" in leaf else []
         spans += [duration(limit) for limit in (leaf.get("age") or leaf.get("for") or {}).values()]
         event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
+        if "visits" in leaf:
+            event = "any"
         if event is not None:
             began = [fact.occurred_at for fact in view.facts if is_type(fact, several(event))]
         elif "trigger" in leaf:

@@ -67,6 +67,8 @@ class Sayings:
         rng = self.rng
         event = rng.choice(events or EVENTS)
         if events is None and rng.random() < 0.07:
+            if rng.random() < 0.4:
+                return {"visits": rng.choice([2, {"lt": 3}]), **self.window(always=window)}
             return {"did": "any", "times": rng.choice([2, 3]), **self.window(always=window)}
         leaf: Told = {"did": event, **self.where(event), **self.window(always=window)}
         kind = rng.random()
@@ -118,7 +120,7 @@ class Sayings:
             outcome = {"outcome": rng.choice(outcomes)} if rng.random() < 0.5 else {}
             return {"trigger": rng.choice(self.rules), **outcome, **self.window()}
         leaf = self.did()
-        if folded and rng.random() < 0.15:
+        if folded and "did" in leaf and rng.random() < 0.15:
             leaf.pop("within", None)
             leaf["since"] = "start"
         return leaf

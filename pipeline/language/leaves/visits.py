@@ -1,0 +1,90 @@
+"""`visits`: how often a person was here: `{visits: {gte: 3}, within: 30d}`.
+
+A visit begins with something of a person's own doing more than half an hour after the last such thing, by occurrence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.grammar.durations import lasting
+from pipeline.grammar.reader import Path
+from pipeline.grammar.shapes import Duration, Key, OneOf, Record, Whole
+from pipeline.language import compare
+from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.memory import ANY, MOST, Matcher, Moment
+
+KEY = "visits"
+GAP = 30 * 60_000
+
+
+def record(key: str) -> Record:
+    """What may be written."""
+    return Record(
+        {
+            "visits": Key(
+                OneOf(Whole(1), compare.record(Whole(0))), "How many: a number means at least.", required=True
+            ),
+            "within": Key(Duration(), "How far back a visit may have begun. Default: for ever."),
+        }
+    )
+
+
+def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """It can hold."""
+    if isinstance(tests := value.get("visits"), Mapping):
+        compare.check((*at, "visits"), tests, names.reader, least=0)
+
+
+def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
+    """What it means."""
+    tests, within = value["visits"], value.get("within")
+    reach = None if within is None else within + GAP  # a visit is told by what came before it
+    matcher = Matcher((ANY,), {}, within=reach, newest=MOST)
+    return Visits(matcher, dict(tests) if isinstance(tests, Mapping) else {"gte": tests}, within)
+
+
+class Visits:
+    """How many visits began, compared."""
+
+    def __init__(self, matcher: Matcher, tests: Mapping[str, Any], within: int | None) -> None:
+        self._matcher, self._tests, self._within = matcher, tests, within
+        self._test = compare.compiled(tests)
+
+    def _began(self, now: Moment) -> list[int]:
+        since = now.since(self._within)
+        last, found = -GAP - 1, []
+        for entry in now.of(self._matcher):
+            if entry.occurred_at - last > GAP and (since is None or entry.occurred_at > since):
+                found.append(entry.occurred_at)
+            last = entry.occurred_at
+        return found
+
+    def holds(self, now: Moment) -> bool:
+        """Compares how many there were."""
+        return self._test(len(self._began(now)))
+
+    def turns(self, now: Moment) -> int | None:
+        """When so many have left the window that it changes."""
+        if self._within is None:
+            return None
+        began = self._began(now)
+        last = compare.changes(began, range(len(began), -1, -1), self._test)
+        return None if last is None else last + self._within
+
+    def matchers(self) -> tuple[Matcher, ...]:
+        """One."""
+        return (self._matcher,)
+
+    def segments(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def fails(self, now: Moment) -> str:
+        """How many there were instead."""
+        number = len(self._began(now))
+        return "" if self._test(number) else f"{self}, and there were {number}"
+
+    def __str__(self) -> str:
+        return f"{compare.said(self._tests)} visits{lasting(self._within)}"
