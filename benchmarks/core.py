@@ -21,8 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -37,6 +39,7 @@ from pipeline.runtime.second_hop import ProfilePartition, decode_meta
 from pipeline.runtime.watermark import decide_before
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.topology import load
+from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision, public
 from pipeline.triggers.rules import RuleBook
 
@@ -93,11 +96,40 @@ def parsed(log: list[In]) -> list[Any]:
     return found
 
 
+def topology_with(rules: str) -> Topology:
+    """The three rules; `all`: with all that is shipped switched on; a number: with so many more, of which an
+    event concerns one at most.
+    """
+    if rules == "three":
+        return load(TOPOLOGY, {})
+    told = yaml.safe_load(TOPOLOGY.read_text(encoding="utf-8"))
+    if rules == "all":
+        for file in sorted(TOPOLOGY.parents[1].glob("rules/*.yaml")):
+            for section, found in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+                told.setdefault(section, {}).update(found)
+                for each in found.values():
+                    each.pop("enabled", None)
+    else:
+        for number in range(int(rules)):
+            counted = {"did": "product_viewed", "where": {"product_id": f"p{number}"}, "times": 2, "within": "1h"}
+            told["triggers"][f"rule_{number}"] = {"version": 1, "start": {"when": counted}, "after": "1h"}
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "topology.yaml")
+        path.write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
+        return load(path, {})
+
+
 async def run(
-    workload: Workload, batch: int, redis_url: str | None, profiler: cProfile.Profile | None, of: str, read_redis: Any
+    workload: Workload,
+    batch: int,
+    redis_url: str | None,
+    profiler: cProfile.Profile | None,
+    of: str,
+    read_redis: Any,
+    rules: str = "three",
 ) -> dict[str, Any]:
     """Process everything; returns numbers to print."""
-    topology = load(TOPOLOGY, {})
+    topology = topology_with(rules)
     topic = topology.topics.sources[0].name
     registry, logs = records(workload, topic)
     average = sum(len(r.value or b"") for log in logs for r in log) / workload.total
@@ -238,6 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="compare the decisions with those of replay")
     parser.add_argument("--shared", type=int, default=0, help="of a hundred people so many share a device with another")
     parser.add_argument("--plain", action="store_true", help="no locales, names of products, ids of orders")
+    parser.add_argument("--rules", default="three", help="`all` that is shipped, or a number: so many more")
     parser.add_argument("--gc", help="gc.set_threshold, for instance 50000,20,100; 0: off")
     parser.add_argument("--profile", choices=["decode", "hop1", "hop2"])
     options = parser.parse_args(arguments)
@@ -253,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with server as redis:
         url = redis.url if redis else None
         read = redis_reader(redis.pid, url) if redis else lambda: (0.0, 0)
-        found = asyncio.run(run(workload, options.batch, url, profiler, options.profile or "", read))
+        found = asyncio.run(run(workload, options.batch, url, profiler, options.profile or "", read, options.rules))
     n = workload.total
     print(f"{n:,} events of {workload.identities:,} identities, {found['average']:.0f} bytes each;"
           f" identity.resolved {found['middle']:.0f} bytes an event; {len(found['decided']):,} decisions")  # fmt: skip

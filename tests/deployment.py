@@ -49,6 +49,8 @@ class Deployment:
             topics[role]["name"] = f"{name}.{topics[role]['name']}"
         if change is not None:
             change(document)
+        if document.get("segments"):
+            topics.setdefault("segments", {})["name"] = f"{name}.segments"
         self.path = folder / f"{name}.yaml"
         self.path.write_text(yaml.safe_dump(document, sort_keys=False))
         self.topology = load(self.path, {})
@@ -122,13 +124,14 @@ class Deployment:
                     known[number] = fastavro.parse_schema(_plain(json.loads(registry.schema(number) or "")))
                 record = fastavro.schemaless_reader(io.BytesIO(value[5:]), known[number], None)
                 assert isinstance(record, dict)
-                record["payload"] = json.loads(record["payload"])
                 if not record["left_out"]:
                     del record["left_out"]
-                if record["published"]:
-                    del record["published"]
-                if not record["bounded"]:
-                    del record["bounded"]
+                if "payload" in record:
+                    record["payload"] = json.loads(record["payload"])
+                    if record["published"]:
+                        del record["published"]
+                    if not record["bounded"]:
+                        del record["bounded"]
                 out.append(record)
         return out
 

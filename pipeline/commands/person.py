@@ -17,9 +17,10 @@ from pipeline.triggers import carts, films, money, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.facts import End, Fact, Key, Order
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.person import Person
+from pipeline.triggers.person import Person, until_of
 from pipeline.triggers.rules import Compiled, RuleBook
 from pipeline.triggers.stages import moment
+from pipeline.triggers.watches import members
 
 
 def facts(
@@ -33,6 +34,7 @@ def facts(
     if identifier is not None:
         profile_id, profile = one_of(profile_id, profile, *identifier)
     found = [(name, rule, state) for person in profile.persons for name, rule, state in _rules(book, person)]
+    waiting = [(n, rule, person, state) for person in profile.persons for n, rule, state in _rules(book, person)]
     return {
         "profile_id": profile_id,
         "identifiers": _identifiers(profile),
@@ -58,7 +60,8 @@ def facts(
             if (lines := contents(key, state.ends(name)))
         ],
         "waiting": sorted(
-            (fact for name, rule, state in found for fact in _waiting(name, rule, state)), key=lambda f: f["due_at"]
+            (fact for name, rule, person, state in waiting for fact in _waiting(name, rule, person, state)),
+            key=lambda f: f["due_at"],
         ),
         "decided": sorted(
             (fact for name, rule, state in found for fact in _decided(name, rule, state)), key=lambda f: f["until"]
@@ -66,6 +69,7 @@ def facts(
         "retractable": sorted(
             (fact for name, _, state in found for fact in _retractable(name, state)), key=lambda f: f["due_at"]
         ),
+        **({"segments": _segments(book, profile)} if book.watches is not None and book.watches.segments else {}),
         "not_yet_folded": len(profile.buffer),
     }
 
@@ -95,6 +99,16 @@ def _identifiers(profile: Profile) -> dict[str, list[str]]:
     return {namespace: sorted(values) for namespace, values in sorted(found.items())}
 
 
+def _segments(book: RuleBook, profile: Profile) -> list[Facts]:
+    """Those that they are in, as far as event time has come, and when they leave if nothing happens."""
+    return [
+        {"segment": name, "since": _ms(since), "looked_at_again": _ms(person.turned[f"s\0{name}\0"].next or 0)}
+        for person in profile.persons
+        for name, since in sorted(members(person).items())
+        if book.watches is not None and name in book.watches.segments
+    ]
+
+
 def _contact(profile: Profile) -> Facts:
     """How to write to whoever told last; as far as event time has come."""
     told = [person.contact for person in profile.persons if person.contact is not None]
@@ -117,13 +131,13 @@ def _orders(profile: Profile) -> list[Facts]:
     ]
 
 
-def _waiting(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
+def _waiting(name: str, rule: Compiled, person: Person, state: RuleState) -> list[Facts]:
     """Waits that aren't decided. `will`: what will be decided as things stand, with its reason."""
     out = []
     for key_name, key in state.keys.items():
         if key.due is None:
             continue
-        for wait in waits.walk(rule, key, state.ends(key_name))[0]:
+        for wait in waits.walk(rule, key, state.ends(key_name), until_of(rule, person, key_name))[0]:
             out.append(
                 {
                     "rule": name,

@@ -38,7 +38,7 @@ OUTCOMES = {
 def render(facts: Facts) -> RenderableType:
     """Everything, from who it is to what waits."""
     parts: list[RenderableType] = [_who(facts)]
-    panels = (_carts(facts), _messages(facts), _films(facts), _consent(facts))
+    panels = (_carts(facts), _messages(facts), _films(facts), _consent(facts), _segments(facts))
     parts += [panel for panel in panels if panel is not None]
     parts += [timeline(facts), _rules(facts)]
     return Group(*parts)
@@ -147,6 +147,15 @@ def _consent(facts: Facts) -> Panel | None:
         said = Text("granted", "green") if each["granted"] else Text("refused", "red")
         table.add_row(Text(each["purpose"]), said, moment(each["at"]))
     return panel("consent", table)
+
+
+def _segments(facts: Facts) -> Panel | None:
+    if not facts.get("segments"):
+        return None
+    table = grid("bold", "dim")
+    for each in facts["segments"]:
+        table.add_row(each["segment"], f"since {moment(each['since'])}")
+    return panel("segments", table)
 
 
 def timeline(facts: Facts, last: int = 20) -> Panel:

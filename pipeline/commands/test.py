@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.common import plural, read_topology, topology_option
+from pipeline.commands.common import plural, topology_option
 from pipeline.grammar.findings import Finding
 from pipeline.rule_tests.reading import RuleTest, read
 from pipeline.rule_tests.running import Outcome, try_out
+from pipeline.rule_tests.switched import Rehearsal
+from pipeline.topology import rehearsal
 
 
 @click.command("test")
@@ -21,7 +23,8 @@ def command(files: tuple[Path, ...], topology: Path, verbose: bool) -> None:
     """Run tests of rules: given these events at these times, these decisions. It needs no Kafka and no Redis.
 
     FILE is YAML, or a directory of such files (default: tests/rules beside the topology); docs/rule-tests.md tells what
-    may stand in it. Of a test that fails, each difference is told in a sentence, and what happened, step by step.
+    may stand in it. What a test names is on in it, also where the topology has it switched off. Of a test that fails,
+    each difference is told in a sentence, and what happened, step by step.
 
     The exit code is 0 when all tests hold, else 1.
 
@@ -30,12 +33,12 @@ def command(files: tuple[Path, ...], topology: Path, verbose: bool) -> None:
       pipeline test
       pipeline test tests/rules/abandoned_cart.yaml --verbose
     """
-    wanted = read_topology(topology)
+    wanted = Rehearsal(*rehearsal(topology))
     paths = _files(files or (topology.parent / "tests" / "rules",))
     tests: list[RuleTest] = []
     findings: list[Finding] = []
     for path in paths:
-        found, wrong = read(path, wanted)
+        found, wrong = read(path, wanted.whole)
         tests += found
         findings += wrong
     for finding in findings:

@@ -44,6 +44,9 @@ TAKES: dict[str, Takes] = {
 REFERENCE = re.compile(r"key|start\.(?P<path>.+)", re.DOTALL)
 """What stands for a value of a wait: its correlation key, or what the event told that opened it."""
 
+NAMED = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,63})\.(?P<path>.+)", re.DOTALL)
+"""What may stand for what another event told that has a name."""
+
 MEANT = {
     **dict.fromkeys((">", "greater", "more", "above", "over"), "gt"),
     **dict.fromkeys((">=", "≥", "ge", "min", "least", "at_least", "from"), "gte"),

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 import yaml
 
 from pipeline.events.times import EARLIEST, LATEST, rfc3339
+from pipeline.grammar import hints
+from pipeline.grammar.durations import spelt
 from pipeline.grammar.findings import Finding, suggest
-from pipeline.grammar.operands import MEANT, MODIFIERS, OPERATORS, REFERENCE, TAKES
+from pipeline.grammar.operands import MEANT, MODIFIERS, NAMED, OPERATORS, REFERENCE, TAKES
 from pipeline.grammar.shapes import (
     DURATION,
     FOREVER,
@@ -48,16 +50,21 @@ BAD = _Bad()
 
 
 class Reader:
-    """Reads one document. Afterwards: `findings`, and the position of every value and key by path."""
+    """Reads one document. Afterwards: `findings`, and the position of every value and key by path.
 
-    def __init__(self, file: str) -> None:
+    `findings`: to which it adds what it finds, where that isn't the first document.
+    """
+
+    def __init__(self, file: str, findings: list[Finding] | None = None) -> None:
         self.file = file
-        self.findings: list[Finding] = []
+        self.findings: list[Finding] = [] if findings is None else findings
         self.elsewhere: dict[Path, str] = {}  # what didn't come from this file: path -> where it came from
         self._values: dict[Path, tuple[int, int]] = {(): (1, 1)}
         self._keys: dict[Path, tuple[int, int]] = {(): (1, 1)}
         self._written: dict[Path, str] = {}
+        self._grafts: dict[Path, Reader] = {}
         self._open: set[int] = set()
+        self._named = False  # events have names where it is read
         self._construct = yaml.SafeLoader("")
 
     def report(
@@ -67,6 +74,9 @@ class Reader:
         if path in self.elsewhere:
             self.findings.append(Finding(self.elsewhere[path], 0, 0, severity, code, message, hint))
             return
+        if (other := self._other(path)) is not None:
+            other.report(path, code, message, hint, key=key, severity=severity)
+            return
         places = self._keys if key else self._values
         while path not in places and path not in self._values:
             path = path[:-1]
@@ -75,11 +85,25 @@ class Reader:
 
     def has(self, path: Path) -> bool:
         """Whether something was written at `path`, right or wrong."""
-        return path in self._values
+        other = self._other(path)
+        return path in self._values if other is None else other.has(path)
 
     def written(self, path: Path) -> str:
         """How the operand at `path` is written: `no` where it is read as false."""
-        return self._written.get(path, "")
+        other = self._other(path)
+        return self._written.get(path, "") if other is None else other.written(path)
+
+    def graft(self, path: Path, other: Reader) -> None:
+        """What `other` read at `path`, a name in a section, counts as if it stood in this document, too."""
+        self._grafts[path] = other
+
+    def _other(self, path: Path) -> Reader | None:
+        return self._grafts.get(path[:2]) if self._grafts else None
+
+    def place(self, path: Path) -> str:
+        """In words: the file and line of what was written at `path`."""
+        other = self._other(path)
+        return f"in {self.file}, line {self._keys[path][0]}" if other is None else other.place(path)
 
     def line(self, path: Path) -> int:
         """The line on which what was written at `path`, or around it, begins."""
@@ -127,7 +151,8 @@ class Reader:
                     return self._plain(node, shape, path)
                 case OneOf():
                     return self._read_again(node, shape.mapping if _is_map(node) else shape.plain, path)
-                case Where():
+                case Where(named=named):
+                    self._named = named
                     return self._where(node, path)
                 case Anything():
                     return self._anything(node, path)
@@ -140,10 +165,10 @@ class Reader:
         self.report(path, code, message, hint)
         return BAD
 
-    def _entries(self, node: yaml.Node, path: Path, what: str) -> list[tuple[str, yaml.Node]] | None:
+    def _entries(self, node: yaml.Node, path: Path, what: str, hint: str = "") -> list[tuple[str, yaml.Node]] | None:
         """Keys and value nodes of a mapping, each key once; None (reported) when it is no mapping."""
         if not isinstance(node, yaml.MappingNode):
-            self.report(path, "wrong-type", f"expected {what}, found {_kind(node)}")
+            self.report(path, "wrong-type", f"expected {what}, found {_kind(node)}", hint)
             return None
         entries: dict[str, yaml.Node] = {}
         for key, value in node.value:
@@ -165,14 +190,18 @@ class Reader:
     def _record(self, node: yaml.Node, shape: Record, path: Path) -> Any:
         if _is_null(node) and shape.may_be_empty:
             return {}
-        entries = self._entries(node, path, f"a mapping with {_list(shape.keys)}")
+        hint = ""
+        if isinstance(node, yaml.ScalarNode):
+            quoted = isinstance(self._construct_scalar(node), str)
+            hint = hints.mapping(shape, node.value, quoted=quoted)
+        entries = self._entries(node, path, f"a mapping with {_list(shape.keys)}", hint)
         if entries is None:
             return BAD
         result: dict[str, Any] = {}
         for name, child in entries:
             key = shape.keys.get(name)
             if key is None:
-                hint = suggest(name, shape.keys, "known keys")
+                hint = hints.misplaced(name, shape)
                 if name == "<<":
                     hint = "YAML merge keys aren't supported: write the keys out"
                 self.report((*path, name), "unknown-key", f"unknown key {name}", hint, key=True)
@@ -188,9 +217,9 @@ class Reader:
         if shape.some and not written:
             self.report(path, "bad-value", f"{_dotted(path)} is empty", f"write one of {_list(shape.keys)}")
             return BAD
-        if shape.one_of:
-            chosen = [name for name in shape.one_of if name in written]
-            if not chosen:
+        if shape.one_of or shape.apart:
+            chosen = [name for name in (*shape.one_of, *shape.apart) if name in written]
+            if not chosen and shape.one_of:
                 names = " or ".join(shape.one_of)
                 self.report(path, "missing-key", f"{names} is missing in {_dotted(path)}", key=True)
             elif len(chosen) > 1:
@@ -200,13 +229,14 @@ class Reader:
 
     def _kinds(self, node: yaml.Node, shape: Kinds, path: Path) -> Any:
         kinds = shape.records()
-        entries = self._entries(node, path, f"{shape.what} such as {{did: order_completed, within: 7d}}")
+        hint = "join them: {all: [...]}, or {any: [...]}" if isinstance(node, yaml.SequenceNode) else ""
+        entries = self._entries(node, path, f"{shape.what} such as {{did: order_completed, within: 7d}}", hint)
         if entries is None:
             return BAD
         told = [name for name, _ in entries if name in kinds]
         if not told:
             found = [name for name, _ in entries]
-            hint = suggest(found[0], kinds, "kinds") if found else f"kinds are {_list(kinds)}"
+            hint = hints.condition(found[0], dict(kinds)) if found else f"kinds are {_list(kinds)}"
             message = f"{found[0]} is no kind of condition" if found else f"{shape.what} is empty"
             at = (*path, found[0]) if found else path
             return self._bad_key(at, "unknown-condition", message, hint)
@@ -250,7 +280,8 @@ class Reader:
             if shape.single:
                 value = self._read_again(node, shape.item, path)
                 return BAD if value is BAD else [value]
-            return self._bad(path, "wrong-type", f"expected a list, found {_kind(node)}", "write [a, b]")
+            hint = "write [a, b]" if isinstance(node, yaml.ScalarNode) else "put it in brackets: [{...}]"
+            return self._bad(path, "wrong-type", f"expected a list, found {_kind(node)}", hint)
         if len(node.value) < shape.least:
             short = "an empty list" if not node.value else f"a list of {len(node.value)}, fewer than {shape.least}"
             return self._bad(path, "bad-value", f"{_dotted(path)} is {short}")
@@ -310,13 +341,18 @@ class Reader:
         if takes == "flag":
             return self._scalar(node, Flag(), path)
         if takes == "time":
-            if isinstance(node, yaml.ScalarNode) and REFERENCE.fullmatch(node.value):
+            if isinstance(node, yaml.ScalarNode) and self._is_reference(node.value):
                 return self._value(node, path)
             return self._instant(node, path)
         value = self._value(node, path)
-        if takes == "number" and value is not BAD and not _is_number(value) and not _is_reference(value):
+        if takes == "number" and value is not BAD and not _is_number(value) and not self._is_reference(value):
             return self._bad(path, "wrong-type", f"`{operator}` compares numbers, found {value!r}")
         return value
+
+    def _is_reference(self, value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        return REFERENCE.fullmatch(value) is not None or (self._named and NAMED.fullmatch(value) is not None)
 
     def _range(self, node: yaml.SequenceNode, path: Path) -> Any:
         """Two numbers, or two times as texts."""
@@ -350,7 +386,8 @@ class Reader:
         """A text, a finite number, true or false, as written."""
         self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if not isinstance(node, yaml.ScalarNode):
-            return self._bad(path, "wrong-type", f"expected a text or a number, found {_kind(node)}")
+            hint = "write {in: [a, b]} for one of several" if isinstance(node, yaml.SequenceNode) else ""
+            return self._bad(path, "wrong-type", f"expected a text or a number, found {_kind(node)}", hint)
         self._written[path] = node.value
         value = self._construct_scalar(node)
         if isinstance(value, str | bool) or _is_number(value):
@@ -369,6 +406,8 @@ class Reader:
                     return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
                 if not _fits(shape, value):
                     hint = suggest(value.partition(".")[0], shape.words)
+                    if "start" in shape.words and not hint.startswith("did you"):
+                        hint = f"write start.{value} for what the event told that began it"
                     return self._bad(path, "bad-value", f"expected {shape.what}, found {value!r}", hint)
                 return value
             case EventPath():
@@ -377,7 +416,8 @@ class Reader:
                 return value
             case Choice():
                 if not isinstance(value, str):
-                    return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}")
+                    hint = f'quote it: "{written}"' if written in shape.options else ""
+                    return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
                 if value not in shape.options:
                     hint = suggest(value, shape.options)
                     return self._bad(path, shape.code, f"{value!r} isn't {shape.what}", hint)
@@ -390,7 +430,10 @@ class Reader:
                 most = f" to {shape.most}" if shape.most is not None else " or more"
                 if not isinstance(value, int) or isinstance(value, bool):
                     return self._bad(
-                        path, "wrong-type", f"expected a whole number ({shape.least}{most}), found {written}"
+                        path,
+                        "wrong-type",
+                        f"expected a whole number ({shape.least}{most}), found {written}",
+                        hints.compared(written),
                     )
                 if value < shape.least or (shape.most is not None and value > shape.most):
                     return self._bad(path, "bad-value", f"{value} is outside of {shape.least}{most}")
@@ -415,16 +458,17 @@ class Reader:
     def _duration(self, value: Any, written: str, shape: Duration, path: Path) -> Any:
         if shape.forever and value == FOREVER:
             return None
-        found = DURATION.fullmatch(value) if isinstance(value, str) else None
+        sign = value[:1] if shape.signed and isinstance(value, str) and value[:1] in ("-", "+") else ""
+        found = DURATION.fullmatch(value[len(sign) :]) if isinstance(value, str) else None
         if found is None:
-            hint = "write a number and a unit: 250ms, 10s, 5m, 1h, 3d" + (", or forever" if shape.forever else "")
+            hint = hints.duration(written, shape)
             return self._bad(path, "bad-duration", f"{written!r} isn't a duration", hint)
         duration = int(found[1]) * UNITS_MS[found[2]]
         if duration < shape.least_ms:
-            return self._bad(path, "bad-value", f"{written} is too short")
+            return self._bad(path, "bad-value", f"{written} is too short", f"at least {spelt(shape.least_ms)}")
         if duration > 1_000 * 365 * UNITS_MS["d"]:
             return self._bad(path, "bad-value", f"{written} is more than a thousand years")
-        return duration
+        return -duration if sign == "-" else duration
 
     def _moment(self, written: str, path: Path) -> Any:
         found = MOMENT.fullmatch(written)
@@ -466,10 +510,6 @@ class Reader:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0
-
-
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 
 def _fits(shape: Text, value: str) -> bool:

@@ -60,10 +60,13 @@ class Number:
 
 @dataclass(frozen=True)
 class Duration:
-    """`250ms`, `10s`, `5m`, `1h`, `3d`; read as milliseconds. With `forever`, that word too; read as None."""
+    """`250ms`, `10s`, `5m`, `1h`, `3d`; read as milliseconds. With `forever`, that word too; read as None. `signed`:
+    perhaps with a sign before it, `-30d`.
+    """
 
     least_ms: int = 1
     forever: bool = False
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,13 @@ class Key:
 
 @dataclass(frozen=True)
 class Record:
-    """A mapping with known keys. `one_of`: exactly one of these must be there; `some`: at least one key. Nothing
-    required: may be empty.
+    """A mapping with known keys. `one_of`: exactly one of these must be there; `apart`: one at most; `some`: at least
+    one key. Nothing required: may be empty.
     """
 
     keys: dict[str, Key] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
     some: bool = False
 
     @property
@@ -159,8 +163,11 @@ class OneOf:
 @dataclass(frozen=True)
 class Where:
     """Conditions on what an event tells: `path: value` or `path: {operator: value}` (operands.py). Read as
-    {path: {operator: value}}; a time is read as RFC 3339 in UTC.
+    {path: {operator: value}}; a time is read as RFC 3339 in UTC. `named`: values may stand for what other events told
+    that have names, `a.total`.
     """
+
+    named: bool = False
 
 
 Shape: TypeAlias = (

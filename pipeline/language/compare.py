@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -101,7 +101,35 @@ def check(at: Path, tests: Mapping[str, Any], reader: Reader, *, least: float | 
         )
 
 
+def exact(value: Any) -> Decimal | int:
+    """A number as it was told, decimal: 0.1 three times is 0.3. What isn't one is nothing."""
+    if type(value) is int:
+        return value
+    found = number(value)
+    return 0 if found is None else Decimal(str(found))
+
+
 def total(values: Iterable[Any]) -> float:
-    """Of numbers, decimal: 0.1 three times is 0.3. What isn't one adds nothing."""
-    numbers = (number(value) for value in values)
-    return float(sum((Decimal(str(each)) for each in numbers if each is not None), Decimal(0)))
+    """Of numbers."""
+    return float(sum(map(exact, values)))
+
+
+def changes(moments: Sequence[int], numbers: Sequence[Any], test: Test) -> int | None:
+    """The first of `moments`, sorted, of which what stands there and before may go before `test` says otherwise.
+    `numbers`: what is compared with all of it, without the first, without the first two, and so on.
+    """
+    held = test(numbers[0])
+    for place, moment in enumerate(moments):
+        if place + 1 < len(moments) and moments[place + 1] == moment:
+            continue
+        if test(numbers[place + 1]) != held:
+            return moment
+    return None
+
+
+def from_behind(values: Sequence[Any]) -> list[Any]:
+    """Sums: of all, of all but the first, and so on; nought at last."""
+    sums: list[Any] = [0]
+    for value in reversed(values):
+        sums.append(sums[-1] + exact(value))
+    return sums[::-1]

@@ -80,10 +80,9 @@ def asked(compared: Sequence[tuple[Comparison, Read]], data: Mapping[str, Any]) 
     return found, whole
 
 
-def kept(reads: Iterable[tuple[str, Read]], data: Mapping[str, Any]) -> dict[str, Any]:
+def kept(reads: Iterable[tuple[str, Read]], data: Mapping[str, Any], room: int = START_KEPT) -> dict[str, Any]:
     """What is kept of a start: path -> value. What there is no room for is as if it hadn't been told."""
     found: dict[str, Any] = {}
-    room = START_KEPT
     for path, read in reads:
         value = read(data)
         if isinstance(value, list):

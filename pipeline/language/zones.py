@@ -53,13 +53,13 @@ def next_time(after: int, name: str, minute: int, days: Collection[int]) -> int:
     day = (EPOCH + after * MS).astimezone(there).date()
     day -= timedelta(days=1)  # one that was skipped may have ended after it
     for _ in range(AHEAD + 1):
-        if day.weekday() in days and (found := _moment(day, wanted, there)) >= after:
+        if day.weekday() in days and (found := moment(day, wanted, there)) >= after:
             return found
         day += timedelta(days=1)
     return after  # nothing in the calendar: every day of the week comes within nine
 
 
-def _moment(day: date, wanted: time, there: ZoneInfo) -> int:
+def moment(day: date, wanted: time, there: ZoneInfo) -> int:
     """When it is that time there; UTC ms."""
     local = datetime.combine(day, wanted, there)  # of two, the earlier
     found = (local - EPOCH) // MS

@@ -511,7 +511,7 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
                         soonest = due
                     if facts[-1].occurred_at > moved:
                         moved = facts[-1].occurred_at
-                    if rule is not None and rule.clock is not None:
+                    if rule is not None and rule.moves_about:
                         moved = NEVER
                 if key.open is not None:  # what ends that is decided soon, whenever it occurred
                     last_fired = NEVER
@@ -519,7 +519,7 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
             for page in state.pages:
                 last_fired, moved = max(last_fired, page.fired), max(moved, page.moved)
                 if page.first is not None:
-                    moved = moved if rule is None or rule.clock is None else NEVER
+                    moved = moved if rule is None or not rule.moves_about else NEVER
                     due = page.first + wait
                     soonest = due if soonest is None else min(soonest, due)
     return soonest, moved, last_fired

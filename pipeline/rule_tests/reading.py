@@ -21,6 +21,7 @@ from pipeline.grammar.vocabulary import Field, bodies, context, event_types, fie
 from pipeline.topology.grammar import WORD
 from pipeline.topology.model import Topology
 
+CHANGES = ("entered", "left")
 OUTCOMES = ("fired", "cancelled", "suppressed", "retracted", "recovered")
 BEGINS = 1_767_603_600_000  # 2026-01-05T09:00:00Z, a Monday morning
 _OWN = ("at", "received", "who", "event", "context")
@@ -44,20 +45,45 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     contact: dict[str, Any] = {}
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A person shall enter or leave a segment. What is None isn't looked at. `at`: ms after the test's beginning.
+    `who`: namespace -> value. `line`: where it stands in its file.
+    """
+
+    line: int
+    change: str
+    segment: str | None = None
+    reason: str | None = None
+    who: dict[str, str] = {}
+    at: int | None = None
+
+
 class RuleTest(msgspec.Struct, frozen=True, kw_only=True):
-    """`events`: in the order in which they were received. `begins`: UTC ms. `rules`: whose decisions are compared."""
+    """`events`: in the order in which they were received. `begins`: UTC ms. `until`: UTC ms up to which time goes on
+    when the last one has come.
+
+    `rules`, `segments`: whose decisions and changes are compared; None: of all that are on. `on`: rules and segments
+    that are tried, whether the topology has them switched on or off. `expected`, `changes`: None: aren't looked at.
+    """
 
     file: str
     line: int
     name: str
     begins: int
-    rules: tuple[str, ...]
+    rules: tuple[str, ...] | None
     events: tuple[Event, ...]
-    expected: tuple[Expected, ...]
+    expected: tuple[Expected, ...] | None
+    segments: tuple[str, ...] | None = None
+    changes: tuple[Change, ...] | None = None
+    on: frozenset[str] = frozenset()
+    until: int | None = None
 
 
 def read(path: Path, topology: Topology) -> tuple[list[RuleTest], list[Finding]]:
-    """The tests of a file; none where anything is wrong, which the findings tell with line and column."""
+    """The tests of a file; none where anything is wrong, which the findings tell with line and column.
+
+    `topology`: with all that is switched off in it switched on.
+    """
     reader = Reader(str(path))
     try:
         text = path.read_text(encoding="utf-8")
@@ -66,15 +92,17 @@ def read(path: Path, topology: Topology) -> tuple[list[RuleTest], list[Finding]]
         reader.report((), "no-file", f"the file {what}")
         return [], reader.findings
     rules = tuple(rule.name for rule in topology.rules)
-    values = reader.read(text, grammar(rules))
-    tests = _File(reader, topology, rules, values).tests() if isinstance(values, dict) else []
+    segments = tuple(segment.name for segment in topology.segments)
+    values = reader.read(text, grammar(rules, segments))
+    tests = _File(reader, topology, values).tests() if isinstance(values, dict) else []
     return ([] if reader.findings else tests), sorted(reader.findings)
 
 
 @cache
-def grammar(rules: tuple[str, ...] | None = None) -> Record:
-    """What a file of rule tests may hold, where these are the topology's rules; None: whichever there are."""
+def grammar(rules: tuple[str, ...] | None = None, segments: tuple[str, ...] | None = None) -> Record:
+    """What a file of rule tests may hold. `rules`, `segments`: the topology's; None: whichever there are."""
     rule = WORD if rules is None else Choice(rules, "a rule of the topology", "unknown-rule")
+    segment = WORD if segments is None else Choice(segments, "a segment of the topology", "unknown-segment")
     who = Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.")
     event = Record(
         {
@@ -100,8 +128,22 @@ def grammar(rules: tuple[str, ...] | None = None) -> Record:
             "contact": Key(Anything(), "What of the contact is looked at."),
         }
     )
+    change = Record(
+        {
+            "segment": Key(segment, "Default: the file's or test's segment."),
+            "change": Key(Choice(CHANGES, "a change"), "Default: entered."),
+            "reason": Key(Text(), "event, time, tie or merged."),
+            "who": who,
+            "at": Key(Moment(), "When, after the test's beginning."),
+        }
+    )
     one = {
-        "rule": Key(rule, "Only its decisions are looked at. Default: those of all rules."),
+        "rule": Key(
+            rule, "Only its decisions are looked at; it is on, whatever the topology says. Default: all that are on."
+        ),
+        "segment": Key(
+            segment, "Only its changes are looked at; it is on, whatever the topology says. Default: all that are on."
+        ),
         "begins": Key(Time(), "The moment 0. Default: 2026-01-05T09:00:00Z, a Monday."),
     }
     test = Record(
@@ -109,7 +151,9 @@ def grammar(rules: tuple[str, ...] | None = None) -> Record:
             "name": Key(Text(), "What it shows.", required=True),
             **one,
             "events": Key(Many(event), "What happens, in the order in which it is received.", required=True),
-            "decisions": Key(Many(decision), "All that is decided: [] where nothing is.", required=True),
+            "until": Key(Moment(), "How far time goes on after the last event, for conditions. Default: not at all."),
+            "decisions": Key(Many(decision), "All that is decided: [] where nothing is."),
+            "changes": Key(Many(change), "All that segments change: [] where nothing does."),
         }
     )
     return Record({**one, "tests": Key(Many(test, least=1), "The tests.", required=True)})
@@ -118,10 +162,9 @@ def grammar(rules: tuple[str, ...] | None = None) -> Record:
 class _File:
     """One file, read; what doesn't fit together is reported to `reader`."""
 
-    def __init__(self, reader: Reader, topology: Topology, rules: tuple[str, ...], values: dict[str, Any]) -> None:
+    def __init__(self, reader: Reader, topology: Topology, values: dict[str, Any]) -> None:
         self._reader = reader
         self._namespaces = [namespace.name for namespace in topology.identifiers.namespaces]
-        self._rules = rules
         self._values = values
         registry = connect("mock://rule-tests")
         self._encoder, self._decoder = Encoder(registry), Decoder(registry)
@@ -131,22 +174,37 @@ class _File:
 
     def _test(self, at: Place, value: dict[str, Any]) -> RuleTest:
         rule = value.get("rule") or self._values.get("rule")
+        segment = value.get("segment") or self._values.get("segment")
         begins = value.get("begins", self._values.get("begins", BEGINS))
         events = [
             self._event((*at, "events", index), begins, index, event)
             for index, event in enumerate(value.get("events", ()))
         ]
+        expected = changes = None
+        if "decisions" in value:
+            expected = tuple(
+                self._expected((*at, "decisions", index), rule, each) for index, each in enumerate(value["decisions"])
+            )
+        if "changes" in value:
+            changes = tuple(
+                self._change((*at, "changes", index), segment, each) for index, each in enumerate(value["changes"])
+            )
+        if not self._reader.has((*at, "decisions")) and not self._reader.has((*at, "changes")):
+            message, hint = "it says nothing of what shall come of it", "write decisions: [...], or changes: [...]"
+            self._reader.report(at, "missing-key", message, hint)
+        named = [rule, segment, *(each.rule for each in expected or ()), *(each.segment for each in changes or ())]
         return RuleTest(
             file=self._reader.file,
             line=self._reader.line(at),
             name=value.get("name", ""),
             begins=begins,
-            rules=(rule,) if rule else self._rules,
+            rules=(rule,) if rule else None,
+            segments=(segment,) if segment else None,
             events=tuple(sorted(events, key=lambda event: event.received_at)),
-            expected=tuple(
-                self._expected((*at, "decisions", index), rule, expected)
-                for index, expected in enumerate(value.get("decisions", ()))
-            ),
+            expected=expected,
+            changes=changes,
+            on=frozenset(filter(None, named)),
+            until=begins + value["until"] if "until" in value else None,
         )
 
     def _event(self, at: Place, begins: int, index: int, value: dict[str, Any]) -> Event:
@@ -228,6 +286,19 @@ class _File:
             decided=value.get("decided"),
             payload=value.get("payload", {}),
             contact=value.get("contact", {}),
+        )
+
+    def _change(self, at: Place, segment: str | None, value: dict[str, Any]) -> Change:
+        if value.get("segment") and segment and value["segment"] != segment:
+            message = f"only changes of {segment} are looked at here"
+            self._reader.report((*at, "segment"), "conflict", message, "remove the one or the other", key=True)
+        return Change(
+            line=self._reader.line(at),
+            change=value.get("change", "entered"),
+            segment=value.get("segment") or segment,
+            reason=value.get("reason"),
+            who=self._who((*at, "who"), value.get("who")),
+            at=value.get("at"),
         )
 
 

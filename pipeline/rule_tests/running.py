@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
+from pipeline.errors import InvalidEvent
 from pipeline.events.model import Event
+from pipeline.rule_tests.changing import change_differences, told_change
 from pipeline.rule_tests.reading import Expected, RuleTest
-from pipeline.runtime.replay import FOREVER, run
-from pipeline.topology.model import Topology
+from pipeline.rule_tests.spans import maybe_span, shown, span
+from pipeline.rule_tests.switched import Rehearsal
+from pipeline.runtime.replay import FOREVER, Replay
+from pipeline.triggers.changes import SegmentChange
 from pipeline.triggers.decisions import Decision, public
-
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -26,28 +28,37 @@ class Outcome(msgspec.Struct, frozen=True):
     steps: list[str]
 
 
-def try_out(topology: Topology, test: RuleTest) -> Outcome:
+def try_out(rehearsal: Rehearsal, test: RuleTest) -> Outcome:
     """Run a test as `pipeline replay` runs a recording: when its last event has come, all that waits is decided."""
+    topology = rehearsal.with_on(test.on)
     decided: list[Decision] = []
     problems: list[tuple[int, str]] = []
-    for found in run(topology, map(_copy, test.events), FOREVER):
-        if isinstance(found, Decision):
-            decided.append(found)
-        else:
-            problems.append((test.line, f"an event can't be used: {found}"))
-    looked_at = [decision for decision in decided if decision.rule in test.rules]
-    problems += _differences(test, looked_at)
-    return Outcome(test, problems, list(_steps(test, looked_at)))
+    replay = Replay(topology)
+    for event in test.events:
+        try:
+            decided += replay.feed(_copy(event), FOREVER)
+        except InvalidEvent as refused:
+            problems.append((test.line, f"an event can't be used: {refused}"))
+    decided += replay.finish(test.until)
+    rules = test.rules or [rule.name for rule in topology.rules]
+    segments = test.segments or [segment.name for segment in topology.segments]
+    looked_at = [decision for decision in decided if decision.rule in rules]
+    changes = [change for change in replay.changes if change.segment in segments]
+    if test.expected is not None:
+        problems += _differences(test, test.expected, looked_at)
+    if test.changes is not None:
+        problems += change_differences(test, test.changes, changes)
+    return Outcome(test, problems, list(_steps(test, looked_at, changes)))
 
 
 def _copy(event: Event) -> Event:
     return msgspec.structs.replace(event)
 
 
-def _differences(test: RuleTest, decided: list[Decision]) -> Iterator[tuple[int, str]]:
+def _differences(test: RuleTest, wanted: tuple[Expected, ...], decided: list[Decision]) -> Iterator[tuple[int, str]]:
     left = list(decided)
     missing: list[Expected] = []
-    for expected in test.expected:
+    for expected in wanted:
         found = next((each for each in left if not _misses(test, expected, each)), None)
         if found is None:
             missing.append(expected)
@@ -82,13 +93,13 @@ def _misses(test: RuleTest, expected: Expected, decision: Decision) -> list[str]
         ("reason", decision.reason, expected.reason),
         ("key", decision.correlation_key, expected.key),
         ("stage", decision.stage, expected.stage),
-        ("due", span(decision.due_at - test.begins), _span(expected.due)),
-        ("decided", span(decision.decided_at - test.begins), _span(expected.decided)),
+        ("due", span(decision.due_at - test.begins), maybe_span(expected.due)),
+        ("decided", span(decision.decided_at - test.begins), maybe_span(expected.decided)),
     ]
     pairs += [(f"payload.{name}", line["payload"].get(name), value) for name, value in expected.payload.items()]
     pairs += [(f"contact.{name}", decision.contact.get(name), value) for name, value in expected.contact.items()]
     out = [
-        f"{name} is {_shown(told)}, not {_shown(wanted)}"
+        f"{name} is {shown(told)}, not {shown(wanted)}"
         for name, told, wanted in pairs
         if wanted is not None and not _fits(told, wanted)
     ]
@@ -127,11 +138,11 @@ def _when(test: RuleTest, decision: Decision) -> str:
     return f"due {span(decision.due_at - test.begins)}, decided {span(decision.decided_at - test.begins)}"
 
 
-def _steps(test: RuleTest, decided: list[Decision]) -> Iterator[str]:
-    """Events by receipt, decisions when they were made."""
+def _steps(test: RuleTest, decided: list[Decision], changes: list[SegmentChange]) -> Iterator[str]:
+    """Events by receipt, decisions when they were made, changes of segments."""
     steps: list[tuple[int, int, str]] = []
     for event in test.events:
-        body = ", ".join(f"{name}: {_shown(value)}" for name, value in event.body.items())
+        body = ", ".join(f"{name}: {shown(value)}" for name, value in event.body.items())
         late = event.received_at > event.occurred_at
         occurred = f", occurred {span(event.occurred_at - test.begins)}" if late else ""
         who = " ".join(event.identifiers.values())
@@ -140,25 +151,6 @@ def _steps(test: RuleTest, decided: list[Decision]) -> Iterator[str]:
         by = f", by {decision.ended_by}" if decision.ended_by else ""
         told = f"{_told(decision)}, due {span(decision.due_at - test.begins)}, began with {decision.cause_event_id}{by}"
         steps.append((decision.decided_at, 1, f"→ {told}"))
+    steps += [(change.at, 1, f"→ {told_change(change)}") for change in changes]
     for at, _, said in sorted(steps, key=lambda step: step[:2]):
         yield f"{span(at - test.begins):>10}  {said}"
-
-
-def span(ms: int) -> str:
-    """`+1h5m`, `-10s`, `+0m`."""
-    sign, left, out = "-" if ms < 0 else "+", abs(ms), ""
-    for unit, size in _UNITS:
-        if number := left // size:
-            out += f"{number}{unit}"
-            left -= number * size
-    return sign + (out or "0m")
-
-
-def _span(ms: int | None) -> str | None:
-    return None if ms is None else span(ms)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "nothing" if value is None else msgspec.json.encode(value).decode()

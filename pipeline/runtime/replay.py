@@ -87,6 +87,7 @@ class Replay:
         `until` (UTC ms): nothing turns any more.
         """
         yield from self.advance(max(self.high, until or 0) + 1)
+        self.book.still = True
         if self.book.watches is not None:
             for profile_id, profile in self.profiles.items():
                 yield from self._out(profile_id, advance(self.book, profile, max(self.high, until or 0) + 1))

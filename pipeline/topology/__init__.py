@@ -19,23 +19,36 @@ from pipeline.topology import build
 from pipeline.topology.check import check
 from pipeline.topology.environment import VARIABLES, override, write_keys
 from pipeline.topology.grammar import document
+from pipeline.topology.include import include
 from pipeline.topology.model import Topology
 
-__all__ = ["VARIABLES", "Finding", "Topology", "lint", "load"]
+__all__ = ["VARIABLES", "Finding", "Topology", "lint", "load", "rehearsal"]
 
 
 def load(path: str | Path, env: Mapping[str, str] = os.environ) -> Topology:
     """Read a topology; variables in `env` (see VARIABLES) win over the file. Raises TopologyError with every error."""
+    return build.topology(_sound(path, env))
+
+
+def rehearsal(path: str | Path, env: Mapping[str, str] = os.environ) -> tuple[Topology, Topology]:
+    """The topology, and the same with every rule and segment switched on. Raises TopologyError with every error."""
+    values = _sound(path, env)
+    return build.topology(values), build.topology(values, everything=True)
+
+
+def lint(path: str | Path, env: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Everything that is wrong (`error`) or doubtful (`warning`): the environment's, then the topology's and those of
+    the files that it includes, in their order.
+    """
+    return _read(path, env)[1]
+
+
+def _sound(path: str | Path, env: Mapping[str, str]) -> dict[str, Any]:
     values, findings = _read(path, env)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         raise TopologyError("\n".join(str(finding) for finding in errors))
-    return build.topology(values)
-
-
-def lint(path: str | Path, env: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Everything that is wrong (`error`) or doubtful (`warning`): the environment's, then in the file's order."""
-    return _read(path, env)[1]
+    return values
 
 
 def _read(path: str | Path, env: Mapping[str, str]) -> tuple[dict[str, Any], list[Finding]]:
@@ -47,8 +60,15 @@ def _read(path: str | Path, env: Mapping[str, str]) -> tuple[dict[str, Any], lis
         reader.report((), "no-file", f"the topology {what}", "name another file, or copy the one of the project")
         return {}, reader.findings
     values = reader.read(text, document())
+    files = [str(path)]
     if isinstance(values, dict):
         override(values, env, reader)
         write_keys(values, env, reader)
+        files += include(values, reader)
         check(values, reader)
-    return values or {}, sorted(set(reader.findings), key=lambda each: (each.line, each.column, each))
+
+    def place(each: Finding) -> tuple[int, int, int, Finding]:
+        file = files.index(each.file) if each.file in files else -1
+        return file, each.line, each.column, each
+
+    return values or {}, sorted(set(reader.findings), key=place)

@@ -12,7 +12,7 @@ from pipeline.grammar.vocabulary import playback_types, sendable
 from pipeline.language import zones
 from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.references import KEY
-from pipeline.topology import model
+from pipeline.topology import build_starts, model
 from pipeline.topology.addresses import origin
 
 ROLES = {
@@ -26,11 +26,11 @@ ROLES = {
 CONTROL_PARTITIONS = 1  # its words have one order for everybody
 
 
-def topology(values: dict[str, Any]) -> model.Topology:
-    """`values`: what Reader read and check.py found nothing wrong with."""
+def topology(values: dict[str, Any], *, everything: bool = False) -> model.Topology:
+    """`values`: what Reader read and check.py found nothing wrong with. `everything`: also what is switched off."""
     limit = values.get("dead_letter_limit", {})
     time = _time(values.get("time", {}))
-    segments = _segments(values.get("segments", {}), values.get("measures", {}))
+    segments = _segments(values.get("segments", {}), values.get("measures", {}), everything)
     return model.Topology(
         group=values["group"],
         kafka=values["kafka"],
@@ -44,7 +44,7 @@ def topology(values: dict[str, Any]) -> model.Topology:
         rules=tuple(
             rule(name, value, time.zone)
             for name, value in values.get("triggers", {}).items()
-            if value.get("enabled", True)
+            if everything or value.get("enabled", True)
         ),
         dead_letter_limit=model.DeadLetterLimit(**limit),
         http_host=values.get("http", {}).get("host", "127.0.0.1"),
@@ -58,9 +58,9 @@ def topology(values: dict[str, Any]) -> model.Topology:
     )
 
 
-def _segments(values: dict[str, Any], measures: dict[str, Any]) -> tuple[model.Segment, ...]:
+def _segments(values: dict[str, Any], measures: dict[str, Any], everything: bool) -> tuple[model.Segment, ...]:
     """Those that are switched on, each after those that it speaks of."""
-    conditions = {name: value["when"] for name, value in values.items() if value.get("enabled", True)}
+    conditions = {name: value["when"] for name, value in values.items() if everything or value.get("enabled", True)}
     scope = Scope(measures=measures)
     before = {name: compile_condition(when, scope).segments() & conditions.keys() for name, when in conditions.items()}
     return tuple(model.Segment(name=name, when=conditions[name]) for name in TopologicalSorter(before).static_order())
@@ -159,7 +159,9 @@ def _identifiers(values: dict[str, Any]) -> model.Identifiers:
 def _selector(value: dict[str, Any]) -> model.Selector:
     if "watched_share" in value:
         return model.Selector(events=playback_types())
-    if "when" in value:
+    if "date" in value:
+        return build_starts.telling(value["date"])
+    if "event" not in value:
         return model.Selector(events=())
     return model.Selector(events=tuple(value["event"]), where=value.get("where", {}))
 
@@ -169,13 +171,17 @@ def rule(name: str, value: dict[str, Any], zone: str) -> model.Rule:
     once, until = value.get("once", False), value.get("until") or {}
     keyless: Literal["shared", "ignore"] = value.get("without_key", "ignore")
     stages = tuple(_stage(item) for item in value.get("stages", ()))
+    sequence = build_starts.sequence(value["start"])
+    cancels = tuple(_cancel(item) for item in value.get("cancel", ()))
     return model.Rule(
         name=name,
         version=value["version"],
         start=_selector(value["start"]),
         restart=_selector(value["restart"]) if value.get("restart") else None,
-        cancel=tuple(_cancel(item) for item in value.get("cancel", ())),
-        after_ms=stages[0].after_ms if stages else _shortest(value["after"]),
+        cancel=(*cancels, *build_starts.breaks(sequence, value.get("per"))),
+        after_ms=stages[0].after_ms
+        if stages
+        else _shortest(value.get("after", build_starts.lasts(value["start"]) or 0)),
         after=_after(value.get("after"), zone),
         per=value.get("per"),
         without_key=keyless,
@@ -191,6 +197,9 @@ def rule(name: str, value: dict[str, Any], zone: str) -> model.Rule:
         recovered=_recovered(value),
         again="never" if value.get("again") == "never" else "always",
         rest_ms=value["again"]["after"] if isinstance(value.get("again"), dict) else 0,
+        sequence=sequence,
+        follows=build_starts.follows(value["start"]),
+        date=build_starts.date(value["start"], zone),
     )
 
 

@@ -15,6 +15,7 @@ from pipeline.language import zones
 from pipeline.topology.build import ROLES, priorities
 from pipeline.topology.check_conditions import check_conditions
 from pipeline.topology.check_rules import check_rule
+from pipeline.topology.check_starts import check_chains
 from pipeline.topology.check_waits import longest
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND
 
@@ -31,6 +32,7 @@ def check(values: dict[str, Any], reader: Reader) -> None:
     check_conditions(values, reader)
     for name, rule in values.get("triggers", {}).items():
         check_rule(("triggers", name), rule, reader)
+    check_chains(values.get("triggers", {}), reader)
 
 
 def _kafka(values: dict[str, Any], reader: Reader) -> None:

@@ -10,10 +10,11 @@ from pipeline.grammar.durations import spelt
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field
 from pipeline.language import paths
-from pipeline.language.condition import Names, Scope, check_condition, compile_condition
+from pipeline.language.condition import Names, check_condition
 from pipeline.language.events import types_of
 from pipeline.language.leaves.measure import check_measure
 from pipeline.language.references import KEY
+from pipeline.language.speaks import spoken
 from pipeline.topology.check_where import check_where
 from pipeline.topology.model import DAY
 
@@ -44,8 +45,9 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
             check_condition(("triggers", name, *path), condition, of_rule._replace(waits=waits))
     if len([each for each in reader.findings if each.severity == "error"]) > sound:
         return  # what isn't sound means nothing
+    _switches(values, reader)
     _reach(values, reader)
-    _circles(segments, measures, reader)
+    _circles(segments, reader)
 
 
 def _of_rule(rule: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
@@ -64,6 +66,28 @@ def _keyed(at: Path, where: Mapping[str, Any], events: Sequence[str], reader: Re
         path: {op: each for op, each in tests.items() if (op, each) != ("is", KEY)} for path, tests in where.items()
     }
     check_where(at, {path: tests or {"exists": True} for path, tests in others.items()}, types_of(events), reader)
+
+
+def _switches(values: dict[str, Any], reader: Reader) -> None:
+    """What is on speaks of what is on."""
+    segments, rules = values.get("segments", {}), values.get("triggers", {})
+    every = [
+        (("segments", name, "when"), segment.get("when"))
+        for name, segment in segments.items()
+        if segment.get("enabled", True)
+    ]
+    every += [
+        (("triggers", name, *path), condition)
+        for name, rule in rules.items()
+        if rule.get("enabled", True)
+        for path, condition in _of_rule(rule)
+    ]
+    for path, condition in every:
+        for at, section, name in spoken(condition, path):
+            if not values.get(section, {}).get(name, {}).get("enabled", True):
+                what = "nobody is in it" if section == "segments" else "it never fires"
+                hint = f"take `enabled: false` away from {name}, which stands {reader.place((section, name))}"
+                reader.report(at, "switched-off", f"{name} is switched off: {what}", hint, severity="warning")
 
 
 def _path(at: Path, path: str, events: Sequence[str], kind: str, reader: Reader) -> None:
@@ -90,6 +114,11 @@ def _reach(values: dict[str, Any], reader: Reader) -> None:
     segments, rules = values.get("segments", {}), values.get("triggers", {})
     every = [(("segments", name, "when"), segment["when"]) for name, segment in segments.items() if "when" in segment]
     every += [(("triggers", name, *path), each) for name, rule in rules.items() for path, each in _of_rule(rule)]
+    every += [
+        (("triggers", name, "start"), rule["start"])
+        for name, rule in rules.items()
+        if "sequence" in rule.get("start", ())
+    ]
     for path, condition in every:
         _windows(path, condition, retention, reader)
     for name, measure in values.get("measures", {}).items():
@@ -110,13 +139,11 @@ def _windows(path: Path, value: Any, retention: int, reader: Reader) -> None:
             _windows((*path, index), each, retention, reader)
 
 
-def _circles(segments: dict[str, Any], measures: dict[str, Any], reader: Reader) -> None:
+def _circles(segments: dict[str, Any], reader: Reader) -> None:
     """No segment waits for itself."""
-    scope = Scope(measures=measures)
     before = {
-        name: compile_condition(segment["when"], scope).segments()
+        name: {other for _, section, other in spoken(segment.get("when")) if section == "segments"}
         for name, segment in segments.items()
-        if "when" in segment
     }
     try:
         TopologicalSorter(before).prepare()

@@ -9,22 +9,26 @@ from pipeline.grammar.vocabulary import Field, bodies, playback_types
 from pipeline.language import paths
 from pipeline.language.paths import keys_of
 from pipeline.language.references import KEY, is_reference, split
+from pipeline.topology import check_starts
 from pipeline.topology.check_payload import check_payload, tells
 from pipeline.topology.check_waits import check_waits
 from pipeline.topology.check_where import check_where
+from pipeline.topology.model import BROKEN
 
-_OWN_REASONS = ("due", "overtaken", "begun_anew")
+_OWN_REASONS = ("due", "overtaken", "begun_anew", BROKEN, "date_changed", "retracted")
 
 
 def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     """Report what is wrong with the rule at `path`."""
     start, per = rule.get("start", {}), rule.get("per")
     start_events = list(playback_types()) if "watched_share" in start else start.get("event", [])
+    start_events = start_events or check_starts.start_events(start)
     _selector((*path, "start"), start, reader)
     if "watched_share" in start:
         _watched(path, rule, reader)
     if per:
-        _key_field((*path, "per"), per, start_events, reader)
+        if "sequence" not in start and "trait" not in start.get("date", ()):
+            _key_field((*path, "per"), per, start_events, reader)
         restart = rule.get("restart", {}).get("event", [])
         _key_field((*path, "per"), per, restart, reader)
     elif "without_key" in rule:
@@ -38,6 +42,7 @@ def check_rule(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     _needs_keys(path, rule, reader)
     check_payload(path, rule, start_events, reader)
     check_waits(path, rule, reader)
+    check_starts.check_starts(path, rule, reader)
 
 
 def _watched(path: Path, rule: dict[str, Any], reader: Reader) -> None:

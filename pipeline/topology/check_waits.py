@@ -8,6 +8,7 @@ from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field, playback_types
 from pipeline.language import paths
+from pipeline.topology import build_starts
 from pipeline.topology.model import UNITS, WEEK
 
 
@@ -30,6 +31,8 @@ def longest(rule: dict[str, Any]) -> tuple[Path, int]:
         for index, stage in enumerate(rule.get("stages", ()))
         if "after" in stage
     ]
+    if (lasts := build_starts.lasts(rule.get("start", {}))) is not None:
+        found.append((lasts, ("start", "sequence")))
     if isinstance(told := rule.get("after"), int):
         found.append((told, ("after",)))
     elif isinstance(told, dict) and "for" in told:
@@ -62,8 +65,9 @@ def _length(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if (field := after.get("field")) is None:
         return
     start = rule.get("start", {})
-    if "when" in start:
-        message = "a start by a condition tells no field"
+    what = next((name for name in ("when", "sequence", "trigger") if name in start), None)
+    if what is not None:
+        message = f"a start by a {'condition' if what == 'when' else what} tells no field"
         reader.report((*at, "field"), "conflict", message, "write after: 1h, or start: {event: ...}", key=True)
     for event in playback_types() if "watched_share" in start else start.get("event", ()):
         found = paths.told(event, field)

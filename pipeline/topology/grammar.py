@@ -22,6 +22,7 @@ from pipeline.grammar.vocabulary import PAYLOADS, event_types
 from pipeline.language.conditions import CONDITION
 from pipeline.language.leaves.measure import MEASURE
 from pipeline.language.zones import DAYS
+from pipeline.topology import grammar_starts
 from pipeline.topology.model import UNITS
 
 _HOSTS = r"[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5}(,[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})*"
@@ -38,6 +39,7 @@ TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 2
 ORIGIN = Text("https://host or https://host:port, without a path", r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 CLOCK = Text('a time of day in quotes, such as "09:00"', r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PARTS = ("visits",)  # of a profile: those of pipeline/profile/parts that are asked for
+SECTIONS = ("measures", "segments", "triggers")  # what an included file may hold
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -170,8 +172,14 @@ def _rule() -> Record:
                 Number(0, 1),
                 "Starts with the playback event that brings the seconds watched to this share of the film.",
             ),
+            "sequence": Key(
+                grammar_starts.sequence(_event(), WORD), "Starts when these have followed one another: steps, in order."
+            ),
+            "within": Key(Duration(), "Of a `sequence`: so long after its first step the last one may come."),
+            "date": Key(grammar_starts.date(_event(), CLOCK), "Waits up to a date that is told."),
+            "trigger": Key(grammar_starts.trigger(WORD), "Starts when another rule has decided so."),
         },
-        one_of=("event", "when", "watched_share"),
+        one_of=("event", "when", "watched_share", "sequence", "date", "trigger"),
     )
     cancel = Record(
         {
@@ -258,8 +266,25 @@ def _rule() -> Record:
                 "What the trigger tells: cart, message, film; or {name: what} of these, key, start.path, trait.name.",
             ),
         },
-        one_of=("after", "stages"),
+        apart=("after", "stages"),
     )
+
+
+def part() -> Record:
+    """What a file may hold that a topology includes: what people say of their customers."""
+    segment = Record(
+        {
+            "when": Key(CONDITION, "Who is in it: of whom this holds.", required=True),
+            "description": Key(Text(), "What it is for, in words."),
+            "enabled": Key(Flag(), "`false`: it is checked, but nobody is in it. Default: true."),
+        }
+    )
+    shapes = {
+        "measures": Key(Table(WORD, MEASURE), "Numbers that conditions compare, by name."),
+        "segments": Key(Table(WORD, segment), "Who is in one now: entered and left are told on a topic."),
+        "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
+    }
+    return Record({name: shapes[name] for name in SECTIONS})
 
 
 def _edge() -> Record:
@@ -352,13 +377,6 @@ def document() -> Record:
             )
         }
     )
-    segment = Record(
-        {
-            "when": Key(CONDITION, "Who is in it: of whom this holds.", required=True),
-            "description": Key(Text(), "What it is for, in words."),
-            "enabled": Key(Flag(), "`false`: it is checked, but nobody is in it. Default: true."),
-        }
-    )
     limit = Record(
         {
             "share": Key(Number(0, 1), "Share of bad records that is too much. Default 0.5."),
@@ -387,8 +405,10 @@ def document() -> Record:
             ),
             "edge": Key(_edge(), "The collector, `pipeline edge`."),
             "urls": Key(urls, "Which addresses triggers may hand on."),
-            "measures": Key(Table(WORD, MEASURE), "Numbers that conditions compare, by name."),
-            "segments": Key(Table(WORD, segment), "Who is in one now: entered and left are told on a topic."),
-            "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
+            "include": Key(
+                Many(Text()),
+                "Files that hold more rules, segments and measures; their paths begin at this file's folder.",
+            ),
+            **part().keys,
         }
     )

@@ -1,6 +1,7 @@
 """The JSON Schema with which editors complete and check topology.yaml while it is written.
 
     python -m pipeline.topology.jsonschema > topology.schema.json
+    python -m pipeline.topology.jsonschema part > rules.schema.json      # of files that it includes
 
 It comes from the same grammar as the linter. What only the linter sees: what parts must fit each other, which fields
 an event has, keys that are there twice.
@@ -19,17 +20,18 @@ from pipeline.grammar.operands import MODIFIERS, OPERATORS, REFERENCE, TAKES, Ta
 from pipeline.grammar.vocabulary import bodies, context, event_types
 from pipeline.language import paths
 from pipeline.language.conditions import CONDITION
-from pipeline.topology.grammar import document
+from pipeline.topology.grammar import document, part
 
 _VALUE: dict[str, Any] = {"type": ["string", "number", "boolean"]}
 _REFERENCE: dict[str, Any] = {"type": "string", "pattern": f"^({REFERENCE.pattern.replace('?P<path>', '')})$"}
+_NAMED: dict[str, Any] = {"type": "string", "pattern": "^(key|[a-z][a-z0-9_]*\\..+)$"}
 _TIME: dict[str, Any] = {"type": "string", "pattern": "^[0-9]{4}-", "examples": ["2026-03-29T01:30:00Z"]}
 _OPERANDS: dict[Takes, dict[str, Any]] = {
     "value": _VALUE,
     "values": {"type": "array", "items": _VALUE, "minItems": 1},
     "flag": {"type": "boolean"},
-    "number": {"anyOf": [{"type": "number"}, _REFERENCE]},
-    "time": {"anyOf": [_TIME, _REFERENCE]},
+    "number": {"type": "number"},
+    "time": _TIME,
     "range": {
         "anyOf": [
             {"type": "array", "items": item, "minItems": 2, "maxItems": 2} for item in ({"type": "number"}, _TIME)
@@ -47,9 +49,10 @@ def schema(
     defined: dict[str, Any] = {
         "event": {"enum": list(event_types())},
         "path": _path(),
-        "where": _where(),
+        "where": _where(_REFERENCE),
     }
-    if of is None:
+    if of is None or "triggers" in getattr(of, "keys", ()):
+        defined["step_where"] = _where(_NAMED)
         defined["condition"] = {"anyOf": [_schema(record) for record in CONDITION.records().values()]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -63,6 +66,11 @@ def schema(
 def text(found: dict[str, Any] | None = None) -> str:
     """The content of a schema's file; None: that of topologies."""
     return json.dumps(found or schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def part_text() -> str:
+    """The content of the schema's file of what a topology includes."""
+    return text(schema(part(), "rules", "Trigger rules, segments and measures that topology.yaml includes."))
 
 
 def _schema(shape: shapes.Shape) -> dict[str, Any]:
@@ -112,8 +120,8 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
             return {"type": ["string", "number", *(["boolean"] if flags else [])]}
         case shapes.Kinds(name=name):
             return {"$ref": f"#/$defs/{name}"}
-        case shapes.Where():
-            return {"$ref": "#/$defs/where"}
+        case shapes.Where(named=named):
+            return {"$ref": "#/$defs/step_where" if named else "#/$defs/where"}
         case _:
             assert_never(shape)
 
@@ -121,6 +129,7 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
 def _duration(shape: shapes.Duration) -> dict[str, Any]:
     # a leading digit other than 0 keeps out `0s`, which is too short nearly everywhere
     number = shapes.DURATION.pattern.replace("[0-9]+", "0*[1-9][0-9]*") if shape.least_ms else shapes.DURATION.pattern
+    number = f"[-+]?{number}" if shape.signed else number
     pattern = f"^({number}|{shapes.FOREVER})$" if shape.forever else f"^{number}$"
     return {"type": "string", "pattern": pattern, "examples": ["10s", "5m", "1h", "3d"]}
 
@@ -138,6 +147,8 @@ def _record(shape: shapes.Record) -> dict[str, Any]:
         found["minProperties"] = 1
     if shape.one_of:
         found["oneOf"] = [{"required": [name]} for name in shape.one_of]
+    if shape.apart:
+        found["not"] = {"required": list(shape.apart)}
     return found
 
 
@@ -150,9 +161,10 @@ def _path() -> dict[str, Any]:
     return {"anyOf": [{"enum": [*every, CONSENT]}, {"type": "string", "pattern": rf"^({named})\..+$"}]}
 
 
-def _where() -> dict[str, Any]:
+def _where(reference: dict[str, Any]) -> dict[str, Any]:
+    """`reference`: what may stand instead of a number or a time."""
     operators = {
-        name: {"description": f"The field {meaning}.", **_OPERANDS[TAKES.get(name, "value")]}
+        name: {"description": f"The field {meaning}.", **_operand(TAKES.get(name, "value"), reference)}
         for name, meaning in OPERATORS.items()
     }
     beside = {name: {"description": meaning, **_OPERANDS[TAKES[name]]} for name, meaning in MODIFIERS.items()}
@@ -166,5 +178,9 @@ def _where() -> dict[str, Any]:
     return {"type": "object", "propertyNames": {"$ref": "#/$defs/path"}, "additionalProperties": condition}
 
 
+def _operand(takes: Takes, reference: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [_OPERANDS[takes], reference]} if takes in ("number", "time") else _OPERANDS[takes]
+
+
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(part_text() if sys.argv[1:] == ["part"] else text())

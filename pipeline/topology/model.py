@@ -15,6 +15,8 @@ WEEK = 8 * DAY  # in which any time of day comes on any day of the week, though 
 CENTURY = 36_500 * DAY
 UNITS = {"seconds": SECOND, "minutes": MINUTE, "hours": HOUR, "days": DAY, "weeks": 7 * DAY}
 
+BROKEN = "broken"
+"""The reason of what must not happen after the last step of a sequence: it ends a wait without a decision."""
 LIMIT = 100  # values of a namespace a person, where the topology names none
 
 
@@ -170,6 +172,37 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True):
     by: frozenset[str]
 
 
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a sequence; `absent`: what must not happen before the next one. In `select.where` `start.NAME.path`
+    stands for what the step of that `name` told.
+    """
+
+    select: Selector
+    name: str | None = None
+    absent: bool = False
+
+
+class Sequence(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that follow one another, all `within_ms` of the first. The last step may be `absent`: then it must not
+    happen while the rule waits.
+    """
+
+    steps: tuple[Step, ...]
+    within_ms: int
+
+
+class Date(msgspec.Struct, frozen=True, kw_only=True):
+    """A date that stands under `path`: `offset_ms` after it, at `minute` past midnight there (None: at its own time),
+    where the person is; where nobody knows, in `zone`. `yearly`: on its day in every year.
+    """
+
+    path: str
+    zone: str
+    offset_ms: int = 0
+    minute: int | None = None
+    yearly: bool = False
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One trigger rule, as written in topology.yaml.
 
@@ -182,7 +215,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     for all; `after_ms` is then the shortest. `when`: the start is that this begins to hold, and
     `start` selects nothing. `until`: a condition that ends the wait, with the reason. `only_if`: what must hold when it
     is due. `again`: whether a key that has been decided may start anew; `rest_ms`: not for so long after its last
-    trigger was due.
+    trigger was due. `sequence`: the start is that these have followed one another, and `start` selects nothing.
+    `follows`: the start is that this rule has decided so, (rule, outcome), and `start` selects nothing.
+    `date`: `start` selects what tells a date, and the wait lasts until `after_ms` after that.
     """
 
     name: str
@@ -206,13 +241,16 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     recovered: Recovered | None = None
     again: Literal["always", "never"] = "always"
     rest_ms: int = 0
+    sequence: Sequence | None = None
+    follows: tuple[str, str] | None = None
+    date: Date | None = None
 
     @property
     def longest_ms(self) -> int:
         """How long its last reminder may wait."""
         if isinstance(self.after, AfterUntil):
             return self.after_ms + WEEK
-        if self.after is not None:
+        if self.after is not None or self.date is not None:
             return CENTURY
         return self.stages[-1].after_ms if self.stages else self.after_ms
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from pipeline.events import tidy
+from pipeline.events.times import rfc3339
 from pipeline.grammar.operands import MODIFIERS
 from pipeline.language import paths
+from pipeline.language.events import types_of
+from pipeline.language.memory import Entry, Memory, Moment
 from pipeline.language.operators import compile_tests
-from pipeline.language.references import split
+from pipeline.language.references import Comparison, split
 from pipeline.topology.model import Cancel, Rule
 from pipeline.triggers import films
+from pipeline.triggers.dates import Dated
 from pipeline.triggers.films import Film, Session
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook, comparisons
+from pipeline.triggers.sequences import Steps
 from pipeline.wire.row import Row
 
 _SAYS = {
@@ -63,15 +68,24 @@ class Explainer:
     def __init__(self, book: RuleBook, rule: Rule) -> None:
         self._book, self._rule = book, rule
         self._compiled = book.rules[rule.name]
+        self._steps = None if rule.sequence is None else Steps(self._compiled, rule.sequence, book.max_age)
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
+        self._memory: Memory = {}
+        told = [
+            ("start", self._compiled.when),
+            ("until", self._compiled.until),
+            ("only_if", self._compiled.only_if),
+        ]
+        self._conditions = [(what, condition) for what, condition in told if condition is not None]
 
     def steps(self, row: Row) -> Iterator[Step]:
         """One for each part of the rule that looks at events of this type; none: it is nothing to the rule."""
+        told = [*self._counted(row)]
         if row.received_at - row.occurred_at > self._book.max_age:
-            told = self._too_old(row)
+            told += self._too_old(row)
         else:
-            told = [*self._moves(row), *self._ends(row)]
+            told += [*self._moves(row), *self._follows(row), *self._ends(row)]
         for key, counts, says in told:
             yield Step(
                 occurred_at=row.occurred_at,
@@ -82,6 +96,22 @@ class Explainer:
                 counts=counts,
                 says=says,
             )
+
+    def _counted(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
+        """What it is to the rule's conditions, and what these are with it. Segments and triggers aren't worked out."""
+        entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
+        for what, condition in self._conditions:
+            keys: dict[str, None] = {}
+            for matcher in condition.matchers():
+                if row.type in types_of(matcher.events) and matcher.counts(row.type, row.data):
+                    value = matcher.read(row.type, row.data)
+                    for key in matcher.keys(row.data):
+                        matcher.take(self._memory, key, msgspec.structs.replace(entry, value=value))
+                        keys[key] = None
+            for key in keys:
+                of = key if self._rule.per is not None else None
+                why = condition.fails(Moment(self._memory, row.received_at, key=of))
+                yield key or None, True, f"is counted; {what}: " + (f"not so, {why}" if why else f"so, {condition}")
 
     def _too_old(self, row: Row) -> list[tuple[str | None, bool, str]]:
         of_type = (*self._book.moves.get(row.type, ()), *self._book.ends.get(row.type, ()))
@@ -106,10 +136,49 @@ class Explainer:
                 yield None, False, f"is no {what}: it has no {rule.per}"
             elif move.role == START and self._compiled.lasts is not None and not self._lasts(row, key):
                 yield key, False, f"is no start: {self._compiled.lasts.path} tells no length of time"
+            elif move.role == START and self._compiled.date is not None:
+                yield key, *self._date(row, self._compiled.date)
             elif rule.watched_share is not None:
                 yield self._watched(row, key, rule.watched_share)
             else:
                 yield key, True, said(self._compiled, move.role)
+
+    def _follows(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
+        """Which steps of a sequence it may be."""
+        if self._steps is None or self._rule.sequence is None:
+            return
+        keys = self._steps.whose(row.type, row.data)
+        steps = self._rule.sequence.steps
+        steps = steps[:-1] if steps[-1].absent else steps  # that is told as what ends the wait
+        for number, step in enumerate(steps, 1):
+            what = f"step {number} of {len(steps)}"
+            if row.type not in step.select.events:
+                continue
+            if why := _unmet(row, step.select.where):
+                yield None, False, f"isn't {what}: {why}"
+                continue
+            says = f"is {what}, which must not be" if step.absent else f"may be {what}"
+            says += "".join(f", where {said}" for said in _compared(row, split(step.select.where)[1])).replace(
+                " its start.", " "
+            )
+            for key in [None] if keys is None else keys:
+                yield key or None, True, says
+            if keys == []:
+                yield None, False, f"isn't {what}: it has no {self._rule.per}"
+
+    def _date(self, row: Row, date: Dated) -> tuple[bool, str]:
+        """Up to when a wait lasts that it starts."""
+        kept = {date.path: paths.read_path(date.path)(row.data)}
+        length = date.length(kept, row.occurred_at, None)
+        if length is None:
+            return (
+                False,
+                f"is no start: {_shown(kept[date.path])} is no date that is to come; it ends a wait up to another",
+            )
+        return (
+            True,
+            f"starts a wait up to {rfc3339(row.occurred_at + length)}, or moves it there, if that wasn't told before",
+        )
 
     def _lasts(self, row: Row, key: str | None) -> int | None:
         lasts = self._compiled.lasts
@@ -188,11 +257,16 @@ def _ending(row: Row, cancel: Cancel, key: str | None) -> str:
     said = f"ends {whose} that is open, {cancel.reason}" + (
         ", also one that starts later" if cancel.before_start else ""
     )
-    compared = [
-        f"{each.path}, {_shown(paths.read_path(each.path)(row.data))}, {_WORDS[each.operator]} its {each.reference}"
-        for each in comparisons(cancel)
-    ]
+    compared = _compared(row, comparisons(cancel))
     return f"{said}, where {' and '.join(compared)}" if compared else said
+
+
+def _compared(row: Row, comparisons: Sequence[Comparison]) -> list[str]:
+    """What an event tells, and with what of a wait that is compared."""
+    return [
+        f"{each.path}, {_shown(paths.read_path(each.path)(row.data))}, {_WORDS[each.operator]} its {each.reference}"
+        for each in comparisons
+    ]
 
 
 def _keys(row: Row, path: str | None) -> list[str] | list[None]:

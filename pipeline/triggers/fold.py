@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.language.memory import DECIDED, Entry, Moment
+from pipeline.language.memory import DECIDED, MOST, Entry, Moment
 from pipeline.language.references import asked, kept
+from pipeline.topology.model import BROKEN
 from pipeline.triggers import carts, films, keys, marks, orders, waits, watches, whereabouts
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output, SegmentChange
@@ -35,6 +36,7 @@ from pipeline.wire.row import Row
 
 DECIDED_FILMS_KEPT = 16  # to be shown
 STARTS_KEPT = 50  # of one key, of which it is kept what they told
+RETRACTED = "retracted"  # the reason of what started by a trigger that is taken back
 SHARED = ""  # the correlation key of events without one
 
 
@@ -101,8 +103,11 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         film = films.watch(person.films, person.film_pages, person.sessions, kind, row.occurred_at, data)
         if film is not None and _over(book, person, data["film"]):
             del person.films[data["film"]]
+    before = len(out)
     for end in ends:
         later |= _end(book, person, row, end, out)
+    if book.followers and len(out) > before:
+        later |= _take_back(book, person, out[before:], out)
     for move in moves:
         keys_of = move.rule.keys
         if keys_of is None:  # nearly all rules
@@ -256,16 +261,19 @@ def _take(
 ) -> bool:
     """A fact of one key. See `_move`."""
     role, received_at = fact.role, fact.received_at
-    if rule.clock is not None and role != CONTENTS:
-        fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
+    if rule.moves_about and role != CONTENTS:
+        fact.length = rule.length(fact.occurred_at, fact.kept, person.whereabouts, again=fact.timed)
     known = state.keys.get(name) or state.find(name)
     key = _touch(book, rule, state, name, known, received_at)
     if key is None:
         return False
-    if fact.kept is not None and len(key.facts) >= STARTS_KEPT:  # one wait of hundreds of starts: a robot's
+    if (
+        fact.kept is not None and len(key.facts) >= STARTS_KEPT and rule.date is None
+    ):  # one wait of hundreds of starts: a robot's
         fact.kept, key.bounded = None, True
     everyone = state.everyone and state.ends(name)
-    if role == START and key.due is None and state.full and waits.may_open(rule, key, fact):
+    opens = role == START and (rule.date is None or fact.length is not None)
+    if opens and key.due is None and state.full and waits.may_open(rule, key, fact):
         out.append(_refused(rule, person, name, key, fact))
         if known is None:  # nothing more is kept of it than that there was something
             keys.mark(state, [marks.hashed(name)], received_at)
@@ -383,6 +391,42 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
+def _lead_to(book: RuleBook, person: Person, decision: Decision, cause: Fact, out: list[Output]) -> None:
+    """Begin what starts by a decision: it occurred when that was due, and is known when it was decided."""
+    for rule in book.followers.get((decision.rule, decision.outcome), ()):
+        name = _key_of(rule, decision)
+        if name != SHARED or rule.shared:
+            place = rank(rule.cart, START, "")
+            fact = Fact(decision.due_at, decision.decided_at, decision.id, START, cause.fingerprint, place)
+            _take(book, person, rule, _state(person, rule), name, fact, out)
+
+
+def _take_back(book: RuleBook, person: Person, made: list[Output], out: list[Output]) -> bool:
+    """What started by a trigger that is taken back is so, too; what is taken back for that in turn. See `note_due` for
+    what it returns.
+    """
+    later, left = False, [each for each in made if isinstance(each, Decision) and each.outcome == "retracted"]
+    while left:
+        taken = left.pop()
+        for rule in book.followers.get((taken.rule, "fired"), ()):
+            state, name = person.rules.get(rule.name), _key_of(rule, taken)
+            key = None if state is None else state.find(name)
+            if state is None or key is None:
+                continue
+            end = End(taken.due_at, taken.decided_at, taken.late_event_id or "", RETRACTED)
+            state.forgot = max(state.forgot, waits.add_end(key, end))
+            more: list[Output] = []
+            later |= _ended(rule, person, state, name, key, end, more)
+            out += more
+            left += [each for each in more if isinstance(each, Decision) and each.outcome == "retracted"]
+    return later
+
+
+def _key_of(rule: Compiled, decision: Decision) -> str:
+    """The key that a rule has of a decision of another."""
+    return SHARED if rule.per is None or decision.correlation_key is None else decision.correlation_key
+
+
 def _first(person: Person) -> tuple[str, str]:
     """Names of the rule and key that are decided next; of several at one moment the first."""
     due = person.due
@@ -427,6 +471,11 @@ def decide(
             until = until_of(rule, person, key_name)
             found, emptyings = waits.walk(rule, key, everyone, until)
             wait = found[0]
+            if wait.end is not None and wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
+                waits.close(rule, key, wait)
+                key.due = waits.next_due(rule, key, everyone, until)
+                refresh(person)
+                continue
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
             if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
                 outcome, reason = "suppressed", "other_person"
@@ -442,8 +491,10 @@ def decide(
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
             decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
-            decision.bounded = _bounded(book, rule, state, key, wait)
+            decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name)
             waits.close(rule, key, wait)
+            if rule.date is not None and rule.date.yearly and not book.still:
+                waits.begin_again(rule, key, wait, person.whereabouts)
             if rule.rest and outcome == "fired":
                 waits.bar(rule, key, wait.due)
             if outcome == "fired" and state.tells_enough(key):
@@ -472,6 +523,8 @@ def decide(
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
             out.append(decision)
+            if book.followers and not book.still:
+                _lead_to(book, person, decision, wait.cause, out)
             if book.watches is not None and DECIDED in book.watches.hearing:
                 told = {"rule": decision.rule, "outcome": decision.outcome}
                 entry = Entry(decision.due_at, clock, decision.id, 0)
@@ -492,12 +545,16 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
             START,
             entry.fingerprint,
             rank(rule.cart, START, ""),
-            turned=start.at,
+            turned=start.at if start.kept is None else None,
             timed=start.timed,
+            kept=start.kept,
         )
         name = start.key if rule.per is not None else SHARED
-        if name or rule.per is None:
-            _take(book, person, rule, _state(person, rule), name, fact, out)
+        if name or rule.per is None or start.kept is not None:
+            state = _state(person, rule)
+            _take(book, person, rule, state, name, fact, out)
+            if start.bounded and (key := state.keys.get(name)) is not None:
+                key.bounded = True
     for change in out[before:]:
         if isinstance(change, SegmentChange):
             for waiting in book.watches.waiting_for[change.segment]:
@@ -520,6 +577,12 @@ def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
     return Moment(person.heard, wait.due, key=of, start=start, segments=watches.members(person))
+
+
+def _counted_less(rule: Compiled, person: Person, key: str) -> bool:
+    """Whether one of its conditions would count more than is remembered."""
+    of = key if rule.per is not None else None
+    return any(len(person.heard.get(matcher.ledger(of), ())) >= MOST for matcher in rule.counts_most)
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
@@ -557,7 +620,7 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
     cause = wait.cause
     stage = rule.stages[wait.stage].name if rule.stages else None
     return Decision(
-        id=_id_of(rule, key, cause, stage),
+        id=_id_of(rule, key, wait, stage),
         outcome=outcome,
         reason=reason,
         rule=rule.name,
@@ -578,7 +641,10 @@ def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str
     )
 
 
-def _id_of(rule: Compiled, key: str, cause: Fact, stage: str | None) -> str:
+def _id_of(rule: Compiled, key: str, wait: Wait, stage: str | None) -> str:
+    cause = wait.cause
+    if rule.date is not None:
+        return named(rule.name, rule.version, key, wait.due - rule.after, cause.event_id, cause.fingerprint)
     if not cause.timed:
         return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint, stage)
     of_stage = () if stage is None else (stage,)

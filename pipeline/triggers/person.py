@@ -283,14 +283,14 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
     """
     for rule in book.clocked:
         state = person.rules.get(rule.name)
-        if state is None or rule.clock is None:
+        if state is None:
             continue
-        from_then = since - rule.clock.least
+        from_then = since - rule.clock.least if rule.clock is not None else 0
         state.open_moved(from_then)
         for name, key in state.keys.items():
             counted = [fact for fact in key.facts if fact.occurred_at >= from_then and fact.role != CONTENTS]
             for fact in counted:
-                fact.length = rule.clock.of(fact.occurred_at, person.whereabouts)
+                fact.length = rule.length(fact.occurred_at, fact.kept, person.whereabouts, again=fact.timed)
             if counted:
                 yield rule, name, key
 

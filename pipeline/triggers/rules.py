@@ -9,15 +9,17 @@ from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
 from pipeline.language.condition import Condition as OfPerson
 from pipeline.language.condition import Scope, compile_condition
-from pipeline.language.memory import DECIDED
+from pipeline.language.memory import DECIDED, MOST
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
 from pipeline.topology.model import Cancel, Rule, Topology
 from pipeline.triggers import lengths
+from pipeline.triggers.dates import Dated
 from pipeline.triggers.lengths import ByField, UpToTime
 from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
 from pipeline.triggers.watches import Watch, Watches
+from pipeline.triggers.whereabouts import Whereabouts
 
 Keys = Callable[[Mapping[str, Any]], list[str]]
 START, RESTART, CONTENTS = 1, 2, 0
@@ -112,9 +114,9 @@ class Compiled:
     `rest`: so long after its last trigger was due a key doesn't start anew; `never`: that is for ever.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
-    `clock`: how long it waits, where it `varies`. `general`: its waits aren't all alike (stages.py). `keys`: reads
-    those of an event, where `per` is more than a field that holds one. `keeps`: what is kept of a start, as the rule
-    compares with it or tells it.
+    `clock`: how long it waits, where it `varies`; `date`: up to that. `moves_about`: it hangs on where the person
+    is. `general`: its waits aren't all alike (stages.py). `keys`: reads those of an event, where `per` is more than a
+    field that holds one. `keeps`: what is kept of a start, as the rule compares with it or tells it.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any], most_ms: int) -> None:
@@ -124,6 +126,8 @@ class Compiled:
         self.until_watch: Watch | None = None
         self.until_reason = "" if rule.until is None else rule.until[1]
         self.only_if = None if rule.only_if is None else compile_condition(rule.only_if, scope)
+        conditions = [each for each in (self.when, self.until, self.only_if) if each is not None]
+        self.counts_most = tuple(m for each in conditions for m in each.matchers() if m.newest >= MOST)
         self.name = rule.name
         self.version = rule.version
         self.after = rule.after_ms
@@ -154,7 +158,10 @@ class Compiled:
         length = lengths.compiled(rule.after, rule.per, most_ms)
         self.lasts = length if isinstance(length, ByField) else None
         self.clock = length if isinstance(length, UpToTime) else None
-        self.varies = length is not None
+        self.sequence = rule.sequence
+        self.date = None if rule.date is None else Dated(rule.date)
+        self.varies = length is not None or self.date is not None
+        self.moves_about = self.clock is not None or self.date is not None
         if self.stages:
             self.after = self.stages[0].after
         self.never = rule.again == "never"
@@ -166,12 +173,25 @@ class Compiled:
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
 
+    def length(
+        self, at: int, kept: Mapping[str, Any] | None, whereabouts: Whereabouts | None, *, again: bool = False
+    ) -> int | None:
+        """How long a wait is that counts from then (UTC ms), ms, where that `moves_about`; None: there is none. `kept`:
+        what is kept of what occurred; `again`: a date that comes every year has come then.
+        """
+        if self.clock is not None:
+            return self.clock.of(at, whereabouts)
+        assert self.date is not None
+        length = self.date.length(kept, at, whereabouts, again=again)
+        return None if length is None else length + self.after
+
 
 def starts_kept(rule: Rule) -> list[str]:
     """The paths that a rule speaks of as `start.path`."""
     named = [each.reference for cancel in rule.cancel for each in comparisons(cancel)]
     named += sorted(part for part in rule.parts if part not in PAYLOADS)
-    return list(dict.fromkeys(path for reference in named if (path := start_path(reference)) is not None))
+    told = [rule.date.path] if rule.date is not None else []
+    return list(dict.fromkeys([*told, *(path for each in named if (path := start_path(each)) is not None)]))
 
 
 def comparisons(cancel: Cancel) -> list[Comparison]:
@@ -190,7 +210,8 @@ class RuleBook:
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
-    `clocked`: those of which a wait lasts up to a time of day.
+    `followers`: (rule, outcome) -> those that start when it has decided so.
+    `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more.
     `watches`: the conditions that are watched; None: there are none.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
@@ -213,7 +234,12 @@ class RuleBook:
                 self.fields[event].update(ADDRESSES)
         most = self.retention - self.max_age
         self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures, most) for rule in topology.rules}
-        self.clocked = [rule for rule in self.rules.values() if rule.clock is not None]
+        self.followers: dict[tuple[str, str], list[Compiled]] = {}
+        for rule in topology.rules:
+            if rule.follows is not None:
+                self.followers.setdefault(rule.follows, []).append(self.rules[rule.name])
+        self.clocked = [rule for rule in self.rules.values() if rule.moves_about]
+        self.still = False
         for rule in topology.rules:
             self._index(rule, self.rules[rule.name])
         watches = Watches(topology, self.rules)

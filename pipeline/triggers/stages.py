@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from pipeline.triggers.carts import Line
+from pipeline.triggers.dates import CHANGED, Base, Dated
 from pipeline.triggers.facts import PAST, End, Fact, Key, Open, Order, Until, Wait
 from pipeline.triggers.rules import RESTART, START, Compiled
 
@@ -61,6 +62,7 @@ class _Way:
         self.emptyings: list[Order] = []
         self.wait: Wait | None = None
         self._before: list[End] = []  # what ends a start, though it stands before it
+        self._told: Base | None = None  # the date that was told last
         self._last = self._closed = key.closed
         if (left := key.open) is not None:
             wait = Wait(left.cause, left.start.order, left.cause.occurred_at + rule.stages[left.stage].after)
@@ -116,6 +118,9 @@ class _Way:
         self._last = order
 
     def fact(self, order: Order, fact: Fact, counts: bool) -> None:
+        if self.rule.date is not None:
+            self._tells(self.rule.date, order, fact)
+            return
         if counts:
             self.runs_out(fact.begins, order)
         before, rule = self.lines, self.rule
@@ -131,6 +136,19 @@ class _Way:
             wait.due = fact.occurred_at + self._length(wait, fact)
             wait.cause = fact
         self._last = order
+
+    def _tells(self, date: Dated, order: Order, fact: Fact) -> None:
+        """It tells a date. The same again is nothing, another one that is still to come opens or moves the wait."""
+        self.runs_out(fact.begins, order)
+        base = date.base(fact.kept)
+        same, self._told = base == self._told and not fact.timed, base
+        self._last = order
+        if same or fact.role != START:
+            return
+        if fact.length is not None:
+            self._starts(order, fact, self.lines)
+        elif self.wait is not None:
+            self._ends(order, CHANGED, self.lines)
 
     def _starts(self, order: Order, fact: Fact, before: list[Line]) -> None:
         wait = self.wait

@@ -18,6 +18,7 @@ from pipeline.triggers import carts, stages
 from pipeline.triggers.carts import PUT, SET, Item, Line
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Folded, Key, Open, Order, Until, Wait
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled
+from pipeline.triggers.whereabouts import Whereabouts
 
 _first = itemgetter(0)
 # Of a key. No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka
@@ -148,12 +149,17 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """
     if not (key.ends or everyone or emptyings) and (not key.facts or key.facts[-1].occurred_at <= wait.due):
         return False  # nearly always
-    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed]
+    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed and not _same(rule, f, wait)]
     later += [e.order for e in key.ends if not e.asks or e.applies(wait.kept)]
     later += [e.order for e in everyone if e.takes is None and (not e.asks or e.applies(wait.kept))]
     later += emptyings
     known = max(wait.due + rule.lateness, wait.last_start[2])
     return any(o[0] > wait.due and o[2] <= known for o in later)
+
+
+def _same(rule: Compiled, fact: Fact, wait: Wait) -> bool:
+    """Whether a fact tells the date again that a wait lasts up to."""
+    return rule.date is not None and rule.date.base(fact.kept) == rule.date.base(wait.cause.kept)
 
 
 def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> int | None:
@@ -397,10 +403,23 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
         return
     facts = key.facts  # in that order
     key.facts = [] if not facts or facts[-1].order <= end else [f for f in facts if f.order > end]
+    if rule.date is not None and len(key.facts) < len(facts):  # what was told last, told again, is nothing
+        key.facts.insert(0, msgspec.structs.replace(facts[-len(key.facts) - 1], role=CONTENTS))
     key.lines = wait.left
     key.closed = max(key.closed, end)
     if key.folded is None or key.folded <= end:
         key.folded, key.bounded = None, False
+
+
+def begin_again(rule: Compiled, key: Key, wait: Wait, whereabouts: Whereabouts | None) -> None:
+    """A date that comes every year has come: the wait up to the next one opens, if none other was told."""
+    told = next((fact for fact in reversed(key.facts) if fact.occurred_at <= wait.due), None)
+    if told is None or (told.role != CONTENTS and (told.length is None or told.occurred_at + told.length > wait.due)):
+        return
+    fact = msgspec.structs.replace(told, occurred_at=wait.due, received_at=wait.due, role=START, timed=True)
+    fact.length = rule.length(wait.due, fact.kept, whereabouts, again=True)
+    if fact.length is not None:
+        insort(key.facts, fact, key=lambda f: f.order)
 
 
 def _left(rule: Compiled, key: Key, wait: Wait, end: Order) -> Open | None:

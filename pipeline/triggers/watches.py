@@ -15,6 +15,7 @@ from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.events import types_of
 from pipeline.language.memory import DECIDED, Entry, Matcher, Memory, Moment
 from pipeline.topology.model import DAY, Topology
+from pipeline.triggers import sequences
 from pipeline.triggers.changes import SegmentChange, change_id
 
 Ids = dict[str, list[str]]
@@ -30,6 +31,7 @@ class Rule(Protocol):
     until: Condition | None
     asked: Sequence[Condition]
     noted: tuple[Matcher, ...]
+    sequence: Any
 
 
 class Person(Protocol):
@@ -81,7 +83,8 @@ LEFT = "l\0"
 
 
 class Watches:
-    """All conditions of a topology. By name: `segments`, `rules`, what is watched; `until`, what a rule waits for.
+    """All conditions of a topology, and sequences. By name: `segments`, `rules`, what is watched; `until`, what a rule
+    waits for.
 
     `hearing`: event type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what
     is looked at when it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name ->
@@ -102,12 +105,12 @@ class Watches:
             if rule.when is not None:
                 self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
         self.still = False
-        self._by_prefix = {watch.prefix: watch for watch in self.every}
+        self._by_prefix: dict[str, Watch | sequences.Sequence] = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
         self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
         self.slack += topology.time.max_age_ms + DAY
         self.hearing: dict[str, tuple[Matcher, ...]] = {}
-        self.watching: dict[str, tuple[Watch, ...]] = {}
+        self.watching: dict[str, tuple[Watch | sequences.Sequence, ...]] = {}
         self.untils: dict[str, tuple[Rule, ...]] = {}
         self.matchers: dict[str, Matcher] = {}
         for watch in self.every:
@@ -115,6 +118,11 @@ class Watches:
                 self.watching[matcher] = (*self.watching.get(matcher, ()), watch)
         self.until: dict[str, Watch] = {}
         for rule in rules.values():
+            if rule.sequence is not None:
+                found = sequences.Sequence(rule, rule.sequence, topology.time.max_age_ms, len(self._by_prefix))
+                self._by_prefix[found.prefix] = found
+                for matcher in self._hear((found.matcher,)):
+                    self.watching[matcher] = (found,)
             if rule.until is not None:
                 watch = self.until[rule.name] = Watch(rule.name, 0, rule.until, rule)
                 self._through_segments(watch)
@@ -158,8 +166,11 @@ class Watches:
         """Whether an event is counted at all."""
         return any(matcher.counts(kind, data) for matcher in self.hearing.get(kind, ()))
 
-    def watch_of(self, name: str) -> tuple[Watch, str]:
+    def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
+        watch = self._by_prefix.get(name)
+        if watch is not None:
+            return watch, ""
         end = name.index("\0", 2) + 1
         return self._by_prefix[name[:end]], name[end:]
 
@@ -184,7 +195,11 @@ def hear(
             if not matcher.take(person.heard, key, told):
                 continue
             for watch in () if watches.still else watches.watching.get(matcher.id, ()):
-                if watch.keyed and matcher.per is None:
+                if isinstance(watch, sequences.Sequence):
+                    watch.breaks(person.heard, told, at)
+                    for name in watch.keys(person.heard, told):
+                        look_at(person, watch, name, at)
+                elif watch.keyed and matcher.per is None:
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
                         look_at(person, watch, name.removeprefix(watch.prefix), at)
                 elif key or not watch.keyed:
@@ -204,12 +219,12 @@ def begin(watches: Watches, person: Person, entry: Entry) -> None:
     person.first = msgspec.structs.replace(entry, value=None)
 
 
-def look_at(person: Person, watch: Watch, key: str, at: int) -> None:
+def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int) -> None:
     """Look at it then, at the latest."""
     name = watch.prefix + key
     turn = person.turned.get(name)
     if turn is None:
-        turn = person.turned[name] = watch.default()
+        turn = person.turned[name] = Turn() if isinstance(watch, sequences.Sequence) else watch.default()
     if turn.next is None or at < turn.next:
         turn.next = at
     if person.due is None or at < person.due:
@@ -221,48 +236,60 @@ def members(person: Person) -> dict[str, int]:
     return {name[2:-1]: turn.since for name, turn in person.turned.items() if turn.holds and name.startswith("s\0")}
 
 
+def _members(watch: Watch, person: Person) -> dict[str, int]:
+    return members(person) if watch.through else {}
+
+
 # Looking.
 
 
 class Start(msgspec.Struct, frozen=True):
-    """A turn that starts a rule. `timed`: by time alone; `entry` is the last that it counted then."""
+    """A turn that starts a rule. `timed`: by time alone; `entry` is the last that it counted then. `kept`: of a
+    sequence, whose last step `entry` is then, what its steps told; `bounded`: it might have been another.
+    """
 
     rule: Any
     key: str
     entry: Entry
     at: int
-    timed: bool
+    timed: bool = False
+    kept: dict[str, Any] | None = None
+    bounded: bool = False
 
 
 def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[Any]) -> Iterator[Start]:
     """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. What
     changes goes to `out`; yields what starts.
     """
+    turned = person.turned
     while True:
-        ready = [(turn.next, name) for name, turn in person.turned.items() if turn.next is not None]
-        at = min((at for at, _ in ready if at <= clock), default=None)
-        if at is None:
+        at = min([turn.next for turn in turned.values() if turn.next is not None], default=None)
+        if at is None or at > clock:
             return
-        names = sorted(name for when, name in ready if when == at)
-        gone = [name for name in names if name.startswith(LEFT)]
+        names = [name for name, turn in turned.items() if turn.next == at]
+        gone = sorted(name for name in names if name.startswith(LEFT))
         for name in gone:
             _, profile_id, segment = name.split("\0")
-            turn = person.turned.pop(name)
+            turn = turned.pop(name)
             out.append(_change(segment, "left", "merged", at, profile_id, turn.ids or {}, None))
-        if gone:
-            continue
-        name = min(names, key=lambda name: watches.watch_of(name)[0].rank)
-        watch, key = watches.watch_of(name)
-        if watch.rule is None:
-            _look_at_segment(watches, watch, person, person.turned[name], at, out)
-        else:
-            start = _look_at_rule(watch, person, key, person.turned[name], at, max_age)
-            if start is not None:
+        ready = [(*watches.watch_of(name), name) for name in names if name in turned]
+        ready.sort(key=lambda each: (each[0].rank, each[1]))
+        said = len(out)
+        for watch, key, name in ready:
+            if isinstance(watch, sequences.Sequence):
+                del turned[name]
+                for run in watch.completed(person.heard, key, at):
+                    yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
+            elif watch.rule is None:
+                _look_at_segment(watches, watch, person, turned[name], at, out)
+            elif (start := _look_at_rule(watch, person, key, turned[name], at, max_age)) is not None:
                 yield start
+            if len(out) > said:  # others may have to be looked at before the next
+                break
 
 
 def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int, out: list[Any]) -> None:
-    now = Moment(person.heard, at, segments=members(person))
+    now = Moment(person.heard, at, segments=_members(watch, person))
     holds = watch.condition.holds(now)
     if holds != turn.holds:
         received = _received(watch, now)
@@ -278,12 +305,11 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
             for name in [name for name in person.turned if name.startswith(other.prefix)] or [other.prefix]:
                 if not other.keyed or name != other.prefix:
                     look_at(person, other, name.removeprefix(other.prefix), at)
-        now = Moment(person.heard, at, segments=members(person))
     turn.tied, turn.next = False, watch.condition.turns(now)
 
 
 def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
-    now = Moment(person.heard, at, key=key if watch.keyed else None, segments=members(person))
+    now = Moment(person.heard, at, key=key if watch.keyed else None, segments=_members(watch, person))
     held, owed, tied = turn.holds, turn.owed, turn.tied
     turn.holds, turn.tied, turn.next = watch.condition.holds(now), False, watch.condition.turns(now)
     turn.owed = turn.holds and owed
@@ -369,7 +395,7 @@ def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upt
     """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
     occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
     """
-    condition, segments = watch.condition, members(person)
+    condition, segments = watch.condition, _members(watch, person)
     of = key if watch.keyed else None
     at = begin
     while at <= upto:
@@ -429,6 +455,9 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
             turned[name] = turns[0] or turns[1] or Turn()
             continue
         watch, _ = watches.watch_of(name)
+        if isinstance(watch, sequences.Sequence):
+            turned[name] = min((turn for turn in turns if turn is not None), key=lambda turn: turn.next or 0)
+            continue
         a, b = (turn or watch.default() for turn in turns)
         first = min((at for at in (a.next, b.next) if at is not None), default=None)
         if watch.rule is not None:
@@ -485,5 +514,7 @@ def forget(watches: Watches, person: Person, now: int) -> None:
         prefix = name[: name.index("\0", 2) + 1]
         watch = watches._by_prefix.get(prefix)
         turn = person.turned[name]
+        if isinstance(watch, sequences.Sequence):
+            continue
         if watch is None or (watch.keyed and not turn.holds and turn.next is None and name[len(prefix) :] not in known):
             del person.turned[name]

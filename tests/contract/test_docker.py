@@ -73,6 +73,7 @@ def test_everything_that_is_copied_is_there_and_not_ignored() -> None:
 def test_the_wheel_carries_schemas_and_topology(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "pipeline/_data/topology.yaml" in names
+    assert {f"pipeline/_data/rules/{path.name}" for path in (ROOT / "rules").glob("*.yaml")} <= names
     assert {f"pipeline/_data/schemas/{path.name}" for path in (ROOT / "schemas").glob("*.avsc")} <= names
 
 

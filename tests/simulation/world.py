@@ -40,7 +40,7 @@ from pipeline.runtime.words import Said, Word
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.store.ports import Skip
 from pipeline.topology.model import DeadLetterLimit, Topic, Topology
-from pipeline.triggers.changes import Output
+from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.fold import learn
 from pipeline.triggers.person import Person
@@ -374,6 +374,9 @@ class Plain:
 
     def encode_decision(self, topic: str, decision: Decision) -> bytes:
         return msgspec.msgpack.encode(decision)
+
+    def encode_change(self, topic: str, change: SegmentChange) -> bytes:
+        return msgspec.msgpack.encode(change)
 
     def as_trigger(self, topic: str, encoded: bytes) -> bytes:
         return encoded

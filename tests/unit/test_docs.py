@@ -30,7 +30,7 @@ def code() -> Iterator[tuple[Path, str]]:
 
 def test_every_line_that_is_cited_is_on_the_page() -> None:
     lines = {int(number) for number in re.findall(r"^\*\*(\d+)\. ", SEMANTICS, re.MULTILINE)}
-    assert lines == set(range(1, 23))
+    assert lines == {*range(1, 28), 29, 36}
     cited = {int(number) for _, text in code() for told in CITED.findall(text) for number in re.findall(r"\d+", told)}
     assert len(cited) > 15
     assert cited <= lines
@@ -40,7 +40,7 @@ def test_nothing_cites_what_is_not_here() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {found}"
         for path, text in code()
-        for found in re.findall(r"\(design \d+\)|design\.md|semantics\.md \d|rules\.md|\brules \d+\b", text)
+        for found in re.findall(r"\(design \d+\)|design\.md|semantics\.md \d|rules\.md \d|\brules \d+\b", text)
     ]
     assert wrong == []
 

@@ -189,3 +189,30 @@ def test_what_it_does_not_find(told: Any, arguments: tuple[str, ...], code: int,
     found = told([("10:00", "Product Added", CART, ANN)], *arguments)
     assert found.exit_code != 0
     assert said in found.output or said in str(found.exception)
+
+
+def test_what_a_condition_counts_and_what_it_is_then(tmp_path: Path) -> None:
+    topology = tmp_path / "topology.yaml"
+    text = Path(TOPOLOGY).read_text(encoding="utf-8").replace("include: [", "# [")
+    topology.write_text(
+        text
+        + "  keen:\n    version: 1\n    per: product_id\n"
+        + "    start: {when: {did: product_viewed, times: 2, within: 1h}}\n"
+        + "    after: 30m\n    only_if: {none: [{did: order_completed}]}\n",
+        encoding="utf-8",
+    )
+    file = tmp_path / "events.jsonl"
+    with file.open("w", encoding="utf-8") as out:
+        for number, (minute, name) in enumerate([(0, "Product Viewed"), (5, "Product Viewed"), (7, "Order Completed")]):
+            when = f"2026-11-20T10:{minute:02}:00Z"
+            told = {"type": "track", "event": name, "properties": {"product_id": "p1"}, **ANN}
+            out.write(json.dumps({**told, "messageId": f"m{number}", "timestamp": when, "receivedAt": when}) + "\n")
+    found = CliRunner().invoke(cli, ["explain", "user_id:ann", "keen", str(file), "--topology", str(topology)])
+    counted, at = "is counted; ", "  2026-11-20T10:"
+    assert found.output.splitlines()[1:] == [
+        f"{at}00:00.000Z  product_viewed m0 (p1): {counted}start: not so, did product_viewed at least 2 times within 1h"
+        ", and it is 1",
+        f"{at}05:00.000Z  product_viewed m1 (p1): {counted}start: so, did product_viewed at least 2 times within 1h",
+        f"{at}07:00.000Z  order_completed m2: {counted}only_if: not so, this holds: did order_completed",
+        f"{at}40:00.000Z  → p1: suppressed (only_if), due 2026-11-20T10:35:00.000Z",
+    ]

@@ -109,7 +109,20 @@ class Did:
         if self._how == "times":
             return len(entries)
         values = [entry.value for entry in entries]
-        return compare.total(values) if self._how == "sum" else len({v for v in values if v is not None and v != ""})
+        return compare.total(values) if self._how == "sum" else len(_different(values))
+
+    def _numbers(self, entries: list[Entry]) -> list[Any]:
+        """Of all, of all but the first, and so on."""
+        if self._how == "times":
+            return list(range(len(entries), -1, -1))
+        if self._how == "sum":
+            return compare.from_behind([entry.value for entry in entries])
+        known: set[Any] = set()
+        numbers = [0]
+        for entry in reversed(entries):
+            known |= _different([entry.value])
+            numbers.append(len(known))
+        return numbers[::-1]
 
     def holds(self, now: Moment) -> bool:
         """Compares what is found."""
@@ -120,14 +133,8 @@ class Did:
         if self._within is None:
             return None
         found = self._found(now)
-        held = self._test(self._number(found))
-        for place, entry in enumerate(found):
-            later = found[place + 1 :]
-            if later and later[0].occurred_at == entry.occurred_at:
-                continue
-            if self._test(self._number(later)) != held:
-                return entry.occurred_at + self._within
-        return None
+        last = compare.changes([entry.occurred_at for entry in found], self._numbers(found), self._test)
+        return None if last is None else last + self._within
 
     def matchers(self) -> tuple[Matcher, ...]:
         """One."""
@@ -143,6 +150,12 @@ class Did:
         return "" if self._test(number) else f"{self}, and it is {number:g}"
 
     def __str__(self) -> str:
+        if self._how == "times" and self._tests == {"gte": 1}:
+            return f"did {said_of(self._matcher)}{lasting(self._within)}"
         what = {"times": "times", "sum": "in all", "distinct": "different"}[self._how]
         path = f" {self._matcher.value}" if self._matcher.value else ""
         return f"did {said_of(self._matcher)}{path} {compare.said(self._tests)} {what}{lasting(self._within)}"
+
+
+def _different(values: list[Any]) -> set[Any]:
+    return {value for value in values if value is not None and value != ""}

@@ -7,6 +7,7 @@ measures:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from pipeline.grammar.durations import lasting
@@ -19,6 +20,7 @@ from pipeline.language.events import EVENTS
 from pipeline.language.memory import MOST, Entry, Matcher, Moment
 
 KEY = "measure"
+_first = itemgetter(0)
 MEASURE = Record(
     {
         "description": Key(Text(), "What it is for, in words."),
@@ -100,15 +102,10 @@ class Measure:
         """When so much has left the window that it changes."""
         if self._within is None:
             return None
-        found = sorted(self._found(now), key=lambda each: each[0].occurred_at)
-        held = self._test(compare.total(points for _, points in found))
-        for place, (entry, _) in enumerate(found):
-            later = found[place + 1 :]
-            if later and later[0][0].occurred_at == entry.occurred_at:
-                continue
-            if self._test(compare.total(points for _, points in later)) != held:
-                return entry.occurred_at + self._within
-        return None
+        found = sorted(((entry.occurred_at, points) for entry, points in self._found(now)), key=_first)
+        numbers = compare.from_behind([points for _, points in found])
+        last = compare.changes([at for at, _ in found], numbers, self._test)
+        return None if last is None else last + self._within
 
     def matchers(self) -> tuple[Matcher, ...]:
         """One a part."""

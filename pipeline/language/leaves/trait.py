@@ -50,8 +50,8 @@ def _tests() -> dict[str, Key]:
         "range": Many(Value(), least=2, most=2),
         "flag": Flag(),
     }
-    known = {**OPERATORS, **MODIFIERS}
-    return {name: Key(shapes[TAKES.get(name, "value")], f"The trait {words}.") for name, words in known.items()}
+    known = {name: f"The trait {words}." for name, words in OPERATORS.items()} | MODIFIERS
+    return {name: Key(shapes[TAKES.get(name, "value")], words) for name, words in known.items()}
 
 
 def _asked(value: Mapping[str, Any]) -> dict[str, Any]:
