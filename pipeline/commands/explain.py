@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from pipeline.commands.common import end_option, errors_console, plural, read_topology, topology_option
+from pipeline.commands.common import end_option, errors_console, plural, topology_option
 from pipeline.commands.person import facts
 from pipeline.commands.profile import identifier_of, whoever
 from pipeline.commands.replay import Run
@@ -24,7 +24,7 @@ from pipeline.identity.ids import leaf_id
 from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import FOREVER
-from pipeline.topology import Topology
+from pipeline.topology import Topology, rehearsal
 from pipeline.topology.model import Rule
 from pipeline.triggers.decisions import Decision, public
 from pipeline.triggers.explain import Explainer, Step, known
@@ -61,9 +61,13 @@ def command(
       pipeline explain user_id:u-17 abandoned_cart monday.jsonl.gz
       pipeline explain email:anna@example.org ebook_not_clicked --key m-8841
     """
-    wanted = read_topology(topology)
+    tried = rehearsal(topology)
+    rule = _rule(tried.whole, name)
+    wanted = tried.with_on([name]) if files else tried.topology
+    if rule not in wanted.rules:
+        message = f"{name} is switched off (`enabled: false`): name recordings to see what it would have done"
+        raise click.BadParameter(message, param_hint="RULE")
     namespace, value = identifier_of(wanted, identifier)
-    rule = _rule(wanted, name)
     told = _recorded(wanted, rule, namespace, value, files, end) if files else _live(wanted, rule, namespace, value)
     if key is not None:
         told["steps"] = [step for step in told["steps"] if step["key"] in (None, key)]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from pipeline.commands.common import end_option, errors_console, files_argument, plural, read_topology, topology_option
+from pipeline.commands.common import end_option, errors_console, files_argument, plural, topology_option
 from pipeline.commands.reading import Bar, sort_option
 from pipeline.commands.summary import Summary
 from pipeline.errors import InvalidEvent, PipelineError
@@ -24,7 +24,7 @@ from pipeline.events.times import read_time
 from pipeline.grammar.findings import suggest
 from pipeline.runtime.recordings import in_order, merged
 from pipeline.runtime.replay import Replay
-from pipeline.topology import Topology
+from pipeline.topology import Rehearsal, Topology, rehearsal
 from pipeline.triggers.changes import public as public_change
 from pipeline.triggers.decisions import Decision, public
 
@@ -32,7 +32,13 @@ from pipeline.triggers.decisions import Decision, public
 @click.command("replay")
 @files_argument
 @topology_option
-@click.option("--rules", "rules", metavar="NAME", multiple=True, help="Only this rule. May be given more than once.")
+@click.option(
+    "--rules",
+    "rules",
+    metavar="NAME",
+    multiple=True,
+    help="Only this rule (and those it speaks of), also where it is switched off. May be given more than once.",
+)
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write decisions there.")
 @click.option(
     "--segments",
@@ -75,7 +81,7 @@ def command(
       pipeline replay today-so-far.jsonl --end open
       pipeline replay exported-by-person.json --sort
     """
-    wanted = _only(read_topology(topology), rules)
+    wanted = _only(rehearsal(topology), rules)
     for option, target in (("--out", out), ("--segments", changes)):
         if target is not None and target.exists() and any(path.exists() and target.samefile(path) for path in files):
             raise click.BadParameter(f"{target} is one of the files to be read", param_hint=option)
@@ -174,16 +180,14 @@ class Run:
         return said
 
 
-def _only(topology: Topology, names: tuple[str, ...]) -> Topology:
-    """The topology with these rules alone; all when none is named."""
-    known = {rule.name: rule for rule in topology.rules}
+def _only(tried: Rehearsal, names: tuple[str, ...]) -> Topology:
+    """The topology with these rules alone, also where they are switched off; as it is when none is named."""
+    known = {rule.name: rule for rule in tried.whole.rules}
     wanted = [name for given in names for name in given.split(",") if name]
     for name in wanted:
         if name not in known:
             raise click.BadParameter(f"no rule {name!r} in the topology; {suggest(name, known)}", param_hint="--rules")
-    if not wanted:
-        return topology
-    return msgspec.structs.replace(topology, rules=tuple(rule for rule in topology.rules if rule.name in wanted))
+    return tried.alone(wanted) if wanted else tried.topology
 
 
 def _moment(text: str | None) -> int | None:

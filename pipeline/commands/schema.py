@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from pipeline.commands.common import read_topology, topology_option
+from pipeline.commands.common import topology_option
 from pipeline.errors import TopologyError
 from pipeline.events import schemas
 from pipeline.grammar.findings import suggest
+from pipeline.topology import rehearsal
 from pipeline.triggers.payload_schema import payload_schema
 
 
@@ -33,14 +34,15 @@ def command(name: str | None, topology: Path) -> None:
         _print(schemas.schema(name))
         return
     try:
-        rules = {rule.name: rule for rule in read_topology(topology).rules}
+        tried = rehearsal(topology)
+        rules, on = ({rule.name: rule for rule in each.rules} for each in (tried.whole, tried.topology))
     except TopologyError as error:
         if name is not None:  # it may be a rule's
             raise
         click.echo(f"Without the rules of {topology}, which can't be read:\n{error}", err=True)
-        rules = {}
+        rules = on = {}
     if name is None:
-        click.echo("\n".join([*known, *rules]))
+        click.echo("\n".join([*known, *on]))
     elif name in rules:
         _print(payload_schema(rules[name]))
     else:

@@ -11,7 +11,6 @@ from pipeline.commands.common import plural, topology_option
 from pipeline.grammar.findings import Finding
 from pipeline.rule_tests.reading import RuleTest, read
 from pipeline.rule_tests.running import Outcome, try_out
-from pipeline.rule_tests.switched import Rehearsal
 from pipeline.topology import rehearsal
 
 
@@ -33,7 +32,7 @@ def command(files: tuple[Path, ...], topology: Path, verbose: bool) -> None:
       pipeline test
       pipeline test tests/rules/abandoned_cart.yaml --verbose
     """
-    wanted = Rehearsal(*rehearsal(topology))
+    wanted = rehearsal(topology)
     paths = _files(files or (topology.parent / "tests" / "rules",))
     tests: list[RuleTest] = []
     findings: list[Finding] = []

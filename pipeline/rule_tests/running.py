@@ -12,8 +12,8 @@ from pipeline.events.model import Event
 from pipeline.rule_tests.changing import change_differences, told_change
 from pipeline.rule_tests.reading import Expected, RuleTest
 from pipeline.rule_tests.spans import maybe_span, shown, span
-from pipeline.rule_tests.switched import Rehearsal
 from pipeline.runtime.replay import FOREVER, Replay
+from pipeline.topology import Rehearsal
 from pipeline.triggers.changes import SegmentChange
 from pipeline.triggers.decisions import Decision, public
 

@@ -21,8 +21,9 @@ from pipeline.topology.environment import VARIABLES, override, write_keys
 from pipeline.topology.grammar import document
 from pipeline.topology.include import include
 from pipeline.topology.model import Topology
+from pipeline.topology.switched import Rehearsal
 
-__all__ = ["VARIABLES", "Finding", "Topology", "lint", "load", "rehearsal"]
+__all__ = ["VARIABLES", "Finding", "Rehearsal", "Topology", "lint", "load", "rehearsal"]
 
 
 def load(path: str | Path, env: Mapping[str, str] = os.environ) -> Topology:
@@ -30,10 +31,10 @@ def load(path: str | Path, env: Mapping[str, str] = os.environ) -> Topology:
     return build.topology(_sound(path, env))
 
 
-def rehearsal(path: str | Path, env: Mapping[str, str] = os.environ) -> tuple[Topology, Topology]:
+def rehearsal(path: str | Path, env: Mapping[str, str] = os.environ) -> Rehearsal:
     """The topology, and the same with every rule and segment switched on. Raises TopologyError with every error."""
     values = _sound(path, env)
-    return build.topology(values), build.topology(values, everything=True)
+    return Rehearsal(build.topology(values), build.topology(values, everything=True))
 
 
 def lint(path: str | Path, env: Mapping[str, str] = os.environ) -> list[Finding]:

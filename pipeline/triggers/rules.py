@@ -306,7 +306,7 @@ class RuleBook:
         of_kind: tuple[MoveMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         if any(each.where is None or each.where(data) for each in of_kind):
             return True
-        return self.watches is not None and any(m.counts(kind, data) for m in self.watches.hearing.get(kind, ()))
+        return self.watches is not None and self.watches.counts(kind, data)
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from pipeline.language.condition import Condition, Scope, compile_condition
+from pipeline.language.ears import Ears
 from pipeline.language.events import types_of
 from pipeline.language.memory import DECIDED, Entry, Matcher, Memory, Moment
 from pipeline.topology.model import DAY, Topology
@@ -86,11 +87,11 @@ class Watches:
     """All conditions of a topology, and sequences. By name: `segments`, `rules`, what is watched; `until`, what a rule
     waits for.
 
-    `hearing`: event type -> what counts it. `first`: a person's first event matters. `watching`: matcher's id -> what
-    is looked at when it counts something; `untils`: the same -> the rules whose waits it may end. Segment's name ->
-    `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules whose waits that may end.
-    `slack`: for how long what a condition counts matters after it has left its window, ms. `still`: nothing is looked
-    at any more.
+    `hearing`: event type -> what counts it; `ears`: the same, to ask. `first`: a person's first event matters.
+    `watching`: matcher's id -> what is looked at when it counts something; `untils`: the same -> the rules whose waits
+    it may end. Segment's name -> `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules
+    whose waits that may end. `slack`: for how long what a condition counts matters after it has left its window, ms.
+    `still`: nothing is looked at any more.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
@@ -131,6 +132,7 @@ class Watches:
             for condition in rule.asked:
                 self._hear(condition.matchers())
             self._hear(rule.noted)
+        self.ears = {kind: Ears(kind, matchers) for kind, matchers in self.hearing.items()}
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
             for name in self.segments
@@ -162,9 +164,10 @@ class Watches:
                 self.hearing[kind] = (*self.hearing.get(kind, ()), matcher)
         return [*dict.fromkeys(matcher.id for matcher in matchers)]
 
-    def counts(self, kind: str, data: dict[str, Any]) -> bool:
+    def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event is counted at all."""
-        return any(matcher.counts(kind, data) for matcher in self.hearing.get(kind, ()))
+        ears = self.ears.get(kind)
+        return ears is not None and any(matcher.counts(kind, data) for matcher in ears.of(data))
 
     def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
@@ -184,7 +187,8 @@ def hear(
     """Note an event that is received at `at`; `amounts` False: it adds to no sum. Yields the ledgers that it stands in
     by which waits may end: a matcher's id or, where that counts by key, id, zero byte, key.
     """
-    for matcher in watches.hearing.get(kind, ()):
+    ears = watches.ears.get(kind)
+    for matcher in () if ears is None else ears.of(data):
         if not matcher.counts(kind, data):
             continue
         value = matcher.read(kind, data)
@@ -505,8 +509,13 @@ def _copied(ids: Ids) -> Ids:
 
 def forget(watches: Watches, person: Person, now: int) -> None:
     """What no condition will ask for any more goes."""
-    for matcher in watches.matchers.values():
-        matcher.forget(person.heard, now - watches.slack)
+    for name in {ledger.partition("\0")[0] for ledger in person.heard}:
+        if (matcher := watches.matchers.get(name)) is not None:
+            matcher.forget(person.heard, now - watches.slack)
+        else:  # what no rule asks for any more
+            for ledger in [ledger for ledger in person.heard if ledger.partition("\0")[0] == name]:
+                if not person.heard[ledger] or person.heard[ledger][-1].received_at < now - watches.slack:
+                    del person.heard[ledger]
     known = {name.partition("\0")[2] for name in person.heard if "\0" in name}
     for name in list(person.turned):
         if name.startswith(LEFT):

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
+from pipeline.cli import cli
 from pipeline.errors import TopologyError
 from pipeline.topology import Finding, jsonschema, lint, load, rehearsal
 from tests.unit.test_topology_lint import BASE
@@ -131,7 +133,8 @@ def test_what_is_on_and_speaks_of_what_is_off_is_doubted(linted: Lint) -> None:
 
 
 def test_all_that_is_shipped_there_is_off() -> None:
-    topology, whole = rehearsal(SHIPPED, {})
+    tried = rehearsal(SHIPPED, {})
+    topology, whole = tried.topology, tried.whole
     assert topology == load(SHIPPED, {})
     assert [rule.name for rule in topology.rules] == ["abandoned_cart", "ebook_not_clicked", "film_half_watched"]
     assert topology.segments == ()
@@ -160,3 +163,46 @@ def test_the_editors_schema_of_such_files_is_current_and_holds_for_the_shipped_o
     validator = Draft202012Validator(yaml.safe_load(committed))
     for path in RULES:
         assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text("utf-8")))] == []
+
+
+def told(*arguments: str) -> Result:
+    """A command, with the shipped topology."""
+    return CliRunner().invoke(cli, [*arguments, "--topology", str(SHIPPED)])
+
+
+def test_a_rule_is_tried_on_a_recording_before_it_is_switched_on(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    looks = [
+        {
+            "type": "track",
+            "event": "Product Viewed",
+            "messageId": f"m{minute}",
+            "userId": "ann",
+            "timestamp": f"2026-01-05T09:0{minute}:00Z",
+            "properties": {"product_id": "tent"},
+        }
+        for minute in range(3)
+    ]
+    events.write_bytes(b"\n".join(map(msgspec.json.encode, looks)))
+    assert told("replay", str(events)).stdout == ""
+    found = told("replay", str(events), "--rules", "viewed_thrice")
+    assert found.exit_code == 0, found.output
+    (line,) = found.stdout.splitlines()
+    assert (yaml.safe_load(line)["rule"], yaml.safe_load(line)["correlation_key"]) == ("viewed_thrice", "tent")
+    assert "fired" in told("explain", "user_id:ann", "viewed_thrice", str(events)).output
+    live = told("explain", "user_id:ann", "viewed_thrice")
+    assert live.exit_code == 2
+    assert "viewed_thrice is switched off (`enabled: false`): name recordings" in live.output
+    assert "product" in told("schema", "viewed_thrice").output
+
+
+def test_a_rule_that_is_tried_alone_has_what_it_speaks_of(linted: Lint, tmp_path: Path) -> None:
+    rest = "  b: {enabled: false, version: 1, start: {event: searched}, after: 1h, only_if: {segment: a}}\n"
+    segments = (
+        "segments: {a: {enabled: false, when: {segment: c}}, c: {when: {did: searched}}, d: {when: {did: searched}}}\n"
+    )
+    linted("[one.yaml]", one=RULE + "    only_if: {trigger: b}\n" + rest + segments)
+    alone = rehearsal(tmp_path / "t.yaml", {}).alone(["search"])
+    assert [rule.name for rule in alone.rules] == ["search", "b"]
+    assert {segment.name for segment in alone.segments} == {"a", "c", "d"}
+    assert [rule.name for rule in rehearsal(tmp_path / "t.yaml", {}).alone(["cart"]).rules] == ["cart"]

@@ -49,7 +49,7 @@ def test_every_shipped_rule_has_tests_and_they_hold() -> None:
     found = run()
     assert found.exit_code == 0, found.output
     assert f"in {len(SHIPPED)} files: all hold" in found.output
-    whole = rehearsal(ROOT / "topology.yaml", {})[1]
+    whole = rehearsal(ROOT / "topology.yaml", {}).whole
     assert {path.stem for path in SHIPPED} == {rule.name for rule in whole.rules} | {"segments"}
     tests = yaml.safe_load((ROOT / "tests" / "rules" / "segments.yaml").read_text("utf-8"))["tests"]
     assert {test["segment"] for test in tests} == {segment.name for segment in whole.segments}

@@ -4,6 +4,7 @@ hand.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from pipeline.triggers.rules import RuleBook
 from pipeline.triggers.sequences import KEPT
 from tests.oracle.build import event, login
+from tests.oracle.language.build import Example
+from tests.oracle.language.compare import differing
+from tests.oracle.language.examples_starts import SEQUENCES
+from tests.property.test_language import topology_of
 from tests.replayed import replayed, shipped
 from tests.ruled import decided, ruled
 
@@ -28,6 +33,7 @@ seq:
 PLAIN = ruled(RULE)
 BOUNDED = ruled(RULE.replace("within: 7d", "within: 1h"))
 ONCE = ruled(RULE + "  once: true\n")
+FIRST_AGAIN = ruled(RULE.replace("order_completed", "form_submitted"))
 SAME = ruled("""
 seq:
   version: 1
@@ -106,6 +112,8 @@ HISTORIES: list[tuple[str, Any, Told, list[str]]] = [
      ["75 fired due 3 70"]),
     ("it is between the last first step and the second that counts", PLAIN,
      [page("1", 0), order("2", 5), page("3", 6), form("4", 10)], ["75 fired due 4 70"]),
+    ("what is itself the next step isn't in between", FIRST_AGAIN, [page("1", 0), form("2", 10), form("3", 20)],
+     ["75 fired due 2 70"]),
     ("matched by when they occurred, in whatever order they come", PLAIN,
      [form("2", 10), page("1", 0, 20)], ["75 fired due 2 70"]),
     ("known so late that it was due before", PLAIN, [form("2", 10), page("1", 0, 200)], ["200 fired due 2 70"]),
@@ -186,3 +194,9 @@ def test_hundreds_of_unfinished_runs_cost_little() -> None:
 
 def test_nothing_is_watched_where_there_is_none() -> None:
     assert RuleBook(shipped()).watches is None
+
+
+@pytest.mark.parametrize("example", SEQUENCES, ids=[each.name for each in SEQUENCES])
+def test_what_the_oracle_has_by_hand(example: Example, tmp_path: Path) -> None:
+    made = replayed(example.events, topology_of(example.topology, tmp_path), open_end=example.open_end)
+    assert differing(example.expected, made) == ""

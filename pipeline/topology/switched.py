@@ -1,4 +1,4 @@
-"""Which rules and segments are on in a test."""
+"""Rules and segments that are tried before they are switched on."""
 
 from __future__ import annotations
 
@@ -19,16 +19,27 @@ class Rehearsal(msgspec.Struct, frozen=True):
 
     def with_on(self, names: Iterable[str]) -> Topology:
         """The topology with these rules and segments on, and those that they speak of, and so on."""
+        on = {*self._with_spoken(names), *(rule.name for rule in self.topology.rules)}
+        return self._of(on | {segment.name for segment in self.topology.segments})
+
+    def alone(self, names: Iterable[str]) -> Topology:
+        """The topology with these rules, and those that they speak of, and no others."""
+        return self._of(self._with_spoken(names) | {segment.name for segment in self.topology.segments})
+
+    def _with_spoken(self, names: Iterable[str]) -> set[str]:
         speaks = _spoken(self.whole)
-        on = {rule.name for rule in self.topology.rules} | {segment.name for segment in self.topology.segments}
-        left = list(names)
+        found: set[str] = set()
+        left = [*names]
         while left:
             name = left.pop()
-            if name not in on:
-                on.add(name)
+            if name not in found:
+                found.add(name)
                 left += speaks.get(name, ())
-        rules = tuple(rule for rule in self.whole.rules if rule.name in on)
-        segments = tuple(segment for segment in self.whole.segments if segment.name in on)
+        return found
+
+    def _of(self, names: set[str]) -> Topology:
+        rules = tuple(rule for rule in self.whole.rules if rule.name in names)
+        segments = tuple(segment for segment in self.whole.segments if segment.name in names)
         return msgspec.structs.replace(self.whole, rules=rules, segments=segments)
 
 
