@@ -64,7 +64,9 @@ class _Way:
         self._before: list[End] = []  # what ends a start, though it stands before it
         self._told: Base | None = None  # the date that was told last
         self._last = self._closed = key.closed
+        self._decided = key.closed[0]  # up to there what is left of a wait is
         if (left := key.open) is not None:
+            self._decided = left.closed[0]
             wait = Wait(left.cause, left.start.order, left.cause.occurred_at + rule.stages[left.stage].after)
             wait.stage, wait.opened, wait.kept = left.stage, left.opened or left.start, left.kept
             self._opens(wait)
@@ -92,7 +94,7 @@ class _Way:
         """Whether what it waits until held while it waited: then it has ended."""
         assert wait.opened is not None
         start = wait.opened.occurred_at
-        begin = start if wait.stage == 0 else max(start, self._closed[0] + 1)
+        begin = start if wait.stage == 0 else max(start, self._decided + 1)
         found = until(start, begin, wait.due if before is None else min(wait.due, before[0]))
         order = None if found is None else (found[0], PAST, 0, found[1])
         if order is None or (before is not None and order > before):

@@ -68,6 +68,20 @@ TIED = [
         ],
     ),
     Example(
+        29,
+        "at a tie: what is left waits until something from its own last stage on, not from what the other has decided",
+        rules({"s": {"did": "page_viewed"}}, r={**STAGED, "until": {"when": {"segment": "s"}, "reason": "enough"}}),
+        [add("1", 0), add("2", 2, who="u:1"), add("3", 60, who="u:1"), page("4", 68, who="u:1"), login("5", 70)],
+        [
+            want("fired", "due", "1", 0, 30, 35, stage="first"),
+            want("fired", "due", "2", 2, 32, 37, stage="first", who="u:1"),
+            want("cancelled", "begun_anew", "2", 2, 122, 65, stage="last", ended_by="3", who="u:1"),
+            want("cancelled", "enough", "1", 0, 120, 70, stage="last", who=BOTH),
+            want("cancelled", "enough", "3", 60, 90, 95, stage="first", who=BOTH),
+        ],
+        [change("entered", 68, "4")],
+    ),
+    Example(
         36,
         "at a tie: somebody has been in a segment for as long as either was",
         rules({"s": {"did": "page_viewed"}, "t": {"segment": "s", "for": {"gte": "30m"}}}),
