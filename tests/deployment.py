@@ -134,8 +134,9 @@ class Deployment:
                         del record["bounded"]
                     if record["basis"] == "event":
                         del record["basis"]
-                    if not record["fingerprint"]:
-                        del record["fingerprint"]
+                    for name in ("fingerprint", "detail"):
+                        if not record[name]:
+                            del record[name]
                 out.append(record)
         return out
 

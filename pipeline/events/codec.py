@@ -50,8 +50,8 @@ class MissingSchema(RegistryUnavailable):
         self.schema_id = schema_id
 
 
-# What `stage`, `recovers`, `basis` and `fingerprint` are where nothing is said.
-ADDED = b"\0\0\x0aevent\0"
+# What `stage`, `recovers`, `basis`, `fingerprint` and `detail` are where nothing is said.
+ADDED = b"\0\0\x0aevent\0\0"
 
 
 class Encoder:

@@ -22,7 +22,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     `published` False: it was due in the time of a recording that was ingested without triggers. `bounded`: more was
     told than is kept of one person, or than a record takes, and it might have been otherwise, or tell more. `recovers`:
     the trigger's id, of what is `recovered`. `basis`: what began it, `event` or `time`. `fingerprint`: of the rule's
-    meaning.
+    meaning. `detail`: more of the reason, in words.
     """
 
     id: str
@@ -50,6 +50,7 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     recovers: str | None = None
     basis: str = "event"
     fingerprint: str = ""
+    detail: str = ""
 
 
 def named(*parts: object) -> str:
@@ -119,6 +120,8 @@ def public(decision: Decision) -> dict[str, Any]:
     for name in ("stage", "ended_by", "retracts", "late_event_id", "recovers"):
         if (value := getattr(decision, name)) is not None:
             line[name] = value
+    if decision.detail:
+        line["detail"] = decision.detail
     if decision.basis != "event":
         line["basis"] = decision.basis
     if decision.left_out:

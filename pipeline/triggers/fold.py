@@ -476,6 +476,7 @@ def decide(
                 key.due = waits.next_due(rule, key, everyone, until)
                 refresh(person)
                 continue
+            detail = ""
             outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
             if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
                 outcome, reason = "suppressed", "other_person"
@@ -483,14 +484,11 @@ def decide(
                 outcome, reason = "suppressed", "unfounded"
             elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
                 outcome, reason = "suppressed", "overtaken"
-            elif (
-                wait.end is None
-                and (only_if := rule.stages[wait.stage].only_if if rule.stages else rule.only_if) is not None
-                and not only_if.holds(_at_due(rule, person, key_name, wait))
-            ):
+            elif wait.end is None and (detail := _failing(rule, person, key_name, wait)):
                 outcome, reason = "suppressed", "only_if"
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
             decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
+            decision.detail = detail
             decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name)
             waits.close(rule, key, wait)
             if rule.date is not None and rule.date.yearly and not book.still:
@@ -570,6 +568,12 @@ def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: W
     if turned is None or turned < clock - book.watches.slack:
         return False
     return not watches.held(book.watches.rules[rule.name], person, key, turned)
+
+
+def _failing(rule: Compiled, person: Person, key: str, wait: Wait) -> str:
+    """The first part of `only_if` that doesn't hold where it is due, in words; empty: all does."""
+    only_if = rule.stages[wait.stage].only_if if rule.stages else rule.only_if
+    return "" if only_if is None else only_if.fails(_at_due(rule, person, key, wait))
 
 
 def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:

@@ -560,7 +560,7 @@ DECISION: dict[str, Any] = {
 @pytest.mark.parametrize("name", ["decision", "trigger"])
 def test_decisions_and_triggers(name: str) -> None:
     extra: dict[str, Any] = {"outcome": "retracted", "retracts": "d-0", "late_event_id": "e-9", "published": False}
-    extra.update(bounded=True, stage="last", recovers="d-7", basis="time", fingerprint="f")
+    extra.update(bounded=True, stage="last", recovers="d-7", basis="time", fingerprint="f", detail="why")
     extra["contact"] = {"locale": "de-AT"}
     for decision in (DECISION, {**DECISION, **extra}, {**DECISION, "ended_by": "e-2", "correlation_key": "cart-1"}):
         value = (
@@ -574,7 +574,7 @@ def test_decisions_and_triggers(name: str) -> None:
         read: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas.plain(name), None)
         nullable: dict[str, Any] = {"ended_by": None, "retracts": None, "late_event_id": None, "left_out": []}
         nullable.update(contact={}, published=True, bounded=False)
-        nullable.update(stage=None, recovers=None, basis="event", fingerprint="")
+        nullable.update(stage=None, recovers=None, basis="event", fingerprint="", detail="")
         expected = {**nullable, **decision, "payload": json.loads(read["payload"])}
         del expected["trace"]
         assert {**read, "payload": json.loads(read["payload"])} == expected

@@ -152,9 +152,12 @@ class Did:
     def __str__(self) -> str:
         if self._how == "times" and self._tests == {"gte": 1}:
             return f"did {said_of(self._matcher)}{lasting(self._within)}"
-        what = {"times": "times", "sum": "in all", "distinct": "different"}[self._how]
-        path = f" {self._matcher.value}" if self._matcher.value else ""
-        return f"did {said_of(self._matcher)}{path} {compare.said(self._tests)} {what}{lasting(self._within)}"
+        what, path, how = said_of(self._matcher), self._matcher.value, compare.said(self._tests)
+        if self._how == "sum":
+            return f"{path} of {what} adds up to {how}{lasting(self._within)}"
+        if self._how == "distinct":
+            return f"{how} different {path} of {what}{lasting(self._within)}"
+        return f"did {what} {how} times{lasting(self._within)}"
 
 
 def _different(values: list[Any]) -> set[Any]:

@@ -15,6 +15,7 @@ def plainer(decision: Line) -> Line:
     kept = {"basis": "event", **comparable(decision)}
     kept.pop("contact", None)
     kept.pop("recovers", None)
+    kept.pop("detail", None)  # words
     return kept
 
 
