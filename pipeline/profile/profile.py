@@ -31,8 +31,9 @@ from pipeline.profile.parts.timeline import MARK
 from pipeline.profile.repeats import Repeats
 from pipeline.triggers import devices
 from pipeline.triggers.changes import Output
+from pipeline.triggers.deciding import decide
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.fold import decide, learn
+from pipeline.triggers.fold import learn
 from pipeline.triggers.person import Person, counts_for, own_id, refresh, unite, user_of, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 from pipeline.wire.row import Row, array_head

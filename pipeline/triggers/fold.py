@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from pipeline.language.memory import DECIDED, MOST, Entry, Moment
+from pipeline.language.memory import Entry
 from pipeline.language.references import asked, kept
-from pipeline.topology.model import BROKEN
-from pipeline.triggers import carts, films, keys, marks, orders, waits, watches, whereabouts
+from pipeline.triggers import carts, films, keys, marks, orders, remembering, waits, watches, whereabouts
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
-from pipeline.triggers.changes import Output, SegmentChange
-from pipeline.triggers.contact import contact_of, tell
-from pipeline.triggers.decisions import DAY, Decision, decision_id, named, recovery_id, retraction_id
-from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
+from pipeline.triggers.changes import Output
+from pipeline.triggers.contact import tell
+from pipeline.triggers.decisions import DAY, Decision
+from pipeline.triggers.facts import End, Fact, Key
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.payloads import Waited
-from pipeline.triggers.person import Person, note_due, refresh, relocate, somebody_elses, until_of
+from pipeline.triggers.made import SHARED, recovered, refused, retraction
+from pipeline.triggers.person import Person, note_due, refresh, relocate, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
     CONTENTS,
@@ -37,13 +35,12 @@ from pipeline.wire.row import Row
 DECIDED_FILMS_KEPT = 16  # to be shown
 STARTS_KEPT = 50  # of one key, of which it is kept what they told
 RETRACTED = "retracted"  # the reason of what started by a trigger that is taken back
-SHARED = ""  # the correlation key of events without one
 
 
 def _sweep(book: RuleBook, person: Person, now: int) -> None:
     """Once a day, what can decide nothing any more goes."""
     if book.watches is not None:
-        watches.forget(book.watches, person, now)
+        remembering.forget(book.watches, person, now)
     first, person.swept = not person.swept, now // DAY
     if first:  # nothing is old yet
         return
@@ -107,7 +104,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     for end in ends:
         later |= _end(book, person, row, end, out)
     if book.followers and len(out) > before:
-        later |= _take_back(book, person, out[before:], out)
+        later |= take_back(book, person, out[before:], out)
     for move in moves:
         keys_of = move.rule.keys
         if keys_of is None:  # nearly all rules
@@ -118,7 +115,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     if playing and len(person.films) > films.AT_HAND:
         gone = films.make_room(person.films, person.film_pages)
         for rule in book.of_films if gone >= 0 else ():
-            state = _state(person, rule)
+            state = state_of(person, rule)
             state.forgot = max(state.forgot, gone)
     if later:
         refresh(person)
@@ -147,10 +144,10 @@ def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row,
     entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
     if watched.first:
         watches.begin(watched, person, entry)
-    return _note(book, watched, person, kind, row.data, entry, row.received_at, amounts=first)
+    return note_counted(book, watched, person, kind, row.data, entry, row.received_at, amounts=first)
 
 
-def _note(
+def note_counted(
     book: RuleBook,
     watched: Watches,
     person: Person,
@@ -166,11 +163,11 @@ def _note(
     for ledger in list(watches.hear(watched, person, kind, data, entry, at, amounts=amounts)):
         matcher, _, key = ledger.partition("\0")
         for rule in watched.untils[matcher]:
-            later |= _work_out(book.rules[rule.name], person, key, at)
+            later |= work_out(book.rules[rule.name], person, key, at)
     return later
 
 
-def _work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
+def work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
     """When the waits of a key (empty: of all) are decided, anew. See `note_due` for what it returns."""
     state, later = person.rules.get(rule.name), False
     if state is None:
@@ -203,7 +200,8 @@ def _email(person: Person, ids: list[str]) -> str | None:
     return told if told is not None and person.has("email", told) else None
 
 
-def _state(person: Person, rule: Compiled) -> RuleState:
+def state_of(person: Person, rule: Compiled) -> RuleState:
+    """What a rule remembers of a person; nothing yet."""
     state = person.rules.get(rule.name)
     if state is None:
         state = person.rules[rule.name] = RuleState()
@@ -235,7 +233,7 @@ def _move(
         total = row.data.get("total_length")
         if film is None or not total or films.seconds(film) < rule.share * total:
             return False
-    state = person.rules.get(rule.name) or _state(person, rule)
+    state = person.rules.get(rule.name) or state_of(person, rule)
     if not rule.cart:
         change = None
     elif role == START and change is not None and change.how == SET and not change.items:
@@ -253,10 +251,10 @@ def _move(
         fact.length = length
     if rule.keeps and role == START:
         fact.kept = kept(rule.keeps, row.data)
-    return _take(book, person, rule, state, name, fact, out)
+    return take(book, person, rule, state, name, fact, out)
 
 
-def _take(
+def take(
     book: RuleBook, person: Person, rule: Compiled, state: RuleState, name: str, fact: Fact, out: list[Output]
 ) -> bool:
     """A fact of one key. See `_move`."""
@@ -274,14 +272,14 @@ def _take(
     everyone = state.everyone and state.ends(name)
     opens = role == START and (rule.date is None or fact.length is not None)
     if opens and key.due is None and state.full and waits.may_open(rule, key, fact):
-        out.append(_refused(rule, person, name, key, fact))
+        out.append(refused(rule, person, name, key, fact))
         if known is None:  # nothing more is kept of it than that there was something
             keys.mark(state, [marks.hashed(name)], received_at)
             return False
         fact.role, key.bounded = CONTENTS, True
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
-        out.append(_refused(rule, person, name, key, fact))
+        out.append(refused(rule, person, name, key, fact))
     later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
@@ -318,7 +316,7 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: li
         names = rule_end.keys(row.data)
     if rule_end.match is not None and not names and not rule_end.without_key_all:
         return False
-    state = _state(person, rule)
+    state = state_of(person, rule)
     if rule_end.compares:
         end.asks, whole = asked(rule_end.compares, row.data)
         if not whole:
@@ -382,26 +380,26 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
         key.bounded = True
     prevented = rule.cart and waits.clear_late(key, end)
     if key.fired and (taken_back := waits.retracts(key, end)):
-        out += [_retraction(rule, person, name, fired, end) for fired in taken_back]
+        out += [retraction(rule, person, name, fired, end) for fired in taken_back]
         prevented = True
     if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
-        out.append(_recovered(rule, person, name, fired, end))
+        out.append(recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
     return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
-def _lead_to(book: RuleBook, person: Person, decision: Decision, cause: Fact, out: list[Output]) -> None:
+def lead_to(book: RuleBook, person: Person, decision: Decision, cause: Fact, out: list[Output]) -> None:
     """Begin what starts by a decision: it occurred when that was due, and is known when it was decided."""
     for rule in book.followers.get((decision.rule, decision.outcome), ()):
-        name = _key_of(rule, decision)
+        name = key_of(rule, decision)
         if name != SHARED or rule.shared:
             place = rank(rule.cart, START, "")
             fact = Fact(decision.due_at, decision.decided_at, decision.id, START, cause.fingerprint, place)
-            _take(book, person, rule, _state(person, rule), name, fact, out)
+            take(book, person, rule, state_of(person, rule), name, fact, out)
 
 
-def _take_back(book: RuleBook, person: Person, made: list[Output], out: list[Output]) -> bool:
+def take_back(book: RuleBook, person: Person, made: list[Output], out: list[Output]) -> bool:
     """What started by a trigger that is taken back is so, too; what is taken back for that in turn. See `note_due` for
     what it returns.
     """
@@ -409,7 +407,7 @@ def _take_back(book: RuleBook, person: Person, made: list[Output], out: list[Out
     while left:
         taken = left.pop()
         for rule in book.followers.get((taken.rule, "fired"), ()):
-            state, name = person.rules.get(rule.name), _key_of(rule, taken)
+            state, name = person.rules.get(rule.name), key_of(rule, taken)
             key = None if state is None else state.find(name)
             if state is None or key is None:
                 continue
@@ -422,289 +420,6 @@ def _take_back(book: RuleBook, person: Person, made: list[Output], out: list[Out
     return later
 
 
-def _key_of(rule: Compiled, decision: Decision) -> str:
+def key_of(rule: Compiled, decision: Decision) -> str:
     """The key that a rule has of a decision of another."""
     return SHARED if rule.per is None or decision.correlation_key is None else decision.correlation_key
-
-
-def _first(person: Person) -> tuple[str, str]:
-    """Names of the rule and key that are decided next; of several at one moment the first."""
-    due = person.due
-    assert due is not None
-    found: tuple[str, str] | None = None
-    for name, state in person.rules.items():
-        if state.pages:
-            state.open_due(due)
-        for key_name, key in state.keys.items():
-            if key.due == due and (found is None or (name, key_name) < found):
-                found = (name, key_name)
-    assert found is not None
-    return found
-
-
-def decide(
-    book: RuleBook,
-    persons: list[Person],
-    person: Person,
-    clock: int,
-    out: list[Output],
-    quiet: Callable[[Decision], bool] | None = None,
-) -> None:
-    """All decisions of one of the `persons` that are due at or before `clock`, the moment that the fold has reached, go
-    to `out`.
-
-    `quiet`: whether a trigger will not be published.
-    """
-    while person.due is not None and person.due <= clock:
-        if person.turned:
-            _look(book, person, clock, out)
-            if person.due is None or person.due > clock:
-                break
-        name, key_name = _first(person)
-        rule = book.rules.get(name)
-        state = person.rules[name]
-        key = state.keys[key_name]
-        if rule is None:  # the rule is no longer in the topology: its waits end silently
-            del person.rules[name]
-        else:
-            everyone = state.everyone and state.ends(key_name)
-            until = until_of(rule, person, key_name)
-            found, emptyings = waits.walk(rule, key, everyone, until)
-            wait = found[0]
-            if wait.end is not None and wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
-                waits.close(rule, key, wait)
-                key.due = waits.next_due(rule, key, everyone, until)
-                refresh(person)
-                continue
-            detail = ""
-            outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
-            if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
-                outcome, reason = "suppressed", "other_person"
-            elif wait.end is None and rule.when is not None and _unfounded(book, rule, person, key_name, wait, clock):
-                outcome, reason = "suppressed", "unfounded"
-            elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
-                outcome, reason = "suppressed", "overtaken"
-            elif wait.end is None and (detail := _failing(rule, person, key_name, wait)):
-                outcome, reason = "suppressed", "only_if"
-            moment = wait.due + rule.lateness if wait.moment is None else wait.moment
-            decision = _decision(rule, person, key_name, wait, outcome, reason, max(clock, moment))
-            decision.detail = detail
-            decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name)
-            waits.close(rule, key, wait)
-            if rule.date is not None and rule.date.yearly and not book.still:
-                waits.begin_again(rule, key, wait, person.whereabouts)
-            if rule.rest and outcome == "fired":
-                waits.bar(rule, key, wait.due)
-            if outcome == "fired" and state.tells_enough(key):
-                decision.bounded = True  # nothing can take it back
-            elif outcome == "fired":
-                cause = wait.cause
-                lines = [line.names for line in wait.lines] if rule.takes else []
-                fired = Fired(
-                    bytes.fromhex(decision.id),
-                    cause.event_id,
-                    wait.due,
-                    wait.due - cause.occurred_at,
-                    cause.occurred_at - wait.last_start[0],
-                    lines,
-                    decision.bounded,
-                    quiet is None or not quiet(decision),
-                    decision.stage,
-                    timed=cause.timed,
-                    kept=wait.kept,
-                )
-                if rule.within:
-                    fired.decided, fired.until = decision.decided_at, wait.due + rule.within
-                    waits.credit(key, fired)
-                key.fired.append(fired)
-            key.due = waits.next_due(rule, key, everyone, until)
-            if len(state.keys) > keys.AT_HAND:
-                keys.make_room(state, clock)
-            out.append(decision)
-            if book.followers and not book.still:
-                _lead_to(book, person, decision, wait.cause, out)
-            if book.watches is not None and DECIDED in book.watches.hearing:
-                told = {"rule": decision.rule, "outcome": decision.outcome}
-                entry = Entry(decision.due_at, clock, decision.id, 0)
-                _note(book, book.watches, person, DECIDED, told, entry, clock)
-        refresh(person)
-
-
-def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None:
-    """Look at the conditions that are to be looked at now, and begin what starts."""
-    assert book.watches is not None
-    before = len(out)
-    for start in watches.look(book.watches, person, clock, book.max_age, out):
-        rule, entry = start.rule, start.entry
-        fact = Fact(
-            start.at if start.timed else entry.occurred_at,
-            start.at,
-            entry.event_id,
-            START,
-            entry.fingerprint,
-            rank(rule.cart, START, ""),
-            turned=start.at if start.kept is None else None,
-            timed=start.timed,
-            kept=start.kept,
-        )
-        name = start.key if rule.per is not None else SHARED
-        if name or rule.per is None or start.kept is not None:
-            state = _state(person, rule)
-            _take(book, person, rule, state, name, fact, out)
-            if start.bounded and (key := state.keys.get(name)) is not None:
-                key.bounded = True
-    for change in out[before:]:
-        if isinstance(change, SegmentChange):
-            for waiting in book.watches.waiting_for[change.segment]:
-                _work_out(book.rules[waiting.name], person, "", change.at)
-    refresh(person)
-
-
-def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:
-    """Whether what started it turns out not to have held, by what is known now."""
-    assert book.watches is not None
-    assert wait.opened is not None
-    turned = wait.opened.turned
-    if turned is None or turned < clock - book.watches.slack:
-        return False
-    return not watches.held(book.watches.rules[rule.name], person, key, turned)
-
-
-def _failing(rule: Compiled, person: Person, key: str, wait: Wait) -> str:
-    """The first part of `only_if` that doesn't hold where it is due, in words; empty: all does."""
-    only_if = rule.stages[wait.stage].only_if if rule.stages else rule.only_if
-    return "" if only_if is None else only_if.fails(_at_due(rule, person, key, wait))
-
-
-def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
-    """What occurred up to its due time, as known now; segments and triggers as the fold has them now."""
-    start = None if wait.opened is None else wait.opened.occurred_at
-    of = key if rule.per is not None else None
-    return Moment(person.heard, wait.due, key=of, start=start, segments=watches.members(person))
-
-
-def _counted_less(rule: Compiled, person: Person, key: str) -> bool:
-    """Whether one of its conditions would count more than is remembered."""
-    of = key if rule.per is not None else None
-    return any(len(person.heard.get(matcher.ledger(of), ())) >= MOST for matcher in rule.counts_most)
-
-
-def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
-    """Whether what was dropped for want of room might have changed its decision."""
-    if key.bounded or (rule.cart and not carts.complete(wait.lines)):
-        return True
-    if state.forgot < 0:  # nearly always
-        return False
-    first = key.facts[0] if key.open is None else key.open.start
-    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
-    return state.forgot >= since
-
-
-def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
-    """Whether the wait's last start turned out to be somebody else's. One by time alone is nobody's: what it is named
-    after isn't its cause.
-    """
-    start = waits.last_start(key, wait)
-    if start.timed:
-        return False
-    return somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)
-
-
-def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -> Decision:
-    """A start for which there is no room (docs/semantics.md, Bounds)."""
-    length = rule.after if start.length is None else start.length
-    lines = start.leaves(key.lines)[0]
-    wait = Wait(start, start.order, start.occurred_at + length, lines=lines, kept=start.kept)
-    decision = _decision(rule, person, name, wait, "suppressed", "too_many", start.received_at)
-    decision.bounded = True
-    return decision
-
-
-def _decision(rule: Compiled, person: Person, key: str, wait: Wait, outcome: str, reason: str, clock: int) -> Decision:
-    cause = wait.cause
-    stage = rule.stages[wait.stage].name if rule.stages else None
-    return Decision(
-        id=_id_of(rule, key, wait, stage),
-        outcome=outcome,
-        reason=reason,
-        rule=rule.name,
-        rule_version=rule.version,
-        profile_id="",
-        identifiers={ns: list(values) for ns, values in person.ids.items()},
-        correlation_key=key if key != SHARED else None,
-        cause_event_id=cause.event_id,
-        occurred_at=cause.occurred_at,
-        due_at=wait.due,
-        decided_at=clock,
-        payload=_payload(rule, person, key, wait, clock),
-        ended_by=(wait.end[3] or None) if wait.end is not None else None,
-        trace=cause.trace,
-        contact=contact_of(person.contact, person.ids),
-        basis="time" if cause.timed else "event",
-        stage=stage,
-    )
-
-
-def _id_of(rule: Compiled, key: str, wait: Wait, stage: str | None) -> str:
-    cause = wait.cause
-    if rule.date is not None:
-        return named(rule.name, rule.version, key, wait.due - rule.after, cause.event_id, cause.fingerprint)
-    if not cause.timed:
-        return decision_id(rule.name, rule.version, key, cause.event_id, cause.fingerprint, stage)
-    of_stage = () if stage is None else (stage,)
-    return named(rule.name, rule.version, key, cause.occurred_at, cause.event_id, cause.fingerprint, *of_stage)
-
-
-def _payload(rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> dict[str, Any]:
-    tell = rule.stages[wait.stage].payload if rule.stages else rule.payload
-    return tell(Waited(key, wait.lines, wait.cause.told, wait.kept or {}, person, clock))
-
-
-def _retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
-    return Decision(
-        id=retraction_id(fired.id),
-        outcome="retracted",
-        reason=end.reason,
-        rule=rule.name,
-        rule_version=rule.version,
-        profile_id="",
-        identifiers={ns: list(values) for ns, values in person.ids.items()},
-        correlation_key=key if key != SHARED else None,
-        cause_event_id=fired.cause_event_id,
-        occurred_at=fired.occurred_at,
-        due_at=fired.due,
-        decided_at=end.received_at,
-        payload={},
-        retracts=fired.id,
-        late_event_id=end.event_id,
-        contact=contact_of(person.contact, person.ids),
-        bounded=fired.bounded,
-        published=fired.published,
-        basis="time" if fired.timed else "event",
-        stage=fired.stage,
-    )
-
-
-def _recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
-    return Decision(
-        id=recovery_id(fired.id),
-        outcome="recovered",
-        reason=end.reason,
-        rule=rule.name,
-        rule_version=rule.version,
-        profile_id="",
-        identifiers={ns: list(values) for ns, values in person.ids.items()},
-        correlation_key=key if key != SHARED else None,
-        cause_event_id=fired.cause_event_id,
-        occurred_at=fired.occurred_at,
-        due_at=fired.due,
-        decided_at=end.received_at,
-        payload={},
-        ended_by=end.event_id,
-        contact=contact_of(person.contact, person.ids),
-        bounded=fired.bounded,
-        published=fired.published,
-        basis="time" if fired.timed else "event",
-        stage=fired.stage,
-        recovers=fired.id,
-    )

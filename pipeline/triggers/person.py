@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.identity.ids import leaf_id
 from pipeline.language.memory import Entry, Memory
-from pipeline.triggers import devices, films, keys, marks, orders, waits, watches, whereabouts
+from pipeline.triggers import devices, films, keys, marks, orders, remembering, turning, waits, whereabouts
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.facts import Key, Until
@@ -197,7 +197,7 @@ def _learn(book: RuleBook, person: Person, namespace: str, value: str, now: int)
     was = {each: list(values) for each, values in person.ids.items()}
     _add(person.ids, namespace, value)
     if (own := own_id(was)) != own_id(person.ids):
-        watches.renamed(book.watches, person, was, own, now)
+        remembering.renamed(book.watches, person, was, own, now)
 
 
 def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
@@ -210,7 +210,7 @@ def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
 def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     """Two persons turn out to be one, at `now`. A plain union of open state; it decides nothing."""
     if book.watches is not None:
-        watches.join(book.watches, person, other, (own_id(person.ids), own_id(other.ids)), now)
+        remembering.join(book.watches, person, other, (own_id(person.ids), own_id(other.ids)), now)
     for namespace, values in other.ids.items():
         for value in values:
             _add(person.ids, namespace, value)
@@ -297,7 +297,7 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
 
 def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
-    return None if rule.until_watch is None else partial(watches.first_at, rule.until_watch, person, key)
+    return None if rule.until_watch is None else partial(turning.first_at, rule.until_watch, person, key)
 
 
 def own_id(ids: dict[str, list[str]]) -> str:

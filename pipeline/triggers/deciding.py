@@ -1,0 +1,205 @@
+"""What is due: conditions are looked at, waits decided (semantics 4 to 6, 26, 29)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.language.memory import DECIDED, MOST, Entry, Moment
+from pipeline.topology.model import BROKEN
+from pipeline.triggers import carts, keys, turning, waits, watches
+from pipeline.triggers.changes import Output, SegmentChange
+from pipeline.triggers.decisions import Decision
+from pipeline.triggers.facts import Fact, Fired, Key, Wait
+from pipeline.triggers.fold import lead_to, note_counted, state_of, take, work_out
+from pipeline.triggers.keys import RuleState
+from pipeline.triggers.made import SHARED, decision_of
+from pipeline.triggers.person import Person, refresh, somebody_elses, until_of
+from pipeline.triggers.rules import (
+    START,
+    Compiled,
+    RuleBook,
+    rank,
+)
+
+
+def decide(
+    book: RuleBook,
+    persons: list[Person],
+    person: Person,
+    clock: int,
+    out: list[Output],
+    quiet: Callable[[Decision], bool] | None = None,
+) -> None:
+    """All decisions of one of the `persons` that are due at or before `clock`, the moment that the fold has reached, go
+    to `out`.
+
+    `quiet`: whether a trigger will not be published.
+    """
+    while person.due is not None and person.due <= clock:
+        if person.turned:
+            _look(book, person, clock, out)
+            if person.due is None or person.due > clock:
+                break
+        name, key_name = _first(person)
+        rule = book.rules.get(name)
+        state = person.rules[name]
+        key = state.keys[key_name]
+        if rule is None:  # the rule is no longer in the topology: its waits end silently
+            del person.rules[name]
+        else:
+            everyone = state.everyone and state.ends(key_name)
+            until = until_of(rule, person, key_name)
+            found, emptyings = waits.walk(rule, key, everyone, until)
+            wait = found[0]
+            if wait.end is not None and wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
+                waits.close(rule, key, wait)
+                key.due = waits.next_due(rule, key, everyone, until)
+                refresh(person)
+                continue
+            detail = ""
+            outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
+            if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
+                outcome, reason = "suppressed", "other_person"
+            elif wait.end is None and rule.when is not None and _unfounded(book, rule, person, key_name, wait, clock):
+                outcome, reason = "suppressed", "unfounded"
+            elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
+                outcome, reason = "suppressed", "overtaken"
+            elif wait.end is None and (detail := _failing(rule, person, key_name, wait)):
+                outcome, reason = "suppressed", "only_if"
+            moment = wait.due + rule.lateness if wait.moment is None else wait.moment
+            decision = decision_of(rule, person, key_name, wait, outcome, reason, max(clock, moment))
+            decision.detail = detail
+            decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name)
+            waits.close(rule, key, wait)
+            if rule.date is not None and rule.date.yearly and not book.still:
+                waits.begin_again(rule, key, wait, person.whereabouts)
+            if rule.rest and outcome == "fired":
+                waits.bar(rule, key, wait.due)
+            if outcome == "fired" and state.tells_enough(key):
+                decision.bounded = True  # nothing can take it back
+            elif outcome == "fired":
+                cause = wait.cause
+                lines = [line.names for line in wait.lines] if rule.takes else []
+                fired = Fired(
+                    bytes.fromhex(decision.id),
+                    cause.event_id,
+                    wait.due,
+                    wait.due - cause.occurred_at,
+                    cause.occurred_at - wait.last_start[0],
+                    lines,
+                    decision.bounded,
+                    quiet is None or not quiet(decision),
+                    decision.stage,
+                    timed=cause.timed,
+                    kept=wait.kept,
+                )
+                if rule.within:
+                    fired.decided, fired.until = decision.decided_at, wait.due + rule.within
+                    waits.credit(key, fired)
+                key.fired.append(fired)
+            key.due = waits.next_due(rule, key, everyone, until)
+            if len(state.keys) > keys.AT_HAND:
+                keys.make_room(state, clock)
+            out.append(decision)
+            if book.followers and not book.still:
+                lead_to(book, person, decision, wait.cause, out)
+            if book.watches is not None and DECIDED in book.watches.hearing:
+                told = {"rule": decision.rule, "outcome": decision.outcome}
+                entry = Entry(decision.due_at, clock, decision.id, 0)
+                note_counted(book, book.watches, person, DECIDED, told, entry, clock)
+        refresh(person)
+
+
+def _first(person: Person) -> tuple[str, str]:
+    """Names of the rule and key that are decided next; of several at one moment the first."""
+    due = person.due
+    assert due is not None
+    found: tuple[str, str] | None = None
+    for name, state in person.rules.items():
+        if state.pages:
+            state.open_due(due)
+        for key_name, key in state.keys.items():
+            if key.due == due and (found is None or (name, key_name) < found):
+                found = (name, key_name)
+    assert found is not None
+    return found
+
+
+def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None:
+    """Look at the conditions that are to be looked at now, and begin what starts."""
+    assert book.watches is not None
+    before = len(out)
+    for start in turning.look(book.watches, person, clock, book.max_age, out):
+        rule, entry = start.rule, start.entry
+        fact = Fact(
+            start.at if start.timed else entry.occurred_at,
+            start.at,
+            entry.event_id,
+            START,
+            entry.fingerprint,
+            rank(rule.cart, START, ""),
+            turned=start.at if start.kept is None else None,
+            timed=start.timed,
+            kept=start.kept,
+        )
+        name = start.key if rule.per is not None else SHARED
+        if name or rule.per is None or start.kept is not None:
+            state = state_of(person, rule)
+            take(book, person, rule, state, name, fact, out)
+            if start.bounded and (key := state.keys.get(name)) is not None:
+                key.bounded = True
+    for change in out[before:]:
+        if isinstance(change, SegmentChange):
+            for waiting in book.watches.waiting_for[change.segment]:
+                work_out(book.rules[waiting.name], person, "", change.at)
+    refresh(person)
+
+
+def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:
+    """Whether what started it turns out not to have held, by what is known now."""
+    assert book.watches is not None
+    assert wait.opened is not None
+    turned = wait.opened.turned
+    if turned is None or turned < clock - book.watches.slack:
+        return False
+    return not turning.held(book.watches.rules[rule.name], person, key, turned)
+
+
+def _failing(rule: Compiled, person: Person, key: str, wait: Wait) -> str:
+    """The first part of `only_if` that doesn't hold where it is due, in words; empty: all does."""
+    only_if = rule.stages[wait.stage].only_if if rule.stages else rule.only_if
+    return "" if only_if is None else only_if.fails(_at_due(rule, person, key, wait))
+
+
+def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
+    """What occurred up to its due time, as known now; segments and triggers as the fold has them now."""
+    start = None if wait.opened is None else wait.opened.occurred_at
+    of = key if rule.per is not None else None
+    return Moment(person.heard, wait.due, key=of, start=start, segments=watches.members(person))
+
+
+def _counted_less(rule: Compiled, person: Person, key: str) -> bool:
+    """Whether one of its conditions would count more than is remembered."""
+    of = key if rule.per is not None else None
+    return any(len(person.heard.get(matcher.ledger(of), ())) >= MOST for matcher in rule.counts_most)
+
+
+def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:
+    """Whether what was dropped for want of room might have changed its decision."""
+    if key.bounded or (rule.cart and not carts.complete(wait.lines)):
+        return True
+    if state.forgot < 0:  # nearly always
+        return False
+    first = key.facts[0] if key.open is None else key.open.start
+    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
+    return state.forgot >= since
+
+
+def _was_others(book: RuleBook, persons: list[Person], person: Person, key: Key, wait: Wait) -> bool:
+    """Whether the wait's last start turned out to be somebody else's. One by time alone is nobody's: what it is named
+    after isn't its cause.
+    """
+    start = waits.last_start(key, wait)
+    if start.timed:
+        return False
+    return somebody_elses(book, persons, person, start.event_id, start.fingerprint, start.occurred_at)

@@ -1,0 +1,203 @@
+"""Looking at conditions: what turned, by an event or by time alone, and what that starts (semantics 24 to 26, 36)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from typing import Any
+
+import msgspec
+
+from pipeline.language.memory import DECIDED, Entry, Moment
+from pipeline.triggers import sequences
+from pipeline.triggers.changes import SegmentChange, change_id
+from pipeline.triggers.remembering import copied
+from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watch, Watches, look_at, members
+
+
+class Start(msgspec.Struct, frozen=True):
+    """A turn that starts a rule. `timed`: by time alone; `entry` is the last that it counted then. `kept`: of a
+    sequence, whose last step `entry` is then, what its steps told; `bounded`: it might have been another.
+    """
+
+    rule: Any
+    key: str
+    entry: Entry
+    at: int
+    timed: bool = False
+    kept: dict[str, Any] | None = None
+    bounded: bool = False
+
+
+def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[Any]) -> Iterator[Start]:
+    """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. What
+    changes goes to `out`; yields what starts.
+    """
+    turned = person.turned
+    while True:
+        at = min([turn.next for turn in turned.values() if turn.next is not None], default=None)
+        if at is None or at > clock:
+            return
+        names = [name for name, turn in turned.items() if turn.next == at]
+        gone = sorted(name for name in names if name.startswith(LEFT))
+        for name in gone:
+            _, profile_id, segment = name.split("\0")
+            turn = turned.pop(name)
+            out.append(_change(segment, "left", "merged", at, profile_id, turn.ids or {}, None))
+        ready = [(*watches.watch_of(name), name) for name in names if name in turned]
+        ready.sort(key=lambda each: (each[0].rank, each[1]))
+        said = len(out)
+        for watch, key, name in ready:
+            if isinstance(watch, sequences.Sequence):
+                del turned[name]
+                for run in watch.completed(person.heard, key, at):
+                    yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
+            elif watch.rule is None:
+                _look_at_segment(watches, watch, person, turned[name], at, out)
+            elif (start := _look_at_rule(watch, person, key, turned[name], at, max_age)) is not None:
+                yield start
+            if len(out) > said:  # others may have to be looked at before the next
+                break
+
+
+def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int, out: list[Any]) -> None:
+    now = Moment(person.heard, at, segments=_members(watch, person))
+    holds = watch.condition.holds(now)
+    if holds != turn.holds:
+        received = _received(watch, now)
+        begins = person.first is not None and person.first.received_at == at
+        by_tie = turn.tied and not begins and _without(watch, now, received) == holds
+        causes = [] if by_tie else _from_which(watch, now, holds, received)
+        reason = "event" if causes else "tie" if turn.tied else "time"
+        turn.since = 0 if not holds else turn.since if reason == "tie" and turn.since else at
+        turn.holds = holds
+        change = "entered" if holds else "left"
+        out.append(_change(watch.name, change, reason, at, "", person.ids, causes[0] if causes else None))
+        for other in watches.speaking[watch.name]:
+            for name in [name for name in person.turned if name.startswith(other.prefix)] or [other.prefix]:
+                if not other.keyed or name != other.prefix:
+                    look_at(person, other, name.removeprefix(other.prefix), at)
+    turn.tied, turn.next = False, watch.condition.turns(now)
+
+
+def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
+    now = Moment(person.heard, at, key=key if watch.keyed else None, segments=_members(watch, person))
+    held, owed, tied = turn.holds, turn.owed, turn.tied
+    turn.holds, turn.tied, turn.next = watch.condition.holds(now), False, watch.condition.turns(now)
+    turn.owed = turn.holds and owed
+    if not turn.holds or (held and not owed):
+        return None
+    received = _received(watch, now)
+    if tied and not held and _without(watch, now, received):
+        turn.owed = True  # by the tie alone
+        return None
+    first = person.first.known if person.first is not None else None
+    for cause in _from_which(watch, now, True, received):
+        if at - cause.occurred_at <= max_age and not (owed and cause.known == first):
+            turn.owed, turn.since = False, at
+            return Start(watch.rule, key, cause, at, False)
+    last = max(_counted(watch, now), key=lambda entry: entry.order, default=person.first)
+    if received or owed or tied or last is None:
+        turn.owed = True
+        return None
+    turn.since = at
+    return Start(watch.rule, key, last, at, True)
+
+
+def _counted(watch: Watch, now: Moment) -> Iterator[Entry]:
+    """The events that it counts, those of a rule's key and those of the person."""
+    return (entry for matcher in watch.counted if DECIDED not in matcher.events for entry in now.of(matcher))
+
+
+def _received(watch: Watch, now: Moment) -> list[Entry]:
+    """Of these those that are received in this moment, in order of knowledge."""
+    found = {entry.known: entry for entry in _counted(watch, now) if entry.received_at == now.at}
+    return [found[known] for known in sorted(found)]
+
+
+def _from_which(watch: Watch, now: Moment, holds: bool, entries: list[Entry]) -> list[Entry]:
+    """Of events that come at once, taken in one by one, those from which on it is so."""
+    found: list[Entry] = []
+    for place in range(len(entries) - 1, -1, -1):
+        if _without(watch, now, entries[place + 1 :]) != holds:
+            break
+        found.insert(0, entries[place])
+    return found
+
+
+def _without(watch: Watch, now: Moment, entries: list[Entry]) -> bool:
+    """What it would be without these events, and so the segments that it speaks of."""
+    if not entries:
+        return watch.condition.holds(now)
+    return _anew(watch, Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments), now.key)
+
+
+def held(watch: Watch, person: Person, key: str, at: int) -> bool:
+    """What it was then, and the segments that it speaks of, by what is known now."""
+    return _anew(watch, Moment(person.heard, at, decided=at, segments=members(person)), key if watch.keyed else None)
+
+
+def _anew(watch: Watch, then: Moment, key: str | None) -> bool:
+    segments = then.segments = dict(then.segments)
+    for other in watch.through:
+        if not other.condition.holds(then):
+            segments.pop(other.name, None)
+        else:
+            segments.setdefault(other.name, then.at)
+    then.key = key
+    return watch.condition.holds(then)
+
+
+def _change(
+    segment: str, change: str, reason: str, at: int, profile_id: str, ids: Ids, cause: Entry | None
+) -> SegmentChange:
+    return SegmentChange(
+        id=change_id(segment, change, at, profile_id or ids, cause),
+        segment=segment,
+        change=change,
+        reason=reason,
+        at=at,
+        profile_id=profile_id,
+        identifiers=copied(ids),
+        cause_event_id=None if cause is None else cause.event_id,
+    )
+
+
+def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upto: int) -> tuple[int, str] | None:
+    """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
+    occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
+    """
+    condition, segments = watch.condition, _members(watch, person)
+    of = key if watch.keyed else None
+    at = begin
+    while at <= upto:
+        now = Moment(person.heard, at, key=of, start=start, segments=segments)
+        if condition.holds(now):
+            return at, _made_by(watch, now)
+        later = [condition.turns(now), *map(now.next, condition.matchers())]
+        moments = [each for each in later if each is not None and each > at]
+        if not moments:
+            return None
+        at = min(moments)
+    return None
+
+
+def _less(now: Moment, without: Set[tuple[str, int]]) -> Moment:
+    return Moment(now.memory, now.at, key=now.key, start=now.start, without=without, segments=now.segments)
+
+
+def _made_by(watch: Watch, now: Moment) -> str:
+    """The event that occurred `now` from which on it holds; or ""."""
+    every = (matcher for matcher in watch.condition.matchers() if DECIDED not in matcher.events)
+    then = {entry.order: entry for matcher in every for entry in now.of(matcher, now.at - 1)}
+    made_by = ""
+    without: set[tuple[str, int]] = set()
+    for order in sorted(then, reverse=True):
+        if not watch.condition.holds(_less(now, without)):
+            break
+        made_by = then[order].event_id
+        without.add(then[order].named)
+    return made_by
+
+
+def _members(watch: Watch, person: Person) -> dict[str, int]:
+    return members(person) if watch.through else {}
