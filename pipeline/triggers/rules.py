@@ -13,6 +13,7 @@ from pipeline.language.memory import DECIDED, MOST
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
+from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import Cancel, Rule, Topology
 from pipeline.triggers import lengths
 from pipeline.triggers.dates import Dated
@@ -119,7 +120,10 @@ class Compiled:
     field that holds one. `keeps`: what is kept of a start, as the rule compares with it or tells it.
     """
 
-    def __init__(self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any], most_ms: int) -> None:
+    def __init__(
+        self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any], most_ms: int, fingerprint: str
+    ) -> None:
+        self.fingerprint = fingerprint
         scope = Scope(rule.per, measures)
         self.when = None if rule.when is None else compile_condition(rule.when, scope)
         self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
@@ -233,7 +237,10 @@ class RuleBook:
             for event in (*_PUTS, *_SETS):
                 self.fields[event].update(ADDRESSES)
         most = self.retention - self.max_age
-        self.rules = {rule.name: Compiled(rule, self.lateness, topology.measures, most) for rule in topology.rules}
+        self.rules = {
+            rule.name: Compiled(rule, self.lateness, topology.measures, most, fingerprint(rule, topology))
+            for rule in topology.rules
+        }
         self.followers: dict[tuple[str, str], list[Compiled]] = {}
         for rule in topology.rules:
             if rule.follows is not None:

@@ -1,0 +1,63 @@
+"""The fingerprint of what a rule means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from pipeline.topology.model import Rule, Topology
+
+NO_MEANING = frozenset({"name", "version", "description"})
+"""Labels, for people."""
+
+
+def fingerprint(rule: Rule, topology: Topology) -> str:
+    """16 hexadecimal characters, of all that its decisions hang on but its name and version: what it says, and what the
+    segments and measures say of which it speaks. What is left out is the same as what is written and was so anyhow.
+    """
+    segments = {each.name: each.when for each in topology.segments}
+    said = {name: value for name, value in _said(rule).items() if name not in NO_MEANING}
+    named: dict[str, dict[str, Any]] = {"segment": {}, "measure": {}}
+    open_ = [said]
+    while open_:
+        for kind, name in _names(open_.pop()):
+            written = (segments if kind == "segment" else topology.measures).get(name)
+            if written is not None and name not in named[kind]:
+                plain = _said(written)
+                named[kind][name] = {key: each for key, each in plain.items() if key not in NO_MEANING}
+                open_.append(plain)
+    whole = msgspec.json.encode([said, named["segment"], named["measure"]], order="deterministic")
+    return blake2b(whole, digest_size=8).hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """As JSON has it, without what is as it would be if nothing were said: so that what the language learns later
+    changes no fingerprint of those that don't use it.
+    """
+    if isinstance(value, msgspec.Struct):
+        of = type(value)
+        fields = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(of))
+        told = {field.name: _said(each) for field, each in fields if each != field.default}
+        return {"": of.__name__, **told}
+    if isinstance(value, Mapping):
+        return {str(key): _said(each) for key, each in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((_said(each) for each in value), key=repr)
+    if isinstance(value, list | tuple):
+        return [_said(each) for each in value]
+    return value
+
+
+def _names(value: Any) -> Iterator[tuple[str, str]]:
+    """(`segment` or `measure`, its name) of all that a condition speaks of, or may."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key in ("segment", "measure") and isinstance(each, str):
+                yield key, each
+            yield from _names(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _names(each)
