@@ -773,6 +773,9 @@ class World:
             self.add()
         if self.stopped and r.random() < self.faults.skip:
             self.let_pass()
+        for idle in [w for w in self.workers if self.quiet and not w.tasks and w.topology is not self.topology]:
+            if not self.off.topics:  # it looks at the topics beside its tasks, be there any or not
+                self.crash(idle)
         running = [w for w in self.workers if w.tasks and (self.quiet or w.stopped_until <= self.steps)]
         if not running:
             return
