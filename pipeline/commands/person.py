@@ -52,13 +52,7 @@ def facts(
             for person in profile.persons
             for name, film in sorted(person.films.items())
         ],
-        "carts": [
-            carts.payload(name, lines)
-            for _, rule, state in found
-            if rule.cart
-            for name, key in sorted(state.keys.items())
-            if (lines := contents(key, state.ends(name)))
-        ],
+        "carts": _carts(found),
         "waiting": sorted(
             (fact for name, rule, person, state in waiting for fact in _waiting(name, rule, person, state)),
             key=lambda f: f["due_at"],
@@ -72,6 +66,17 @@ def facts(
         **({"segments": _segments(book, profile)} if book.watches is not None and book.watches.segments else {}),
         "not_yet_folded": len(profile.buffer),
     }
+
+
+def _carts(found: list[tuple[str, Compiled, RuleState]]) -> list[Facts]:
+    """What lies in carts; what several rules keep alike once."""
+    each: list[Facts] = []
+    for _, rule, state in found:
+        for name, key in sorted(state.keys.items()) if rule.cart else ():
+            lines = contents(key, state.ends(name))
+            if lines and (cart := carts.payload(name, lines)) not in each:
+                each.append(cart)
+    return each
 
 
 def contents(key: Key, everyone: list[End]) -> list[carts.Line]:

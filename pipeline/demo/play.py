@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -23,13 +24,15 @@ from pipeline.events.registry import connect
 from pipeline.runtime.ingest import Ingest
 from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import Replay
-from pipeline.topology import load
+from pipeline.topology import rehearsal
 from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision as Decided
 
 FRAME_S = 0.1
 QUIET_S = 0.7
 LIMIT_S = 45.0
+SHIPPED = ("browse_abandoned", "viewed_thrice", "cart_in_stages")
+"""Rules that are switched off in the project's topology, and shown beside those that are on."""
 STORIES = (("mara-3", "abandoned_cart"), ("mara-1", "abandoned_cart"), ("pia-1", "abandoned_cart"))
 
 
@@ -39,11 +42,12 @@ def play(console: Console, topology: Path, day_s: float) -> bool:
     Raises PipelineError when something didn't start or the worker ended by itself.
     """
     started = time.monotonic()
-    screen = view(console, load(topology, {}))
+    shown = on_show(topology)
+    screen = view(console, shown)
     try:
         lines = week()
         screen.step("starting an embedded Kafka (librdkafka's mock), an embedded Redis (Valkey) and the worker")
-        with Stage(topology) as stage:
+        with Stage(topology, lambda read: msgspec.structs.replace(read, rules=shown.rules)) as stage:
             screen.step(f"playing the week: a day of the shop takes {day_s:g} seconds here")
             decisions = run(stage, screen, lines, day_s)
             person = stage.person("user_id", "mara")
@@ -60,6 +64,11 @@ def play(console: Console, topology: Path, day_s: float) -> bool:
     console.print(reasons(decisions, recorded))
     console.print(ending(len(lines), len(decisions), same, seconds, time.monotonic() - started))
     return same
+
+
+def on_show(topology: Path) -> Topology:
+    """The topology with those of SHIPPED on that are in it. Raises TopologyError."""
+    return rehearsal(topology, {}).with_on(SHIPPED)
 
 
 def week() -> list[Line]:
@@ -175,6 +184,7 @@ def ending(events: int, decisions: int, same: bool, replay_s: float, seconds: fl
     )
     table.add_row(
         Text("→", "bold cyan"),
-        "Next: README.md, “Run it for real”; rules stand in topology.yaml; `pipeline replay` tries them on recordings.",
+        "Next: README.md, “Run it for real”; rules stand in topology.yaml, and those that are switched off there, of"
+        f" which this run showed {len(SHIPPED)}, in rules/; `pipeline replay` tries them on recordings.",
     )
     return panel(f"{events:,} events, {seconds:.0f} seconds", table, "cyan")

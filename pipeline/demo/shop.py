@@ -1,6 +1,6 @@
 """A week in a small outdoor shop: some 3,000 events in Segment's format, the same each time.
 
-Four people have a story, which the demo tells at its end; the others browse, leave carts, buy, read newsletters and
+Five people have a story, of which the demo tells at its end; the others browse, leave carts, buy, read newsletters and
 watch films as dice fall.
 """
 
@@ -112,6 +112,7 @@ def recording() -> list[str]:
     tom(shop)
     for number, name in enumerate(NAMES.split()):
         somebody(shop, name, number)
+    ruth(shop)
     shop.lines.append((MONDAY + 30 * HOUR, {"type": "track", "event": "Product Viewed", "properties": {}}))
     shop.lines[-1][1].update(messageId="nobody", userId="null", timestamp=iso(MONDAY + 30 * HOUR))
     lines = [json.dumps(line) for _, line in sorted(shop.lines, key=lambda pair: (pair[0], pair[1]["messageId"]))]
@@ -176,6 +177,15 @@ def tom(shop: Shop) -> None:
     mail: Line = {"message_id": "guide-tom", "campaign": GUIDE}
     shop.track("Email Opened", at, {"userId": "tom"}, **mail, confidence="human")
     shop.track("Email Link Clicked", at + 20 * SECOND, {"userId": "tom"}, **mail, link_id="ebook", confidence="human")
+
+
+def ruth(shop: Shop) -> None:
+    """The reminder reached her: she bought an hour later what she had left."""
+    who = {"anonymousId": "ruth-phone", "userId": "ruth"}
+    friday = MONDAY + 4 * DAY + 16 * HOUR
+    shop.add(shop.browse(friday, who, ["headlamp"]), who, "ruth-1", "headlamp")
+    order: Line = {"cart_id": "ruth-1", "order_id": "o-1004", "total": 39.9, "currency": "EUR"}
+    shop.track("Order Completed", friday + 2 * HOUR + 10 * MINUTE, who, **order)
 
 
 def somebody(shop: Shop, name: str, number: int) -> None:

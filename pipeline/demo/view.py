@@ -217,5 +217,8 @@ def about(decision: Decision) -> str:
     elif "message_id" in payload:
         what = f"mail {payload['message_id']}"
     else:
-        what = decision.get("correlation_key") or ""
+        told = [str(value) for value in payload.values() if value is not None]
+        what = ", ".join(told) or decision.get("correlation_key") or ""
+    if decision.get("stage"):
+        what = f"{decision['stage']}: {what}"
     return what if decision["outcome"] == "fired" else f"{decision['reason']}: {what}"
