@@ -82,6 +82,9 @@ def command(
 
 def _rule(topology: Topology, name: str) -> Rule:
     rules = {rule.name: rule for rule in topology.rules}
+    if name in {segment.name for segment in topology.segments}:
+        message = f"{name} is a segment: `pipeline profile` says who is in it; name a rule that speaks of it"
+        raise click.BadParameter(message, param_hint="RULE")
     if name not in rules:
         raise click.BadParameter(f"no rule {name!r} in the topology; {suggest(name, rules)}", param_hint="RULE")
     return rules[name]
@@ -203,7 +206,8 @@ def _shown_step(step: Told) -> str:
 
 def _shown_decision(decision: Told) -> str:
     by = f" by {decision['ended_by']}" if decision.get("ended_by") else ""
-    return f"→ {_which(decision)}{decision['outcome']} ({decision['reason']}){by}, due {decision['due_at']}"
+    why = f": {decision['detail']}" if decision.get("detail") else ""
+    return f"→ {_which(decision)}{decision['outcome']} ({decision['reason']}{why}){by}, due {decision['due_at']}"
 
 
 def _which(decided: Told) -> str:

@@ -80,7 +80,10 @@ def _cancels(path: Path, rule: dict[str, Any], start_events: list[str], reader: 
         if cancel.get("takes"):
             _takes((*at, "takes"), rule, cancel, reader)
         both = sorted(set(start_events) & set(cancel.get("event", [])))
-        if both and not cancel.get("where") and not rule.get("start", {}).get("where"):
+        told_apart = (
+            cancel.get("where") or rule.get("start", {}).get("where") or "watched_share" in rule.get("start", {})
+        )
+        if both and not told_apart:
             message = f"{both[0]} opens a wait and ends it too"
             reader.report((*at, "event"), "start-and-cancel", message, "tell them apart with where", severity="warning")
 

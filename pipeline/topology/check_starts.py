@@ -138,6 +138,10 @@ def _plain(
     for path, tests in told.get("where", {}).items():
         for operator, operand in tests.items():
             name = step_named(operator, operand)
+            for index, each in enumerate(operand if operator == "in" and len(operand) > 1 else ()):
+                if step_named("is", each) in names:
+                    message = f"{each} is compared as the text that it is: of several values none stands for a step's"
+                    reader.report((*at, path, operator, index), "literal", message, severity="warning")
             place = (*at, path, operator) if reader.has((*at, path, operator)) else (*at, path)
             if name is not None and name in names:
                 _told(place, operand, name, names[name], reader)

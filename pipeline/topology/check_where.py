@@ -10,7 +10,7 @@ from pipeline.events import tidy
 from pipeline.events.segment_fields import number
 from pipeline.events.times import read_time
 from pipeline.grammar.findings import suggest
-from pipeline.grammar.operands import MODIFIERS
+from pipeline.grammar.operands import MODIFIERS, REFERENCE
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field
 from pipeline.language import paths, patterns
@@ -63,12 +63,22 @@ def check_where(
             for op, operand in tests.items():
                 if op not in plain:
                     _reference(_placed(at, (op,), reader), name, held, operand, starts, reader)
+        if starts is not None:
+            _literal_references((*at, "in"), tests.get("in", ()), reader)
         if why := _never(name, tidy.operands(next(iter(events), ""), {name: plain})[name]):
             reader.report(at, "bad-condition", why, "it can never hold")
         if tests.get(IGNORING_CASE) and not {"is", NOT, "in", *_TEXTUAL} & tests.keys():
             message = f"{', '.join(tests.keys() - {IGNORING_CASE})} knows no letters"
             at = (*at, IGNORING_CASE)
             reader.report(at, "no-effect", message, "remove ignoring_case", severity="warning", key=True)
+
+
+def _literal_references(at: Path, operands: Sequence[Any], reader: Reader) -> None:
+    """One alone is how the text itself is written (docs/conditions.md)."""
+    for index, each in enumerate(operands if len(operands) > 1 else ()):
+        if isinstance(each, str) and REFERENCE.fullmatch(each):
+            message = f"{each} is compared as the text that it is: of several values none stands for a wait's"
+            reader.report((*at, index), "literal", message, "write a cancel for each", severity="warning")
 
 
 def _placed(at: Path, place: Path, reader: Reader) -> Path:

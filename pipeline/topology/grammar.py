@@ -170,7 +170,8 @@ def _rule() -> Record:
             "when": Key(CONDITION, "Starts each time that this begins to hold, by an event or by time alone."),
             "watched_share": Key(
                 Number(0, 1),
-                "Starts with the playback event that brings the seconds watched to this share of the film.",
+                "Starts with each playback event from the one on that brings the seconds watched to this share of the"
+                " film; with `once: true` with the first alone.",
             ),
             "sequence": Key(
                 grammar_starts.sequence(_event(), WORD), "Starts when these have followed one another: steps, in order."

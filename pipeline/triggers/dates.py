@@ -31,7 +31,7 @@ class Dated:
 
     def __init__(self, told: model.Date) -> None:
         self.path, self.yearly = told.path, told.yearly
-        self._zone, self._minute = told.zone, told.minute
+        self.zone, self._minute = told.zone, told.minute
         self._offset = timedelta(milliseconds=told.offset_ms)
 
     def base(self, kept: Mapping[str, Any] | None) -> Base | None:
@@ -86,12 +86,12 @@ class Dated:
     def _zone_at(self, base: Base, whereabouts: Whereabouts | None, year: int | None) -> str:
         """Where the person is about then."""
         if whereabouts is None:
-            return self._zone
+            return self.zone
         about = datetime.combine(base, time(), zones.EPOCH.tzinfo) if isinstance(base, date) else None
         about = zones.EPOCH + base * zones.MS if about is None and isinstance(base, int) else about
         assert about is not None
         about = (about if year is None else _in_year(about, year)) + self._offset
-        return whereabouts.at((about - zones.EPOCH) // zones.MS) or self._zone
+        return whereabouts.at((about - zones.EPOCH) // zones.MS) or self.zone
 
 
 def _read(value: Any) -> Base | None:

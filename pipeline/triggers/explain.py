@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
-from pipeline.events.times import rfc3339
 from pipeline.grammar.operands import MODIFIERS
-from pipeline.language import paths
+from pipeline.language import paths, zones
+from pipeline.language.condition import Condition
 from pipeline.language.events import types_of
 from pipeline.language.memory import Entry, Memory, Moment
 from pipeline.language.operators import compile_tests
@@ -72,7 +72,10 @@ class Explainer:
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
         self._memory: Memory = {}
+        self._segments = _segments(book, rule)
+        self._members: dict[str, int] = {}
         told = [
+            *((f"segment {name}", condition) for name, condition in self._segments.items()),
             ("start", self._compiled.when),
             ("until", self._compiled.until),
             ("only_if", self._compiled.only_if),
@@ -98,20 +101,32 @@ class Explainer:
             )
 
     def _counted(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
-        """What it is to the rule's conditions, and what these are with it. Segments and triggers aren't worked out."""
-        entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
-        for what, condition in self._conditions:
-            keys: dict[str, None] = {}
-            for matcher in condition.matchers():
-                if row.type in types_of(matcher.events) and matcher.counts(row.type, row.data):
-                    value = matcher.read(row.type, row.data)
-                    for key in matcher.keys(row.data):
-                        matcher.take(self._memory, key, msgspec.structs.replace(entry, value=value))
-                        keys[key] = None
+        """What it is to the rule's conditions, and to the segments of which these speak; and what they are with it.
+        Triggers aren't worked out.
+        """
+        counted = [(what, condition, self._take(condition, row)) for what, condition in self._conditions]
+        for name, condition in self._segments.items():
+            if condition.holds(Moment(self._memory, row.received_at, segments=self._members)):
+                self._members.setdefault(name, row.received_at)
+            else:
+                self._members.pop(name, None)
+        for what, condition, keys in counted:
             for key in keys:
                 of = key if self._rule.per is not None else None
-                why = condition.fails(Moment(self._memory, row.received_at, key=of))
+                why = condition.fails(Moment(self._memory, row.received_at, key=of, segments=self._members))
                 yield key or None, True, f"is counted; {what}: " + (f"not so, {why}" if why else f"so, {condition}")
+
+    def _take(self, condition: Condition, row: Row) -> list[str]:
+        """The keys under which it counts it."""
+        entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
+        keys: dict[str, None] = {}
+        for matcher in condition.matchers():
+            if row.type in types_of(matcher.events) and matcher.counts(row.type, row.data):
+                value = matcher.read(row.type, row.data)
+                for key in matcher.keys(row.data):
+                    matcher.take(self._memory, key, msgspec.structs.replace(entry, value=value))
+                    keys[key] = None
+        return list(keys)
 
     def _too_old(self, row: Row) -> list[tuple[str | None, bool, str]]:
         of_type = (*self._book.moves.get(row.type, ()), *self._book.ends.get(row.type, ()))
@@ -175,10 +190,9 @@ class Explainer:
                 False,
                 f"is no start: {_shown(kept[date.path])} is no date that is to come; it ends a wait up to another",
             )
-        return (
-            True,
-            f"starts a wait up to {rfc3339(row.occurred_at + length)}, or moves it there, if that wasn't told before",
-        )
+        moment = zones.EPOCH + (row.occurred_at + length) * zones.MS
+        there = moment.astimezone(zones.zone(date.zone)).strftime("%Y-%m-%d %H:%M:%S")
+        return (True, f"starts a wait up to {there} where they are, or moves it there, if that wasn't told before")
 
     def _lasts(self, row: Row, key: str | None) -> int | None:
         lasts = self._compiled.lasts
@@ -206,6 +220,18 @@ class Explainer:
                     yield None, False, f"isn't {cancel.reason}: it has no {cancel.match}"
                 else:
                     yield key, True, _ending(row, cancel, key)
+
+
+def _segments(book: RuleBook, rule: Rule) -> dict[str, Condition]:
+    """Those of which its conditions speak, and of which these speak: first what others hang on."""
+    compiled = book.rules[rule.name]
+    conditions = [each for each in (compiled.when, compiled.until, *compiled.asked) if each is not None]
+    named = {name for each in conditions for name in each.segments()}
+    segments = {} if book.watches is None else book.watches.segments
+    for name in reversed(segments):  # each stands after those that it speaks of
+        if name in named:
+            named |= segments[name].condition.segments()
+    return {name: watch.condition for name, watch in segments.items() if name in named}
 
 
 def _unmet(row: Row, where: Mapping[str, Mapping[str, Any]]) -> str:

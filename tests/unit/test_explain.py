@@ -214,5 +214,5 @@ def test_what_a_condition_counts_and_what_it_is_then(tmp_path: Path) -> None:
         ", and it is 1",
         f"{at}05:00.000Z  product_viewed m1 (p1): {counted}start: so, did product_viewed at least 2 times within 1h",
         f"{at}07:00.000Z  order_completed m2: {counted}only_if: not so, this holds: did order_completed",
-        f"{at}40:00.000Z  → p1: suppressed (only_if), due 2026-11-20T10:35:00.000Z",
+        f"{at}40:00.000Z  → p1: suppressed (only_if: this holds: did order_completed), due 2026-11-20T10:35:00.000Z",
     ]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -25,13 +26,22 @@ seq:
 due:
   version: 1
   start: {date: {trait: renewal, at: "09:00"}}
+reads:
+  version: 1
+  start: {when: {segment: free_readers}}
+  after: 1m
+"""
+SEGMENTS = """
+readers: {when: {did: page_viewed, times: 2, within: 3d}}
+free_readers: {when: {all: [{trait: plan, is: free}, {segment: readers}]}}
 """
 
 
 def explained(folder: Path, rule: str, *events: tuple[str, str, dict[str, Any]]) -> list[str]:
     """Events are (clock, name, what it tells)."""
+    told = {**BASE, "triggers": yaml.safe_load(RULES), "segments": yaml.safe_load(SEGMENTS)}
     topology, file = folder / "t.yaml", folder / "events.jsonl"
-    topology.write_text(yaml.safe_dump({**BASE, "triggers": yaml.safe_load(RULES)}, sort_keys=False), "utf-8")
+    topology.write_text(yaml.safe_dump(told, sort_keys=False), "utf-8")
     lines = []
     for number, (at, name, told) in enumerate(events, 1):
         when = f"2026-11-20T{at}:00Z"
@@ -61,6 +71,27 @@ def test_which_step_each_event_may_be(tmp_path: Path) -> None:
     assert said[-1].endswith("→ fired (due), due 2026-11-20T12:01:00.000Z"), said
 
 
+def test_a_rule_that_starts_by_a_segment_says_what_that_looks_at(tmp_path: Path) -> None:
+    said = explained(
+        tmp_path,
+        "reads",
+        ("10:00", "page", {"path": "/docs"}),
+        ("10:01", "identify", {"plan": "free"}),
+        ("10:02", "page", {"path": "/docs"}),
+    )
+    assert [line[15:] for line in said] == [
+        "page_viewed m1: is counted; segment readers: not so, did page_viewed at least 2 times within 3d, and it is 1",
+        "identified m2: is counted; segment free_readers: not so, they aren't in readers",
+        "page_viewed m3: is counted; segment readers: so, did page_viewed at least 2 times within 3d",
+        "→ fired (due), due 2026-11-20T10:03:00.000Z",
+    ], said
+
+
+def test_a_segment_itself_is_no_rule(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="readers is a segment: `pipeline profile` says who is in it"):
+        explained(tmp_path, "readers", ("10:00", "page", {"path": "/docs"}))
+
+
 def test_up_to_when_it_waits(tmp_path: Path) -> None:
     said = explained(
         tmp_path,
@@ -69,7 +100,7 @@ def test_up_to_when_it_waits(tmp_path: Path) -> None:
         ("10:01", "identify", {"renewal": "2026-10-01"}),
         ("10:02", "identify", {"other": "x"}),
     )
-    assert "m1: starts a wait up to 2026-12-01T09:00:00.000Z, or moves it there" in said[0]
+    assert "m1: starts a wait up to 2026-12-01 09:00:00 where they are, or moves it there" in said[0]
     assert "m2: is no start: 2026-10-01 is no date that is to come" in said[1]
     assert "m3: is no start: traits.renewal is missing" in said[2]
     assert "cancelled (date_changed) by m2" in said[3]

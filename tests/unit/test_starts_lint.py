@@ -47,6 +47,8 @@ FINE = [
     DATE.replace(", every: year", "") + "\nagain: never",
     COURSE,
     COURSE.replace("custom,", "custom, where: {name: registered},"),
+    "per: film\nstart: {watched_share: 0.5}\nafter: 1d\ncancel: {event: video_completed, match: film, reason: done}",
+    STEPS.replace("a.path", "{in: [a.path]}"),  # the text itself
 ]
 
 
@@ -57,6 +59,7 @@ def test_what_is_fine(tmp_path: Path, lines: str) -> None:
 
 # What is written; then line, column, code, and a part of what is said.
 WRONG = [
+    (STEPS.replace("a.path", "{in: [x, a.path]}"), 5, 61, "literal", "a.path is compared as the text that it is"),
     (STEPS.replace("after: 1h\n", ""), -1, 3, "missing-key", "after or stages is missing"),
     (STEPS.replace("  within: 7d\n", ""), 1, 5, "missing-key", "write within: 7d"),
     (STEPS.replace("page_viewed", "page_view"), 3, 19, "unknown-event", "did you mean page_viewed?"),

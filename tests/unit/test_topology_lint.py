@@ -118,6 +118,7 @@ CASES = [
     ("    per: cart_id\n", "    once: true\n", 18, 38, "no-key", ""),
     ("match: cart_id,", "without_key: all,", 18, 38, "no-effect", "remove it"),
     ("event: order_completed", "event: product_added", 18, 21, "start-and-cancel", "tell them apart"),
+    ("match: cart_id", "match: cart_id, where: {order_id: {in: [x, key]}}", 18, 81, "literal", "a cancel for each"),
     ("event: product_added", "event: [product_added, product_added]", 16, 36, "duplicate-value", "twice"),
     ("reason: bought", "reason: due", 18, 62, "reserved-reason", "own"),
     ("reason: bought", "reason: Bought it", 18, 62, "bad-value", "lower-case"),
