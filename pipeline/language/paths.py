@@ -140,4 +140,6 @@ def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:
     for each in near:
         if each != path and (held := told(event, each)) is not None and fits(held):
             return f"did you mean {each}?"
-    return suggest("", [name for name, held in bodies()[event].items() if fits(held)], "its fields")
+    if head == "properties":  # of those who haven't such a map
+        return "properties of your own come with event: custom"
+    return suggest("", [name for name, held in bodies()[event].items() if fits(held)], "its fields that fit")

@@ -261,7 +261,7 @@ def test_conditions_on_lists_choices_and_maps(check: Check) -> None:
             25,
             "unknown-field",
             "email_bounced has no field confidence",
-            "its fields: message_id, campaign, kind, diagnostic",
+            "its fields that fit: message_id, campaign, kind, diagnostic",
         ),
         (26, "bad-condition", "properties holds many values: it can only be asked whether it is there", "exists: true"),
     ]
