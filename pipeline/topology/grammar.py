@@ -151,7 +151,10 @@ def _length() -> Record:
         {
             "field": Key(EventPath(), "What of its start tells how long it is; missing or nought: there is no wait."),
             "unit": Key(Choice(tuple(UNITS), "a unit of time"), "What the field counts in."),
-            "for": Key(Duration(), "So long, and then up to `until`."),
+            "for": Key(
+                Duration(),
+                "So long, and then up to `until`, which can't be without it: `1ms` is the next such time, be it today.",
+            ),
             "until": Key(until, "The first such time after that, where the person is, else in `time: zone`."),
         },
         one_of=("field", "for"),
@@ -221,7 +224,11 @@ def _rule() -> Record:
     )
     recovered = Record(
         {
-            "within": Key(Duration(), "How long after a trigger was due.", required=True),
+            "within": Key(
+                Duration(),
+                "How long after a trigger was due; before it was decided, a cancel is none of its successes.",
+                required=True,
+            ),
             "by": Key(Many(WORD, single=True, least=1), "Reasons of cancels. Default: that of the first cancel."),
         }
     )
