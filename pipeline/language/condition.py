@@ -42,11 +42,12 @@ class Condition(Protocol):
 
 class Scope(NamedTuple):
     """What a condition stands in, when it is compiled. `per`: the path by whose values things are counted, or None.
-    `measures`: name -> as written.
+    `measures`, `lists`: name -> as written.
     """
 
     per: str | None = None
     measures: Mapping[str, Any] = {}
+    lists: Mapping[str, Any] = {}
 
     def keyed(self, events: Sequence[str], where: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], str | None]:
         """(what is asked of such events, by what they are counted): by the path that is compared with the key, else by
@@ -65,7 +66,8 @@ class Scope(NamedTuple):
 class Names(NamedTuple):
     """What a condition may speak of, when it is checked. `where` checks tests of events' fields: (where they stand, the
     tests, event types); `path` one field: (where it stands, the path, event types, which kind of values it must have).
-    `per`: the key of the rule it stands in, if there is one; `waits`: whether it is looked at when something waits.
+    `lists`: name -> as written. `per`: the key of the rule it stands in, if there is one; `waits`: whether it is looked
+    at when something waits.
     """
 
     reader: Reader
@@ -73,6 +75,7 @@ class Names(NamedTuple):
     path: Callable[[Path, str, Sequence[str], str], None]
     segments: frozenset[str] = frozenset()
     measures: frozenset[str] = frozenset()
+    lists: Mapping[str, Any] = {}
     rules: frozenset[str] = frozenset()
     per: str | None = None
     waits: bool = False

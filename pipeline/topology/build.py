@@ -30,7 +30,8 @@ def topology(values: dict[str, Any], *, everything: bool = False) -> model.Topol
     """`values`: what Reader read and check.py found nothing wrong with. `everything`: also what is switched off."""
     limit = values.get("dead_letter_limit", {})
     time = _time(values.get("time", {}))
-    segments = _segments(values.get("segments", {}), values.get("measures", {}), everything)
+    scope = Scope(measures=values.get("measures", {}), lists=values.get("lists", {}))
+    segments = _segments(values.get("segments", {}), scope, everything)
     return model.Topology(
         group=values["group"],
         kafka=values["kafka"],
@@ -54,14 +55,14 @@ def topology(values: dict[str, Any], *, everything: bool = False) -> model.Topol
         origins=frozenset(filter(None, map(origin, values.get("urls", {}).get("origins", ())))),
         edge=_edge(values.get("edge", {})),
         segments=segments,
-        measures=values.get("measures", {}),
+        measures=scope.measures,
+        lists=scope.lists,
     )
 
 
-def _segments(values: dict[str, Any], measures: dict[str, Any], everything: bool) -> tuple[model.Segment, ...]:
+def _segments(values: dict[str, Any], scope: Scope, everything: bool) -> tuple[model.Segment, ...]:
     """Those that are switched on, each after those that it speaks of."""
     conditions = {name: value["when"] for name, value in values.items() if everything or value.get("enabled", True)}
-    scope = Scope(measures=measures)
     before = {name: compile_condition(when, scope).segments() & conditions.keys() for name, when in conditions.items()}
     return tuple(model.Segment(name=name, when=conditions[name]) for name in TopologicalSorter(before).static_order())
 

@@ -1,4 +1,4 @@
-"""What must fit together in conditions: those of segments, measures and rules."""
+"""What must fit together in conditions: those of segments, measures, lists and rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pipeline.grammar.vocabulary import Field
 from pipeline.language import paths
 from pipeline.language.condition import Names, check_condition
 from pipeline.language.events import types_of
+from pipeline.language.leaves.list import check_list
 from pipeline.language.leaves.measure import check_measure
 from pipeline.language.references import KEY
 from pipeline.language.speaks import spoken
@@ -21,18 +22,21 @@ from pipeline.topology.model import DAY
 
 def check_conditions(values: dict[str, Any], reader: Reader) -> None:
     """Report to `reader` everything in conditions that doesn't fit together."""
-    segments, measures, rules = (values.get(name, {}) for name in ("segments", "measures", "triggers"))
+    segments, measures, lists, rules = (values.get(name, {}) for name in ("segments", "measures", "lists", "triggers"))
     names = Names(
         reader,
         lambda at, where, events: check_where(at, where, types_of(events), reader),
         lambda at, path, events, kind: _path(at, path, types_of(events), kind, reader),
         frozenset(segments),
         frozenset(measures),
+        lists,
         frozenset(rules),
     )
     sound = len([each for each in reader.findings if each.severity == "error"])
     for name, measure in measures.items():
         check_measure(("measures", name), measure, names)
+    for name, each in lists.items():
+        check_list(("lists", name), each, names)
     for name, segment in segments.items():
         if "when" in segment:
             check_condition(("segments", name, "when"), segment["when"], names)

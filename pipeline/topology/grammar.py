@@ -20,6 +20,7 @@ from pipeline.grammar.shapes import (
 )
 from pipeline.grammar.vocabulary import PAYLOADS, event_types
 from pipeline.language.conditions import CONDITION
+from pipeline.language.leaves.list import LIST
 from pipeline.language.leaves.measure import MEASURE
 from pipeline.language.zones import DAYS
 from pipeline.topology import grammar_starts
@@ -39,7 +40,7 @@ TOPIC_NAME = Text("a Kafka topic name (letters, digits, '.', '_', '-', at most 2
 ORIGIN = Text("https://host or https://host:port, without a path", r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 CLOCK = Text('a time of day in quotes, such as "09:00"', r"([01][0-9]|2[0-3]):[0-5][0-9]")
 PARTS = ("visits",)  # of a profile: those of pipeline/profile/parts that are asked for
-SECTIONS = ("measures", "segments", "triggers")  # what an included file may hold
+SECTIONS = ("lists", "measures", "segments", "triggers")  # what an included file may hold
 WORD = Text("a lower-case name such as abandoned_cart", r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -288,6 +289,7 @@ def part() -> Record:
         }
     )
     shapes = {
+        "lists": Key(Table(WORD, LIST), "Answers of which the latest counts, by name."),
         "measures": Key(Table(WORD, MEASURE), "Numbers that conditions compare, by name."),
         "segments": Key(Table(WORD, segment), "Who is in one now: entered and left are told on a topic."),
         "triggers": Key(Table(WORD, _rule()), "Trigger rules, by name."),
@@ -415,7 +417,7 @@ def document() -> Record:
             "urls": Key(urls, "Which addresses triggers may hand on."),
             "include": Key(
                 Many(Text()),
-                "Files that hold more rules, segments and measures; their paths begin at this file's folder.",
+                "Files that hold more rules, segments, measures and lists; their paths begin at this file's folder.",
             ),
             **part().keys,
         }

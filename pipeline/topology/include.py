@@ -1,4 +1,4 @@
-"""The files that a topology includes: rules, segments and measures, which count as if they stood in it."""
+"""The files that a topology includes: rules, segments, measures and lists, which count as if they stood in it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def text(found: dict[str, Any] | None = None) -> str:
 
 def part_text() -> str:
     """The content of the schema's file of what a topology includes."""
-    return text(schema(part(), "rules", "Trigger rules, segments and measures that topology.yaml includes."))
+    return text(schema(part(), "rules", "Trigger rules, segments, measures and lists that topology.yaml includes."))
 
 
 def _schema(shape: shapes.Shape) -> dict[str, Any]:

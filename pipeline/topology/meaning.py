@@ -16,20 +16,26 @@ NO_MEANING = frozenset({"name", "version", "description"})
 
 def fingerprint(rule: Rule, topology: Topology) -> str:
     """16 hexadecimal characters, of all that its decisions hang on but its name and version: what it says, and what the
-    segments and measures say of which it speaks. What is left out is the same as what is written and was so anyhow.
+    segments, measures and lists say of which it speaks. What is left out is the same as what is written and was so
+    anyhow.
     """
-    segments = {each.name: each.when for each in topology.segments}
+    known: dict[str, Mapping[str, Any]] = {
+        "segment": {each.name: each.when for each in topology.segments},
+        "measure": topology.measures,
+        "list": topology.lists,
+    }
     said = {name: value for name, value in _said(rule).items() if name not in NO_MEANING}
-    named: dict[str, dict[str, Any]] = {"segment": {}, "measure": {}}
+    named: dict[str, dict[str, Any]] = {kind: {} for kind in known}
     open_ = [said]
     while open_:
         for kind, name in _names(open_.pop()):
-            written = (segments if kind == "segment" else topology.measures).get(name)
+            written = known[kind].get(name)
             if written is not None and name not in named[kind]:
                 plain = _said(written)
                 named[kind][name] = {key: each for key, each in plain.items() if key not in NO_MEANING}
                 open_.append(plain)
-    whole = msgspec.json.encode([said, named["segment"], named["measure"]], order="deterministic")
+    later = [named["list"]] if named["list"] else []  # whoever uses none keeps the fingerprint of before there were any
+    whole = msgspec.json.encode([said, named["segment"], named["measure"], *later], order="deterministic")
     return blake2b(whole, digest_size=8).hexdigest()
 
 
@@ -52,10 +58,10 @@ def _said(value: Any) -> Any:
 
 
 def _names(value: Any) -> Iterator[tuple[str, str]]:
-    """(`segment` or `measure`, its name) of all that a condition speaks of, or may."""
+    """(`segment`, `measure` or `list`, its name) of all that a condition speaks of, or may."""
     if isinstance(value, dict):
         for key, each in value.items():
-            if key in ("segment", "measure") and isinstance(each, str):
+            if key in ("segment", "measure", "list") and isinstance(each, str):
                 yield key, each
             yield from _names(each)
     elif isinstance(value, list):

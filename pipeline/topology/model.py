@@ -319,7 +319,7 @@ class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic-partition`.
     `profile_parts`: of those that are only there where they are asked for.
-    `segments`: each after those that it speaks of. `measures`: name -> as written, durations in ms.
+    `segments`: each after those that it speaks of. `measures`, `lists`: name -> as written, durations in ms.
     `origins`: of the addresses that triggers may hand on, such as `https://shop.example`.
     """
 
@@ -342,3 +342,4 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     profile_parts: frozenset[str] = frozenset()
     segments: tuple[Segment, ...] = ()
     measures: Mapping[str, Any] = {}
+    lists: Mapping[str, Any] = {}

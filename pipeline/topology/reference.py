@@ -1,4 +1,4 @@
-"""The tables of docs/rules.md: every key of a rule, segment and measure, every kind of condition, every operator.
+"""The tables of docs/rules.md: every key of a rule, segment, measure and list, every kind of condition, every operator.
 
     python -m pipeline.topology.reference         # writes them anew, each below its mark
 

@@ -120,11 +120,9 @@ class Compiled:
     field that holds one. `keeps`: what is kept of a start, as the rule compares with it or tells it.
     """
 
-    def __init__(
-        self, rule: Rule, lateness_ms: int, measures: Mapping[str, Any], most_ms: int, fingerprint: str
-    ) -> None:
+    def __init__(self, rule: Rule, lateness_ms: int, scope: Scope, most_ms: int, fingerprint: str) -> None:
         self.fingerprint = fingerprint
-        scope = Scope(rule.per, measures)
+        scope = scope._replace(per=rule.per)
         self.when = None if rule.when is None else compile_condition(rule.when, scope)
         self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
         self.until_watch: Watch | None = None
@@ -237,8 +235,9 @@ class RuleBook:
             for event in (*_PUTS, *_SETS):
                 self.fields[event].update(ADDRESSES)
         most = self.retention - self.max_age
+        scope = Scope(measures=topology.measures, lists=topology.lists)
         self.rules = {
-            rule.name: Compiled(rule, self.lateness, topology.measures, most, fingerprint(rule, topology))
+            rule.name: Compiled(rule, self.lateness, scope, most, fingerprint(rule, topology))
             for rule in topology.rules
         }
         self.followers: dict[tuple[str, str], list[Compiled]] = {}

@@ -97,8 +97,9 @@ class Watches:
         self.segments: dict[str, Watch] = {}
         self.rules: dict[str, Watch] = {}
         self.every: list[Watch] = []
+        scope = Scope(measures=topology.measures, lists=topology.lists)
         for segment in topology.segments:
-            condition = compile_condition(segment.when, Scope(measures=topology.measures))
+            condition = compile_condition(segment.when, scope)
             watch = self._watch(segment.name, condition, None)
             self.segments[segment.name] = watch
         for rule in rules.values():

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("every_login")
 
 
 def topology_of(told: dict[str, Any], folder: Path) -> Topology:
-    """The shipped topology with these rules, segments and measures."""
+    """The shipped topology with these rules, segments, measures and lists."""
     whole = yaml.safe_load(SHIPPED.read_text())
     del whole["include"]
     whole["time"] |= told["time"]

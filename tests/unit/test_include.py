@@ -47,12 +47,14 @@ def linted(tmp_path: Path) -> Lint:
 
 def test_what_a_file_holds_counts_as_if_it_stood_in_the_topology(linted: Lint, tmp_path: Path) -> None:
     more = "segments: {a: {when: {did: searched}}}\nmeasures: {m: {sum: [{did: searched, points: 1}]}}\n"
-    rule = RULE + "    only_if: {all: [{segment: a}, {measure: m, gte: 1}]}\n"
+    more += "lists: {l: {event: searched, value: query, of: [x]}}\n"
+    rule = RULE + "    only_if: {all: [{segment: a}, {measure: m, gte: 1}, {list: l, is: x}]}\n"
     assert linted("[one.yaml, two.yaml]", one=rule, two=more) == []
     topology = load(tmp_path / "t.yaml", {})
     assert [each.name for each in topology.rules] == ["cart", "search"]
     assert [each.name for each in topology.segments] == ["a"]
     assert set(topology.measures) == {"m"}
+    assert set(topology.lists) == {"l"}
     assert topology.topics.segments is not None
 
 
@@ -64,7 +66,7 @@ def test_what_a_file_holds_counts_as_if_it_stood_in_the_topology(linted: Lint, t
         (RULE + "    only_if: {segment: b}\n", 7, 24, "unknown-segment", "b is no segment"),
         (RULE + "    cancel: {event: searched, reason: due}\n", 7, 39, "reserved-reason", "the pipeline's own"),
         (RULE.replace("1h", "88d"), 6, 12, "short-profile", "search reaches 88d back"),
-        ("group: g\n", 1, 1, "unknown-key", "known keys: measures, segments, triggers"),
+        ("group: g\n", 1, 1, "unknown-key", "known keys: lists, measures, segments, triggers"),
         (RULE.replace("search:", "cart:"), 3, 3, "duplicate-key", "cart is there twice; the first is in "),
         ("triggers: [1", 1, 13, "yaml-syntax", "expected ',' or ']'"),
         ("", 1, 1, "empty", "the file is empty"),

@@ -32,6 +32,9 @@ segments:
   others: {when: {did: product_viewed, times: 9, within: 7d}}
 measures:
   score: {sum: [{did: product_viewed, points: 1}], within: 6d}
+lists:
+  plan: {event: form_submitted, value: form_id, of: [buy, wait]}
+  food: {event: form_submitted, value: form_id, of: [meat, none]}
 """
 
 
@@ -89,6 +92,25 @@ def test_another_meaning_has_another_one(tmp_path: Path, old: str, new: str) -> 
 def test_what_it_speaks_of_is_part_of_its_meaning(tmp_path: Path, old: str, new: str, *, same: bool) -> None:
     assert old in OF_PEOPLE
     assert (of(tmp_path, people=OF_PEOPLE.replace(old, new, 1)) == of(tmp_path)) is same
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("[buy, wait]", "[buy, wait, never]", False),
+        ("[meat, none]", "[meat, fish]", True),
+        ("plan: {", "plan: {description: What they want, ", True),
+    ],
+)
+def test_lists_of_which_it_speaks_are_too(tmp_path: Path, old: str, new: str, *, same: bool) -> None:
+    rule = RULE.replace("{segment: keen}", "{list: plan, is: buy}")
+    assert old in OF_PEOPLE
+    assert (of(tmp_path, rule, OF_PEOPLE.replace(old, new, 1)) == of(tmp_path, rule)) is same
+    assert of(tmp_path, rule) != of(tmp_path)
+
+
+def test_lists_that_nobody_speaks_of_change_nothing(tmp_path: Path) -> None:
+    assert of(tmp_path, people=OF_PEOPLE.partition("lists:")[0]) == of(tmp_path)
 
 
 def test_every_decision_tells_it() -> None:

@@ -206,10 +206,26 @@ def visits(leaf: dict[str, Any], view: View) -> bool:
     return compares(len(began), leaf["visits"])
 
 
+def listed(leaf: dict[str, Any], view: View) -> bool:
+    """The latest answer: of the person, whatever the rule's key, unless it is to the message that is the key."""
+    return edge(as_last(leaf, view.language), replace(view, per=None))
+
+
+def as_last(leaf: dict[str, Any], language: Language) -> dict[str, Any]:
+    """The same as a `last`: of the events that hold one of the answers."""
+    told = language.lists[leaf["list"]]
+    where = {**(told.get("where") or {}), told["value"]: {"in": told["of"]}}
+    if "of_message" in leaf:
+        where["message_id"] = leaf["of_message"]
+    window: dict[str, Any] = {name: leaf[name] for name in ("within", "since") if name in leaf}
+    return {"last": told["event"], "where": where, "has": {told["value"]: {"in": several(leaf["is"])}}, **window}
+
+
 LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "did": did,
     "first": edge,
     "last": edge,
+    "list": listed,
     "trait": trait,
     "measure": measure,
     "segment": segment,
@@ -237,7 +253,7 @@ def leaf_kind(condition: Condition) -> str:
 def leaves(
     condition: Condition, language: Language, *, keyed: bool = True, through: bool = True
 ) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Every leaf, through measures and segments too; whether the key of a rule counts in it."""
+    """Every leaf, through measures, lists and segments too; whether the key of a rule counts in it."""
     for joint in ("all", "any", "none"):
         if joint in condition:
             for one in condition[joint]:
@@ -250,6 +266,8 @@ def leaves(
     elif "measure" in condition:
         for part in parts_of(condition["measure"], language):
             yield part, False
+    elif "list" in condition:
+        yield as_last(condition, language), keyed and "of_message" in condition
     else:
         yield condition, keyed
 

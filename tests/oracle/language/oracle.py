@@ -110,8 +110,8 @@ def decisions(
 ) -> tuple[list[Line], list[Line]]:
     """Every decision and every change of a segment, in the order in which they were made.
 
-    `topology`: what YAML tells of `time`, `triggers`, `segments`, `measures`. `open_end`: the recording goes on (5), so
-    that only what the watermark has passed is known and decided (3).
+    `topology`: what YAML tells of `time`, `triggers`, `segments`, `measures`, `lists`. `open_end`: the recording goes
+    on (5), so that only what the watermark has passed is known and decided (3).
     """
     log = list(events)
     told = language(topology)

@@ -26,6 +26,13 @@ WHERE: dict[str, list[Told]] = {
 }
 NEW = ("starts_with", "ignoring_case")
 OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
+ANSWERS = [
+    ("product_viewed", "product_id", PRODUCTS),
+    ("page_viewed", "path", PATHS[:2]),
+    ("form_submitted", "form_id", FORMS),
+    (["product_added", "cart_viewed"], "cart_id", CARTS),
+]
+"""Of lists: what tells an answer, where, and which there are."""
 MOVES = {"product_id": "product_removed", "cart_id": "cart_viewed", None: "cart_viewed"}
 WITH_PATH: dict[str | None, list[str]] = {
     "product_id": ["product_viewed", "product_added"],
@@ -37,7 +44,7 @@ PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_a
 
 
 class Sayings:
-    """Says random things. `segments`, `measures`, `rules`: what may be named already."""
+    """Says random things. `segments`, `measures`, `lists`, `rules`: what may be named already."""
 
     def __init__(self, rng: Random, options: Told) -> None:
         self.rng = rng
@@ -51,6 +58,7 @@ class Sayings:
         self.of_path: list[str] = []
         self.segments: list[str] = []
         self.measures: list[str] = []
+        self.lists: dict[str, list[str]] = {}
         self.rules: list[str] = []
 
     def where(self, event: str, chance: float = 0.35) -> Told:
@@ -112,6 +120,10 @@ class Sayings:
             return self.edge()
         if kind < 0.26 and self.measures:
             return {"measure": rng.choice(self.measures), "gte": rng.choice([2, 3, 5])}
+        if kind < 0.34 and self.lists:
+            name = rng.choice([*self.lists])
+            since = {"since": "start"} if folded and rng.random() < 0.3 else {}
+            return {"list": name, "is": rng.choice([*self.lists[name], self.lists[name][:1]]), **self.window(), **since}
         if kind < 0.42 and self.segments:
             age = {"for": {rng.choice(["gte", "lt"]): rng.choice(WINDOWS)}} if self.ages and rng.random() < 0.3 else {}
             return {"segment": rng.choice(self.segments), **age}
@@ -239,18 +251,22 @@ class Sayings:
 
 
 def topology(rng: Random, **options: bool) -> Told:
-    """`time`, `triggers`, `segments`, `measures`. Options: `conditions` False: only what today's three rules are made
-    of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew; `recovered`: what
-    is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `ages` False: not for how long somebody
-    is in a segment (which hangs on whose profile stays at a tie)."""
+    """`time`, `triggers`, `segments`, `measures`, `lists`. Options: `conditions` False: only what today's three rules
+    are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
+    `recovered`: what is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `ages` False: not for
+    how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.conditions:
-        told |= {"segments": {}, "measures": {}}
+        told |= {"segments": {}, "measures": {}, "lists": {}}
         for number in range(rng.choice([0, 0, 1])):
             parts: list[Told] = [{"did": rng.choice(EVENTS), "points": rng.choice([1, 2, 3])} for _ in range(2)]
             told["measures"][f"m{number}"] = {"sum": parts, **say.window()}
             say.measures.append(f"m{number}")
+        for number in range(rng.choice([0, 1])):
+            event, value, answers = rng.choice(ANSWERS)
+            told["lists"][f"l{number}"] = {"event": event, "value": value, "of": answers}
+            say.lists[f"l{number}"] = answers
         for number in range(rng.choice([0, 1, 2, 2, 3])):
             told["segments"][f"s{number}"] = {"when": say.condition()}
             say.segments.append(f"s{number}")

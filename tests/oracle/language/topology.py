@@ -1,4 +1,4 @@
-"""The topology as the oracle takes it: rules, segments and measures, times in ms. Shares no code with `pipeline`."""
+"""The topology as the oracle takes it: rules and what they speak of, times in ms. Shares no code with `pipeline`."""
 
 from __future__ import annotations
 
@@ -97,6 +97,7 @@ class Language:
     rules: tuple[Rule, ...]
     segments: dict[str, Condition] = field(default_factory=dict)
     measures: dict[str, Any] = field(default_factory=dict)
+    lists: dict[str, Any] = field(default_factory=dict)
 
 
 def action(told: Any, reason: str = "cancelled") -> Action:
@@ -175,4 +176,5 @@ def language(told: dict[str, Any]) -> Language:
         rules=tuple(rules),
         segments=segments,
         measures=told.get("measures") or {},
+        lists=told.get("lists") or {},
     )
