@@ -26,7 +26,7 @@ from tests.servers import HOST, free_port
 
 SECRET, PUBLIC = "secret-key-of-a-server", "public-key-of-a-page"
 KEYS: dict[str, Any] = {
-    "server": {"key": SECRET},
+    "server": {"key": SECRET, "rate": 100_000, "burst": 100_000},  # a limit is what other tests are about
     "page": {"key": PUBLIC, "public": True, "origins": ["https://shop.example"]},
 }
 

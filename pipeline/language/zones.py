@@ -1,21 +1,26 @@
-"""Times of day in somebody's time zone.
+"""Dates as they are told, and times of day in somebody's time zone.
 
 The zones are those of the package `tzdata`, pinned, and not the machine's: a replay elsewhere gives the same.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from importlib import resources
+from typing import Any
 from zoneinfo import ZoneInfo
+
+from pipeline.events.times import read_time
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
 AHEAD = 9  # days in which any day of the week comes, though a clock change skips one
 CALENDAR = range(-30_000_000_000_000, 253_000_000_000_000)  # UTC ms that it has room for: from 1019 to 9987
+_DAY = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)(\s*|[T ].{1,40})", re.ASCII)
 
 
 @cache
@@ -75,3 +80,24 @@ def moment(day: date, wanted: time, there: ZoneInfo) -> int:
         else:
             before = middle
     return found
+
+
+def read_date(value: Any) -> date | int | None:
+    """A day, wherever one is, or a moment in UTC ms; None: it is no date. Never raises."""
+    day = _DAY.fullmatch(value) if isinstance(value, str) else None
+    if day is None or day[4].strip():
+        at = read_time(value)
+        if at is not None:
+            return at if at in CALENDAR else None
+    try:  # also what lies before all events: a birthday
+        return None if day is None else date(int(day[1]), int(day[2]), int(day[3]))
+    except ValueError:
+        return None
+
+
+def in_year(moment: datetime, year: int) -> datetime:
+    """29 February comes on 28 February in other years."""
+    try:
+        return moment.replace(year=year)
+    except ValueError:
+        return moment.replace(year=year, day=28)

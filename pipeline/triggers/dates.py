@@ -6,18 +6,15 @@ told that is still to come, and is due at it; what tells another one moves or en
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from pipeline.events.times import read_time
 from pipeline.language import zones
 from pipeline.topology import model
 from pipeline.triggers.whereabouts import Whereabouts
 
 CHANGED = "date_changed"
-_DAY = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)(\s*|[T ].{1,40})", re.ASCII)
 _YEAR = timedelta(days=100)
 """Two anniversaries are further apart, though somebody moves to the other side of the world in between."""
 _YEARS = range(2, 9_900)
@@ -39,7 +36,7 @@ class Dated:
         value = None if kept is None else kept.get(self.path)
         if isinstance(value, list):
             value = value[0] if value else None
-        return _read(value)
+        return zones.read_date(value)
 
     def length(
         self, kept: Mapping[str, Any] | None, at: int, whereabouts: Whereabouts | None, *, again: bool = False
@@ -78,7 +75,7 @@ class Dated:
             else datetime.combine(base, time())
         )
         if year is not None:
-            local = _in_year(local, year)
+            local = zones.in_year(local, year)
         if self._minute is None:
             return zones.moment(local.date(), local.time(), there) + self._offset // zones.MS
         return zones.moment((local + self._offset).date(), time(self._minute // 60, self._minute % 60), there)
@@ -90,25 +87,5 @@ class Dated:
         about = datetime.combine(base, time(), zones.EPOCH.tzinfo) if isinstance(base, date) else None
         about = zones.EPOCH + base * zones.MS if about is None and isinstance(base, int) else about
         assert about is not None
-        about = (about if year is None else _in_year(about, year)) + self._offset
+        about = (about if year is None else zones.in_year(about, year)) + self._offset
         return whereabouts.at((about - zones.EPOCH) // zones.MS) or self.zone
-
-
-def _read(value: Any) -> Base | None:
-    day = _DAY.fullmatch(value) if isinstance(value, str) else None
-    if day is None or day[4].strip():
-        at = read_time(value)
-        if at is not None:
-            return at if at in zones.CALENDAR else None
-    try:  # also what lies before all events: a birthday
-        return None if day is None else date(int(day[1]), int(day[2]), int(day[3]))
-    except ValueError:
-        return None
-
-
-def _in_year(moment: datetime, year: int) -> datetime:
-    """29 February comes on 28 February in other years."""
-    try:
-        return moment.replace(year=year)
-    except ValueError:
-        return moment.replace(year=year, day=28)

@@ -131,12 +131,13 @@ def test_a_version_that_others_could_not_read_is_refused_and_the_field_named(
     copy = deployment.folder / "their"
     shutil.copytree(package, copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(schemas.directory(), copy / "schemas")
+    shutil.copytree(schemas.directory().parent / "rules", copy / "rules")
     (copy / "schemas" / "product_added.avsc").write_text(json.dumps(changed))
     command = [*PIPELINE, "topics", "--topology", str(deployment.path)]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done.stdout + done.stderr
     shown = done.stdout
-    assert f"schemas in {registry.url}: {wanted_of(deployment) - 2} as they should be, 2 refused" in shown
+    assert f"schemas in {registry.url}: {wanted_of(deployment) - 2} as they should be, 2 refused" in shown, done.stderr
     errors = [line for line in shown.splitlines() if line.startswith("error: ")]
     assert [line.split(": ")[1] for line in errors] == [
         subject(deployment, "clickstream", "product_added"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -221,6 +222,57 @@ def as_last(leaf: dict[str, Any], language: Language) -> dict[str, Any]:
     return {"last": told["event"], "where": where, "has": {told["value"]: {"in": several(leaf["is"])}}, **window}
 
 
+def date(leaf: dict[str, Any], view: View) -> bool:
+    """How far off the date is that was told last, by occurrence; nought in and nought ago when it has come. 35: the
+    anniversary of 29 February is 28 February in other years."""
+    told = [fact for fact in view.facts if fact.occurred_at <= view.at and tells_date(fact, leaf, view)]
+    last = max(told, key=by_occurrence, default=None)
+    at = None if last is None else date_of(last, leaf)
+    if at is None:
+        return False
+    if "ago" in leaf:
+        return at <= view.at and ages(view.at - at, leaf["ago"])
+    if "in" in leaf:
+        return at >= view.at and ages(at - view.at, leaf["in"])
+    return ages(min(day for day in anniversaries(at, view.at) if day >= view.at) - view.at, leaf["anniversary"])
+
+
+def tells_date(fact: Fact, leaf: dict[str, Any], view: View) -> bool:
+    """Is it an event by which the date of a leaf is told, or told anew?"""
+    if isinstance(leaf["date"], str):
+        return tells_trait(fact, leaf["date"].removeprefix("trait."))
+    return is_of(fact, leaf["date"], leaf["date"]["event"], view)
+
+
+def date_of(fact: Fact, leaf: dict[str, Any]) -> int | None:
+    """The date that an event tells; without a zone it is UTC's."""
+    of = leaf["date"]
+    told = values(fact, of.replace("trait.", "traits.", 1) if isinstance(of, str) else of["field"])
+    try:
+        found = datetime.fromisoformat(told[0]) if told else None
+    except ValueError:
+        return None
+    return None if found is None else milliseconds(found)
+
+
+def anniversaries(at: int, about: int) -> list[int]:
+    """Those of the years around a moment."""
+    day, year = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms) for ms in (at, about))
+    found = []
+    for each in range(year.year - 1, year.year + 3):
+        leap = each % 4 == 0 and (each % 100 != 0 or each % 400 == 0)
+        found.append(
+            milliseconds(day.replace(year=each, day=28 if (day.month, day.day, leap) == (2, 29, False) else day.day))
+        )
+    return found
+
+
+def milliseconds(moment: datetime) -> int:
+    """UTC ms."""
+    there = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (there - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
+
+
 LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "did": did,
     "first": edge,
@@ -231,6 +283,7 @@ LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "segment": segment,
     "trigger": trigger,
     "visits": visits,
+    "date": date,
 }
 
 
@@ -283,13 +336,18 @@ def counts(condition: Condition, fact: Fact, view: View, *, through: bool = True
             return True
         if "trait" in leaf and tells_trait(fact, leaf["trait"]):
             return True
+        if "date" in leaf and tells_date(fact, leaf, one):
+            return True
     return False
 
 
 def turning_points(condition: Condition, view: View) -> Iterator[int]:
-    """Moments at which time alone may turn it: where a window lets go of an event, or an age is reached. A rule's key
-    isn't asked for: too many moments do no harm."""
+    """Moments at which time alone may turn it: where a window lets go of an event, an age is reached, or a date comes.
+    A rule's key isn't asked for: too many moments do no harm."""
     for leaf, _ in leaves(condition, view.language):
+        if "date" in leaf:
+            yield from turning_dates(leaf, view)
+            continue
         spans = [duration(leaf["within"])] if "within" in leaf else []
         spans += [duration(limit) for limit in (leaf.get("age") or leaf.get("for") or {}).values()]
         event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
@@ -307,3 +365,15 @@ def turning_points(condition: Condition, view: View) -> Iterator[int]:
             for at in began:
                 yield at + span
                 yield at + span + 1
+
+
+def turning_dates(leaf: dict[str, Any], view: View) -> Iterator[int]:
+    """Where a date that anybody ever told comes, is so far off, or was so long ago."""
+    limits = [duration(limit) for way in ("in", "ago", "anniversary") for limit in (leaf.get(way) or {}).values()]
+    for fact in view.facts:
+        at = date_of(fact, leaf)
+        if at is None:
+            continue
+        for day in anniversaries(at, fact.occurred_at) if "anniversary" in leaf else [at]:
+            for limit in [0, *limits]:
+                yield from (day - limit, day - limit + 1, day + limit, day + limit + 1)

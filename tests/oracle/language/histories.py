@@ -7,6 +7,7 @@ to the millisecond; some things are told late, twice, or in one millisecond.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -116,12 +117,22 @@ class Story:
             order = f"o{len(self.events)}" if rng.random() < 0.9 else "o"
             return {**({} if rng.random() < 0.4 else cart), "order_id": order, **total}
         if kind == "form_submitted":
-            return {"form_id": rng.choice(FORMS)}
+            return {"form_id": rng.choice(FORMS), "fields": self.ends()}
         if kind == "cart_viewed":
             return cart
         if kind == "identified":
-            return {"traits": {"plan": rng.choice(PLANS)}} if rng.random() < 0.8 else {}
+            return {"traits": {"plan": rng.choice(PLANS), **self.ends()}} if rng.random() < 0.8 else {}
         return {"message_id": "m"}
+
+    def ends(self) -> Told:
+        """Perhaps a date, of that day in some year, or something else."""
+        rng = self.rng
+        if rng.random() < 0.4:
+            return {}
+        if rng.random() < 0.15:
+            return {"ends": rng.choice(["soon", "2026-03-02"])}
+        at = datetime.fromtimestamp(BASE / 1000, UTC) + timedelta(minutes=rng.randrange(0, 300, 5))
+        return {"ends": at.replace(year=rng.choice([2020, 2026, 2026, 2026])).isoformat()}
 
     def tell(self) -> None:
         """One more event."""

@@ -111,11 +111,20 @@ class Sayings:
         test: Told = self.rng.choice([{"is": "pro"}, {"not": "free"}, {"exists": True}, {"in": ["pro", "team"]}])
         return {"trait": "plan", **test}
 
+    def date(self) -> Told:
+        """How far off a date is."""
+        rng = self.rng
+        source = rng.choice(["trait.ends", "trait.ends", {"event": "form_submitted", "field": "fields.ends"}])
+        bound = {rng.choice(["gte", "gt", "lt", "lte", "lte"]): rng.choice(WINDOWS)}
+        return {"date": source, rng.choice(["in", "in", "ago", "anniversary"]): bound}
+
     def leaf(self, *, folded: bool = False) -> Told:
         """Any leaf. `folded`: looked at when something is decided."""
         rng, kind = self.rng, self.rng.random()
-        if kind < 0.08:
+        if kind < 0.04:
             return self.trait()
+        if kind < 0.08:
+            return self.date()
         if kind < 0.2:
             return self.edge()
         if kind < 0.26 and self.measures:
