@@ -177,7 +177,7 @@ def first_fault(
         ("generation", 400, ("lost", "false", "profile", "stuck")),  # the word of who wrote last is another's
         (
             "named",
-            400,
+            2_500,
             ("lost", "false", "profile", "stuck"),
         ),  # it would write of what others have claimed by then, too
     ],
