@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
+from pipeline.rule_tests.pairing import unpaired
 from pipeline.rule_tests.reading import Change, RuleTest
 from pipeline.rule_tests.spans import maybe_span, span
 from pipeline.triggers.changes import SegmentChange
@@ -13,14 +15,7 @@ def change_differences(
     test: RuleTest, wanted: tuple[Change, ...], changes: list[SegmentChange]
 ) -> Iterator[tuple[int, str]]:
     """(line of the test's file, a sentence) each."""
-    left = list(changes)
-    missing: list[Change] = []
-    for expected in wanted:
-        found = next((each for each in left if not _misses(test, expected, each)), None)
-        if found is None:
-            missing.append(expected)
-        else:
-            left.remove(found)
+    missing, left = unpaired(wanted, changes, partial(_misses, test))
     for expected in missing:
         like = next((each for each in left if _alike(expected, each)), None)
         if like is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from pipeline.errors import InvalidEvent
 from pipeline.events.model import Event
 from pipeline.rule_tests.changing import change_differences, told_change
+from pipeline.rule_tests.pairing import unpaired
 from pipeline.rule_tests.reading import Expected, RuleTest
 from pipeline.rule_tests.spans import maybe_span, shown, span
 from pipeline.runtime.replay import FOREVER, Replay
@@ -56,14 +58,7 @@ def _copy(event: Event) -> Event:
 
 
 def _differences(test: RuleTest, wanted: tuple[Expected, ...], decided: list[Decision]) -> Iterator[tuple[int, str]]:
-    left = list(decided)
-    missing: list[Expected] = []
-    for expected in wanted:
-        found = next((each for each in left if not _misses(test, expected, each)), None)
-        if found is None:
-            missing.append(expected)
-        else:
-            left.remove(found)
+    missing, left = unpaired(wanted, decided, partial(_misses, test))
     for expected in missing:
         like = min(left, key=lambda each: len(_misses(test, expected, each)), default=None)
         if like is None or not _alike(expected, like):

@@ -38,6 +38,10 @@ class Dated:
             value = value[0] if value else None
         return zones.read_date(value)
 
+    def local(self, kept: Mapping[str, Any] | None) -> bool:
+        """Whether it hangs on where the person is when that comes."""
+        return self.yearly or self._minute is not None or not isinstance(self.base(kept), int)
+
     def length(
         self, kept: Mapping[str, Any] | None, at: int, whereabouts: Whereabouts | None, *, again: bool = False
     ) -> int | None:

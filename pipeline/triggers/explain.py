@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
+from pipeline.events.times import rfc3339
 from pipeline.grammar.operands import MODIFIERS
 from pipeline.language import paths, zones
 from pipeline.language.condition import Condition
@@ -190,9 +191,10 @@ class Explainer:
                 False,
                 f"is no start: {_shown(kept[date.path])} is no date that is to come; it ends a wait up to another",
             )
-        moment = zones.EPOCH + (row.occurred_at + length) * zones.MS
-        there = moment.astimezone(zones.zone(date.zone)).strftime("%Y-%m-%d %H:%M:%S")
-        return (True, f"starts a wait up to {there} where they are, or moves it there, if that wasn't told before")
+        at = row.occurred_at + length
+        there = (zones.EPOCH + at * zones.MS).astimezone(zones.zone(date.zone))
+        said = f"{there:%Y-%m-%d %H:%M:%S} where they are" if date.local(kept) else rfc3339(at)
+        return (True, f"starts a wait up to {said}, or moves it there, if that wasn't told before")
 
     def _lasts(self, row: Row, key: str | None) -> int | None:
         lasts = self._compiled.lasts

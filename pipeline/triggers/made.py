@@ -9,9 +9,7 @@ from pipeline.triggers.decisions import Decision, decision_id, named, recovery_i
 from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
 from pipeline.triggers.payloads import Waited
 from pipeline.triggers.person import Person
-from pipeline.triggers.rules import (
-    Compiled,
-)
+from pipeline.triggers.rules import Compiled
 
 SHARED = ""  # the correlation key of events without one
 
@@ -71,36 +69,23 @@ def _payload(rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -
 
 def retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
     """A trigger is taken back, as this end shows."""
-    return Decision(
-        id=retraction_id(fired.id),
-        outcome="retracted",
-        reason=end.reason,
-        rule=rule.name,
-        rule_version=rule.version,
-        fingerprint=rule.fingerprint,
-        profile_id="",
-        identifiers={ns: list(values) for ns, values in person.ids.items()},
-        correlation_key=key if key != SHARED else None,
-        cause_event_id=fired.cause_event_id,
-        occurred_at=fired.occurred_at,
-        due_at=fired.due,
-        decided_at=end.received_at,
-        payload={},
-        retracts=fired.id,
-        late_event_id=end.event_id,
-        contact=contact_of(person.contact, person.ids),
-        bounded=fired.bounded,
-        published=fired.published,
-        basis="time" if fired.timed else "event",
-        stage=fired.stage,
+    of = retraction_id(fired.id)
+    return _of_trigger(
+        rule, person, key, fired, end, id=of, outcome="retracted", retracts=fired.id, late_event_id=end.event_id
     )
 
 
 def recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End) -> Decision:
     """A trigger had this success."""
+    of = recovery_id(fired.id)
+    return _of_trigger(
+        rule, person, key, fired, end, id=of, outcome="recovered", recovers=fired.id, ended_by=end.event_id
+    )
+
+
+def _of_trigger(rule: Compiled, person: Person, key: str, fired: Fired, end: End, **more: Any) -> Decision:
+    """What is said of one later."""
     return Decision(
-        id=recovery_id(fired.id),
-        outcome="recovered",
         reason=end.reason,
         rule=rule.name,
         rule_version=rule.version,
@@ -113,11 +98,10 @@ def recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End) 
         due_at=fired.due,
         decided_at=end.received_at,
         payload={},
-        ended_by=end.event_id,
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
         basis="time" if fired.timed else "event",
         stage=fired.stage,
-        recovers=fired.id,
+        **more,
     )

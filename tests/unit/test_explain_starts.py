@@ -26,6 +26,9 @@ seq:
 due:
   version: 1
   start: {date: {trait: renewal, at: "09:00"}}
+course:
+  version: 1
+  start: {date: {event: custom, field: properties.starts_at}}
 reads:
   version: 1
   start: {when: {segment: free_readers}}
@@ -104,3 +107,8 @@ def test_up_to_when_it_waits(tmp_path: Path) -> None:
     assert "m2: is no start: 2026-10-01 is no date that is to come" in said[1]
     assert "m3: is no start: traits.renewal is missing" in said[2]
     assert "cancelled (date_changed) by m2" in said[3]
+
+
+def test_a_moment_is_one_wherever_they_are(tmp_path: Path) -> None:
+    said = explained(tmp_path, "course", ("10:00", "Course Booked", {"starts_at": "2026-12-01T09:00:00+01:00"}))
+    assert "starts a wait up to 2026-12-01T08:00:00.000Z, or moves it there" in said[0], said
