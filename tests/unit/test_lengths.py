@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.language import zones
+from pipeline.language import whereabouts, zones
+from pipeline.language.whereabouts import Whereabouts
 from pipeline.profile.profile import Profile, advance, decode, encode_profile
 from pipeline.runtime.replay import Replay
-from pipeline.triggers import whereabouts
 from pipeline.triggers.rules import RuleBook
-from pipeline.triggers.whereabouts import Whereabouts
 from tests.oracle.build import BASE, add, among, clear, event, login, order, update, view
 from tests.replayed import FAR, as_event, replayed
 from tests.ruled import decided, ruled

@@ -31,6 +31,11 @@ class Whereabouts(msgspec.Struct, array_like=True, gc=False):
                 return told[place - 1][2]
         return None
 
+    def next(self, moment: int) -> int | None:
+        """When it was told again after that; None: it wasn't."""
+        later = [told[0] for told in (*self.context, *self.trait) if told[0] > moment]
+        return min(later, default=None)
+
 
 def tell(known: Whereabouts | None, data: Mapping[str, Any], occurred_at: int, received_at: int) -> Whereabouts | None:
     """What is known after another event; the same object where that changes no moment's zone."""
