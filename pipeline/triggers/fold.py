@@ -125,7 +125,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
 def _locate(book: RuleBook, person: Person, row: Row) -> bool:
     """Note where an event says that the person is. See `note_due` for what it returns."""
     known = person.whereabouts
-    person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at)
+    person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at, row.event_id)
     if person.whereabouts is known:  # nearly always
         return False
     later = False

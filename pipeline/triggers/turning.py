@@ -119,17 +119,20 @@ def _from_which(watch: Watch, now: Moment, holds: bool, entries: list[Entry]) ->
     """Of events that come at once, taken in one by one, those from which on it is so."""
     found: list[Entry] = []
     for place in range(len(entries) - 1, -1, -1):
-        if _without(watch, now, entries[place + 1 :]) != holds:
+        if _without(watch, now, entries[place + 1 :], entries[place]) != holds:
             break
         found.insert(0, entries[place])
     return found
 
 
-def _without(watch: Watch, now: Moment, entries: list[Entry]) -> bool:
-    """What it would be without these events, and so the segments that it speaks of."""
-    if not entries:
+def _without(watch: Watch, now: Moment, entries: list[Entry], last: Entry | None = None) -> bool:
+    """What it would be without these events, and so the segments that it speaks of. `last`: what is received in this
+    moment and stands before them, if anything: where they are is what was told up to there.
+    """
+    there = now.there.upto(now.at, last) if watch.zoned and now.there is not None else now.there
+    if not entries and there == now.there:
         return watch.condition.holds(now)
-    then = Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments, there=now.there)
+    then = Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments, there=there)
     return _anew(watch, then, now.key)
 
 
