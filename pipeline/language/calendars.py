@@ -1,5 +1,5 @@
 """Days, weeks and months by the calendar, where somebody is: `{did: searched, times: 3, calendar: week}` is three times
-in the week that it is there (docs/semantics.md 24). A week begins on Monday.
+in the week that it is there. A week begins on Monday.
 """
 
 from __future__ import annotations

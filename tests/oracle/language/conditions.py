@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.oracle.language.paths import compares, is_type, keys, matches, meets, number, values
+from tests.oracle.language.paths import VISIT, compares, is_type, keys, matches, meets, number, values
 from tests.oracle.language.topology import Condition, Language, duration, several
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
@@ -116,7 +116,8 @@ def before(leaf: dict[str, Any], view: View) -> int:
 
 def zone_of(view: View) -> ZoneInfo:
     """45: where they are: the last that was told up to the moment, by a context, else as a trait."""
-    told = sorted((fact for fact in view.facts if fact.occurred_at <= view.at), key=by_occurrence)
+    known = [fact for fact in view.facts if fact.occurred_at <= view.at and fact.type != VISIT]
+    told = sorted(known, key=by_occurrence)
     found = [zone for path in WHERE for fact in told for zone in values(fact, path)]
     return ZoneInfo([view.language.zone, *found][-1])
 
