@@ -126,3 +126,20 @@ def test_begins_and_ends_of_summer_time() -> None:
     noon = (datetime(2026, 3, 29, 12, tzinfo=UTC) - zones.EPOCH) // zones.MS
     assert day.end(noon, VIENNA) - day.begin(noon, VIENNA) == 23 * 3_600_000
     assert BASE in range(day.begin(BASE, AUCKLAND), day.end(BASE, AUCKLAND))
+
+
+@pytest.mark.parametrize(
+    ("leaf", "codes"),
+    [
+        ("{did: product_viewed, times: 3}", ["no-window"]),
+        ("{did: product_viewed, times: 3, within: 7d}", []),
+        ("{did: product_viewed, times: 3, calendar: day}", []),
+        ("{did: searched, times: 3}", []),  # of the person
+        ("{did: wishlist_product_added, where: {product_id: key}}", ["no-window"]),
+        ("{did: wishlist_product_added, where: {product_id: key}, within: 7d}", []),
+    ],
+)
+def test_what_counts_by_key_is_asked_for_a_window(leaf: str, codes: list[str], tmp_path: Path) -> None:
+    rule = f"{{version: 1, per: product_id, start: {{when: {leaf}}}, after: 1h}}"
+    found = lint(beside(tmp_path, f"triggers:\n  r: {rule}\n"), {})
+    assert [each.code for each in found] == codes, found

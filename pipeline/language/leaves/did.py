@@ -47,6 +47,7 @@ def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
     """One way to count, and comparisons that can hold."""
     reader = names.reader
     calendars.check(at, value, reader)
+    _check_keys(at, value, names)
     names.where((*at, "where"), value.get("where", {}), value.get("did", ()))
     told = [name for name in ("times", "sum", "distinct") if reader.has((*at, name))]
     if len(told) > 1:
@@ -71,6 +72,19 @@ def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
     if "since" in value and not names.waits:
         reader.report((*at, "since"), "no-wait", "nothing waits here that could have started",
                       "`since: start` stands in only_if and until", key=True)  # fmt: skip
+
+
+def _check_keys(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """What counts by key would remember every key that there ever was."""
+    told = names.reader.has
+    if names.per is None or any(told((*at, name)) for name in ("within", "calendar", "since")):
+        return
+    _, per = Scope(per=names.per).keyed(value.get("did", ()), value.get("where", {}))
+    if per is not None:
+        message = f"it is counted for each {names.per} that there ever was, of which few are remembered"
+        names.reader.report(
+            (*at, "did"), "no-window", message, "write within: 30d beside it", key=True, severity="warning"
+        )
 
 
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
