@@ -13,6 +13,6 @@ def spelt(ms: int) -> str:
     return f"{ms}ms"
 
 
-def lasting(within: int | None) -> str:
-    """ " within 7d", or nothing."""
-    return "" if within is None else f" within {spelt(within)}"
+def lasting(within: object) -> str:
+    """ " within 7d", " this week", or nothing."""
+    return "" if within is None else f" within {spelt(within)}" if isinstance(within, int) else str(within)

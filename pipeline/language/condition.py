@@ -42,12 +42,13 @@ class Condition(Protocol):
 
 class Scope(NamedTuple):
     """What a condition stands in, when it is compiled. `per`: the path by whose values things are counted, or None.
-    `measures`, `lists`: name -> as written.
+    `measures`, `lists`: name -> as written. `zone`: the time zone of whom nobody knows where they are.
     """
 
     per: str | None = None
     measures: Mapping[str, Any] = {}
     lists: Mapping[str, Any] = {}
+    zone: str = "UTC"
 
     def keyed(self, events: Sequence[str], where: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], str | None]:
         """(what is asked of such events, by what they are counted): by the path that is compared with the key, else by

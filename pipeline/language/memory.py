@@ -16,9 +16,11 @@ import msgspec
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, own_doing
+from pipeline.language.calendars import Calendar, Within
 from pipeline.language.paths import keys_of, needs, read_path
 from pipeline.language.where import Condition as Where
 from pipeline.language.where import compile_where
+from pipeline.language.whereabouts import Whereabouts
 
 ANY = "any"
 """In place of event types: anything of a person's own doing."""
@@ -69,7 +71,8 @@ class Matcher:
 
     `events`: types, or (ANY,). `value`: a path whose value is kept; `has`: it is kept whether this holds. `per`: a
     path: a ledger for each of its values. `within`: how far back anybody asks, ms; None: for ever. `first`: so many of
-    the oldest entries are kept for good; `newest`: and so many of the others, at least.
+    the oldest entries are kept for good; `newest`: and so many of the others, at least. `zoned`: what they are to the
+    condition hangs on where the person is.
     """
 
     def __init__(
@@ -83,9 +86,10 @@ class Matcher:
         within: int | None = None,
         first: int = 0,
         newest: int = 1,
+        zoned: bool = False,
     ) -> None:
         self.events, self.where, self.value, self.per = tuple(sorted(set(events))), where, value, per
-        self.has, self.within, self.first, self.newest = has, within, first, newest
+        self.has, self.within, self.first, self.newest, self.zoned = has, within, first, newest, zoned
         told = msgspec.json.encode([self.events, where, value, has, per], order="deterministic")
         self.id = blake2b(told, digest_size=8).hexdigest()
         self._where: dict[str, Where | None] = {}
@@ -98,6 +102,7 @@ class Matcher:
         """`other` counts the same events: from now on this one keeps what either asks for."""
         self.within = None if self.within is None or other.within is None else max(self.within, other.within)
         self.first, self.newest = max(self.first, other.first), max(self.newest, other.newest)
+        self.zoned |= other.zoned
 
     def fields(self) -> tuple[str, ...]:
         """Of an event's data, that are looked at."""
@@ -186,10 +191,10 @@ class Moment:
 
     `at`: UTC ms. `key`: the correlation key in question, or None. `start`: when the wait in question began, or None.
     `decided`: what was decided later isn't known; None: all is. `without`: these events (event id, fingerprint) don't
-    count. `segments`: name -> since when they are in it.
+    count. `segments`: name -> since when they are in it. `there`: where they were, or None: nobody has told.
     """
 
-    __slots__ = ("at", "decided", "key", "memory", "segments", "start", "without")
+    __slots__ = ("at", "decided", "key", "memory", "segments", "start", "there", "without")
 
     def __init__(
         self,
@@ -201,9 +206,10 @@ class Moment:
         decided: int | None = None,
         without: Set[Named] = frozenset(),
         segments: Mapping[str, int] | None = None,
+        there: Whereabouts | None = None,
     ) -> None:
         self.memory, self.at, self.key, self.start, self.without = memory, at, key, start, without
-        self.decided = decided
+        self.decided, self.there = decided, there
         self.segments: Mapping[str, int] = segments or {}
 
     def of(self, matcher: Matcher, since: int | None = None) -> Ledger:
@@ -224,9 +230,16 @@ class Moment:
             return None
         return ledger[bisect_right(ledger, self.at, key=lambda e: e.occurred_at)].occurred_at
 
-    def since(self, within: int | None, *, start: bool = False) -> int | None:
+    def zone(self, otherwise: str) -> str:
+        """The time zone in which they are, `otherwise` where nobody knows."""
+        return (self.there.at(self.at) if self.there is not None else None) or otherwise
+
+    def since(self, within: Within, *, start: bool = False) -> int | None:
         """What occurred after that is looked at: None: all."""
-        found = None if within is None else self.at - within
+        if isinstance(within, Calendar):
+            found: int | None = within.begin(self.at, self.zone(within.otherwise)) - 1
+        else:
+            found = None if within is None else self.at - within
         if start and self.start is not None:
             return self.start - 1 if found is None else max(found, self.start - 1)
         return found

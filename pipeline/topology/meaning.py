@@ -12,6 +12,8 @@ from pipeline.topology.model import Rule, Topology
 
 NO_MEANING = frozenset({"name", "version", "description"})
 """Labels, for people."""
+ZONED = frozenset({"calendar", "date"})
+"""Keys of conditions that hang on where a person is."""
 
 
 def fingerprint(rule: Rule, topology: Topology) -> str:
@@ -34,7 +36,11 @@ def fingerprint(rule: Rule, topology: Topology) -> str:
                 plain = _said(written)
                 named[kind][name] = {key: each for key, each in plain.items() if key not in NO_MEANING}
                 open_.append(plain)
-    later = [named["list"]] if named["list"] else []  # whoever uses none keeps the fingerprint of before there were any
+    later: list[Any] = (
+        [named["list"]] if named["list"] else []
+    )  # who uses none has the fingerprint of before there were
+    if topology.time.zone != "UTC" and _zoned([said, named]):
+        later.append(topology.time.zone)
     whole = msgspec.json.encode([said, named["segment"], named["measure"], *later], order="deterministic")
     return blake2b(whole, digest_size=8).hexdigest()
 
@@ -55,6 +61,13 @@ def _said(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_said(each) for each in value]
     return value
+
+
+def _zoned(value: Any) -> bool:
+    """Whether a condition hangs on where a person is."""
+    if isinstance(value, dict):
+        return bool(value.keys() & ZONED) or any(map(_zoned, value.values()))
+    return isinstance(value, list) and any(map(_zoned, value))
 
 
 def _names(value: Any) -> Iterator[tuple[str, str]]:

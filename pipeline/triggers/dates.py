@@ -11,8 +11,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from pipeline.language import zones
+from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology import model
-from pipeline.triggers.whereabouts import Whereabouts
 
 CHANGED = "date_changed"
 _YEAR = timedelta(days=100)

@@ -16,6 +16,7 @@ from pipeline.language.events import types_of
 from pipeline.language.memory import Entry, Memory, Moment
 from pipeline.language.operators import compile_tests
 from pipeline.language.references import Comparison, split
+from pipeline.language.whereabouts import Whereabouts, tell
 from pipeline.topology.model import Cancel, Rule
 from pipeline.triggers import films
 from pipeline.triggers.dates import Dated
@@ -73,6 +74,7 @@ class Explainer:
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
         self._memory: Memory = {}
+        self._there: Whereabouts | None = None
         self._segments = _segments(book, rule)
         self._members: dict[str, int] = {}
         told = [
@@ -105,16 +107,18 @@ class Explainer:
         """What it is to the rule's conditions, and to the segments of which these speak; and what they are with it.
         Triggers aren't worked out.
         """
+        there = self._there = tell(self._there, row.data, row.occurred_at, row.received_at, row.event_id)
         counted = [(what, condition, self._take(condition, row)) for what, condition in self._conditions]
         for name, condition in self._segments.items():
-            if condition.holds(Moment(self._memory, row.received_at, segments=self._members)):
+            if condition.holds(Moment(self._memory, row.received_at, segments=self._members, there=there)):
                 self._members.setdefault(name, row.received_at)
             else:
                 self._members.pop(name, None)
         for what, condition, keys in counted:
             for key in keys:
                 of = key if self._rule.per is not None else None
-                why = condition.fails(Moment(self._memory, row.received_at, key=of, segments=self._members))
+                now = Moment(self._memory, row.received_at, key=of, segments=self._members, there=there)
+                why = condition.fails(now)
                 yield key or None, True, f"is counted; {what}: " + (f"not so, {why}" if why else f"so, {condition}")
 
     def _take(self, condition: Condition, row: Row) -> list[str]:

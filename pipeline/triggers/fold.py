@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from pipeline.language import whereabouts
 from pipeline.language.memory import Entry
 from pipeline.language.references import asked, kept
-from pipeline.triggers import carts, films, keys, marks, orders, remembering, waits, watches, whereabouts
+from pipeline.triggers import carts, films, keys, marks, orders, remembering, waits, watches
 from pipeline.triggers.carts import PUT, SET, TAKE, Change
 from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import tell
@@ -85,7 +86,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     later = False
-    if book.clocked and (concerned or always_seen):
+    if book.located:
         later = _locate(book, person, row)
     if book.watches is not None and not nothing:
         later |= _hear(book, book.watches, person, kind, row, first)
@@ -124,10 +125,14 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
 def _locate(book: RuleBook, person: Person, row: Row) -> bool:
     """Note where an event says that the person is. See `note_due` for what it returns."""
     known = person.whereabouts
-    person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at)
+    person.whereabouts = whereabouts.tell(known, row.data, row.occurred_at, row.received_at, row.event_id)
     if person.whereabouts is known:  # nearly always
         return False
     later = False
+    if book.watches is not None:
+        watches.look_at_zoned(book.watches, person, row.received_at)
+        for name in book.watches.zoned_untils:
+            later |= work_out(book.rules[name], person, "", row.received_at)
     for rule, name, key in relocate(book, person, row.occurred_at):
         until = until_of(rule, person, name)
         later |= note_due(person, key, waits.next_due(rule, key, person.rules[rule.name].ends(name), until))

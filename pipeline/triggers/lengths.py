@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pipeline.language import zones
 from pipeline.language.paths import Read, parse, read_path
+from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.model import AfterField, AfterUntil
-from pipeline.triggers.whereabouts import Whereabouts
 
 DIGITS = 32  # of a number that is told as text
 

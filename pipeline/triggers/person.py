@@ -12,8 +12,10 @@ from functools import partial
 import msgspec
 
 from pipeline.identity.ids import leaf_id
+from pipeline.language import whereabouts
 from pipeline.language.memory import Entry, Memory
-from pipeline.triggers import devices, films, keys, marks, orders, remembering, turning, waits, whereabouts
+from pipeline.language.whereabouts import Whereabouts
+from pipeline.triggers import devices, films, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.facts import Key, Until
@@ -21,7 +23,6 @@ from pipeline.triggers.films import Film, FilmPage, Session
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, Compiled, RuleBook
 from pipeline.triggers.watches import Turn
-from pipeline.triggers.whereabouts import Whereabouts
 from pipeline.wire.row import Row
 
 

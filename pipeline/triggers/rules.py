@@ -13,6 +13,7 @@ from pipeline.language.memory import DECIDED, MOST
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
+from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import Cancel, Rule, Topology
 from pipeline.triggers import lengths
@@ -20,7 +21,6 @@ from pipeline.triggers.dates import Dated
 from pipeline.triggers.lengths import ByField, UpToTime
 from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
 from pipeline.triggers.watches import Watch, Watches
-from pipeline.triggers.whereabouts import Whereabouts
 
 Keys = Callable[[Mapping[str, Any]], list[str]]
 START, RESTART, CONTENTS = 1, 2, 0
@@ -213,7 +213,8 @@ class RuleBook:
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
     `followers`: (rule, outcome) -> those that start when it has decided so.
-    `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more.
+    `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more. `located`:
+    it matters where a person is.
     `watches`: the conditions that are watched; None: there are none.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
@@ -235,7 +236,7 @@ class RuleBook:
             for event in (*_PUTS, *_SETS):
                 self.fields[event].update(ADDRESSES)
         most = self.retention - self.max_age
-        scope = Scope(measures=topology.measures, lists=topology.lists)
+        scope = Scope(measures=topology.measures, lists=topology.lists, zone=topology.time.zone)
         self.rules = {
             rule.name: Compiled(rule, self.lateness, scope, most, fingerprint(rule, topology))
             for rule in topology.rules
@@ -252,11 +253,12 @@ class RuleBook:
         for name, until in watches.until.items():
             self.rules[name].until_watch = until
         self.watches = watches if watches.matchers or watches.every else None
+        self.located = bool(self.clocked) or watches.located
         self.of_films = [rule for rule in self.rules.values() if rule.share is not None]
         heard = {} if self.watches is None else {k: m for k, m in watches.hearing.items() if k != DECIDED}
         looked_at = frozenset(self.moves) | frozenset(self.ends) | frozenset(heard)
         self.concerned = looked_at | ALWAYS_SEEN
-        if watches.first:
+        if watches.first or self.located:
             self.concerned |= frozenset(catalogue())
         for event, matchers in heard.items():
             for matcher in matchers:
@@ -266,7 +268,8 @@ class RuleBook:
         self.choosy = frozenset(
             event
             for event in self.concerned - ALWAYS_SEEN
-            if all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
+            if not self.located
+            and all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
             and all(matcher.where for matcher in heard.get(event, ()))
             and not (self.of_films and event in PLAYBACK)
         )
@@ -280,6 +283,9 @@ class RuleBook:
             for watch in {watch for matcher in matchers for watch in watches.watching.get(matcher.id, ())}:
                 soonest = 0 if watch.rule is None else watch.rule.after + self.lateness
                 self.opening[event] = min(soonest, self.opening.get(event, soonest))
+        for watch in watches.zoned:
+            soonest = 0 if watch.rule is None else watch.rule.after + self.lateness
+            self.opening |= {event: min(soonest, self.opening.get(event, soonest)) for event in self.concerned}
         # A removal may empty a cart and so end its wait, whatever else it is to the rule.
         contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
         removing = _TAKES | _SETS
@@ -288,7 +294,7 @@ class RuleBook:
         # A further start ends what is left of a wait of which stages are decided.
         anew = {event for event, moves in self.moves.items() if any(m.rule.stages and m.role == START for m in moves)}
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
-        if self.clocked:  # whatever tells where a person is may make a wait shorter
+        if self.clocked or watches.zoned_untils:  # whatever tells where a person is may make a wait shorter
             self.closing |= self.concerned
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)

@@ -60,7 +60,7 @@ def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[A
 
 
 def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int, out: list[Any]) -> None:
-    now = Moment(person.heard, at, segments=_members(watch, person))
+    now = Moment(person.heard, at, segments=_members(watch, person), there=person.whereabouts)
     holds = watch.condition.holds(now)
     if holds != turn.holds:
         received = _received(watch, now)
@@ -80,7 +80,8 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
 
 
 def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
-    now = Moment(person.heard, at, key=key if watch.keyed else None, segments=_members(watch, person))
+    of = key if watch.keyed else None
+    now = Moment(person.heard, at, key=of, segments=_members(watch, person), there=person.whereabouts)
     held, owed, tied = turn.holds, turn.owed, turn.tied
     turn.holds, turn.tied, turn.next = watch.condition.holds(now), False, watch.condition.turns(now)
     turn.owed = turn.holds and owed
@@ -118,22 +119,27 @@ def _from_which(watch: Watch, now: Moment, holds: bool, entries: list[Entry]) ->
     """Of events that come at once, taken in one by one, those from which on it is so."""
     found: list[Entry] = []
     for place in range(len(entries) - 1, -1, -1):
-        if _without(watch, now, entries[place + 1 :]) != holds:
+        if _without(watch, now, entries[place + 1 :], entries[place]) != holds:
             break
         found.insert(0, entries[place])
     return found
 
 
-def _without(watch: Watch, now: Moment, entries: list[Entry]) -> bool:
-    """What it would be without these events, and so the segments that it speaks of."""
-    if not entries:
+def _without(watch: Watch, now: Moment, entries: list[Entry], last: Entry | None = None) -> bool:
+    """What it would be without these events, and so the segments that it speaks of. `last`: what is received in this
+    moment and stands before them, if anything: where they are is what was told up to there.
+    """
+    there = now.there.upto(now.at, last) if watch.zoned and now.there is not None else now.there
+    if not entries and there == now.there:
         return watch.condition.holds(now)
-    return _anew(watch, Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments), now.key)
+    then = Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments, there=there)
+    return _anew(watch, then, now.key)
 
 
 def held(watch: Watch, person: Person, key: str, at: int) -> bool:
     """What it was then, and the segments that it speaks of, by what is known now."""
-    return _anew(watch, Moment(person.heard, at, decided=at, segments=members(person)), key if watch.keyed else None)
+    then = Moment(person.heard, at, decided=at, segments=members(person), there=person.whereabouts)
+    return _anew(watch, then, key if watch.keyed else None)
 
 
 def _anew(watch: Watch, then: Moment, key: str | None) -> bool:
@@ -170,10 +176,12 @@ def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upt
     of = key if watch.keyed else None
     at = begin
     while at <= upto:
-        now = Moment(person.heard, at, key=of, start=start, segments=segments)
+        now = Moment(person.heard, at, key=of, start=start, segments=segments, there=person.whereabouts)
         if condition.holds(now):
             return at, _made_by(watch, now)
         later = [condition.turns(now), *map(now.next, condition.matchers())]
+        if watch.zoned and person.whereabouts is not None:
+            later.append(person.whereabouts.next(at))
         moments = [each for each in later if each is not None and each > at]
         if not moments:
             return None
@@ -182,7 +190,9 @@ def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upt
 
 
 def _less(now: Moment, without: Set[tuple[str, int]]) -> Moment:
-    return Moment(now.memory, now.at, key=now.key, start=now.start, without=without, segments=now.segments)
+    return Moment(
+        now.memory, now.at, key=now.key, start=now.start, without=without, segments=now.segments, there=now.there
+    )
 
 
 def _made_by(watch: Watch, now: Moment) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
+from pipeline.language.whereabouts import Whereabouts
 from pipeline.triggers import carts, stages
 from pipeline.triggers.carts import PUT, SET, Item, Line
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Folded, Key, Open, Order, Until, Wait
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled
-from pipeline.triggers.whereabouts import Whereabouts
 
 _first = itemgetter(0)
 # Of a key. No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka

@@ -15,6 +15,7 @@ from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.ears import Ears
 from pipeline.language.events import types_of
 from pipeline.language.memory import DECIDED, Entry, Matcher, Memory, Moment
+from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.model import DAY, Topology
 from pipeline.triggers import sequences
 
@@ -42,6 +43,7 @@ class Person(Protocol):
     heard: Memory
     turned: dict[str, Turn]
     first: Entry | None
+    whereabouts: Whereabouts | None
 
 
 class Turn(msgspec.Struct, array_like=True, gc=False):
@@ -61,7 +63,7 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
 class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
     `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
-    dependence); `untold`: not only events. `keyed`: it has a value for each key.
+    dependence); `untold`: not only events. `keyed`: it has a value for each key. `zoned`: it hangs on where they are.
     """
 
     def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None) -> None:
@@ -71,6 +73,7 @@ class Watch:
         self.counted: tuple[Matcher, ...] = condition.matchers()
         self.untold = rule is not None and any(DECIDED in matcher.events for matcher in self.counted)
         self.through: tuple[Watch, ...] = ()
+        self.zoned = any(matcher.zoned for matcher in self.counted)
         self.prefix = f"{'s' if rule is None else 'r'}\0{name}\0"
 
     def default(self) -> Turn:
@@ -90,14 +93,15 @@ class Watches:
     `watching`: matcher's id -> what is looked at when it counts something; `untils`: the same -> the rules whose waits
     it may end. Segment's name -> `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules
     whose waits that may end. `slack`: for how long what a condition counts matters after it has left its window, ms.
-    `still`: nothing is looked at any more.
+    `zoned`: what is looked at when it shows where a person is, `zoned_untils`: the rules whose waits that may end;
+    `located`: a condition hangs on it. `still`: nothing is looked at any more.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
         self.segments: dict[str, Watch] = {}
         self.rules: dict[str, Watch] = {}
         self.every: list[Watch] = []
-        scope = Scope(measures=topology.measures, lists=topology.lists)
+        scope = Scope(measures=topology.measures, lists=topology.lists, zone=topology.time.zone)
         for segment in topology.segments:
             condition = compile_condition(segment.when, scope)
             watch = self._watch(segment.name, condition, None)
@@ -132,6 +136,9 @@ class Watches:
             for condition in rule.asked:
                 self._hear(condition.matchers())
             self._hear(rule.noted)
+        self.zoned = tuple(watch for watch in self.every if watch.zoned)
+        self.zoned_untils = tuple(name for name, watch in self.until.items() if watch.zoned)
+        self.located = bool(self.zoned or self.zoned_untils) or any(m.zoned for m in self.matchers.values())
         self.ears = {kind: Ears(kind, matchers) for kind, matchers in self.hearing.items()}
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
@@ -151,6 +158,7 @@ class Watches:
         for other in self.segments.values():  # in order of dependence
             if other.name in watch.condition.segments():
                 watch.counted += other.counted
+                watch.zoned |= other.zoned
                 watch.through += tuple(each for each in (*other.through, other) if each not in watch.through)
 
     def _hear(self, matchers: tuple[Matcher, ...]) -> list[str]:
@@ -221,6 +229,13 @@ def begin(watches: Watches, person: Person, entry: Entry) -> None:
             if watch.empty:
                 look_at(person, watch, "", entry.received_at)
     person.first = msgspec.structs.replace(entry, value=None)
+
+
+def look_at_zoned(watches: Watches, person: Person, at: int) -> None:
+    """They are somewhere else: look at all that hangs on it."""
+    for watch in () if watches.still else watches.zoned:
+        for name in [name for name in person.turned if name.startswith(watch.prefix)]:
+            look_at(person, watch, name.removeprefix(watch.prefix), at)
 
 
 def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int) -> None:

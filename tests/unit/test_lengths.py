@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.language import zones
+from pipeline.language import whereabouts, zones
+from pipeline.language.whereabouts import Whereabouts
 from pipeline.profile.profile import Profile, advance, decode, encode_profile
 from pipeline.runtime.replay import Replay
-from pipeline.triggers import whereabouts
 from pipeline.triggers.rules import RuleBook
-from pipeline.triggers.whereabouts import Whereabouts
 from tests.oracle.build import BASE, add, among, clear, event, login, order, update, view
 from tests.replayed import FAR, as_event, replayed
 from tests.ruled import decided, ruled
@@ -372,13 +371,13 @@ def test_where_they_were_is_known_by_occurrence_and_bounded(seed: int) -> None:
     told = sorted(told_of(seed), key=lambda each: each[1])
     for number, (at, got, zone) in enumerate(told, 1):
         before = known
-        known = whereabouts.tell(known, {"context.timezone": zone}, at, got)
+        known = whereabouts.tell(known, {"context.timezone": zone}, at, got, "e")
         assert known is not None
         assert known is before or [known.at(t) for t in range(130)] != (before and [before.at(t) for t in range(130)])
         assert known.at(200) == max(told[:number])[2]
     for number in range(100):
         known = whereabouts.tell(
-            known, {"context.timezone": ["UTC", "Asia/Tokyo"][number % 2]}, 1000 + number, 1000 + number
+            known, {"context.timezone": ["UTC", "Asia/Tokyo"][number % 2]}, 1000 + number, 1000 + number, "e"
         )
     assert known is not None
     assert len(known.context) == whereabouts.KEPT
@@ -389,7 +388,7 @@ def test_where_two_were_who_are_one(seed: int) -> None:
     def of(told: list[tuple[int, int, str]]) -> Whereabouts | None:
         known: Whereabouts | None = None
         for at, got, zone in told:
-            known = whereabouts.tell(known, {"context.timezone": zone}, at, got)
+            known = whereabouts.tell(known, {"context.timezone": zone}, at, got, "e")
         return known
 
     a, b, c = (of(told_of(3 * seed + part)[:3]) for part in range(3))

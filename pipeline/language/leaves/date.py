@@ -4,8 +4,7 @@
     {date: trait.birthday, anniversary: {lte: 7d}}
     {date: {event: custom, field: properties.starts_at}, in: {lte: 1h}}
 
-What was told last counts, by when that occurred. A date without a time of day is midnight in UTC: a condition doesn't
-know where a person is.
+What was told last counts, by when that occurred. A date without a time of day is midnight where the person is.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pipeline.grammar.durations import spelt
 from pipeline.grammar.reader import Path
@@ -97,38 +97,44 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     way = next(way for way in WAYS if way in value)
     if isinstance(source, str):
         path = f"traits.{source.removeprefix(TRAIT)}"
-        return Date(source, Matcher(TELLS, {path: {"exists": True}}, value=path), way, value[way])
+        matcher = Matcher(TELLS, {path: {"exists": True}}, value=path, zoned=True)
+        return Date(source, matcher, way, value[way], scope.zone)
     where, per = scope.keyed(source["event"], source.get("where", {}))
-    matcher = Matcher(tuple(source["event"]), where, value=source["field"], per=per)
-    return Date(f"{source['field']} of the last {said_of(matcher)}", matcher, way, value[way])
+    matcher = Matcher(tuple(source["event"]), where, value=source["field"], per=per, zoned=True)
+    return Date(f"{source['field']} of the last {said_of(matcher)}", matcher, way, value[way], scope.zone)
 
 
 class Date:
     """A date that was told, compared with the moment. `way`: one of WAYS. At the date itself it is nought `in` and
-    nought `ago`.
+    nought `ago`. `otherwise`: the zone of whom nobody knows where they are.
     """
 
-    def __init__(self, named: str, matcher: Matcher, way: str, tests: Mapping[str, Any]) -> None:
+    def __init__(self, named: str, matcher: Matcher, way: str, tests: Mapping[str, Any], otherwise: str) -> None:
         self._named, self._matcher, self._way, self._tests = named, matcher, way, tests
+        self._otherwise = otherwise
         self._test = compare.compiled(tests)
 
-    def _told(self, now: Moment) -> int | None:
-        """UTC ms; None: no date was told."""
+    def _told(self, now: Moment) -> datetime | None:
+        """As clocks show it where they are; None: no date was told."""
         ledger = now.of(self._matcher)
         found = zones.read_date(ledger[-1].value) if ledger else None
         if found is None or now.at not in zones.CALENDAR:
             return None
+        there = zones.zone(now.zone(self._otherwise))
         if isinstance(found, int):
-            return found
-        return (datetime.combine(found, time(), zones.EPOCH.tzinfo) - zones.EPOCH) // zones.MS
+            return (zones.EPOCH + found * zones.MS).astimezone(there)
+        return datetime.combine(found, time(), there)
 
-    def _length(self, date: int, at: int) -> int:
+    def _comes(self, date: datetime, at: int) -> int:
+        """When it is compared with a moment; of an anniversary the first from then on. Both UTC ms."""
+        return _coming(date, at) if self._way == "anniversary" else _moment(date)
+
+    def _length(self, date: datetime, at: int) -> int:
         """How far off it is then; less than nought: on the other side."""
-        if self._way == "ago":
-            return at - date
-        return (_coming(date, at) if self._way == "anniversary" else date) - at
+        there = self._comes(date, at)
+        return at - there if self._way == "ago" else there - at
 
-    def _is_so(self, date: int, at: int) -> bool:
+    def _is_so(self, date: datetime, at: int) -> bool:
         length = self._length(date, at)
         return length >= 0 and self._test(length)
 
@@ -142,8 +148,7 @@ class Date:
         date = self._told(now)
         if date is None:
             return None
-        yearly = self._way == "anniversary"
-        end = _coming(date, now.at) if yearly else date
+        end = self._comes(date, now.at)
         moments = [end, end + 1]
         for bound in self._tests.values():
             for each in bound if isinstance(bound, list) else [bound]:
@@ -151,7 +156,7 @@ class Date:
                 moments += [there, there + 1]
         held = self._is_so(date, now.at)
         changed = [at for at in moments if at > now.at and self._is_so(date, at) != held]
-        return min(changed, default=end + 1 if yearly else None)
+        return min(changed, default=end + 1 if self._way == "anniversary" else None)
 
     def matchers(self) -> tuple[Matcher, ...]:
         """One."""
@@ -178,8 +183,15 @@ class Date:
         return f"{of}{self._named} {'was' if self._way == 'ago' else 'is'} {so}"
 
 
-def _coming(date: int, at: int) -> int:
+def _moment(date: datetime) -> int:
+    """UTC ms. Where a clock change skips it, the first moment after."""
+    assert isinstance(date.tzinfo, ZoneInfo)
+    if date.fold:  # of an hour that comes twice, the later
+        return (date - zones.EPOCH) // zones.MS
+    return zones.moment(date.date(), date.time(), date.tzinfo)
+
+
+def _coming(date: datetime, at: int) -> int:
     """The first of its anniversaries from then on; UTC ms. Each year has one, also those before it."""
-    day, year = zones.EPOCH + date * zones.MS, (zones.EPOCH + at * zones.MS).year
-    this = (zones.in_year(day, year) - zones.EPOCH) // zones.MS
-    return this if this >= at else (zones.in_year(day, year + 1) - zones.EPOCH) // zones.MS
+    year = (zones.EPOCH + at * zones.MS).astimezone(date.tzinfo).year
+    return next(found for each in (year, year + 1) if (found := _moment(zones.in_year(date, each))) >= at)

@@ -13,7 +13,8 @@ from typing import Any
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, OneOf, Record, Text, Where, Whole
-from pipeline.language import compare
+from pipeline.language import calendars, compare
+from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.events import EVENTS, said_of
 from pipeline.language.memory import MOST, Entry, Matcher, Moment
@@ -36,6 +37,7 @@ def record(key: str) -> Record:
             "distinct": Key(Text(), "A field whose different values are counted, compared with gte, lt and so on."),
             "within": Key(Duration(), "How far back it is looked, to the millisecond. Default: for ever."),
             "since": Key(Choice(("start",), "a moment"), "`start`: only since the rule's wait began."),
+            **calendars.keys(),
             **compare.keys(),
         }
     )
@@ -44,6 +46,8 @@ def record(key: str) -> Record:
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
     """One way to count, and comparisons that can hold."""
     reader = names.reader
+    calendars.check(at, value, reader)
+    _check_keys(at, value, names)
     names.where((*at, "where"), value.get("where", {}), value.get("did", ()))
     told = [name for name in ("times", "sum", "distinct") if reader.has((*at, name))]
     if len(told) > 1:
@@ -70,9 +74,22 @@ def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
                       "`since: start` stands in only_if and until", key=True)  # fmt: skip
 
 
+def _check_keys(at: Path, value: Mapping[str, Any], names: Names) -> None:
+    """What counts by key would remember every key that there ever was."""
+    told = names.reader.has
+    if names.per is None or any(told((*at, name)) for name in ("within", "calendar", "since")):
+        return
+    _, per = Scope(per=names.per).keyed(value.get("did", ()), value.get("where", {}))
+    if per is not None:
+        message = f"it is counted for each {names.per} that there ever was, of which few are remembered"
+        names.reader.report(
+            (*at, "did"), "no-window", message, "write within: 30d beside it", key=True, severity="warning"
+        )
+
+
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     """What it means."""
-    tests = compare.picked(value)
+    tests, within = compare.picked(value), calendars.within(value, scope.zone)
     how, path = next(((name, value[name]) for name in ("sum", "distinct") if name in value), ("times", None))
     if how == "times":
         times = value.get("times", 1)
@@ -81,23 +98,21 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
             (int(max(operand) if isinstance(operand, list) else operand) for operand in tests.values()), default=1
         )
         newest = min(asked + 1, MOST)
-        first = 0 if value.get("within") is not None else newest
+        first = 0 if within is not None else newest
     else:
         newest, first = MOST, 0
     where, per = scope.keyed(value["did"], value.get("where", {}))
     matcher = Matcher(
         tuple(value["did"]), where, value=path, per=per,
-        within=value.get("within"), first=first, newest=newest,
+        within=calendars.reach(within), first=first, newest=newest, zoned=isinstance(within, Calendar),
     )  # fmt: skip
-    return Did(matcher, how, tests, value.get("within"), value.get("since") == "start")
+    return Did(matcher, how, tests, within, value.get("since") == "start")
 
 
 class Did:
     """How often, how much, or how many different, compared."""
 
-    def __init__(
-        self, matcher: Matcher, how: str, tests: Mapping[str, Any], within: int | None, since_start: bool
-    ) -> None:
+    def __init__(self, matcher: Matcher, how: str, tests: Mapping[str, Any], within: Within, since_start: bool) -> None:
         self._matcher, self._how, self._tests, self._within = matcher, how, tests, within
         self._since_start = since_start
         self._test = compare.compiled(tests)
@@ -133,6 +148,9 @@ class Did:
         if self._within is None:
             return None
         found = self._found(now)
+        if isinstance(self._within, Calendar):
+            zone = now.zone(self._within.otherwise)
+            return self._within.turns(now.at, zone, self._test, self._number(found), self._number([]))
         last = compare.changes([entry.occurred_at for entry in found], self._numbers(found), self._test)
         return None if last is None else last + self._within
 

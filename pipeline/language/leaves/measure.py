@@ -14,7 +14,8 @@ from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Duration, Key, Many, Record, Text, Value, Where
-from pipeline.language import compare
+from pipeline.language import calendars, compare
+from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.events import EVENTS
 from pipeline.language.memory import MOST, Entry, Matcher, Moment
@@ -39,6 +40,7 @@ MEASURE = Record(
             required=True,
         ),
         "within": Key(Duration(), "How far back it is looked. Default: for ever."),
+        **calendars.keys(),
     }
 )
 
@@ -62,6 +64,7 @@ def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
 
 def check_measure(at: Path, value: Mapping[str, Any], names: Names) -> None:
     """What is written under `measures`."""
+    calendars.check(at, value, names.reader)
     for index, each in enumerate(value.get("sum", ())):
         names.where((*at, "sum", index, "where"), each.get("where", {}), each.get("did", ()))
 
@@ -69,10 +72,16 @@ def check_measure(at: Path, value: Mapping[str, Any], names: Names) -> None:
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     """What it means."""
     told = scope.measures[value["measure"]]
-    within = told.get("within")
+    within = calendars.within(told, scope.zone)
     parts = []
     for each in told["sum"]:
-        matcher = Matcher(tuple(each["did"]), each.get("where", {}), within=within, newest=MOST)
+        matcher = Matcher(
+            tuple(each["did"]),
+            each.get("where", {}),
+            within=calendars.reach(within),
+            newest=MOST,
+            zoned=isinstance(within, Calendar),
+        )
         parts.append((matcher, each["points"]))
     return Measure(value["measure"], tuple(parts), within, compare.picked(value))
 
@@ -81,7 +90,7 @@ class Measure:
     """A sum of points, compared."""
 
     def __init__(
-        self, name: str, parts: tuple[tuple[Matcher, float], ...], within: int | None, tests: Mapping[str, Any]
+        self, name: str, parts: tuple[tuple[Matcher, float], ...], within: Within, tests: Mapping[str, Any]
     ) -> None:
         self._name, self._parts, self._within, self._tests = name, parts, within, tests
         self._test = compare.compiled(tests)
@@ -102,6 +111,8 @@ class Measure:
         """When so much has left the window that it changes."""
         if self._within is None:
             return None
+        if isinstance(self._within, Calendar):
+            return self._within.turns(now.at, now.zone(self._within.otherwise), self._test, self.number(now), 0)
         found = sorted(((entry.occurred_at, points) for entry, points in self._found(now)), key=_first)
         numbers = compare.from_behind([points for _, points in found])
         last = compare.changes([at for at, _ in found], numbers, self._test)

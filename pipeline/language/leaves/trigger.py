@@ -12,6 +12,8 @@ from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, Record, Text
+from pipeline.language import calendars
+from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.memory import DECIDED, Ledger, Matcher, Moment
 
@@ -26,12 +28,14 @@ def record(key: str) -> Record:
             "trigger": Key(Text(), "A rule's name.", required=True),
             "outcome": Key(Choice(OUTCOMES, "an outcome"), "fired (default), cancelled or suppressed."),
             "within": Key(Duration(), "How far back it was due. Default: for ever."),
+            **calendars.keys(),
         }
     )
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
     """It is there."""
+    calendars.check(at, value, names.reader)
     name = value.get("trigger")
     if name is not None and name not in names.rules:
         hint = suggest(name, names.rules, "rules")
@@ -41,14 +45,16 @@ def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     """What it means."""
     rule, outcome = value["trigger"], value.get("outcome", "fired")
-    matcher = Matcher((DECIDED,), {"rule": {"is": rule}, "outcome": {"is": outcome}}, within=value.get("within"))
-    return Triggered(rule, outcome, matcher, value.get("within"))
+    within = calendars.within(value, scope.zone)
+    asked, zoned = {"rule": {"is": rule}, "outcome": {"is": outcome}}, isinstance(within, Calendar)
+    matcher = Matcher((DECIDED,), asked, within=calendars.reach(within), zoned=zoned)
+    return Triggered(rule, outcome, matcher, within)
 
 
 class Triggered:
     """Whether a rule decided so."""
 
-    def __init__(self, rule: str, outcome: str, matcher: Matcher, within: int | None) -> None:
+    def __init__(self, rule: str, outcome: str, matcher: Matcher, within: Within) -> None:
         self._rule, self._outcome, self._matcher, self._within = rule, outcome, matcher, within
 
     def _found(self, now: Moment) -> Ledger:
@@ -61,8 +67,12 @@ class Triggered:
 
     def turns(self, now: Moment) -> int | None:
         """When the last of them is too long ago, or one is due that was decided before."""
-        found = self._found(now)
-        gone = found[-1].occurred_at + self._within if found and self._within is not None else None
+        found, within, gone = self._found(now), self._within, None
+        if found and within is not None:
+            if isinstance(within, Calendar):
+                gone = within.end(now.at, now.zone(within.otherwise))
+            else:
+                gone = found[-1].occurred_at + within
         return min((at for at in (gone, now.next(self._matcher)) if at is not None), default=None)
 
     def matchers(self) -> tuple[Matcher, ...]:

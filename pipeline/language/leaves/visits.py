@@ -11,7 +11,8 @@ from typing import Any
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Duration, Key, OneOf, Record, Whole
-from pipeline.language import compare
+from pipeline.language import calendars, compare
+from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.memory import ANY, MOST, Matcher, Moment
 
@@ -27,28 +28,31 @@ def record(key: str) -> Record:
                 OneOf(Whole(1), compare.record(Whole(0))), "How many: a number means at least.", required=True
             ),
             "within": Key(Duration(), "How far back a visit may have begun. Default: for ever."),
+            **calendars.keys(),
         }
     )
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
     """It can hold."""
+    calendars.check(at, value, names.reader)
     if isinstance(tests := value.get("visits"), Mapping):
         compare.check((*at, "visits"), tests, names.reader, least=0)
 
 
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     """What it means."""
-    tests, within = value["visits"], value.get("within")
-    reach = None if within is None else within + GAP  # a visit is told by what came before it
-    matcher = Matcher((ANY,), {}, within=reach, newest=MOST)
+    tests, within = value["visits"], calendars.within(value, scope.zone)
+    reach = calendars.reach(within)
+    reach = None if reach is None else reach + GAP  # a visit is told by what came before it
+    matcher = Matcher((ANY,), {}, within=reach, newest=MOST, zoned=isinstance(within, Calendar))
     return Visits(matcher, dict(tests) if isinstance(tests, Mapping) else {"gte": tests}, within)
 
 
 class Visits:
     """How many visits began, compared."""
 
-    def __init__(self, matcher: Matcher, tests: Mapping[str, Any], within: int | None) -> None:
+    def __init__(self, matcher: Matcher, tests: Mapping[str, Any], within: Within) -> None:
         self._matcher, self._tests, self._within = matcher, tests, within
         self._test = compare.compiled(tests)
 
@@ -70,6 +74,8 @@ class Visits:
         if self._within is None:
             return None
         began = self._began(now)
+        if isinstance(self._within, Calendar):
+            return self._within.turns(now.at, now.zone(self._within.otherwise), self._test, len(began), 0)
         last = compare.changes(began, range(len(began), -1, -1), self._test)
         return None if last is None else last + self._within
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from tests.oracle.language.paths import compares, is_type, keys, matches, meets, number, values
+from tests.oracle.language.paths import VISIT, compares, is_type, keys, matches, meets, number, values
 from tests.oracle.language.topology import Condition, Language, duration, several
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
@@ -32,6 +33,10 @@ HAS_PATH = {
     "path": ("page_viewed",),
 }
 """27: the types that have a path, of those that the histories tell."""
+
+
+WHERE = ("traits.timezone", "context.timezone")
+"""45: what says where somebody is; the last counts more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +101,38 @@ def is_of(fact: Fact, leaf: dict[str, Any], event: Any, view: View) -> bool:
 def occurred(leaf: dict[str, Any], event: Any, view: View) -> list[Fact]:
     """24: the events of a leaf in its window, in the order in which they occurred."""
     found = [fact for fact in view.facts if fact.occurred_at <= view.at and is_of(fact, leaf, event, view)]
-    if "within" in leaf:
-        found = [fact for fact in found if fact.occurred_at > view.at - duration(leaf["within"])]
+    found = [fact for fact in found if fact.occurred_at > before(leaf, view)]
     if leaf.get("since") == "start":
         found = [fact for fact in found if view.since is not None and fact.occurred_at >= view.since]
     return sorted(found, key=by_occurrence)
+
+
+def before(leaf: dict[str, Any], view: View) -> int:
+    """24: what occurred up to then is out of the window: so long ago, or in another day, week or month there."""
+    if "calendar" in leaf:
+        return begins(leaf["calendar"], view.at, zone_of(view), 0) - 1
+    return view.at - duration(leaf["within"]) if "within" in leaf else -1
+
+
+def zone_of(view: View) -> ZoneInfo:
+    """45: where they are: the last that was told up to the moment, by a context, else as a trait."""
+    known = [fact for fact in view.facts if fact.occurred_at <= view.at and fact.type != VISIT]
+    told = sorted(known, key=by_occurrence)
+    found = [zone for path in WHERE for fact in told for zone in values(fact, path)]
+    return ZoneInfo([view.language.zone, *found][-1])
+
+
+def begins(unit: str, at: int, zone: ZoneInfo, later: int) -> int:
+    """When the day, week (from Monday) or month so many later begins than that which it is then."""
+    day = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=at)).astimezone(zone).date()
+    if unit == "day":
+        day += timedelta(days=later)
+    elif unit == "week":
+        day += timedelta(days=7 * later - day.weekday())
+    else:
+        months = day.year * 12 + day.month - 1 + later
+        day = day.replace(year=months // 12, month=months % 12 + 1, day=1)
+    return milliseconds(datetime.combine(day, time(), zone))
 
 
 def by_occurrence(fact: Fact) -> tuple[Any, ...]:
@@ -168,7 +200,7 @@ def measure(leaf: dict[str, Any], view: View) -> bool:
 def parts_of(name: str, language: Language) -> list[dict[str, Any]]:
     """The summands of a measure, each with its window."""
     told = language.measures[name]
-    window = {"within": told["within"]} if "within" in told else {}
+    window = {name: told[name] for name in ("within", "calendar") if name in told}
     return [{**window, **part} for part in told["sum"]]
 
 
@@ -193,17 +225,14 @@ def trigger(leaf: dict[str, Any], view: View) -> bool:
     """An outcome of a rule: it occurred when it was due, and is known when it was decided."""
     found = [made for made in view.made if made.rule == leaf["trigger"] and made.decided_at <= view.now]
     found = [made for made in found if made.outcome == leaf.get("outcome", "fired") and made.due <= view.at]
-    if "within" in leaf:
-        found = [made for made in found if made.due > view.at - duration(leaf["within"])]
-    return bool(found)
+    return any(made.due > before(leaf, view) for made in found)
 
 
 def visits(leaf: dict[str, Any], view: View) -> bool:
     """How many visits began: a person's own doing, more than half an hour after the last before it."""
     found = [fact.occurred_at for fact in occurred({}, "any", of_person(view))]
     began = [at for place, at in enumerate(found) if place == 0 or at - found[place - 1] > 30 * 60_000]
-    if "within" in leaf:
-        began = [at for at in began if at > view.at - duration(leaf["within"])]
+    began = [at for at in began if at > before(leaf, view)]
     return compares(len(began), leaf["visits"])
 
 
@@ -227,14 +256,15 @@ def date(leaf: dict[str, Any], view: View) -> bool:
     anniversary of 29 February is 28 February in other years."""
     told = [fact for fact in view.facts if fact.occurred_at <= view.at and tells_date(fact, leaf, view)]
     last = max(told, key=by_occurrence, default=None)
-    at = None if last is None else date_of(last, leaf)
+    zone = zone_of(view)
+    at = None if last is None else date_of(last, leaf, zone)
     if at is None:
         return False
     if "ago" in leaf:
         return at <= view.at and ages(view.at - at, leaf["ago"])
     if "in" in leaf:
         return at >= view.at and ages(at - view.at, leaf["in"])
-    return ages(min(day for day in anniversaries(at, view.at) if day >= view.at) - view.at, leaf["anniversary"])
+    return ages(min(day for day in anniversaries(at, view.at, zone) if day >= view.at) - view.at, leaf["anniversary"])
 
 
 def tells_date(fact: Fact, leaf: dict[str, Any], view: View) -> bool:
@@ -244,20 +274,20 @@ def tells_date(fact: Fact, leaf: dict[str, Any], view: View) -> bool:
     return is_of(fact, leaf["date"], leaf["date"]["event"], view)
 
 
-def date_of(fact: Fact, leaf: dict[str, Any]) -> int | None:
-    """The date that an event tells; without a zone it is UTC's."""
+def date_of(fact: Fact, leaf: dict[str, Any], zone: ZoneInfo) -> int | None:
+    """The date that an event tells; where it names no zone, there."""
     of = leaf["date"]
     told = values(fact, of.replace("trait.", "traits.", 1) if isinstance(of, str) else of["field"])
     try:
         found = datetime.fromisoformat(told[0]) if told else None
     except ValueError:
         return None
-    return None if found is None else milliseconds(found)
+    return None if found is None else milliseconds(found if found.tzinfo else found.replace(tzinfo=zone))
 
 
-def anniversaries(at: int, about: int) -> list[int]:
-    """Those of the years around a moment."""
-    day, year = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms) for ms in (at, about))
+def anniversaries(at: int, about: int, zone: ZoneInfo) -> list[int]:
+    """Those of the years around a moment, there."""
+    day, year = ((datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms)).astimezone(zone) for ms in (at, about))
     found = []
     for each in range(year.year - 1, year.year + 3):
         leap = each % 4 == 0 and (each % 100 != 0 or each % 400 == 0)
@@ -348,6 +378,8 @@ def turning_points(condition: Condition, view: View) -> Iterator[int]:
         if "date" in leaf:
             yield from turning_dates(leaf, view)
             continue
+        if "calendar" in leaf:
+            yield from turning_days(leaf["calendar"], view)
         spans = [duration(leaf["within"])] if "within" in leaf else []
         spans += [duration(limit) for limit in (leaf.get("age") or leaf.get("for") or {}).values()]
         event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
@@ -367,13 +399,26 @@ def turning_points(condition: Condition, view: View) -> Iterator[int]:
                 yield at + span + 1
 
 
+def zones_told(view: View) -> list[ZoneInfo]:
+    """Wherever they ever were."""
+    told = [zone for fact in view.facts for path in WHERE for zone in values(fact, path)]
+    return [ZoneInfo(zone) for zone in {*told, view.language.zone}]
+
+
+def turning_days(unit: str, view: View) -> Iterator[int]:
+    """Where a day, week or month begins after anything that happened, wherever they ever were."""
+    for zone in zones_told(view):
+        for at in [fact.occurred_at for fact in view.facts] + [made.due for made in view.made]:
+            yield begins(unit, at, zone, 1)
+
+
 def turning_dates(leaf: dict[str, Any], view: View) -> Iterator[int]:
     """Where a date that anybody ever told comes, is so far off, or was so long ago."""
     limits = [duration(limit) for way in ("in", "ago", "anniversary") for limit in (leaf.get(way) or {}).values()]
-    for fact in view.facts:
-        at = date_of(fact, leaf)
+    for fact, zone in ((fact, zone) for fact in view.facts for zone in zones_told(view)):
+        at = date_of(fact, leaf, zone)
         if at is None:
             continue
-        for day in anniversaries(at, fact.occurred_at) if "anniversary" in leaf else [at]:
+        for day in anniversaries(at, fact.occurred_at, zone) if "anniversary" in leaf else [at]:
             for limit in [0, *limits]:
                 yield from (day - limit, day - limit + 1, day + limit, day + limit + 1)

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.build import BASE
-from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, topology
+from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, ZONES, topology
 from tests.oracle.language.topology import duration
 
 Event = dict[str, Any]
@@ -34,6 +34,8 @@ KINDS: dict[str, Told] = {
     "again": {"staged": True, "recovered": True, "again": True},
     "other starts": {"starts": True, "again": True},
     "other starts and ties": {"starts": True, "ties": True},
+    "calendar": {"moved": True},
+    "calendar and ties": {"moved": True, "ties": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
 }
 
@@ -56,7 +58,7 @@ def spans(told: Any) -> Iterator[int]:
 class Story:
     """Collects events. `edges`: what times like to differ by."""
 
-    def __init__(self, rng: Random, told: Told, *, ties: bool, shared: bool) -> None:
+    def __init__(self, rng: Random, told: Told, *, ties: bool, shared: bool, moved: bool) -> None:
         self.rng = rng
         found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
         self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
@@ -70,6 +72,7 @@ class Story:
                 [("user_id", "u8"), ("anonymous_id", "tablet")],
             ]
         self.tying = ties or shared
+        self.moved = moved
         self.events: list[Event] = []
         self.punctual = rng.choice([0.5, 0.8, 0.95])
 
@@ -151,8 +154,16 @@ class Story:
                 "received_at": at + (told_late if late else self.delay()),
                 "identifiers": self.who(),
                 "body": self.body(kind),
+                **self.there(kind),
             }
         )
+
+    def there(self, kind: str) -> Told:
+        """Perhaps where they are."""
+        rng = self.rng
+        if not self.moved or rng.random() < 0.7:
+            return {}
+        return {"context": {"timezone": rng.choice(ZONES)}}
 
     def log(self) -> list[Event]:
         """Some told twice, in order of receipt but for up to the disorder."""
@@ -169,7 +180,7 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     rng = Random(f"{kind} {seed}")
     ties, shared = options.pop("ties", False), options.pop("shared", False)
     told = topology(rng, **options)
-    story = Story(rng, told, ties=ties, shared=shared)
+    story = Story(rng, told, ties=ties, shared=shared, moved=options.get("moved", False))
     for _ in range(rng.randint(10, rng.choice([20, 55]))):
         story.tell()
     return told, story.log()

@@ -14,6 +14,8 @@ PRODUCTS = ["p", "q"]
 CARTS = ["c1", "c2"]
 FORMS = ["demo", "news"]
 PLANS = ["free", "pro"]
+ZONES = ["UTC", "Pacific/Auckland", "Pacific/Kiritimati", "Pacific/Fiji", "America/New_York"]
+"""In some of them a day begins soon after the histories do, at ten o'clock in UTC."""
 EVENTS = ["product_viewed", "product_added", "page_viewed", "order_completed", "form_submitted", "cart_viewed"]
 BEGIN = ["product_viewed", "product_added", "page_viewed", "form_submitted"]
 WHERE: dict[str, list[Told]] = {
@@ -54,6 +56,7 @@ class Sayings:
         self.recovered: bool = options.get("recovered", False)
         self.asking: bool = options.get("asking", False)
         self.starts: bool = options.get("starts", False)
+        self.moved: bool = options.get("moved", False)
         self.ages: bool = options.get("ages", True)
         self.of_path: list[str] = []
         self.segments: list[str] = []
@@ -70,15 +73,21 @@ class Sayings:
         """Mostly a window."""
         return {"within": self.rng.choice(WINDOWS)} if always or self.rng.random() < 0.75 else {}
 
+    def span(self, *, always: bool = False) -> Told:
+        """A window, or a unit of the calendar."""
+        if self.moved and self.rng.random() < 0.5:
+            return {"calendar": self.rng.choice(["day", "day", "day", "week", "month"])}
+        return self.window(always=always)
+
     def did(self, events: list[str] | None = None, *, window: bool = False) -> Told:
         """How often, how much, how many different ones."""
         rng = self.rng
         event = rng.choice(events or EVENTS)
         if events is None and rng.random() < 0.07:
             if rng.random() < 0.4:
-                return {"visits": rng.choice([2, {"lt": 3}]), **self.window(always=window)}
-            return {"did": "any", "times": rng.choice([2, 3]), **self.window(always=window)}
-        leaf: Told = {"did": event, **self.where(event), **self.window(always=window)}
+                return {"visits": rng.choice([2, {"lt": 3}]), **self.span(always=window)}
+            return {"did": "any", "times": rng.choice([2, 3]), **self.span(always=window)}
+        leaf: Told = {"did": event, **self.where(event), **self.span(always=window)}
         kind = rng.random()
         if event == "order_completed" and kind < 0.3:
             return {**leaf, "sum": "total", "gte": rng.choice([50, 60, 100])}
@@ -139,10 +148,11 @@ class Sayings:
         if kind < 0.5 and self.rules:
             outcomes = ["fired", "suppressed"] if self.staged else ["fired", "cancelled", "suppressed"]
             outcome = {"outcome": rng.choice(outcomes)} if rng.random() < 0.5 else {}
-            return {"trigger": rng.choice(self.rules), **outcome, **self.window()}
+            return {"trigger": rng.choice(self.rules), **outcome, **self.span()}
         leaf = self.did()
         if folded and "did" in leaf and rng.random() < 0.15:
             leaf.pop("within", None)
+            leaf.pop("calendar", None)
             leaf["since"] = "start"
         return leaf
 
@@ -167,7 +177,10 @@ class Sayings:
         parts = [self.did(PER[per], window=True)]
         parts[0].pop("times", None)
         if self.rng.random() < 0.5:
-            parts[0] = {**{k: v for k, v in parts[0].items() if k in ("did", "within", "where")}, "times": 2}
+            parts[0] = {
+                **{k: v for k, v in parts[0].items() if k in ("did", "within", "calendar", "where")},
+                "times": 2,
+            }
         if self.rng.random() < 0.5:
             parts.append({"none": [self.did(["order_completed"], window=True)]})
         if self.rng.random() < 0.3:
@@ -266,11 +279,13 @@ def topology(rng: Random, **options: bool) -> Told:
     how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
+    if say.moved:
+        told["time"]["zone"] = rng.choice(ZONES)
     if say.conditions:
         told |= {"segments": {}, "measures": {}, "lists": {}}
         for number in range(rng.choice([0, 0, 1])):
             parts: list[Told] = [{"did": rng.choice(EVENTS), "points": rng.choice([1, 2, 3])} for _ in range(2)]
-            told["measures"][f"m{number}"] = {"sum": parts, **say.window()}
+            told["measures"][f"m{number}"] = {"sum": parts, **say.span()}
             say.measures.append(f"m{number}")
         for number in range(rng.choice([0, 1])):
             event, value, answers = rng.choice(ANSWERS)

@@ -93,6 +93,7 @@ class Language:
 
     lateness: int
     disorder: int
+    zone: str
     max_age: int
     rules: tuple[Rule, ...]
     segments: dict[str, Condition] = field(default_factory=dict)
@@ -172,6 +173,7 @@ def language(told: dict[str, Any]) -> Language:
     return Language(
         lateness=duration(time.get("lateness", "5m")),
         disorder=duration(time.get("disorder", "10s")),
+        zone=time.get("zone", "UTC"),
         max_age=duration(time.get("max_age", "72h")),
         rules=tuple(rules),
         segments=segments,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -12,7 +12,17 @@ from pipeline.language import zones
 
 KEPT = 20
 Told = tuple[int, int, str]
-"""When it occurred, when it was received (UTC ms), and the zone."""
+"""When it occurred, when it was received (UTC ms); the id of the event that told it, a zero byte, and the zone (without
+the first two where an older version stored it).
+"""
+
+
+class Known(Protocol):
+    """An event's place in the order of knowledge."""
+
+    received_at: int
+    occurred_at: int
+    event_id: str
 
 
 class Whereabouts(msgspec.Struct, array_like=True, gc=False):
@@ -28,11 +38,32 @@ class Whereabouts(msgspec.Struct, array_like=True, gc=False):
         for told in (self.context, self.trait):
             place = bisect_right(told, moment, key=_occurred)
             if place:
-                return told[place - 1][2]
+                return _zone_of(told[place - 1])
         return None
 
+    def upto(self, moment: int, last: Known | None) -> Whereabouts:
+        """What was known before that moment and, of what was received then, up to `last`."""
 
-def tell(known: Whereabouts | None, data: Mapping[str, Any], occurred_at: int, received_at: int) -> Whereabouts | None:
+        def known(told: Told) -> bool:
+            if told[1] < moment or last is None:
+                return told[1] < moment
+            return (told[1], told[0], told[2].rpartition("\0")[0]) <= (
+                last.received_at,
+                last.occurred_at,
+                last.event_id,
+            )
+
+        return Whereabouts(list(filter(known, self.context)), list(filter(known, self.trait)))
+
+    def next(self, moment: int) -> int | None:
+        """When it was told again after that; None: it wasn't."""
+        later = [told[0] for told in (*self.context, *self.trait) if told[0] > moment]
+        return min(later, default=None)
+
+
+def tell(
+    known: Whereabouts | None, data: Mapping[str, Any], occurred_at: int, received_at: int, event_id: str
+) -> Whereabouts | None:
     """What is known after another event; the same object where that changes no moment's zone."""
     context, trait = _zone(data.get("context.timezone")), None
     if traits := data.get("traits"):
@@ -41,8 +72,8 @@ def tell(known: Whereabouts | None, data: Mapping[str, Any], occurred_at: int, r
         return known
     had = known or Whereabouts()
     told = Whereabouts(
-        had.context if context is None else _with(had.context, (occurred_at, received_at, context)),
-        had.trait if trait is None else _with(had.trait, (occurred_at, received_at, trait)),
+        had.context if context is None else _with(had.context, (occurred_at, received_at, f"{event_id}\0{context}")),
+        had.trait if trait is None else _with(had.trait, (occurred_at, received_at, f"{event_id}\0{trait}")),
     )
     if known is not None and _same(known.context, told.context) and _same(known.trait, told.trait):
         known.context, known.trait = told.context, told.trait
@@ -68,7 +99,7 @@ def _kept(told: list[Told]) -> list[Told]:
     """Without those between two that tell the same, and the oldest of too many."""
     kept: list[Told] = []
     for each in told:
-        if len(kept) > 1 and kept[-1][2] == kept[-2][2] == each[2]:
+        if len(kept) > 1 and _zone_of(kept[-1]) == _zone_of(kept[-2]) == _zone_of(each):
             kept.pop()
         kept.append(each)
     return kept[-KEPT:]
@@ -80,7 +111,12 @@ def _same(some: list[Told], others: list[Told]) -> bool:
 
 
 def _turns(told: list[Told]) -> list[tuple[int, str]]:
-    return [(each[0], each[2]) for number, each in enumerate(told) if number == 0 or told[number - 1][2] != each[2]]
+    zones_told = [(each[0], _zone_of(each)) for each in told]
+    return [each for number, each in enumerate(zones_told) if number == 0 or zones_told[number - 1][1] != each[1]]
+
+
+def _zone_of(told: Told) -> str:
+    return told[2].rpartition("\0")[2]
 
 
 def _occurred(told: Told) -> int:
