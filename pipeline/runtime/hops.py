@@ -128,6 +128,7 @@ class Hops:
         self._ended: set[str] = set()
         self._partitions: dict[TP, ProfilePartition] = {}
         self._last_event: dict[TP, float] = {}
+        self._fed: dict[TP, float] = {}  # when the last batch of `identity.resolved` was done
         self._busy: set[TP] = set()
         self._astray: set[TP] = set()
         self._next_clock = self._calm_clock = 0.0
@@ -351,6 +352,7 @@ class Hops:
         began = time.perf_counter()
         if await self._guarded(tp, lambda: hop.process(records)):
             self._read = True
+            self._fed[tp] = time.monotonic()
             self._metrics.batch_seconds("maintain_profile").observe(time.perf_counter() - began)
             self._count_profiles(hop)
 
@@ -540,8 +542,13 @@ class Hops:
             if clock > hop.meta.clock and tp not in self._busy and hop.may_advance():
                 hop.aim(clock)  # the next batch takes it along
                 worth_it = hop.something_due(clock) or clock - hop.meta.clock >= STALE_MS
-                if worth_it and tp in lanes and not lanes[tp].queued:
+                if worth_it and tp in lanes and not lanes[tp].queued and not self._comes_soon(tp):
                     self._submit(tp, hop, partial(hop.advance, clock), partial(self._count_profiles, hop))
+
+    def _comes_soon(self, tp: TP) -> bool:
+        """Whether the next batch is likely to be there before the next look at the clock."""
+        since = time.monotonic() - self._fed.get(tp, 0.0)
+        return since * 1000 < self._topology.linger_ms
 
     async def _listen(self, now: float) -> None:
         """Let the source partitions obey what recordings say, and let go of those that say nothing."""

@@ -193,6 +193,7 @@ class ProfilePartition:
         self._cached = CACHED // self.partitions if cached is None else cached
         self._fence = 0
         self._token = ""
+        self._name, self._commits = token_hex(8), 0  # of tokens: as good as random ones, and cheaper
         self._head = 0
         self._pending: list[Out] = []
         self._tail = 0
@@ -576,7 +577,7 @@ class ProfilePartition:
         if source not in meta.marks:
             meta.marks[source] = meta.begun[source] = begins = message.before
             meta.sent = {name: (min(at, begins), to) for name, (at, to) in meta.sent.items()}
-        at = self._read_upto()
+        at = self._read_upto() if message.merges else 0
         if message.after > meta.marks.get(source, 0):
             meta.marks[source] = message.after
         if message.quiet != NOT_QUIET:
@@ -840,7 +841,8 @@ class ProfilePartition:
         sheets = self.timers.set(timers, self.meta.sheets)
         self.meta.sheets += len(sheets)
         self.meta.timers += len(timers) - sum(self._over.values())
-        token, meta = token_hex(8), encode_meta(self.meta)
+        self._commits += 1
+        token, meta = f"{self._name}{self._commits:x}", encode_meta(self.meta)
         began = time.perf_counter()
         await self._store.commit(
             self.partition,
