@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.language import carts
 from pipeline.language.memory import DECIDED, MOST, Entry, Moment
 from pipeline.topology.model import BROKEN
-from pipeline.triggers import carts, keys, turning, waits, watches
+from pipeline.triggers import keys, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.facts import Fact, Fired, Key, Wait

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from pipeline.language import whereabouts
+from pipeline.language import carts, whereabouts
+from pipeline.language.carts import PUT, SET, TAKE, Change
 from pipeline.language.memory import Entry
 from pipeline.language.references import asked, kept
-from pipeline.triggers import carts, films, keys, marks, orders, remembering, waits, watches
-from pipeline.triggers.carts import PUT, SET, TAKE, Change
+from pipeline.triggers import films, keys, marks, orders, remembering, waits, watches
 from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import tell
 from pipeline.triggers.decisions import DAY, Decision

@@ -13,13 +13,14 @@ import msgspec
 
 from pipeline.identity.ids import leaf_id
 from pipeline.language import whereabouts
+from pipeline.language.films import Session
 from pipeline.language.memory import Entry, Memory
 from pipeline.language.whereabouts import Whereabouts
 from pipeline.triggers import devices, films, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.facts import Key, Until
-from pipeline.triggers.films import Film, FilmPage, Session
+from pipeline.triggers.films import Film, FilmPage
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, Compiled, RuleBook
 from pipeline.triggers.watches import Turn

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from pipeline.events.addresses import origin
 from pipeline.events.catalogue import doing
-from pipeline.topology.addresses import origin
-from pipeline.triggers import money
+from pipeline.language import money
 
 # No person has as much; a robot that fills a cart for ever must not grow a profile past what Kafka takes.
 LINES_KEPT = 500
