@@ -7,7 +7,6 @@ A profile usually holds one person; it holds several for as long as a tie that h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import msgspec
 
@@ -299,7 +298,7 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
 
 def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
-    return None if rule.until_watch is None else partial(turning.first_at, rule.until_watch, person, key)
+    return None if rule.until_watch is None else turning.First(rule.until_watch, person, key)
 
 
 def own_id(ids: dict[str, list[str]]) -> str:
