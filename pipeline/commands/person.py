@@ -10,10 +10,11 @@ from functools import reduce
 from math import isfinite
 
 from pipeline.events.times import rfc3339
+from pipeline.language import carts, money
 from pipeline.profile import about
 from pipeline.profile.parts.part import Facts
 from pipeline.profile.profile import Profile, advance, one_of
-from pipeline.triggers import carts, films, money, orders, waits
+from pipeline.triggers import films, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.facts import End, Fact, Key, Order
 from pipeline.triggers.keys import RuleState

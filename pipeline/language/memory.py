@@ -8,7 +8,7 @@ stands in it up to a moment.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from hashlib import blake2b
 from typing import Any
 
@@ -17,6 +17,7 @@ import msgspec
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, own_doing
 from pipeline.language.calendars import Calendar, Within
+from pipeline.language.carts import Change
 from pipeline.language.paths import keys_of, needs, read_path
 from pipeline.language.where import Condition as Where
 from pipeline.language.where import compile_where
@@ -72,8 +73,10 @@ class Matcher:
     `events`: types, or (ANY,). `value`: a path whose value is kept; `has`: it is kept whether this holds. `per`: a
     path: a ledger for each of its values. `within`: how far back anybody asks, ms; None: for ever. `first`: so many of
     the oldest entries are kept for good; `newest`: and so many of the others, at least. `zoned`: what they are to the
-    condition hangs on where the person is.
+    condition hangs on where the person is. `picky`: not each entry of a ledger counts for each key.
     """
+
+    picky = False
 
     def __init__(
         self,
@@ -122,8 +125,10 @@ class Matcher:
         test = known[kind]
         return test is None or test(data)
 
-    def read(self, kind: str, data: Mapping[str, Any]) -> Any:
-        """What is kept of an event: a text, a number, true or false; None: nothing."""
+    def read(self, kind: str, data: Mapping[str, Any], change: Change | None = None) -> Any:
+        """What is kept of an event: a text, a number, true or false; None: nothing. `change`: what it does to a cart,
+        where that was read already.
+        """
         if self.has is not None:
             return self._meets(self._has, kind, self.has, data)
         value = None if self._value is None else self._value(data)
@@ -146,6 +151,22 @@ class Matcher:
         """The name of its ledger for that key."""
         return self.id if self.per is None else f"{self.id}\0{key or ''}"
 
+    def concerns(self, entry: Entry, key: str | None) -> bool:
+        """Whether an entry of that ledger counts for the key, where the matcher is `picky`."""
+        return True
+
+    def concerns_others(self, entry: Entry) -> bool:
+        """Whether it counts for other keys, too, than for those under which it is noted."""
+        return False
+
+    def known(self, memory: Memory) -> Iterable[str]:
+        """The keys of which it remembers something, where its ledgers aren't named after them."""
+        return ()
+
+    def lacks(self, memory: Memory, key: str | None, since: int) -> bool:
+        """Whether what it has forgotten could matter at a moment from then on, UTC ms."""
+        return len(memory.get(self.ledger(key), ())) >= MOST
+
     def take(self, memory: Memory, key: str, entry: Entry) -> bool:
         """Note one more. False: it is known already."""
         ledger = memory.setdefault(self.ledger(key), [])
@@ -157,6 +178,13 @@ class Matcher:
             insort(ledger, entry, key=lambda e: e.order)
         self.bound(ledger)
         return True
+
+    def join(self, mine: Ledger, theirs: Ledger) -> Ledger:
+        """Ledgers of two persons who are one."""
+        merged = {entry.order: entry for entry in [*mine, *theirs]}
+        joined = [merged[order] for order in sorted(merged)]
+        self.bound(joined)
+        return joined
 
     def bound(self, ledger: Ledger) -> None:
         """Of too many entries, those go that are neither among the oldest nor among the newest that are asked for."""
@@ -191,10 +219,12 @@ class Moment:
 
     `at`: UTC ms. `key`: the correlation key in question, or None. `start`: when the wait in question began, or None.
     `decided`: what was decided later isn't known; None: all is. `without`: these events (event id, fingerprint) don't
-    count. `segments`: name -> since when they are in it. `there`: where they were, or None: nobody has told.
+    count. `segments`: name -> since when they are in it. `there`: where they were, or None: nobody has told. `walked`:
+    of who goes on from moment to moment, what was worked out at an earlier one: a matcher's id -> (at, what it likes);
+    else None.
     """
 
-    __slots__ = ("at", "decided", "key", "memory", "segments", "start", "there", "without")
+    __slots__ = ("at", "decided", "key", "memory", "segments", "start", "there", "walked", "without")
 
     def __init__(
         self,
@@ -211,6 +241,7 @@ class Moment:
         self.memory, self.at, self.key, self.start, self.without = memory, at, key, start, without
         self.decided, self.there = decided, there
         self.segments: Mapping[str, int] = segments or {}
+        self.walked: dict[str, tuple[int, Any]] | None = None
 
     def of(self, matcher: Matcher, since: int | None = None) -> Ledger:
         """What stands in a ledger that occurred up to this moment, and after `since`."""
@@ -221,6 +252,8 @@ class Moment:
             ledger = ledger[: bisect_right(ledger, self.at, key=lambda e: e.occurred_at)]
         if since is not None and ledger and ledger[0].occurred_at <= since:
             ledger = ledger[bisect_right(ledger, since, key=lambda e: e.occurred_at) :]
+        if matcher.picky:
+            ledger = [e for e in ledger if matcher.concerns(e, self.key)]
         return [e for e in ledger if e.named not in self.without] if self.without else ledger
 
     def next(self, matcher: Matcher) -> int | None:

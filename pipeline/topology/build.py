@@ -12,7 +12,7 @@ from pipeline.grammar.vocabulary import playback_types, sendable
 from pipeline.language import zones
 from pipeline.language.condition import Scope, compile_condition
 from pipeline.language.references import KEY
-from pipeline.topology import build_starts, model
+from pipeline.topology import build_starts, emptied, model
 from pipeline.topology.addresses import origin
 
 ROLES = {
@@ -189,9 +189,9 @@ def rule(name: str, value: dict[str, Any], zone: str) -> model.Rule:
         once=bool(once),
         forget_ms=once["forget"] if isinstance(once, dict) else None,
         watched_share=value["start"].get("watched_share"),
-        until_cart_empty=until["reason"] if "cart" in until else None,
+        until_cart_empty=until["reason"] if emptied.ends(value) else None,
         when=value["start"].get("when"),
-        until=(until["when"], until["reason"]) if "when" in until else None,
+        until=(until["when"], until["reason"]) if "when" in until and not emptied.ends(value) else None,
         only_if=value.get("only_if"),
         payload=_payload(value.get("payload", ())),
         stages=stages,

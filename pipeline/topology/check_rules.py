@@ -9,7 +9,7 @@ from pipeline.grammar.vocabulary import Field, bodies, playback_types
 from pipeline.language import paths
 from pipeline.language.paths import keys_of
 from pipeline.language.references import KEY, is_reference, split
-from pipeline.topology import check_starts
+from pipeline.topology import check_starts, emptied
 from pipeline.topology.check_payload import check_payload, tells
 from pipeline.topology.check_waits import check_waits
 from pipeline.topology.check_where import check_where
@@ -109,7 +109,7 @@ def _no_key(at: Path, cancel: dict[str, Any], reader: Reader) -> None:
 
 def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reader) -> None:
     """Products are taken out of carts, by events that tell products."""
-    if not rule.get("until", {}).get("cart") and not tells(rule, "cart"):
+    if not emptied.ends(rule) and not tells(rule, "cart"):
         message = "products are taken out of carts, but the rule looks at none"
         reader.report(at, "no-effect", message, "write until: {cart: empty, ...} or payload: [cart]", key=True)
     match = cancel.get("match")

@@ -13,6 +13,7 @@ from pipeline.grammar.operands import MODIFIERS
 from pipeline.language import paths, zones
 from pipeline.language.condition import Condition
 from pipeline.language.events import types_of
+from pipeline.language.films import Session
 from pipeline.language.memory import Entry, Memory, Moment
 from pipeline.language.operators import compile_tests
 from pipeline.language.references import Comparison, split
@@ -20,7 +21,7 @@ from pipeline.language.whereabouts import Whereabouts, tell
 from pipeline.topology.model import Cancel, Rule
 from pipeline.triggers import films
 from pipeline.triggers.dates import Dated
-from pipeline.triggers.films import Film, Session
+from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook, comparisons
 from pipeline.triggers.sequences import Steps

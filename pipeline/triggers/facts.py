@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from pipeline.language import carts
+from pipeline.language.carts import Change, Line, Names
 from pipeline.language.references import Asked, meet_key, meet_start
-from pipeline.triggers import carts
-from pipeline.triggers.carts import Change, Line, Names
 from pipeline.triggers.rules import ENDS
 
 # In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.

@@ -1,7 +1,4 @@
-"""Seconds watched: each second of a film once, over all sessions and devices (semantics 15, 16).
-
-Half watched means the union of watched intervals, never the furthest position (Snowplow's media `contentWatched`).
-"""
+"""What rules know of the films that a person watches; the seconds are counted in language/films.py."""
 
 from __future__ import annotations
 
@@ -10,14 +7,12 @@ from typing import Any
 
 import msgspec
 
-from pipeline.events.catalogue import doing
+from pipeline.language.films import Session, add_interval, stretches
 from pipeline.triggers import marks
 
-SESSIONS_KEPT = 16
 AT_HAND = 32
 ON_A_PAGE = 16
 PAGES_KEPT = 30
-PLAYING = frozenset(name for name, how in doing("film").items() if how == "playing")
 
 
 class Film(msgspec.Struct, array_like=True, gc=False):
@@ -37,15 +32,6 @@ class FilmPage(msgspec.Struct, array_like=True, gc=False):
     hashes: bytes
     packed: bytes
     last: int
-
-
-class Session(msgspec.Struct, array_like=True, gc=False):
-    """One player: where its last event left it."""
-
-    film: str
-    at: int
-    position: float | None
-    playing: bool
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -91,21 +77,6 @@ def seconds(film: Film) -> float:
     return sum(b - a for a, b in film.watched)
 
 
-def add_interval(watched: list[list[float]], start: float, end: float) -> list[list[float]]:
-    """The union, sorted and disjoint; touching intervals become one."""
-    if not end > start:
-        return watched
-    out: list[list[float]] = []
-    for a, b in watched:
-        if b < start or a > end:
-            out.append([a, b])
-        else:
-            start, end = min(a, start), max(b, end)
-    out.append([start, end])
-    out.sort()
-    return out
-
-
 def watch(
     films: dict[str, Film],
     pages: list[FilmPage],
@@ -124,36 +95,9 @@ def watch(
     film.length = body.get("total_length") or film.length
     film.title = body.get("title") or film.title
     film.last = max(film.last, at)
-    _stretch(film, name, sessions, kind, at, body)
-    return film
-
-
-def _stretch(film: Film, name: str, sessions: dict[str, Session], kind: str, at: int, body: dict[str, Any]) -> None:
-    """What a player that only sends positions shows to have been watched since its last event."""
-    start, end = body.get("watched_from"), body.get("watched_to")
-    told = False
-    if start is not None and end is not None:  # our own player tells the interval: nothing to infer
-        told = True
+    for start, end in stretches(sessions, name, kind, at, body):
         film.watched = add_interval(film.watched, start, end)
-    sid = body.get("session_id") or f"\0{name}"
-    before = sessions.get(sid)
-    if before is not None and at < before.at:
-        return  # older than its session's last: counts nothing, what was counted stays
-    seek_to = body.get("seek_to") if kind == "video_sought" else None
-    seek_from = body.get("seek_from") if kind == "video_sought" else None
-    position = body.get("position") if kind != "video_sought" else seek_from
-    if not told and before is not None and before.playing and before.film == name and position is not None:
-        came_from = before.position
-        if came_from is not None and 0 < position - came_from <= 2 * (at - before.at) / 1000 + 1:
-            film.watched = add_interval(film.watched, came_from, position)
-    if kind == "video_sought":
-        position = seek_to if seek_to is not None else body.get("position")
-    elif told and position is None:
-        position = end
-    sessions.pop(sid, None)
-    sessions[sid] = Session(name, at, position, kind in PLAYING)
-    if len(sessions) > SESSIONS_KEPT:
-        del sessions[min(sessions, key=lambda s: (sessions[s].at, s))]
+    return film
 
 
 def merge_film(a: Film, b: Film) -> Film:

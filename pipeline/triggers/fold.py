@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from pipeline.language import whereabouts
+from pipeline.language import carts, whereabouts
+from pipeline.language.carts import PUT, SET, TAKE, Change
 from pipeline.language.memory import Entry
 from pipeline.language.references import asked, kept
-from pipeline.triggers import carts, films, keys, marks, orders, remembering, waits, watches
-from pipeline.triggers.carts import PUT, SET, TAKE, Change
+from pipeline.triggers import films, keys, marks, orders, remembering, waits, watches
 from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import tell
 from pipeline.triggers.decisions import DAY, Decision
@@ -89,7 +89,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     if book.located:
         later = _locate(book, person, row)
     if book.watches is not None and not nothing:
-        later |= _hear(book, book.watches, person, kind, row, first)
+        later |= _hear(book, book.watches, person, kind, row, first, change)
     if nothing or received_at - row.occurred_at > book.max_age:
         if later:
             refresh(person)
@@ -142,14 +142,17 @@ def _locate(book: RuleBook, person: Person, row: Row) -> bool:
     return later
 
 
-def _hear(book: RuleBook, watched: Watches, person: Person, kind: str, row: Row, first: bool) -> bool:
+def _hear(
+    book: RuleBook, watched: Watches, person: Person, kind: str, row: Row, first: bool, change: Change | None
+) -> bool:
     """Note what conditions count; of an order that isn't told for the `first` time no amount. See `note_due` for what
     it returns.
     """
     entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
     if watched.first:
         watches.begin(watched, person, entry)
-    return note_counted(book, watched, person, kind, row.data, entry, row.received_at, amounts=first)
+    at = row.received_at
+    return note_counted(book, watched, person, kind, row.data, entry, at, amounts=first, change=change)
 
 
 def note_counted(
@@ -162,11 +165,11 @@ def note_counted(
     at: int,
     *,
     amounts: bool = True,
+    change: Change | None = None,
 ) -> bool:
     """Note what conditions count, and what it does to waits that they end. See `note_due` for what it returns."""
     later = False
-    for ledger in list(watches.hear(watched, person, kind, data, entry, at, amounts=amounts)):
-        matcher, _, key = ledger.partition("\0")
+    for matcher, key in list(watches.hear(watched, person, kind, data, entry, at, amounts=amounts, change=change)):
         for rule in watched.untils[matcher]:
             later |= work_out(book.rules[rule.name], person, key, at)
     return later

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from xxhash import xxh3_64_intdigest
 
-from pipeline.triggers import money
+from pipeline.language import money
 
 DAY = 86_400_000
 REMEMBERED = 30 * DAY

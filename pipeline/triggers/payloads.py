@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pipeline.grammar import vocabulary
+from pipeline.language import carts
+from pipeline.language.carts import Line
 from pipeline.language.leaves import trait
 from pipeline.language.leaves.trait import Trait
 from pipeline.language.memory import Memory, Moment
 from pipeline.language.references import KEY, start_path
 from pipeline.topology import model
-from pipeline.triggers import carts, films
-from pipeline.triggers.carts import Line
+from pipeline.triggers import films
 from pipeline.triggers.films import Film, FilmPage
 
 Noted = list[Any] | None

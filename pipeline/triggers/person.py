@@ -7,19 +7,19 @@ A profile usually holds one person; it holds several for as long as a tie that h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import msgspec
 
 from pipeline.identity.ids import leaf_id
 from pipeline.language import whereabouts
+from pipeline.language.films import Session
 from pipeline.language.memory import Entry, Memory
 from pipeline.language.whereabouts import Whereabouts
 from pipeline.triggers import devices, films, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.facts import Key, Until
-from pipeline.triggers.films import Film, FilmPage, Session
+from pipeline.triggers.films import Film, FilmPage
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.rules import CONTENTS, Compiled, RuleBook
 from pipeline.triggers.watches import Turn
@@ -298,7 +298,7 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
 
 def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
-    return None if rule.until_watch is None else partial(turning.first_at, rule.until_watch, person, key)
+    return None if rule.until_watch is None else turning.First(rule.until_watch, person, key)
 
 
 def own_id(ids: dict[str, list[str]]) -> str:

@@ -17,11 +17,9 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
         if mine is None:
             person.heard[name] = ledger
             continue
-        merged = {entry.order: entry for entry in [*mine, *ledger]}
-        person.heard[name] = [merged[order] for order in sorted(merged)]
         matcher = watches.matchers.get(name.partition("\0")[0])
         if matcher is not None:
-            matcher.bound(person.heard[name])
+            person.heard[name] = matcher.join(mine, ledger)
     if other.first is not None and (person.first is None or other.first.known < person.first.known):
         person.first = other.first
     both = bool(person.heard and other.heard)
@@ -91,6 +89,7 @@ def forget(watches: Watches, person: Person, now: int) -> None:
                 if not person.heard[ledger] or person.heard[ledger][-1].received_at < now - watches.slack:
                     del person.heard[ledger]
     known = {name.partition("\0")[2] for name in person.heard if "\0" in name}
+    known.update(key for matcher in watches.picky for key in matcher.known(person.heard))
     for name in list(person.turned):
         if name.startswith(LEFT):
             continue

@@ -128,8 +128,6 @@ class Compiled:
         self.until_watch: Watch | None = None
         self.until_reason = "" if rule.until is None else rule.until[1]
         self.only_if = None if rule.only_if is None else compile_condition(rule.only_if, scope)
-        conditions = [each for each in (self.when, self.until, self.only_if) if each is not None]
-        self.counts_most = tuple(m for each in conditions for m in each.matchers() if m.newest >= MOST)
         self.name = rule.name
         self.version = rule.version
         self.after = rule.after_ms
@@ -170,6 +168,8 @@ class Compiled:
         self.rest = FOREVER if self.never else rule.rest_ms
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
         self.asked: Sequence[OfPerson] = [each for each in asked if each is not None]
+        conditions = [*(each for each in (self.when, self.until) if each is not None), *self.asked]
+        self.counts_most = tuple(m for each in conditions for m in each.matchers() if m.newest >= MOST)
         self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pipeline.events import tidy
+from pipeline.language.carts import Change
 from pipeline.language.memory import Entry, Ledger, Matcher, Memory
 from pipeline.language.paths import Read, keys_of, needs, read_path, told
 from pipeline.language.references import (
@@ -143,7 +144,7 @@ class Steps(Matcher):
         """Whether it may be one of its steps."""
         return any(step.may_be(kind, data) for step in self.steps)
 
-    def read(self, kind: str, data: Mapping[str, Any]) -> Any:
+    def read(self, kind: str, data: Mapping[str, Any], change: Change | None = None) -> Any:
         """What is kept of an event, see Seen; None: nothing."""
         keys = self.whose(kind, data)
         if keys == []:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pipeline.triggers.carts import Line
+from pipeline.language.carts import Line
 from pipeline.triggers.dates import CHANGED, Base, Dated
 from pipeline.triggers.facts import PAST, End, Fact, Key, Open, Order, Until, Wait
 from pipeline.triggers.rules import RESTART, START, Compiled

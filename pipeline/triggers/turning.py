@@ -168,25 +168,39 @@ def _change(
     )
 
 
-def first_at(watch: Watch, person: Person, key: str, start: int, begin: int, upto: int) -> tuple[int, str] | None:
-    """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
-    occurred then and made it hold, or "". By what is known, and the segments that they are in now; None: there is none.
+class First:
+    """When what a rule waits until first holds, asked as long as nothing more is known of the person: later moments of
+    a wait are asked for after earlier ones, so that each is looked at once.
     """
-    condition, segments = watch.condition, _members(watch, person)
-    of = key if watch.keyed else None
-    at = begin
-    while at <= upto:
-        now = Moment(person.heard, at, key=of, start=start, segments=segments, there=person.whereabouts)
-        if condition.holds(now):
-            return at, _made_by(watch, now)
-        later = [condition.turns(now), *map(now.next, condition.matchers())]
-        if watch.zoned and person.whereabouts is not None:
-            later.append(person.whereabouts.next(at))
-        moments = [each for each in later if each is not None and each > at]
-        if not moments:
-            return None
-        at = min(moments)
-    return None
+
+    def __init__(self, watch: Watch, person: Person, key: str) -> None:
+        self._watch, self._person, self._key = watch, person, key if watch.keyed else None
+        self._of: tuple[int, int] | None = None
+        self._now = Moment({}, 0)
+        self._next: int | None = None  # the moment that is to be looked at
+        self._found: tuple[int, str] | None = None
+
+    def __call__(self, start: int, begin: int, upto: int) -> tuple[int, str] | None:
+        """The first moment from `begin` to `upto` at which it holds of a wait that began at `start`, and the event that
+        occurred then and made it hold, or "". By what is known, and the segments that they are in; None: there is none.
+        """
+        if (start, begin) != self._of:
+            segments = _members(self._watch, self._person)
+            self._of, self._next, self._found = (start, begin), begin, None
+            there = self._person.whereabouts
+            self._now = Moment(self._person.heard, begin, key=self._key, start=start, segments=segments, there=there)
+            self._now.walked = {}
+        condition, now = self._watch.condition, self._now
+        while self._next is not None and self._next <= upto:
+            now.at = self._next
+            if condition.holds(now):
+                self._found, self._next = (now.at, _made_by(self._watch, now)), None
+                break
+            later = [condition.turns(now), *map(now.next, condition.matchers())]
+            if self._watch.zoned and now.there is not None:
+                later.append(now.there.next(now.at))
+            self._next = min((each for each in later if each is not None and each > now.at), default=None)
+        return self._found if self._found is not None and self._found[0] <= upto else None
 
 
 def _less(now: Moment, without: Set[tuple[str, int]]) -> Moment:

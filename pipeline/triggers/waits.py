@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from pipeline.language import carts
+from pipeline.language.carts import PUT, SET, Item, Line
 from pipeline.language.whereabouts import Whereabouts
-from pipeline.triggers import carts, stages
-from pipeline.triggers.carts import PUT, SET, Item, Line
+from pipeline.triggers import stages
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Folded, Key, Open, Order, Until, Wait
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from pipeline.language.carts import Change
 from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.ears import Ears
 from pipeline.language.events import types_of
@@ -94,7 +95,7 @@ class Watches:
     it may end. Segment's name -> `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules
     whose waits that may end. `slack`: for how long what a condition counts matters after it has left its window, ms.
     `zoned`: what is looked at when it shows where a person is, `zoned_untils`: the rules whose waits that may end;
-    `located`: a condition hangs on it. `still`: nothing is looked at any more.
+    `located`: a condition hangs on it. `picky`: such matchers. `still`: nothing is looked at any more.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
@@ -139,6 +140,7 @@ class Watches:
         self.zoned = tuple(watch for watch in self.every if watch.zoned)
         self.zoned_untils = tuple(name for name, watch in self.until.items() if watch.zoned)
         self.located = bool(self.zoned or self.zoned_untils) or any(m.zoned for m in self.matchers.values())
+        self.picky = tuple(matcher for matcher in self.matchers.values() if matcher.picky)
         self.ears = {kind: Ears(kind, matchers) for kind, matchers in self.hearing.items()}
         self.waiting_for = {
             name: tuple(rule for rule in rules.values() if rule.until and name in rule.until.segments())
@@ -190,34 +192,44 @@ class Watches:
 
 
 def hear(
-    watches: Watches, person: Person, kind: str, data: dict[str, Any], entry: Entry, at: int, *, amounts: bool = True
-) -> Iterator[str]:
-    """Note an event that is received at `at`; `amounts` False: it adds to no sum. Yields the ledgers that it stands in
-    by which waits may end: a matcher's id or, where that counts by key, id, zero byte, key.
+    watches: Watches,
+    person: Person,
+    kind: str,
+    data: dict[str, Any],
+    entry: Entry,
+    at: int,
+    *,
+    amounts: bool = True,
+    change: Change | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Note an event that is received at `at`; `amounts` False: it adds to no sum; `change`: what it does to a cart.
+    Yields by what waits may end: a matcher's id, and for which key (empty: for all).
     """
     ears = watches.ears.get(kind)
     for matcher in () if ears is None else ears.of(data):
         if not matcher.counts(kind, data):
             continue
-        value = matcher.read(kind, data)
+        value = matcher.read(kind, data, change)
         if value is not None and not amounts and matcher.value is not None:
             value = None
         told = msgspec.structs.replace(entry, value=value)
         for key in matcher.keys(data):
             if not matcher.take(person.heard, key, told):
                 continue
+            others = matcher.picky and matcher.concerns_others(told)
             for watch in () if watches.still else watches.watching.get(matcher.id, ()):
                 if isinstance(watch, sequences.Sequence):
                     watch.breaks(person.heard, told, at)
                     for name in watch.keys(person.heard, told):
                         look_at(person, watch, name, at)
-                elif watch.keyed and matcher.per is None:
+                    continue
+                if watch.keyed and (others or matcher.per is None):
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
                         look_at(person, watch, name.removeprefix(watch.prefix), at)
-                elif key or not watch.keyed:
+                if not watch.keyed or (key and matcher.per is not None):
                     look_at(person, watch, key, at)
             if matcher.id in watches.untils:
-                yield matcher.ledger(key)
+                yield matcher.id, "" if others else key
 
 
 def begin(watches: Watches, person: Person, entry: Entry) -> None:

@@ -28,7 +28,7 @@ class Fact:
 
     `type` and `items`: what it is to a cart (13). `contact`: what it tells of how to write to the person. `device`:
     the one that it happened on, where it carried nothing else. `again`: a further copy of one that was received (11).
-    `told_before`: of an order that had been told (12).
+    `told_before`: of an order that had been told (12). `interval`: of a film, what it was counted to add (16).
     """
 
     type: str
@@ -45,6 +45,7 @@ class Fact:
     again: bool = False
     context: dict[str, Any] = field(default_factory=dict)
     told_before: bool = False
+    interval: tuple[float, float] | None = None
 
     @property
     def logins(self) -> list[tuple[Identifier, str]]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.triggers import carts, films, keys, waits
+from pipeline.language import carts
+from pipeline.triggers import films, keys, waits
 from tests.oracle.histories import history
 from tests.replayed import replayed
 

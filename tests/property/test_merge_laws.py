@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.language.carts import PUT, TAKE, Change, Item, Line
+from pipeline.language.films import add_interval
 from pipeline.profile import about
 from pipeline.profile.about import About
 from pipeline.profile.parts import counts, traits
@@ -21,7 +23,6 @@ from pipeline.profile.parts.part import CODE, TYPES
 from pipeline.profile.parts.timeline import LAG, OLDER_KEPT, TIMELINE_KEPT
 from pipeline.profile.profile import Profile, advance, encode_profile, merge, new_profile, receive
 from pipeline.triggers import films, waits
-from pipeline.triggers.carts import PUT, TAKE, Change, Item, Line
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key, Open, Order
 from pipeline.triggers.films import Film
 from pipeline.triggers.person import Person, person_of
@@ -222,7 +223,7 @@ intervals = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambd
 def film_of(told: list[list[float]]) -> Film:
     film = Film()
     for start, end in told:
-        film.watched = films.add_interval(film.watched, start, end)
+        film.watched = add_interval(film.watched, start, end)
     return film
 
 

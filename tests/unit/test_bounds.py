@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.language import carts
 from pipeline.profile.profile import Profile, advance, encode_profile, new_profile, receive
-from pipeline.triggers import carts, films, keys, marks, waits
+from pipeline.triggers import films, keys, marks, waits
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.row import Row

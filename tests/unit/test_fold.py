@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from pipeline.events.times import rfc3339
+from pipeline.language import carts
+from pipeline.language.carts import PUT, SET, TAKE, Change, Item, Line
+from pipeline.language.films import SESSIONS_KEPT, add_interval
 from pipeline.profile import about
 from pipeline.profile import profile as folding
 from pipeline.profile.profile import Profile, merge, new_profile, receive, wakes_at
 from pipeline.topology.model import Rule, Selector, Topology
-from pipeline.triggers import carts, films, fold, keys, waits
-from pipeline.triggers.carts import PUT, SET, TAKE, Change, Item, Line
+from pipeline.triggers import films, fold, keys, waits
 from pipeline.triggers.decisions import decision_id, public, retraction_id
 from pipeline.triggers.facts import End, Fact, Key
 from pipeline.triggers.person import Person, person_of, unite
@@ -248,7 +250,7 @@ def test_messages_and_films_that_were_decided_are_forgotten_in_time() -> None:
     assert "f299" in person.films
     assert len(person.rules["ebook_not_clicked"].keys) < 8
     assert len(person.rules["film_half_watched"].keys) < 8
-    assert len(person.sessions) <= films.SESSIONS_KEPT
+    assert len(person.sessions) <= SESSIONS_KEPT
 
 
 def test_orders_that_are_too_old_to_matter_are_forgotten_and_what_they_took_stays_taken() -> None:
@@ -420,9 +422,9 @@ def test_an_event_without_a_film_says_nothing() -> None:
     kept: dict[str, films.Film] = {}
     assert films.watch(kept, [], {}, "video_started", T0, {"position": 0.0}) is None
     assert kept == {}
-    assert films.add_interval([[0.0, 5.0]], 7, 7) == [[0.0, 5.0]]
-    assert films.add_interval([[0.0, 5.0]], 5, 7) == [[0.0, 7.0]]
-    assert films.add_interval([[0.0, 1.0], [8.0, 9.0]], 3, 4) == [[0.0, 1.0], [3.0, 4.0], [8.0, 9.0]]
+    assert add_interval([[0.0, 5.0]], 7, 7) == [[0.0, 5.0]]
+    assert add_interval([[0.0, 5.0]], 5, 7) == [[0.0, 7.0]]
+    assert add_interval([[0.0, 1.0], [8.0, 9.0]], 3, 4) == [[0.0, 1.0], [3.0, 4.0], [8.0, 9.0]]
 
 
 def test_a_films_title_is_the_one_known_where_its_start_told_none() -> None:

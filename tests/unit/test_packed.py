@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.language.carts import Change, Item, Line
 from pipeline.language.references import Asked
 from pipeline.profile import about, marks, packed, profile
 from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids, unpack_row
@@ -24,7 +25,6 @@ from pipeline.profile.parts import counts
 from pipeline.profile.parts.part import CODE, DOES, LONGEST, TYPES, Step, Told
 from pipeline.profile.parts.primitives import Counter, Earliest, EarliestOfEach, Latest, Newest, Sum, Tally
 from pipeline.profile.parts.timeline import Timeline
-from pipeline.triggers.carts import Change, Item, Line
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.facts import End, Fact, Key
 from pipeline.triggers.films import Film

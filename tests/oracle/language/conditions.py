@@ -13,16 +13,18 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tests.oracle.film import film_of, is_playback
 from tests.oracle.language.paths import VISIT, compares, is_type, keys, matches, meets, number, values
+from tests.oracle.language.things import any_cart_meets, film_meets, films, the_cart_meets, touches
 from tests.oracle.language.topology import Condition, Language, duration, several
-from tests.oracle.reading import ORDERS
+from tests.oracle.reading import EMPTIED, ORDERS
 from tests.oracle.who import Fact
 
 HAS_PATH = {
     "product_id": ("product_added", "product_removed", "product_viewed", "wishlist_product_added"),
     "cart_id": (
         *("product_added", "product_removed", "product_viewed", "cart_viewed", "cart_updated", "cart_cleared"),
-        *("checkout_started", *ORDERS),
+        *("checkout_started", EMPTIED, *ORDERS),
     ),
     "products.product_id": ("product_added", "product_removed", "cart_updated", *ORDERS),
     "message_id": (
@@ -31,6 +33,7 @@ HAS_PATH = {
     ),
     "form_id": ("form_submitted",),
     "path": ("page_viewed",),
+    "film": ("video_started", "video_progressed", "video_paused", "video_resumed", "video_sought", "video_completed"),
 }
 """27: the types that have a path, of those that the histories tell."""
 
@@ -303,6 +306,22 @@ def milliseconds(moment: datetime) -> int:
     return (there - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
 
 
+def cart(leaf: dict[str, Any], view: View) -> bool:
+    """What is in the wait's cart, elsewhere in any."""
+    facts = [fact for fact in view.facts if fact.occurred_at <= view.at]
+    if view.per == "cart_id":
+        return the_cart_meets(leaf["cart"], view.key, facts, waits=view.since is not None)
+    return any_cart_meets(leaf["cart"], facts)
+
+
+def film(leaf: dict[str, Any], view: View) -> bool:
+    """How much was watched of the wait's film, elsewhere of any. Seconds are counted by receipt, each with the event
+    that brought it."""
+    facts = [fact for fact in view.facts if fact.occurred_at <= view.at and is_playback(fact)]
+    found = [name for name in films(facts) if view.per != "film" or name == view.key]
+    return any(film_meets(leaf["film"], name, facts) for name in found)
+
+
 LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "did": did,
     "first": edge,
@@ -314,6 +333,8 @@ LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "trigger": trigger,
     "visits": visits,
     "date": date,
+    "cart": cart,
+    "film": film,
 }
 
 
@@ -367,6 +388,10 @@ def counts(condition: Condition, fact: Fact, view: View, *, through: bool = True
         if "trait" in leaf and tells_trait(fact, leaf["trait"]):
             return True
         if "date" in leaf and tells_date(fact, leaf, one):
+            return True
+        if "cart" in leaf and touches(fact, one.key, any_cart=one.per != "cart_id"):
+            return True
+        if "film" in leaf and film_of(fact) is not None and (one.per != "film" or film_of(fact) == one.key):
             return True
     return False
 

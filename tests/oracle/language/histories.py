@@ -18,6 +18,10 @@ from tests.oracle.language.topology import duration
 Event = dict[str, Any]
 Told = dict[str, Any]
 
+CART_EVENTS = (
+    *("product_added", "product_added", "product_added", "product_removed", "product_removed", "cart_updated"),
+    *("cart_cleared", "order_completed"),
+)
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DISORDER = 10_000
@@ -37,6 +41,10 @@ KINDS: dict[str, Told] = {
     "calendar": {"moved": True},
     "calendar and ties": {"moved": True, "ties": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
+    "carts": {"carts": True, "staged": True, "asking": True},
+    "carts and ties": {"carts": True, "ties": True},
+    "films": {"films": True, "staged": True, "asking": True},
+    "films and ties": {"films": True, "ties": True},
 }
 
 
@@ -58,8 +66,19 @@ def spans(told: Any) -> Iterator[int]:
 class Story:
     """Collects events. `edges`: what times like to differ by."""
 
-    def __init__(self, rng: Random, told: Told, *, ties: bool, shared: bool, moved: bool) -> None:
+    def __init__(
+        self,
+        rng: Random,
+        told: Told,
+        *,
+        ties: bool,
+        shared: bool,
+        moved: bool,
+        carts: bool = False,
+        films: bool = False,
+    ) -> None:
         self.rng = rng
+        self.carts, self.films = carts, films
         found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
         self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
         self.people: list[list[tuple[str, str]]] = []
@@ -107,6 +126,8 @@ class Story:
         """What it tells."""
         rng = self.rng
         cart = {"cart_id": rng.choice(CARTS)} if rng.random() < 0.85 else {}
+        if self.carts and kind in CART_EVENTS:
+            return self.goods(kind, cart)
         if kind == "product_added":
             return {**cart, "product_id": rng.choice(PRODUCTS), "price": rng.choice([5, 10, 12.5]), "quantity": 1}
         if kind == "product_removed":
@@ -127,6 +148,76 @@ class Story:
             return {"traits": {"plan": rng.choice(PLANS), **self.ends()}} if rng.random() < 0.8 else {}
         return {"message_id": "m"}
 
+    def goods(self, kind: str, cart: Told) -> Told:
+        """What changes a cart, or ends one."""
+        rng = self.rng
+        if kind == "cart_cleared":
+            return {} if rng.random() < 0.3 else cart
+        if kind == "order_completed":
+            order = f"o{len(self.events)}" if rng.random() < 0.8 else "o"
+            products = {"products": [self.product() for _ in range(rng.choice([1, 2]))]} if rng.random() < 0.6 else {}
+            return {**({} if rng.random() < 0.3 else cart), "order_id": order, "total": 50, **products}
+        if kind == "cart_updated":
+            return {**cart, "products": [self.product() for _ in range(rng.choice([0, 1, 1, 2]))]}
+        if rng.random() < 0.15:
+            return {**cart, "products": [self.product() for _ in range(rng.choice([1, 2]))]}
+        if kind == "product_removed" and rng.random() < 0.6:
+            return {**cart, "product_id": rng.choice(PRODUCTS)}
+        return {**cart, **self.product()}
+
+    def product(self) -> Told:
+        """One line, told as people tell them."""
+        rng = self.rng
+        told: Told = {"product_id": rng.choice(PRODUCTS)}
+        if rng.random() < 0.9:
+            told["price"] = rng.choice([5, 10, 12.5, 0.1])
+        if rng.random() < 0.9:
+            told["currency"] = rng.choice(["EUR", "EUR", "EUR", "eur", "USD"])
+        if rng.random() < 0.7:
+            told["quantity"] = rng.choice([1, 1, 2, 0.5, -1])
+        if rng.random() < 0.2:
+            told["variant"] = rng.choice(["red", "blue"])
+        return told
+
+    def play(self) -> None:
+        """One more event of a player: most go on where its last left off."""
+        rng = self.rng
+        played = [event for event in self.events if event["type"].startswith("video_")]
+        kind = rng.choice(["video_progressed"] * 6 + ["video_started", "video_paused", "video_resumed", "video_sought"])
+        body: Told = {"film": rng.choice(["f", "g"]), "position": rng.choice([0, 10, 20])}
+        if rng.random() < 0.8:
+            body["session_id"] = rng.choice(["s1", "s2", "s3"])
+        at, who = self.when(), self.who()
+        if played and rng.random() < 0.75:
+            last = rng.choice(played[-3:])
+            passed = rng.choice([5, 10, 10, 20, 25])
+            at, body = last["occurred_at"] + passed * 1000, {"film": last["body"]["film"]}
+            if "session_id" in last["body"]:
+                body["session_id"] = last["body"]["session_id"]
+            body["position"] = last["body"]["position"] + rng.choice([passed, passed, passed * 2, passed * 3, -10])
+            who = last["identifiers"] if rng.random() < 0.8 else who
+        if rng.random() < 0.85:
+            body["total_length"] = rng.choice([40, 40, 40, 60, 0])
+        if kind == "video_progressed" and rng.random() < 0.3:
+            start = rng.choice([0, 10, 20, 30, 0.1])
+            body |= {"watched_from": start, "watched_to": start + rng.choice([5, 10, 20, 0.2])}
+        if kind == "video_sought":
+            body |= {"seek_to": rng.choice([0, 15, 30]), "seek_from": body["position"]}
+        self.put(kind, at, self.delay() if rng.random() < 0.6 else rng.choice([1, 1000, MINUTE]), who, body)
+
+    def put(self, kind: str, at: int, delay: int, who: dict[str, str], body: Told) -> None:
+        """One more event."""
+        self.events.append(
+            {
+                "type": kind,
+                "event_id": f"e{len(self.events):02d}-{self.rng.randrange(100):02d}",
+                "occurred_at": at,
+                "received_at": at + delay,
+                "identifiers": who,
+                "body": body,
+            }
+        )
+
     def ends(self) -> Told:
         """Perhaps a date, of that day in some year, or something else."""
         rng = self.rng
@@ -140,8 +231,22 @@ class Story:
     def tell(self) -> None:
         """One more event."""
         rng = self.rng
+        if self.films and rng.random() < 0.6:
+            self.play()
+            return
+        more = CART_EVENTS if self.carts else ()
         kind = rng.choice(
-            [*EVENTS, *EVENTS, "product_viewed", "product_added", "product_removed", "identified", "email_unsubscribed"]
+            [
+                *more,
+                *more,
+                *EVENTS,
+                *EVENTS,
+                "product_viewed",
+                "product_added",
+                "product_removed",
+                "identified",
+                "email_unsubscribed",
+            ]
         )
         at = self.when()
         told_late = rng.choice([MINUTE, 4 * MINUTE, 10 * MINUTE, *self.edges]) + rng.choice([0, 0, 1, MINUTE, HOUR])
@@ -180,7 +285,8 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     rng = Random(f"{kind} {seed}")
     ties, shared = options.pop("ties", False), options.pop("shared", False)
     told = topology(rng, **options)
-    story = Story(rng, told, ties=ties, shared=shared, moved=options.get("moved", False))
+    moved, carts, films = (options.get(name, False) for name in ("moved", "carts", "films"))
+    story = Story(rng, told, ties=ties, shared=shared, moved=moved, carts=carts, films=films)
     for _ in range(rng.randint(10, rng.choice([20, 55]))):
         story.tell()
     return told, story.log()

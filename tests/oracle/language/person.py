@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from tests.oracle.film import Played
 from tests.oracle.language.conditions import Made
 from tests.oracle.language.paths import VISIT
 from tests.oracle.language.topology import Rule
@@ -87,6 +88,7 @@ class Person:
     began: bool = False
     seen: set[tuple[str, tuple[Identifier, ...]]] = field(default_factory=set)
     orders: OrderIds = field(default_factory=OrderIds)
+    played: list[Played] = field(default_factory=list)
     used: set[tuple[Fact, Place]] = field(default_factory=set)
     turns: list[tuple[Place, Start]] = field(default_factory=list)
     states: dict[Place, State] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.oracle.film import is_playback, play
 from tests.oracle.language.making import Maker
 from tests.oracle.language.paths import VISIT, own_doing
 from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
@@ -28,6 +29,10 @@ def receive(language: Language, person: Person, fact: Fact, moment: int, maker: 
     person.orders.forget(fact.received_at)
     told_before = order_id is not None and order_id in person.orders.known
     fact = replace(person.orders.counted(fact), told_before=told_before)
+    if is_playback(fact):
+        played = play(fact, person.played)
+        fact = replace(fact, interval=played.interval)
+        person.played.append(replace(played, fact=fact))
     person.facts.append(fact)
     person.arrived.append(fact)
     if fact.received_at - fact.occurred_at > language.max_age:
@@ -142,6 +147,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.began = winner.began or loser.began
     winner.seen |= loser.seen
     winner.orders.join(loser.orders, moment)
+    winner.played = sorted(winner.played + loser.played, key=lambda one: one.fact.knowledge)
     winner.used |= loser.used
     winner.turns += loser.turns
     winner.states = joined_states(winner, loser)

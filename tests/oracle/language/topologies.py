@@ -25,6 +25,8 @@ WHERE: dict[str, list[Told]] = {
     "order_completed": [{"total": {"gte": 50}}, {"total": {"lt": 50}}, {"cart_id": {"exists": False}}],
     "form_submitted": [{"form_id": "demo"}, {"form_id": {"is": "DEMO", "ignoring_case": True}}],
     "cart_viewed": [{"cart_id": "c1"}],
+    "video_started": [{"film": "f"}, {"session_id": {"exists": True}}],
+    "video_progressed": [{"film": "f"}, {"position": {"gte": 20}}],
 }
 NEW = ("starts_with", "ignoring_case")
 OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
@@ -35,14 +37,32 @@ ANSWERS = [
     (["product_added", "cart_viewed"], "cart_id", CARTS),
 ]
 """Of lists: what tells an answer, where, and which there are."""
-MOVES = {"product_id": "product_removed", "cart_id": "cart_viewed", None: "cart_viewed"}
+MOVES = {"product_id": "product_removed", "cart_id": "cart_viewed", "film": "video_paused", None: "cart_viewed"}
 WITH_PATH: dict[str | None, list[str]] = {
     "product_id": ["product_viewed", "product_added"],
     "cart_id": ["product_added", "product_viewed", "cart_viewed", "order_completed"],
+    "film": ["video_started", "video_progressed"],
 }
 """A list of types in one leaf has either only such, or none."""
 
-PER = {"product_id": ["product_viewed", "product_added"], "cart_id": ["product_added", "cart_viewed"]}
+PER = {
+    "product_id": ["product_viewed", "product_added"],
+    "cart_id": ["product_added", "cart_viewed"],
+    "film": ["video_started", "video_progressed"],
+}
+ASKED_OF_CARTS: list[Told] = [
+    *({"lines": test} for test in ({"is": 0}, {"is": 0}, {"gte": 1}, {"gte": 2}, {"lt": 2})),
+    *({"quantity": test} for test in ({"gte": 3}, {"gt": 0, "lt": 2}, {"is": 0.5})),
+    *({"total": test} for test in ({"gte": 10}, {"gte": 20}, {"lt": 15}, {"is": 12.5})),
+    *({"total": {"gte": limit}, "currency": currency} for limit, currency in ((10, "EUR"), (20, "EUR"), (5, "usd"))),
+    {"lines": {"gte": 2}, "total": {"gte": 15}},
+    {"lines": {"is": 1}, "quantity": {"gte": 2}},
+]
+ASKED_OF_FILMS: list[Told] = [
+    *({"share": test} for test in ({"gte": 0.5}, {"gte": 0.5}, {"gte": 0.25}, {"gt": 0.9}, {"lt": 0.5})),
+    *({"seconds": test} for test in ({"gte": 10}, {"gte": 30}, {"gt": 20}, {"lt": 15}, {"is": 0})),
+    {"share": {"gte": 0.3}, "seconds": {"gte": 15}},
+]
 
 
 class Sayings:
@@ -57,6 +77,8 @@ class Sayings:
         self.asking: bool = options.get("asking", False)
         self.starts: bool = options.get("starts", False)
         self.moved: bool = options.get("moved", False)
+        self.carts: bool = options.get("carts", False)
+        self.films: bool = options.get("films", False)
         self.ages: bool = options.get("ages", True)
         self.of_path: list[str] = []
         self.segments: list[str] = []
@@ -97,8 +119,8 @@ class Sayings:
             return {**leaf, "distinct": "product_id", "gte": 2}
         if kind < 0.6:
             leaf["times"] = rng.choice([1, 2, 2, 3, {"gte": 2}, {"gte": 1, "lt": 3}, {"lt": 2}])
-        if rng.random() < 0.1:
-            others = [one for one in EVENTS if (one in self.of_path) == (event in self.of_path)]
+        others = [one for one in EVENTS if (one in self.of_path) == (event in self.of_path)]
+        if rng.random() < 0.1 and others:
             leaf["did"] = [event, rng.choice(others)]
             leaf.pop("where", None)
         return leaf
@@ -129,7 +151,10 @@ class Sayings:
 
     def leaf(self, *, folded: bool = False) -> Told:
         """Any leaf. `folded`: looked at when something is decided."""
-        rng, kind = self.rng, self.rng.random()
+        rng = self.rng
+        if (self.carts or self.films) and rng.random() < 0.5:
+            return self.thing()
+        kind = rng.random()
         if kind < 0.04:
             return self.trait()
         if kind < 0.08:
@@ -156,6 +181,12 @@ class Sayings:
             leaf["since"] = "start"
         return leaf
 
+    def thing(self) -> Told:
+        """What is in a cart, or was watched of a film."""
+        if self.carts:
+            return {"cart": self.rng.choice(ASKED_OF_CARTS)}
+        return {"film": self.rng.choice(ASKED_OF_FILMS)}
+
     def condition(self, depth: int = 2, *, folded: bool = False) -> Told:
         """Leaves joined by all, any, none."""
         rng = self.rng
@@ -174,6 +205,9 @@ class Sayings:
 
     def of_key(self, per: str) -> Told:
         """A condition of a rule with keys: something with the key must have happened."""
+        if per == ("cart_id" if self.carts else "film" if self.films else None) and self.rng.random() < 0.8:
+            found = self.thing()
+            return found if self.rng.random() < 0.5 else {"all": [found, self.leaf()]}
         parts = [self.did(PER[per], window=True)]
         parts[0].pop("times", None)
         if self.rng.random() < 0.5:
@@ -193,6 +227,8 @@ class Sayings:
         """One rule. Its start and its cancel never speak of one event."""
         rng, conditions = self.rng, self.conditions
         per = rng.choice([None, None, "product_id", "cart_id"])
+        if (self.carts or self.films) and rng.random() < 0.6:
+            per = "cart_id" if self.carts else "film"
         told: Told = {"version": rng.choice([1, 2])}
         self.of_path = WITH_PATH.get(per, [])
         if per:
@@ -205,7 +241,7 @@ class Sayings:
         else:
             where = self.where(begins[0], 0.3) if len(begins) == 1 else {}
             told["start"] = {"event": begins if len(begins) > 1 else begins[0], **where}
-            if per and not conditions and rng.random() < 0.3:
+            if per and (self.carts or not conditions) and rng.random() < 0.3:
                 told["without_key"] = "shared"
         if (not when or conditions) and rng.random() < 0.15:
             told["once"] = rng.choice([True, {"forget": "72h"}])
@@ -216,7 +252,10 @@ class Sayings:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
         if conditions and rng.random() < 0.35:
-            told["until"] = {"when": self.condition(1, folded=True), "reason": "enough"}
+            found = self.condition(1, folded=True)
+            # By itself that may be what a cart's own rule says, of which the other oracle knows.
+            found = {"all": [found]} if found == {"cart": {"lines": {"is": 0}}} else found
+            told["until"] = {"when": found, "reason": "enough"}
         if conditions and rng.random() < 0.45:
             told["only_if"] = self.condition(1, folded=True)
         return told
@@ -275,8 +314,9 @@ class Sayings:
 def topology(rng: Random, **options: bool) -> Told:
     """`time`, `triggers`, `segments`, `measures`, `lists`. Options: `conditions` False: only what today's three rules
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
-    `recovered`: what is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `ages` False: not for
-    how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
+    `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
+    decisions on arrival; `ages` False: not for how long somebody is in a segment (which hangs on whose profile stays at
+    a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from pipeline.events.addresses import origin
 from pipeline.events.catalogue import doing
-from pipeline.topology.addresses import origin
-from pipeline.triggers import money
+from pipeline.language import money
 
 # No person has as much; a robot that fills a cart for ever must not grow a profile past what Kafka takes.
 LINES_KEPT = 500
@@ -330,3 +330,25 @@ def _plain(number: float) -> float | None:
     if isinf(number):
         return None
     return int(number) if abs(number) < 2**53 and number == int(number) else number
+
+
+def total(lines: list[Line], currency: str | None = None) -> float | None:
+    """What is in a cart costs so much, in the digits of its currency; with a `currency` only what is told in that. None
+    where a line has no price, there are several currencies and none is named, nothing is in that currency, a number
+    leaves the range of what can be written, or not all lines are kept.
+    """
+    if not complete(lines) or any(line.price is None for line in lines):
+        return None
+    if currency is not None:
+        lines = [line for line in lines if line.currency == currency]
+    if len({line.currency for line in lines}) != 1:
+        return None
+    return money.total([(line.price, line.quantity) for line in lines], lines[0].currency)
+
+
+def quantity(lines: list[Line]) -> float:
+    """How many pieces are in a cart, exactly."""
+    number = 0.0
+    for line in lines:
+        number = money.plus(number, line.quantity)
+    return number
