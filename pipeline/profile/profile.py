@@ -499,7 +499,7 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
             if state.pages and not asked:
                 return UNKNOWN, -1, -1
             rule = book.rules.get(name)
-            wait = rule.after + rule.lateness if rule else 0
+            wait = rule.soonest if rule else 0
             for key in state.keys.values():
                 for fired in key.fired:
                     if fired.due > last_fired:

@@ -191,7 +191,7 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
         return True
     if state.forgot < 0:  # nearly always
         return False
-    first = key.facts[0] if key.open is None else key.open.start
+    first = wait.cause if rule.at_once else key.facts[0] if key.open is None else key.open.start
     since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
     return state.forgot >= since
 

@@ -116,7 +116,8 @@ class Compiled:
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
     `clock`: how long it waits, where it `varies`; `date`: up to that. `moves_about`: it hangs on where the person
-    is. `general`: its waits aren't all alike (stages.py). `keys`: reads those of an event, where `per` is more than a
+    is. `general`: its waits aren't all alike (stages.py). `at_once`: each start is a wait of its own (at_once.py);
+    `arrives`: it is decided when that is received. `soonest`: no start is decided sooner after it occurred. `keys`: reads those of an event, where `per` is more than a
     field that holds one. `keeps`: what is kept of a start, as the rule compares with it or tells it.
     """
 
@@ -166,11 +167,14 @@ class Compiled:
         self.moves_about = self.clock is not None or self.date is not None
         if self.stages:
             self.after = self.stages[0].after
+        self.at_once = rule.at_once
+        self.arrives = rule.on_arrival
+        self.soonest = 0 if self.arrives else self.after + lateness_ms
         self.never = rule.again == "never"
         self.rest = FOREVER if self.never else rule.rest_ms
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
         self.asked: Sequence[OfPerson] = [each for each in asked if each is not None]
-        self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if))
+        self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if, self.at_once))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
@@ -275,13 +279,13 @@ class RuleBook:
         )
         self.meanings = {event: self._meaning(event) for event in self.concerned}
         self.opening = {
-            event: min(move.rule.after for move in moves if move.role == START) + self.lateness
+            event: min(move.rule.soonest for move in moves if move.role == START)
             for event, moves in self.moves.items()
             if any(move.role == START for move in moves)
         }
         for event, matchers in heard.items():
             for watch in {watch for matcher in matchers for watch in watches.watching.get(matcher.id, ())}:
-                soonest = 0 if watch.rule is None else watch.rule.after + self.lateness
+                soonest = 0 if watch.rule is None else watch.rule.soonest
                 self.opening[event] = min(soonest, self.opening.get(event, soonest))
         for watch in watches.zoned:
             soonest = 0 if watch.rule is None else watch.rule.after + self.lateness

@@ -27,7 +27,7 @@ class Rule(Protocol):
 
     name: str
     per: str | None
-    after: int
+    soonest: int
     when: Condition | None
     until: Condition | None
     asked: Sequence[Condition]

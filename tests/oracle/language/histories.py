@@ -36,6 +36,9 @@ KINDS: dict[str, Told] = {
     "other starts and ties": {"starts": True, "ties": True},
     "calendar": {"moved": True},
     "calendar and ties": {"moved": True, "ties": True},
+    "at once": {"at_once": True, "again": True, "recovered": True},
+    "at once and ties": {"at_once": True, "ties": True},
+    "at once on shared devices": {"at_once": True, "again": True, "shared": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
 }
 
