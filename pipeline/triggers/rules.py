@@ -9,7 +9,7 @@ from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
 from pipeline.language.condition import Condition as OfPerson
 from pipeline.language.condition import Scope, compile_condition
-from pipeline.language.memory import DECIDED, MOST
+from pipeline.language.memory import DECIDED, MOST, Matcher
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
@@ -220,6 +220,8 @@ class RuleBook:
     `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more. `located`:
     it matters where a person is.
     `watches`: the conditions that are watched; None: there are none.
+    `arriving`: the event types by which a rule may begin that decides on arrival. `single`: such rules of which one start
+    stands for another -> whether it does so whatever came of it, and not only where it fired.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
     """
@@ -300,9 +302,13 @@ class RuleBook:
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
         if self.clocked or watches.zoned_untils:  # whatever tells where a person is may make a wait shorter
             self.closing |= self.concerned
+        arriving = [rule for rule in self.rules.values() if rule.arrives]
+        whatever = {rule.name: bool(rule.once or rule.when or rule.sequence) for rule in arriving}
+        self.single = {rule.name: whatever[rule.name] for rule in arriving if whatever[rule.name] or rule.rest}
+        self.arriving = frozenset(event for event in looked_at if self._arriving(event))
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
-            for event in self.concerned - self.choosy
+            for event in self.concerned - self.choosy - self.arriving
             if not watches.first
         }
 
@@ -323,6 +329,23 @@ class RuleBook:
         if any(each.where is None or each.where(data) for each in of_kind):
             return True
         return self.watches is not None and self.watches.counts(kind, data)
+
+    def _arriving(self, event: str) -> bool:
+        moved = any(move.role == START and move.rule.arrives for move in self.moves.get(event, ()))
+        return moved or any(map(self._begins, () if self.watches is None else self.watches.hearing.get(event, ())))
+
+    def _begins(self, matcher: Matcher) -> bool:
+        """Whether what it counts may begin a rule that decides on arrival."""
+        assert self.watches is not None
+        return any(watch.rule and watch.rule.arrives for watch in self.watches.watching.get(matcher.id, ()))
+
+    def arrives(self, kind: str, data: Mapping[str, Any]) -> bool:
+        """Whether by an event of an `arriving` type a rule may begin that decides on arrival."""
+        for move in self.moves.get(kind, ()):
+            if move.role == START and move.rule.arrives and (move.where is None or move.where(data)):
+                return True
+        heard = () if self.watches is None else self.watches.hearing.get(kind, ())
+        return any(matcher.counts(kind, data) and self._begins(matcher) for matcher in heard)
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):

@@ -28,6 +28,7 @@ class Rule(Protocol):
     name: str
     per: str | None
     soonest: int
+    arrives: bool
     when: Condition | None
     until: Condition | None
     asked: Sequence[Condition]

@@ -1,0 +1,124 @@
+"""What is decided on arrival is told when its record has been read, once, and is what `replay` decides of the same
+events; where a person's events are read in another order than they were received, what was told stands.
+
+ARRIVAL_SEEDS looks at more.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.events.model import Event
+from pipeline.runtime.second_hop import ProfilePartition
+from pipeline.triggers.changes import Output
+from pipeline.triggers.decisions import Decision
+from tests.oracle.language.histories import made
+from tests.property.hops import FAR, Hops
+from tests.property.test_language import topology_of
+from tests.property.test_language_any_order import Said, through_hops, wanted
+from tests.replayed import as_event
+
+SEEDS = int(os.environ.get("ARRIVAL_SEEDS", "60"))
+STEP = 20
+KINDS = ("at once", "at once and ties", "at once on shared devices")
+pytestmark = pytest.mark.usefixtures("every_login")
+
+
+def said(value: bytes | None) -> dict[str, Any]:
+    """A decision that was published."""
+    told: dict[str, Any] = msgspec.msgpack.decode(value or b"") | {"profile_id": ""}
+    return told
+
+
+def on_arrival(told: dict[str, Any]) -> set[str]:
+    """The rules that decide so."""
+    return {name for name, rule in told["triggers"].items() if "decide" in rule}
+
+
+def apart(events: list[Event]) -> list[Event]:
+    """In order of receipt, no two in one millisecond: of what is read of one later nothing was known."""
+    out: list[Event] = []
+    for event in sorted(events, key=lambda e: (e.received_at, e.occurred_at, e.event_id)):
+        at = max(event.received_at, out[-1].received_at + 1 if out else 0)
+        out.append(msgspec.structs.replace(event, received_at=at))
+    return out
+
+
+def unlike(expected: Said, found: list[dict[str, Any]]) -> list[str]:
+    """What is lost, not wanted, different, or said twice."""
+    here = {each["id"]: each for each in found}
+    lines = [f"lost: {expected[i]}" for i in expected.keys() - here.keys()]
+    lines += [f"not wanted: {here[i]}" for i in here.keys() - expected.keys()]
+    both = here.keys() & expected.keys()
+    lines += [f"{i}: {here[i]}\n   wanted: {expected[i]}" for i in both if here[i] != expected[i]]
+    return [*lines, "something was said twice"] if len(found) != len(here) else lines
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start", range(0, SEEDS, STEP))
+def test_read_in_order_it_is_what_replay_decides_and_told_before_that_is_certain(
+    kind: str, start: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = []
+    keep = ProfilePartition._keep
+
+    def noted(self: ProfilePartition, profile_id: str, decision: Output) -> None:
+        if isinstance(decision, Decision) and decision.basis == "arrival" and not decision.retracts:
+            prompt.append(decision.decided_at >= self.meta.clock)
+        keep(self, profile_id, decision)
+
+    monkeypatch.setattr(ProfilePartition, "_keep", noted)
+    wrong = []
+    for seed in range(start, min(start + STEP, SEEDS)):
+        told, raw = made(seed, kind)
+        topology, events = topology_of(told, tmp_path), [as_event(each) for each in raw]
+        rng = Random(seed)
+        events = apart(events)
+        hops = Hops(topology, [events], 1 if kind != "at once" else rng.choice([1, 3]), rng.choice([1, 50_000]))
+        hops.run(rng, rng.choice([1, 3, 10, 200]))
+        found = [said(record.value) for record in hops.log.read("decisions", 0, 0, FAR)]
+        if lines := unlike(wanted(topology, events), found):
+            wrong.append(f"{kind} seed {seed}:\n" + "\n".join(lines))
+        left = [each.packed_early for each in hops.final_profiles().values()]
+        assert not any(left), "what was told is remembered for ever"
+    assert not wrong, "\n".join(wrong)
+    assert sum(prompt) > len(prompt) / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start", range(0, SEEDS, STEP))
+def test_in_any_order_each_start_is_told_once(kind: str, start: int, tmp_path: Path) -> None:
+    wrong = []
+    for seed in range(start, min(start + STEP, SEEDS)):
+        told, raw = made(seed, kind)
+        early = on_arrival(told)
+        topology, events = topology_of(told, tmp_path), [as_event(each) for each in raw]
+        expected, found = wanted(topology, events), through_hops(topology, events, seed)
+        plain = {
+            name
+            for name in early
+            if "event" in told["triggers"][name]["start"] and not {"once", "again"} & told["triggers"][name].keys()
+        }
+        ids = [each["id"] for each in found]
+        lines = ["something was said twice"] if len(ids) != len(set(ids)) else []
+        for name in plain:
+            of = [{i for i, each in made_.items() if each.get("rule") == name and first(each)} for made_ in
+                  (expected, {each["id"]: each for each in found})]  # fmt: skip
+            lines += [f"{name}: lost {i}" for i in of[0] - of[1]] + [f"{name}: not wanted {i}" for i in of[1] - of[0]]
+        fired = {each["id"] for each in found if each.get("outcome") == "fired"}
+        of_others = [of for each in found if (of := each.get("retracts") or each.get("recovers")) and of not in fired]
+        lines += [f"takes back what wasn't told: {of}" for of in of_others]
+        if lines:
+            wrong.append(f"{kind} seed {seed}:\n" + "\n".join(lines))
+    assert not wrong, "\n".join(wrong)
+
+
+def first(each: dict[str, Any]) -> bool:
+    """Whether it isn't said of a trigger later."""
+    return each["outcome"] not in ("retracted", "recovered")
