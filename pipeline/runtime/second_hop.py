@@ -35,8 +35,8 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import START_OVER, InvalidEvent, StateLost, Unsent
-from pipeline.profile.marks import Moved, Parts, Quarantined, is_mark
 from pipeline.profile.arrivals import told_now
+from pipeline.profile.marks import Moved, Parts, Quarantined, is_mark
 from pipeline.profile.packed import PackedRow, unpack_row
 from pipeline.profile.profile import (
     Profile,

@@ -33,7 +33,7 @@ def start_events(start: Mapping[str, Any]) -> list[str]:
 
 def check_starts(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     """Report what is wrong with the start of the rule at `path`, if it is a sequence or a date."""
-    start, at = rule.get("start", {}), (*path, "start")
+    at = (*path, "start")
     sequence, date = (reader.has((*at, name)) for name in ("sequence", "date"))
     for name in ("where", "within"):
         fits = sequence if name == "within" else not (sequence or date or reader.has((*at, "trigger")))

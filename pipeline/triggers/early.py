@@ -48,7 +48,9 @@ class Telling(msgspec.Struct, array_like=True, gc=False, frozen=True):
             due_at=self.due,
         )
         same = (self.cause_event_id, self.mark) == (cause.event_id, cause.fingerprint)
-        return told, cause if same else msgspec.structs.replace(cause, event_id=self.cause_event_id, fingerprint=self.mark)
+        return told, cause if same else msgspec.structs.replace(
+            cause, event_id=self.cause_event_id, fingerprint=self.mark
+        )
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -117,8 +117,9 @@ class Compiled:
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
     `clock`: how long it waits, where it `varies`; `date`: up to that. `moves_about`: it hangs on where the person
     is. `general`: its waits aren't all alike (stages.py). `at_once`: each start is a wait of its own (at_once.py);
-    `arrives`: it is decided when that is received. `soonest`: no start is decided sooner after it occurred. `keys`: reads those of an event, where `per` is more than a
-    field that holds one. `keeps`: what is kept of a start, as the rule compares with it or tells it.
+    `arrives`: it is decided when that is received. `soonest`: no start is decided sooner after it occurred. `keys`:
+    reads those of an event, where `per` is more than a field that holds one. `keeps`: what is kept of a start, as the
+    rule compares with it or tells it.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, scope: Scope, most_ms: int, fingerprint: str) -> None:
@@ -220,8 +221,8 @@ class RuleBook:
     `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more. `located`:
     it matters where a person is.
     `watches`: the conditions that are watched; None: there are none.
-    `arriving`: the event types by which a rule may begin that decides on arrival. `single`: such rules of which one start
-    stands for another -> whether it does so whatever came of it, and not only where it fired.
+    `arriving`: the event types by which a rule may begin that decides on arrival. `single`: such rules of which one
+    start stands for another -> whether it does so whatever came of it, and not only where it fired.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
     """

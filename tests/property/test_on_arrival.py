@@ -7,6 +7,8 @@ ARRIVAL_SEEDS looks at more.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,8 +22,9 @@ from pipeline.triggers.changes import Output
 from pipeline.triggers.decisions import Decision
 from tests.oracle.language.histories import made
 from tests.property.hops import FAR, Hops
+from tests.property.test_any_order import DISORDER
 from tests.property.test_language import topology_of
-from tests.property.test_language_any_order import Said, through_hops, wanted
+from tests.property.test_language_any_order import Said, wanted
 from tests.replayed import as_event
 
 SEEDS = int(os.environ.get("ARRIVAL_SEEDS", "60"))
@@ -34,11 +37,6 @@ def said(value: bytes | None) -> dict[str, Any]:
     """A decision that was published."""
     told: dict[str, Any] = msgspec.msgpack.decode(value or b"") | {"profile_id": ""}
     return told
-
-
-def on_arrival(told: dict[str, Any]) -> set[str]:
-    """The rules that decide so."""
-    return {name for name, rule in told["triggers"].items() if "decide" in rule}
 
 
 def apart(events: list[Event]) -> list[Event]:
@@ -97,20 +95,18 @@ def test_in_any_order_each_start_is_told_once(kind: str, start: int, tmp_path: P
     wrong = []
     for seed in range(start, min(start + STEP, SEEDS)):
         told, raw = made(seed, kind)
-        early = on_arrival(told)
         topology, events = topology_of(told, tmp_path), [as_event(each) for each in raw]
-        expected, found = wanted(topology, events), through_hops(topology, events, seed)
-        plain = {
-            name
-            for name in early
-            if "event" in told["triggers"][name]["start"] and not {"once", "again"} & told["triggers"][name].keys()
-        }
-        ids = [each["id"] for each in found]
-        lines = ["something was said twice"] if len(ids) != len(set(ids)) else []
-        for name in plain:
-            of = [{i for i, each in made_.items() if each.get("rule") == name and first(each)} for made_ in
-                  (expected, {each["id"]: each for each in found})]  # fmt: skip
-            lines += [f"{name}: lost {i}" for i in of[0] - of[1]] + [f"{name}: not wanted {i}" for i in of[1] - of[0]]
+        rng = Random(seed)
+        hops = Hops(topology, out_of_order(rng, events), rng.choice([1, 3]), rng.choice([1, 50_000]))
+        hops.run(rng, rng.choice([1, 3, 10, 200]))
+        found = [said(record.value) for record in hops.log.read("decisions", 0, 0, FAR)]
+        copies = {name for name, number in Counter(event.event_id for event in events).items() if number > 1}
+        numbers = Counter(each["id"] for each in found if each.get("cause_event_id") not in copies)
+        lines = [f"said twice: {each}" for each in found if numbers[each["id"]] > 1]
+        expected = wanted(topology, events)
+        for name in alone(told):  # whatever is known otherwise, they start by themselves
+            wants, is_ = starts(name, expected.values()), starts(name, found)
+            lines += [f"{name}: lost {i}" for i in wants - is_] + [f"{name}: not wanted {i}" for i in is_ - wants]
         fired = {each["id"] for each in found if each.get("outcome") == "fired"}
         of_others = [of for each in found if (of := each.get("retracts") or each.get("recovers")) and of not in fired]
         lines += [f"takes back what wasn't told: {of}" for of in of_others]
@@ -119,6 +115,21 @@ def test_in_any_order_each_start_is_told_once(kind: str, start: int, tmp_path: P
     assert not wrong, "\n".join(wrong)
 
 
-def first(each: dict[str, Any]) -> bool:
-    """Whether it isn't said of a trigger later."""
-    return each["outcome"] not in ("retracted", "recovered")
+def out_of_order(rng: Random, events: list[Event]) -> list[list[Event]]:
+    """As in test_any_order.py, each once."""
+    spread, log = rng.choice([0, 100, DISORDER - 1]), [[] for _ in range(rng.randint(1, 4))]  # type: ignore[var-annotated]
+    for event in sorted(events, key=lambda event: event.received_at + rng.randint(0, spread)):
+        rng.choice(log).append(event)
+    return log
+
+
+def alone(told: dict[str, Any]) -> list[str]:
+    """The rules of which no start stands for another, nor hangs on a condition."""
+    rules = told["triggers"].items()
+    return [name for name, rule in rules if "event" in rule["start"] and not {"once", "again"} & rule.keys()]
+
+
+def starts(rule: str, found: Iterable[dict[str, Any]]) -> set[str]:
+    """The ids of what was decided of them, and not said of a trigger later."""
+    of = [each for each in found if each.get("rule") == rule]
+    return {each["id"] for each in of if each["outcome"] not in ("retracted", "recovered")}

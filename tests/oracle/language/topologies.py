@@ -279,8 +279,8 @@ class Sayings:
 def topology(rng: Random, **options: bool) -> Told:
     """`time`, `triggers`, `segments`, `measures`, `lists`. Options: `conditions` False: only what today's three rules
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
-    `recovered`: what is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `at_once`: no waits; `ages` False: not for
-    how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
+    `recovered`: what is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `at_once`: mostly no
+    waits; `ages` False: not for how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:
