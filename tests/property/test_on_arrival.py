@@ -20,12 +20,14 @@ from pipeline.events.model import Event
 from pipeline.runtime.second_hop import ProfilePartition
 from pipeline.triggers.changes import Output
 from pipeline.triggers.decisions import Decision
+from tests.oracle.build import BASE
 from tests.oracle.language.histories import made
 from tests.property.hops import FAR, Hops
 from tests.property.test_any_order import DISORDER
 from tests.property.test_language import topology_of
 from tests.property.test_language_any_order import Said, wanted
 from tests.replayed import as_event
+from tests.ruled import ruled
 
 SEEDS = int(os.environ.get("ARRIVAL_SEEDS", "60"))
 STEP = 20
@@ -113,6 +115,22 @@ def test_in_any_order_each_start_is_told_once(kind: str, start: int, tmp_path: P
         if lines:
             wrong.append(f"{kind} seed {seed}:\n" + "\n".join(lines))
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_moves_with_its_profile_is_told_where_it_comes_to() -> None:
+    topology = ruled("r: {version: 1, start: {event: form_submitted}, decide: on_arrival}")
+    log = []
+    for number in range(40):
+        phone, user, at = {"anonymous_id": f"a{number}"}, {"user_id": f"u{number}"}, BASE + number
+        log.append(Event("identified", f"one {number}", at, at, user, {}))
+        log.append(Event("form_submitted", f"two {number}", at, at, phone, {}))
+        log.append(Event("identified", f"three {number}", at, at, phone | user, {}))
+    hops = Hops(topology, [log], 3)
+    while hops.source(0, 1_000):
+        pass
+    while sum(hops.owner(partition, 1_000) for partition in range(3)):
+        pass
+    assert len({each.id for each in hops.decisions()}) == len(hops.decisions()) == 40
 
 
 def out_of_order(rng: Random, events: list[Event]) -> list[list[Event]]:

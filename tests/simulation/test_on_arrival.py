@@ -33,7 +33,7 @@ TRIGGERS: dict[str, Any] = {
         "only_if": {"none": [{"did": "order_completed", "within": "1h"}]},
         "decide": "on_arrival",
     },
-    "then": {"version": 1, "start": {"trigger": {"rule": "told"}}, "after": "10m"},
+    "then": {"version": 1, "start": {"trigger": {"rule": "told"}}},
     "at_once": {
         "version": 1,
         "start": {"event": "product_added"},
