@@ -4,7 +4,7 @@ a copy, which takes all that waits in the buffer as if nothing else were to come
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from pipeline.profile.profile import Profile, advance, decode, encode_profile
 from pipeline.triggers import early
@@ -31,7 +31,7 @@ def told_now(
     copy = decode(encode_profile(profile))
     assert isinstance(copy, Profile)
     known = Early(early.unpack(profile.packed_early))
-    made = [each for each in advance(book, copy, upto, quiet, known) if _on_arrival(each)]
+    made = list(_on_arrival(advance(book, copy, upto, quiet, known)))
     for decision in made:
         decision.published = quiet is None or not quiet(decision)
     told = early.note(known, made, upto, book.single)
@@ -39,5 +39,7 @@ def told_now(
     return told
 
 
-def _on_arrival(each: Output) -> bool:
-    return isinstance(each, Decision) and each.basis == "arrival" and each.outcome not in LATER
+def _on_arrival(made: Iterable[Output]) -> Iterator[Decision]:
+    for each in made:
+        if isinstance(each, Decision) and each.basis == "arrival" and each.outcome not in LATER:
+            yield each

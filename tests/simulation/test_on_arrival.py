@@ -54,7 +54,8 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Topology:
 
 
 def replayed(topology: Topology, events: list[Any]) -> Said:
-    replay, made = Replay(topology), []
+    replay = Replay(topology)
+    made: list[Any] = []
     for event in sorted((e for _, e in events), key=lambda e: (e.received_at, e.occurred_at, e.event_id)):
         made += replay.feed(event, 1 << 60)
     made += replay.finish(END - 1)
@@ -76,7 +77,8 @@ def wrong(topology: Topology, seed: int) -> list[str]:
         world.run(chaos=1_500)
     except (AssertionError, StateLost, RecordTooLarge) as stuck:
         return [f"stuck: {stuck}"]
-    want, got, found = replayed(topology, events), {}, []
+    want, found = replayed(topology, events), []
+    got: Said = {}
     for record in world.log.partitions.get((topology.topics.decisions.name, 0), []):
         assert record is not None
         each = msgspec.msgpack.decode(record.value or b"") | {"profile_id": ""}

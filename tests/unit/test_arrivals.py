@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from pipeline.commands.person import facts
+from pipeline.commands.person_view import render
 from pipeline.profile import packed
 from pipeline.profile.arrivals import told_now
 from pipeline.profile.profile import Profile, advance, decode, encode_profile, merge, new_profile, receive
@@ -202,3 +206,18 @@ def test_it_is_stored_alike_by_python_and_compiled(monkeypatch: pytest.MonkeyPat
             ids = ["user_id", user, "anonymous_id", "a"]
             receive(BOOK, owner.profile, Row(0, "", "identified", ms(2), ms(2), user, ord(user), ids, {}))
     assert owner.profile.packed_shares
+
+
+def test_it_is_shown_until_the_fold_has_come_to_it() -> None:
+    owner = Owner()
+    owner.read("form_submitted", 0)
+    owner.read("searched", 1)
+    told = facts(BOOK, "x", back(owner.profile), ms(0), ("anonymous_id", "a"))["on_arrival"]
+    assert [(each["rule"], each["outcome"], each["cause_event_id"]) for each in told] == [
+        ("demo", "fired", "e1"),
+        ("single", "fired", "e2"),
+    ]
+    shown = Console(file=StringIO(), width=120)
+    shown.print(render(facts(BOOK, "x", back(owner.profile), ms(0))))
+    assert "fired (due), told as it arrived" in shown.file.getvalue()  # type: ignore[attr-defined]
+    assert "on_arrival" not in facts(BOOK, "x", owner.profile, ms(10))
