@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
+from pipeline.cli import cli
 from pipeline.profile.profile import Profile, advance, new_profile, receive
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.keys import WAITS_KEPT
@@ -174,3 +179,39 @@ def test_too_many_are_refused_and_no_more_is_kept(per: str) -> None:
     made = advance(book, profile, at + 60 * MINUTE)
     assert [each.outcome for each in made if isinstance(each, Decision)] == ["fired"] * WAITS_KEPT
     assert not profile.persons[0].due
+
+
+def test_explain_says_how_it_is_decided(tmp_path: Path) -> None:
+    topology = yaml.safe_load((Path(__file__).parents[2] / "topology.yaml").read_text(encoding="utf-8"))
+    demo = {"version": 1, "start": {"event": "product_added"}}
+    topology["triggers"] = {
+        "demo": demo | {"decide": "on_arrival"},
+        "rests": demo | {"again": {"after": "1h"}},
+        "never": demo | {"again": "never", "decide": "on_arrival"},
+        "single": demo | {"once": True},
+    }
+    path, events = tmp_path / "topology.yaml", tmp_path / "events.jsonl"
+    path.write_text(yaml.safe_dump(topology), encoding="utf-8")
+    when = "2026-03-02T10:00:00Z"
+    told = {"type": "track", "event": "Product Added", "messageId": "m", "timestamp": when, "receivedAt": when}
+    events.write_text(json.dumps(told | {"userId": "ann", "properties": {"product_id": "p"}}) + "\n", encoding="utf-8")
+    lines = {}
+    for name in topology["triggers"]:
+        arguments = ["explain", "user_id:ann", name, str(events), "--topology", str(path), "--end", "open"]
+        lines[name] = [line[28:] for line in CliRunner().invoke(cli, arguments).output.splitlines()[1:]]
+    due = "due 2026-03-02T10:00:00.000Z"
+    assert lines == {
+        "demo": ["product_added m: is decided as it is received", f"→ fired (due), {due}"],
+        "rests": [
+            "product_added m: is decided by itself, if its last trigger is long enough ago",
+            f"→ waits, and will fire (due), {due}",
+        ],
+        "never": [
+            "product_added m: is decided as it is received, if none of its key has fired",
+            f"→ fired (due), {due}",
+        ],
+        "single": [
+            "product_added m: is decided by itself, if none was before",
+            f"→ waits, and will fire (due), {due}",
+        ],
+    }
