@@ -10,11 +10,6 @@ from pipeline.triggers.facts import PAST, End, Fact, Key, Until, Wait
 from pipeline.triggers.rules import START, Compiled
 
 
-def moment(rule: Compiled, start: Fact) -> int:
-    """When it is decided (UTC ms)."""
-    return start.received_at if rule.arrives else start.occurred_at + rule.lateness
-
-
 def next_due(rule: Compiled, key: Key) -> int | None:
     """See waits.next_due."""
     if not rule.arrives:  # in that order
@@ -26,7 +21,7 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     """See waits.walk. What is decided first stands in front."""
     ends = sorted([*key.ends, *everyone], key=lambda end: end.order) if key.ends or everyone else []
     waits = [_wait(rule, fact, ends, until) for fact in key.facts if fact.role == START]
-    waits.sort(key=lambda wait: (moment(rule, wait.cause), wait.last_start, wait.cause.fingerprint))
+    waits.sort(key=lambda wait: (wait.moment or 0, wait.last_start, wait.cause.fingerprint))
     return waits
 
 

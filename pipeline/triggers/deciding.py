@@ -73,7 +73,7 @@ def decide(
             decision.detail = detail
             decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name)
             cause = wait.cause
-            told = early.find(decision, cause) if early is not None and rule.arrives else None
+            told = early.find(decision, cause, follows=rule.follows) if early is not None and rule.arrives else None
             if told is not None:
                 decision, cause = told.of(decision, cause)
                 outcome = decision.outcome

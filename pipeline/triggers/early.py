@@ -59,7 +59,8 @@ _decode = msgspec.msgpack.Decoder(dict[str, Telling]).decode
 
 class Early:
     """All that was told of a profile. `told`: the id under which the fold decides it -> what was told. `reached`: ids
-    of those to which the fold has come; `marks`: id -> the cause's fingerprint, of all else that it decided meanwhile.
+    of those to which the fold has come; `marks`: id -> the cause's fingerprint, of what else it decided meanwhile. (Not
+    of what time alone started, or what isn't told yet: before that something may have come that hasn't been read.)
     """
 
     def __init__(self, told: dict[str, Telling]) -> None:
@@ -67,13 +68,13 @@ class Early:
         self.reached: set[str] = set()
         self.marks: dict[str, int] = {}
 
-    def find(self, decision: Decision, cause: Fact) -> Telling | None:
-        """What was told of what the fold decides now."""
+    def find(self, decision: Decision, cause: Fact, *, follows: bool) -> Telling | None:
+        """What was told of what the fold decides now. `follows`: its cause is a decision."""
         found = self.told.get(decision.id)
-        if found is None:
-            self.marks[decision.id] = cause.fingerprint
-        else:
+        if found is not None:
             self.reached.add(found.id)
+        elif cause.event_id in self.marks or cause.event_id in self.reached if follows else not cause.timed:
+            self.marks[decision.id] = cause.fingerprint
         return found
 
     def left(self, upto: int) -> dict[str, Telling]:
@@ -107,6 +108,8 @@ def note(early: Early, decisions: Iterable[Decision], upto: int, single: Mapping
     """
     missed, out = early.missed(upto), []
     for decision in decisions:
+        if (of := early.marks.get(decision.id)) is None:
+            continue
         key = decision.correlation_key or ""
         for each in missed:
             same = (each.rule, each.key) == (decision.rule, key) and each.at >= decision.decided_at
@@ -123,7 +126,7 @@ def note(early: Early, decisions: Iterable[Decision], upto: int, single: Mapping
                     decision.outcome,
                     decision.reason,
                     decision.cause_event_id,
-                    early.marks[decision.id],
+                    of,
                     decision.occurred_at,
                     decision.due_at,
                     decision.decided_at,

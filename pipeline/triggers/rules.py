@@ -117,9 +117,9 @@ class Compiled:
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
     `clock`: how long it waits, where it `varies`; `date`: up to that. `moves_about`: it hangs on where the person
     is. `general`: its waits aren't all alike (stages.py). `at_once`: each start is a wait of its own (at_once.py);
-    `arrives`: it is decided when that is received. `soonest`: no start is decided sooner after it occurred. `keys`:
-    reads those of an event, where `per` is more than a field that holds one. `keeps`: what is kept of a start, as the
-    rule compares with it or tells it.
+    `arrives`: it is decided when that is received; `follows`: that is a decision. `soonest`: no start is decided sooner
+    after it occurred. `keys`: reads those of an event, where `per` is more than a field that holds one. `keeps`: what
+    is kept of a start, as the rule compares with it or tells it.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, scope: Scope, most_ms: int, fingerprint: str) -> None:
@@ -170,6 +170,7 @@ class Compiled:
             self.after = self.stages[0].after
         self.at_once = rule.at_once
         self.arrives = rule.on_arrival
+        self.follows = rule.follows is not None
         self.soonest = 0 if self.arrives else self.after + lateness_ms
         self.never = rule.again == "never"
         self.rest = FOREVER if self.never else rule.rest_ms

@@ -142,6 +142,49 @@ def test_what_was_suppressed_doesnt_stand_for_what_fires() -> None:
     assert owner.fold() == []
 
 
+def test_what_the_fold_has_come_to_stands_for_nothing_more() -> None:
+    even = "{any: [{did: video_started, times: 2}, {none: [{did: video_started}]}]}"
+    often = "{when: {all: [{did: product_added, times: 2, within: 6m}, " + even + "]}}"
+    owner = Owner(RuleBook(ruled("r: {version: 1, decide: on_arrival, start: " + often + "}")))
+    assert owner.read("product_added", 5) == []
+    assert owner.read("product_added", 10) == [("r", "fired", "e2")]
+    assert owner.read("product_added", 6) == owner.fold(6.5) == []
+    assert owner.read("video_started", 7) == []
+    assert owner.read("video_started", 8) == [("r", "fired", "e5")]
+    assert owner.fold() == []
+
+
+def test_what_time_alone_starts_is_told_when_all_before_it_is_certain() -> None:
+    silent = "{when: {last: any, age: {gte: 30m}}}"
+    owner = Owner(RuleBook(ruled("r: {version: 1, decide: on_arrival, start: " + silent + "}")))
+    assert owner.read("page_viewed", 0) == []
+    assert owner.read("page_viewed", 60) == []  # others may not have been read
+    assert owner.read("page_viewed", 20) == []
+    assert owner.fold(60) == [("r", "fired", "e3")]
+
+
+def test_what_another_rule_starts_is_told_when_that_is_told() -> None:
+    owner = Owner(
+        RuleBook(
+            ruled("""
+waits: {version: 1, start: {event: page_viewed}, after: 1h}
+after_it: {version: 1, start: {trigger: {rule: waits}}, decide: on_arrival}
+demo: {version: 1, start: {event: form_submitted}, decide: on_arrival}
+after_demo: {version: 1, start: {trigger: {rule: demo}}, decide: on_arrival}
+last: {version: 1, start: {trigger: {rule: after_demo}}, decide: on_arrival}
+""")
+        )
+    )
+    assert owner.read("page_viewed", 0) == []
+    assert [each[:2] for each in owner.read("form_submitted", 120)] == [
+        ("demo", "fired"),
+        ("after_demo", "fired"),
+        ("last", "fired"),
+    ]
+    assert owner.read("order_completed", 1) == []
+    assert [each[:2] for each in owner.fold()] == [("waits", "fired"), ("after_it", "fired")]
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_two_profiles_become_one_and_nothing_is_told_again(shared: bool) -> None:
     one, other = Owner(), Owner()
