@@ -292,7 +292,7 @@ class RuleBook:
                 soonest = 0 if watch.rule is None else watch.rule.soonest
                 self.opening[event] = min(soonest, self.opening.get(event, soonest))
         for watch in watches.zoned:
-            soonest = 0 if watch.rule is None else watch.rule.after + self.lateness
+            soonest = 0 if watch.rule is None else watch.rule.soonest
             self.opening |= {event: min(soonest, self.opening.get(event, soonest)) for event in self.concerned}
         # A removal may empty a cart and so end its wait, whatever else it is to the rule.
         contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
