@@ -126,7 +126,8 @@ def _live(topology: Topology, rule: Rule, namespace: str, value: str) -> Told:
         for each in found["retractable"]
         if each["rule"] == rule.name
     ]
-    return _told(rule, person, steps, retractable, found["waiting"])
+    early = [each for each in found.get("on_arrival", ()) if each["rule"] == rule.name]
+    return _told(rule, person, steps, [*retractable, *early], found["waiting"])
 
 
 def _told(rule: Rule, person: Person, steps: list[Told], decisions: list[Told], waiting: list[Told]) -> Told:

@@ -14,7 +14,7 @@ from pipeline.language import carts, money
 from pipeline.profile import about
 from pipeline.profile.parts.part import Facts
 from pipeline.profile.profile import Profile, advance, one_of
-from pipeline.triggers import films, orders, waits
+from pipeline.triggers import early, films, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.facts import End, Fact, Key, Order
 from pipeline.triggers.keys import RuleState
@@ -28,12 +28,14 @@ def facts(
     book: RuleBook, profile_id: str, profile: Profile, clock: int, identifier: tuple[str, str] | None = None
 ) -> Facts:
     """Everything that is known, newest last. `clock`: up to when (UTC ms) everything is decided; what was received
-    before it is folded, in place. `not_yet_folded`: events that the rules will see when time has come. Of people who
-    share a device only who is known by the `identifier`.
+    before it is folded, in place. `not_yet_folded`: events that the rules will see when time has come; `on_arrival`:
+    what has been told of them already. Of people who share a device only who is known by the `identifier`.
     """
     advance(book, profile, clock)
+    known = profile.packed_early
     if identifier is not None:
         profile_id, profile = one_of(profile_id, profile, *identifier)
+    told = _on_arrival(profile, known)
     found = [(name, rule, state) for person in profile.persons for name, rule, state in _rules(book, person)]
     waiting = [(n, rule, person, state) for person in profile.persons for n, rule, state in _rules(book, person)]
     return {
@@ -65,6 +67,7 @@ def facts(
             (fact for name, _, state in found for fact in _retractable(name, state)), key=lambda f: f["due_at"]
         ),
         **({"segments": _segments(book, profile)} if book.watches is not None and book.watches.segments else {}),
+        **({"on_arrival": told} if told else {}),
         "not_yet_folded": len(profile.buffer),
     }
 
@@ -166,6 +169,27 @@ def _decided(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
         {"rule": name, "correlation_key": key_name or None, "until": _ms(key.closed[0])}
         for key_name, key in state.keys.items()
         if key.closed[0] > 0
+    ]
+
+
+def _on_arrival(profile: Profile, known: bytes) -> list[Facts]:
+    """Decisions that were told when their events arrived, and to which the fold hasn't come."""
+    rows = {row.event_id for row in profile.buffer}
+    found = {each.id: each for each in early.unpack(known).values() if each.cause_event_id in rows}
+    return [
+        {
+            "rule": each.rule,
+            "correlation_key": each.key or None,
+            "id": each.id,
+            "outcome": each.outcome,
+            "reason": each.reason,
+            "cause_event_id": each.cause_event_id,
+            "occurred_at": _ms(each.occurred_at),
+            "due_at": _ms(each.due),
+            "decided_at": _ms(each.at),
+            **({"detail": each.detail} if each.detail else {}),
+        }
+        for each in sorted(found.values(), key=lambda each: (each.at, each.id))
     ]
 
 

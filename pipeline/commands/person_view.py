@@ -178,6 +178,9 @@ def _rules(facts: Facts) -> Panel:
             f"{stage}will {will} ({reason}): due {moment(wait['due_at'])}, decided {moment(wait['decided_at'])}", style
         )
         table.add_row(wait["rule"], Text(wait["correlation_key"] or "", "dim"), what)
+    for told in facts.get("on_arrival", ()):
+        what = Text(f"{told['outcome']} ({told['reason']}), told as it arrived, due {moment(told['due_at'])}", "green")
+        table.add_row(told["rule"], Text(told["correlation_key"] or "", "dim"), what)
     retractable = {(t["rule"], t["correlation_key"]) for t in facts["retractable"]}
     for fired in facts["retractable"]:
         what = Text(f"fired, due {moment(fired['due_at'])}; a late event may still take it back", "green")

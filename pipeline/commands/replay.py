@@ -148,6 +148,8 @@ class Run:
         if self.complete:
             yield from self._counted(self.replay.finish(self.until))
             self._write_changes()
+        else:
+            yield from self._counted(self.replay.told())
 
     def _counted(self, decisions: Iterator[Decision]) -> Iterator[Decision]:
         for decision in decisions:

@@ -42,7 +42,7 @@ def hurried(topology: Topology) -> Topology:
     rules = tuple(
         msgspec.structs.replace(
             rule,
-            after_ms=WAIT_S * SECOND,
+            after_ms=0 if rule.at_once else WAIT_S * SECOND,
             after=None,
             stages=tuple(
                 msgspec.structs.replace(stage, after_ms=number * WAIT_S * SECOND)

@@ -19,7 +19,7 @@ cdef enum:
 
 cdef object PROFILE = None
 cdef Py_ssize_t ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET
-cdef Py_ssize_t LOGGED, SHARES, REPEATS
+cdef Py_ssize_t LOGGED, SHARES, REPEATS, EARLY
 cdef object pack_repeats = None
 cdef object NEVER = 1 << 62  # profile.NEVER
 
@@ -29,15 +29,15 @@ def bind(profile, packing):
     slots.
     """
     global PROFILE, ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET
-    global LOGGED, SHARES, REPEATS, pack_repeats
+    global LOGGED, SHARES, REPEATS, EARLY, pack_repeats
     names = (
         "packed_about", "packed_persons", "packed_rows", "waiting", "first", "due", "wakes", "soonest", "moved",
         "fired", "one", "fresh", "timer", "quiet", "logged", "packed_shares",
-        "repeats",
+        "repeats", "packed_early",
     )
     (
         ABOUT, PERSONS, ROWS, WAITING, FIRST, DUE, WAKES, SOONEST, MOVED, FIRED, ONE, FRESH, TIMER, QUIET, LOGGED, SHARES,
-        REPEATS,
+        REPEATS, EARLY,
     ) = places_of(profile, names)
     PROFILE, pack_repeats = profile, packing
 
@@ -277,7 +277,7 @@ def receive(
 
 cdef bytes encoded(object profile):
     cdef bytes about = get(profile, ABOUT), persons = get(profile, PERSONS), rows = get(profile, ROWS), made
-    cdef bytes shares = get(profile, SHARES), repeats = b""
+    cdef bytes shares = get(profile, SHARES), early = get(profile, EARLY), repeats = b""
     cdef list fresh = get(profile, FRESH)
     cdef Py_ssize_t waiting = get(profile, WAITING), size
     cdef uint8_t* to
@@ -292,9 +292,12 @@ cdef bytes encoded(object profile):
     if fresh is not None:
         for row in fresh:
             size += PyBytes_GET_SIZE(row)
+    if PyBytes_GET_SIZE(early):
+        shares = (shares or b"\x80") + early
+        size += PyBytes_GET_SIZE(shares) - PyBytes_GET_SIZE(<bytes> get(profile, SHARES))
     made = PyBytes_FromStringAndSize(NULL, size)
     to = <uint8_t*> PyBytes_AS_STRING(made)
-    to[0] = 0x94 if PyBytes_GET_SIZE(shares) else 0x93
+    to[0] = 0x95 if PyBytes_GET_SIZE(early) else 0x94 if PyBytes_GET_SIZE(shares) else 0x93
     to = put(to + 1, PyBytes_AS_STRING(about), PyBytes_GET_SIZE(about))
     to = put(to, PyBytes_AS_STRING(persons), PyBytes_GET_SIZE(persons))
     to = put(to, head, head_end - head)

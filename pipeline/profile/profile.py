@@ -29,10 +29,11 @@ from pipeline.profile.packed import (
 )
 from pipeline.profile.parts.timeline import MARK
 from pipeline.profile.repeats import Repeats
-from pipeline.triggers import devices
+from pipeline.triggers import devices, early
 from pipeline.triggers.changes import Output
 from pipeline.triggers.deciding import decide
 from pipeline.triggers.decisions import Decision
+from pipeline.triggers.early import Early
 from pipeline.triggers.fold import learn
 from pipeline.triggers.person import Person, counts_for, own_id, refresh, unite, user_of, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
@@ -56,7 +57,8 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     identifiers; `repeats`: their logins beside those that it hasn't come to, by packed identifiers (repeats.py), or
     None. `tying`: what waits may tie persons; None: unknown. `user`: a user id under which somebody is known.
     `packed_shares`: of a household, instead of `packed_about`, which is empty then (shares.py). `timer`: at that moment
-    or before it a timer is set (timers.py), or None; its owner's business.
+    or before it a timer is set (timers.py), or None; its owner's business. `packed_early`: what was told on arrival and
+    the fold hasn't come to (early.py); `arrived`: something may have come that is to be told so (arrivals.py).
     """
 
     packed_about: bytes
@@ -78,6 +80,8 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     packed_shares: bytes = b""
     user: str | None = None
     repeats: Repeats | None = None
+    packed_early: bytes = b""
+    arrived: bool = False
 
     @property
     def about(self) -> About:
@@ -104,7 +108,12 @@ class Profile(msgspec.Struct, gc=False, eq=False):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Profile):
             return NotImplemented
-        return (self.about, self.persons, self.buffer) == (other.about, other.persons, other.buffer)
+        return (self.about, self.persons, self.buffer, self.packed_early) == (
+            other.about,
+            other.persons,
+            other.buffer,
+            other.packed_early,
+        )
 
 
 if packed.COMPILED is not None:
@@ -138,7 +147,8 @@ _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _NOBODY = _encode([])
-_THREE, _FOUR = b"\x93", b"\x94"  # an array of so many
+_THREE, _FOUR, _FIVE = b"\x93", b"\x94", b"\x95"  # an array of so many
+_NO_SHARES = _encode({})
 
 
 def _persons(profile: Profile) -> list[Person]:
@@ -173,8 +183,10 @@ def encode_profile(state: State) -> bytes:
     waiting = state.waiting
     if state.repeats is not None:
         rows, waiting = repeats.pack(state.repeats) + rows, waiting + len(state.repeats)
-    head = _FOUR if state.packed_shares else _THREE
-    return b"".join((head, state.packed_about, state.packed_persons, array_head(waiting), rows, state.packed_shares))
+    head, shared = _FOUR if state.packed_shares else _THREE, state.packed_shares
+    if state.packed_early:
+        head, shared = _FIVE, (shared or _NO_SHARES) + state.packed_early
+    return b"".join((head, state.packed_about, state.packed_persons, array_head(waiting), rows, shared))
 
 
 def decode(raw: bytes) -> State:
@@ -186,8 +198,10 @@ def decode(raw: bytes) -> State:
         return mark
     about, persons, rows, *more = map(bytes, _decode_parts(raw))
     profile = Profile(about, persons)
-    if more:
+    if more and more[0] != _NO_SHARES:
         profile.packed_shares = more[0]
+    if len(more) > 1:
+        profile.packed_early = more[1]
     if persons != _NOBODY:
         profile.due, profile.soonest = _due(_decode_dues(persons)), UNKNOWN
     if rows != _NOBODY:
@@ -327,6 +341,8 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
     begins = watches is not None and watches.first and _begins(profile, unpack_ids(ids), row.received_at)
     looked_at = looked_at or begins
     if ties or logs_in or looked_at:
+        if kind in book.arriving and not profile.arrived:
+            profile.arrived = book.arrives(kind, unpack_row(row).data)
         if profile.fresh is None:
             profile.fresh = [row.raw]
         else:
@@ -499,7 +515,7 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
             if state.pages and not asked:
                 return UNKNOWN, -1, -1
             rule = book.rules.get(name)
-            wait = rule.after + rule.lateness if rule else 0
+            wait = rule.soonest if rule else 0
             for key in state.keys.values():
                 for fired in key.fired:
                     if fired.due > last_fired:
@@ -542,6 +558,7 @@ def _decide(
     until: int,
     out: list[Output],
     quiet: Callable[[Decision], bool] | None,
+    told: Early | None,
 ) -> None:
     """Decide what is due before `until`: at `clock`, which the fold has reached, what is due by then, and the rest each
     when it is due.
@@ -552,16 +569,22 @@ def _decide(
         if len(ripe) > 1:  # in one order, whoever was met first
             ripe.sort(key=lambda person: sorted(person.ids.items()))
         for person in ripe:
-            decide(book, persons, person, clock, out, quiet)
+            decide(book, persons, person, clock, out, quiet, told)
 
 
 def advance(
-    book: RuleBook, profile: Profile, upto: int, quiet: Callable[[Decision], bool] | None = None
+    book: RuleBook,
+    profile: Profile,
+    upto: int,
+    quiet: Callable[[Decision], bool] | None = None,
+    told: Early | None = None,
 ) -> list[Output]:
     """Fold everything received before `upto` and decide everything due before it, in one order.
 
-    `quiet`: whether a trigger will not be published.
+    `quiet`: whether a trigger will not be published. `told`: on arrival, instead of what the profile knows.
     """
+    if profile.packed_early and told is None:
+        told = Early(early.unpack(profile.packed_early))
     out: list[Output] = []
     buffer, persons = profile.buffer, _persons(profile)
     clock, done = -1, 0
@@ -580,7 +603,7 @@ def advance(
         if received_at > clock:  # what is received exactly at D + lateness still counts
             due = _due(persons) if one is None else one.due
             if due is not None and due < received_at:
-                _decide(book, persons, clock, received_at, out, quiet)
+                _decide(book, persons, clock, received_at, out, quiet, told)
             clock = received_at
         ids = row.ids
         if logins is not None:
@@ -596,7 +619,9 @@ def advance(
         done += 1
     if logins is not None:
         logins(upto, 0)
-    _decide(book, persons, clock, upto, out, quiet)
+    _decide(book, persons, clock, upto, out, quiet, told)
+    if profile.packed_early and told is not None:
+        profile.packed_early = early.pack(told.left(upto))
     due = _due(persons)
     if out and len(persons) > 1 and sum(any(p.ids.get(ns) for ns in book.unique) for p in persons) > 1:
         for decision in out:  # each of a household under an id of their own
@@ -676,6 +701,7 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     merged.packed_shares = shares.pack(of)
     merged.repeats = repeats.joined(winner.repeats, loser.repeats)
     merged.user = next(iter(users), None)
+    merged.packed_early = early.joined(winner.packed_early, loser.packed_early)
     return merged
 
 

@@ -12,6 +12,7 @@ from pipeline.errors import InvalidEvent
 from pipeline.events.model import NOW, Event
 from pipeline.flow import Intake
 from pipeline.identity.graph import Graph, compile_namespaces
+from pipeline.profile.arrivals import told_now
 from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, stand_still, wakes_at
 from pipeline.topology.model import Topology
 from pipeline.triggers.changes import Output, SegmentChange
@@ -95,6 +96,11 @@ class Replay:
                 self._arm(profile_id, profile)
             self.book.watches.still = True
         yield from self.advance(FOREVER)
+
+    def told(self) -> Iterator[Decision]:
+        """The recording goes on: what is decided on arrival is told, also where the watermark hasn't come to it."""
+        for profile_id, profile in self.profiles.items() if self.book.arriving else ():
+            yield from self._out(profile_id, [*told_now(self.book, profile, 0)])
 
     def waiting(self) -> int:
         """Waits that are still open, also where only the disorder keeps them from being seen, or decided."""

@@ -35,6 +35,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import START_OVER, InvalidEvent, StateLost, Unsent
+from pipeline.profile.arrivals import told_now
 from pipeline.profile.marks import Moved, Parts, Quarantined, is_mark
 from pipeline.profile.packed import PackedRow, unpack_row
 from pipeline.profile.profile import (
@@ -698,6 +699,7 @@ class ProfilePartition:
         if into is not None:
             timer, profile = into.timer, merge(self._book, into, profile)
         profile.timer = timer
+        profile.arrived = bool(self._book.arriving)
         self._cache[home] = self._dirty[home] = profile
 
     def _send(self, message: Move | Forward[Row], home: str) -> None:
@@ -799,15 +801,25 @@ class ProfilePartition:
                 self._keep(profile_id, decision)
 
         if not careful:
+            if self._book.arriving:
+                self._tell_now(self._dirty, clock)
             return settle(self._book, self._dirty, clock, UNFOLDED, look)
         states: States = {}
         timers: dict[str, int] = {}
         for profile_id, state in self._dirty.items():
             with self._guard(profile_id):
+                self._tell_now({profile_id: state}, clock)
                 state_of, timer_of = settle(self._book, {profile_id: state}, clock, UNFOLDED, look)
                 states |= state_of
                 timers |= timer_of
         return states, timers
+
+    def _tell_now(self, changed: dict[str, State], clock: int) -> None:
+        """What is decided on arrival, of those profiles that have taken something in."""
+        for profile_id, state in changed.items():
+            if isinstance(state, Profile) and state.arrived:
+                for decision in told_now(self._book, state, clock, self._quiet if self.meta.quiet else None):
+                    self._keep(profile_id, decision)
 
     def _keep(self, profile_id: str, decision: Output) -> None:
         """Into the outbox."""

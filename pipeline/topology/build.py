@@ -201,6 +201,7 @@ def rule(name: str, value: dict[str, Any], zone: str) -> model.Rule:
         sequence=sequence,
         follows=build_starts.follows(value["start"]),
         date=build_starts.date(value["start"], zone),
+        on_arrival=value.get("decide") == "on_arrival",
     )
 
 

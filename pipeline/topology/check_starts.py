@@ -32,14 +32,9 @@ def start_events(start: Mapping[str, Any]) -> list[str]:
 
 
 def check_starts(path: Path, rule: dict[str, Any], reader: Reader) -> None:
-    """Report what is wrong with the start of the rule at `path`, if it is a sequence or a date; and whether it says how
-    long it waits.
-    """
-    start, at = rule.get("start", {}), (*path, "start")
+    """Report what is wrong with the start of the rule at `path`, if it is a sequence or a date."""
+    at = (*path, "start")
     sequence, date = (reader.has((*at, name)) for name in ("sequence", "date"))
-    if not date and lasts(start) is None and not any(reader.has((*path, name)) for name in ("after", "stages")):
-        message = f"after or stages is missing in {'.'.join(map(str, path))}"
-        reader.report(path, "missing-key", message, "write after: 1h", key=True)
     for name in ("where", "within"):
         fits = sequence if name == "within" else not (sequence or date or reader.has((*at, "trigger")))
         if reader.has((*at, name)) and not fits:

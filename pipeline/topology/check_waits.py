@@ -9,6 +9,7 @@ from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field, playback_types
 from pipeline.language import paths
 from pipeline.topology import build_starts
+from pipeline.topology.check_payload import tells
 from pipeline.topology.model import UNITS, WEEK
 
 
@@ -17,6 +18,7 @@ def check_waits(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     _stages(path, rule, reader)
     _recovered(path, rule, reader)
     _length(path, rule, reader)
+    _at_once(path, rule, reader)
     if "again" in rule and rule.get("once"):
         message = "a key that starts once never starts again"
         reader.report((*path, "again"), "conflict", message, "remove again or once", key=True)
@@ -45,6 +47,31 @@ def longest(rule: dict[str, Any]) -> tuple[Path, int]:
         reaches.append((after + again["after"], ("again", "after")))
     after, part = max(reaches)
     return part, after
+
+
+def _at_once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
+    """A rule that says no `after` waits for nothing; only such a one decides when its start arrives."""
+    waits: list[Path] = [(*path, name) for name in ("after", "stages")]
+    waits.append((*path, "start", "date"))
+    waits = [at for at in waits if reader.has(at)]
+    if build_starts.lasts(rule.get("start", {})) is not None:
+        waits.append((*path, "start", "sequence"))
+    if waits:
+        if reader.has((*path, "decide")):
+            what = "the `not` in the last place" if waits[0][-1] == "sequence" else waits[0][-1]
+            message = f"on_arrival decides when the start arrives, but {what} says that it waits"
+            hint = "remove decide" if what == "date" else f"remove decide, or {what}"
+            reader.report((*path, "decide"), "conflict", message, hint, key=True)
+        return
+    if reader.has((*path, "restart")):
+        message = "a rule without `after` waits for nothing: there is nothing to move"
+        reader.report((*path, "restart"), "conflict", message, "write after: 1h, or remove restart", key=True)
+    carts = [(*path, *part) for part in tells(rule, "cart")]
+    if rule.get("until", {}).get("cart"):
+        carts.append((*path, "until", "cart"))
+    for at in carts:
+        message = "a rule without `after` looks at no cart: each of its starts is by itself"
+        reader.report(at, "conflict", message, "write after: 1ms, or remove it", key=True)
 
 
 def _length(path: Path, rule: dict[str, Any], reader: Reader) -> None:

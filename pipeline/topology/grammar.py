@@ -258,7 +258,13 @@ def _rule() -> Record:
             "restart": Key(Record(selector), "What moves an open wait; never opens one."),
             "after": Key(
                 OneOf(Duration(), _length()),
-                "How long the wait is: 1h; as long as its start tells; or up to a time of day. At its end it fires.",
+                "How long the wait is: 1h; as long as its start tells; or up to a time of day. At its end it fires."
+                " Default: no time at all; each start is decided by itself.",
+            ),
+            "decide": Key(
+                Choice(("on_arrival",), "when a rule without `after` decides"),
+                "Of a rule without `after`: `on_arrival` decides when the start is received. Default: `time: lateness`"
+                " after it occurred.",
             ),
             "stages": Key(
                 Many(stage, least=1), "Instead of `after`: several reminders of one wait, one after the other."

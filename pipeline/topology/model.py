@@ -217,7 +217,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     is due. `again`: whether a key that has been decided may start anew; `rest_ms`: not for so long after its last
     trigger was due. `sequence`: the start is that these have followed one another, and `start` selects nothing.
     `follows`: the start is that this rule has decided so, (rule, outcome), and `start` selects nothing.
-    `date`: `start` selects what tells a date, and the wait lasts until `after_ms` after that.
+    `date`: `start` selects what tells a date, and the wait lasts until `after_ms` after that. `on_arrival`: it is
+    decided when its start is received.
     """
 
     name: str
@@ -244,6 +245,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     sequence: Sequence | None = None
     follows: tuple[str, str] | None = None
     date: Date | None = None
+    on_arrival: bool = False
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it waits for nothing: each start is decided by itself."""
+        return not (self.after_ms or self.after or self.stages or self.date)
 
     @property
     def longest_ms(self) -> int:

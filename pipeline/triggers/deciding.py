@@ -10,10 +10,11 @@ from pipeline.topology.model import BROKEN
 from pipeline.triggers import keys, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.facts import Fact, Fired, Key, Wait
-from pipeline.triggers.fold import lead_to, note_counted, state_of, take, work_out
+from pipeline.triggers.early import Early
+from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
+from pipeline.triggers.fold import lead_to, note_counted, state_of, take, take_back, work_out
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.made import SHARED, decision_of
+from pipeline.triggers.made import SHARED, decision_of, retraction
 from pipeline.triggers.person import Person, refresh, somebody_elses, until_of
 from pipeline.triggers.rules import (
     START,
@@ -30,11 +31,12 @@ def decide(
     clock: int,
     out: list[Output],
     quiet: Callable[[Decision], bool] | None = None,
+    early: Early | None = None,
 ) -> None:
     """All decisions of one of the `persons` that are due at or before `clock`, the moment that the fold has reached, go
     to `out`.
 
-    `quiet`: whether a trigger will not be published.
+    `quiet`: whether a trigger will not be published. `early`: what was told on arrival.
     """
     while person.due is not None and person.due <= clock:
         if person.turned:
@@ -71,44 +73,70 @@ def decide(
             decision = decision_of(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.detail = detail
             decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name, wait)
+            cause = wait.cause
+            told = early.find(decision, cause, follows=rule.follows) if early is not None and rule.arrives else None
+            if told is not None:
+                decision, cause = told.of(decision, cause)
+                outcome = decision.outcome
             waits.close(rule, key, wait)
             if rule.date is not None and rule.date.yearly and not book.still:
                 waits.begin_again(rule, key, wait, person.whereabouts)
             if rule.rest and outcome == "fired":
-                waits.bar(rule, key, wait.due)
+                waits.bar(rule, key, decision.due_at)
             if outcome == "fired" and state.tells_enough(key):
                 decision.bounded = True  # nothing can take it back
             elif outcome == "fired":
-                cause = wait.cause
                 lines = [line.names for line in wait.lines] if rule.takes else []
                 fired = Fired(
                     bytes.fromhex(decision.id),
-                    cause.event_id,
-                    wait.due,
-                    wait.due - cause.occurred_at,
+                    decision.cause_event_id,
+                    decision.due_at,
+                    decision.due_at - decision.occurred_at,
                     cause.occurred_at - wait.last_start[0],
                     lines,
                     decision.bounded,
-                    quiet is None or not quiet(decision),
+                    (quiet is None or not quiet(decision)) if told is None else told.published,
                     decision.stage,
                     timed=cause.timed,
                     kept=wait.kept,
                 )
                 if rule.within:
-                    fired.decided, fired.until = decision.decided_at, wait.due + rule.within
+                    fired.decided, fired.until = decision.decided_at, decision.due_at + rule.within
                     waits.credit(key, fired)
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
-            out.append(decision)
+            if told is None:
+                out.append(decision)
             if book.followers and not book.still:
-                lead_to(book, person, decision, wait.cause, out)
+                lead_to(book, person, decision, cause, out)
             if book.watches is not None and DECIDED in book.watches.hearing:
-                told = {"rule": decision.rule, "outcome": decision.outcome}
+                said = {"rule": decision.rule, "outcome": decision.outcome}
                 entry = Entry(decision.due_at, clock, decision.id, 0)
-                note_counted(book, book.watches, person, DECIDED, told, entry, clock)
+                note_counted(book, book.watches, person, DECIDED, said, entry, clock)
+            if told is not None and outcome == "fired" and wait.end is not None:
+                _take_back(book, rule, person, key_name, key, wait, everyone, out)
         refresh(person)
+
+
+def _take_back(
+    book: RuleBook,
+    rule: Compiled,
+    person: Person,
+    name: str,
+    key: Key,
+    wait: Wait,
+    everyone: list[End],
+    out: list[Output],
+) -> None:
+    """It was told before what ends it had been read: that is late."""
+    end = next((each for each in (*key.ends, *everyone) if each.order == wait.end and each.reason == wait.reason), None)
+    before = len(out)
+    if end is not None:
+        out += [retraction(rule, person, name, fired, end) for fired in waits.retracts(key, end)]
+    if book.followers and len(out) > before:
+        take_back(book, person, out[before:], out)
 
 
 def _first(person: Person) -> tuple[str, str]:
@@ -197,7 +225,7 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
         return True
     if state.forgot < 0:  # nearly always
         return False
-    first = key.facts[0] if key.open is None else key.open.start
+    first = wait.cause if rule.at_once else key.facts[0] if key.open is None else key.open.start
     since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
     return state.forgot >= since
 

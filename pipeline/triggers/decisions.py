@@ -21,8 +21,8 @@ class Decision(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     waited for. `contact`: what is needed to write to them: email, name, locale, timezone, each if it was told.
     `published` False: it was due in the time of a recording that was ingested without triggers. `bounded`: more was
     told than is kept of one person, or than a record takes, and it might have been otherwise, or tell more. `recovers`:
-    the trigger's id, of what is `recovered`. `basis`: what began it, `event` or `time`. `fingerprint`: of the rule's
-    meaning. `detail`: more of the reason, in words.
+    the trigger's id, of what is `recovered`. `basis`: what began it, `event` or `time`; `arrival`: of a rule that
+    decides on arrival. `fingerprint`: of the rule's meaning. `detail`: more of the reason, in words.
     """
 
     id: str

@@ -275,6 +275,10 @@ def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
 
 def said(rule: Compiled, role: int) -> str:
     """What an event in that role does."""
+    if role == START and rule.at_once:
+        when = "as it is received" if rule.arrives else "by itself"
+        rests = ", if none of its key has fired" if rule.never else ", if its last trigger is long enough ago"
+        return f"is decided {when}" + (", if none was before" if rule.once else rests if rule.rest else "")
     if role == START and rule.never:
         return "starts a wait, or begins it anew, if none of its key has fired"
     if role == START and rule.rest:

@@ -279,8 +279,11 @@ def take(
         fact.kept, key.bounded = None, True
     everyone = state.everyone and state.ends(name)
     opens = role == START and (rule.date is None or fact.length is not None)
-    if opens and key.due is None and state.full and waits.may_open(rule, key, fact):
+    full = state.crowded if rule.at_once else key.due is None and state.full
+    if opens and full and waits.may_open(rule, key, fact):
         out.append(refused(rule, person, name, key, fact))
+        if rule.at_once and not rule.once:
+            return False
         if known is None:  # nothing more is kept of it than that there was something
             keys.mark(state, [marks.hashed(name)], received_at)
             return False

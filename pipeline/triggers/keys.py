@@ -37,6 +37,7 @@ class KeyPage(msgspec.Struct, array_like=True, gc=False):
     many may be taken back. `due`: when the first is decided. `first`: when the first fact occurred. What occurred after
     `moved` moves none of their waits, after `fired` takes back no trigger, after `closed` is late for no cart. `last`:
     when the last of all that occurred. `missed`: that they are gone matters longer. `idle`: only contents are left.
+    `starts`: how many wait to be decided, where each is by itself.
     """
 
     hashes: bytes
@@ -52,6 +53,7 @@ class KeyPage(msgspec.Struct, array_like=True, gc=False):
     last: int = -1
     missed: bool = False
     idle: bool = False
+    starts: int = 0
 
 
 class RuleState(msgspec.Struct, array_like=True, gc=False):
@@ -138,6 +140,12 @@ class RuleState(msgspec.Struct, array_like=True, gc=False):
         return self.at_most >= WAITS_KEPT and self.waiting >= WAITS_KEPT
 
     @property
+    def crowded(self) -> bool:
+        """The same, where each start is a wait of its own."""
+        waiting = sum([len(key.facts) for key in self.keys.values()]) + sum([page.starts for page in self.pages])
+        return waiting >= WAITS_KEPT
+
+    @property
     def at_most(self) -> int:
         """So many keys there are, or fewer."""
         return len(self.keys) + ON_A_PAGE * len(self.pages)
@@ -154,7 +162,7 @@ def _page(keys: dict[str, Key], idle: bool) -> KeyPage:
     facts = [key.facts for key in every if key.facts]
     fired = [each.due for key in every for each in key.fired]
     credited = [each.until for key in every for each in key.credits]
-    page.open, page.triggers = len(dues), len(fired)
+    page.open, page.triggers, page.starts = len(dues), len(fired), sum(map(len, facts))
     page.due = min(dues, default=None)
     page.first = min([each[0].occurred_at for each in facts], default=None)
     page.moved = max([each[-1].occurred_at for each in facts], default=-1)

@@ -47,9 +47,13 @@ def decision_of(
         ended_by=(wait.end[3] or None) if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
-        basis="time" if cause.timed else "event",
+        basis=_basis(rule, cause.timed),
         stage=stage,
     )
+
+
+def _basis(rule: Compiled, timed: bool) -> str:
+    return "arrival" if rule.arrives else "time" if timed else "event"
 
 
 def _id_of(rule: Compiled, key: str, wait: Wait, stage: str | None) -> str:
@@ -101,7 +105,7 @@ def _of_trigger(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         contact=contact_of(person.contact, person.ids),
         bounded=fired.bounded,
         published=fired.published,
-        basis="time" if fired.timed else "event",
+        basis=_basis(rule, fired.timed),
         stage=fired.stage,
         **more,
     )

@@ -9,7 +9,7 @@ from pipeline.events import tidy
 from pipeline.events.catalogue import PARTS, catalogue, doing
 from pipeline.language.condition import Condition as OfPerson
 from pipeline.language.condition import Scope, compile_condition
-from pipeline.language.memory import DECIDED, MOST
+from pipeline.language.memory import DECIDED, MOST, Matcher
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
@@ -116,8 +116,10 @@ class Compiled:
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
     `clock`: how long it waits, where it `varies`; `date`: up to that. `moves_about`: it hangs on where the person
-    is. `general`: its waits aren't all alike (stages.py). `keys`: reads those of an event, where `per` is more than a
-    field that holds one. `keeps`: what is kept of a start, as the rule compares with it or tells it.
+    is. `general`: its waits aren't all alike (stages.py). `at_once`: each start is a wait of its own (at_once.py);
+    `arrives`: it is decided when that is received; `follows`: that is a decision. `soonest`: no start is decided sooner
+    after it occurred. `keys`: reads those of an event, where `per` is more than a field that holds one. `keeps`: what
+    is kept of a start, as the rule compares with it or tells it.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, scope: Scope, most_ms: int, fingerprint: str) -> None:
@@ -164,13 +166,17 @@ class Compiled:
         self.moves_about = self.clock is not None or self.date is not None
         if self.stages:
             self.after = self.stages[0].after
+        self.at_once = rule.at_once
+        self.arrives = rule.on_arrival
+        self.follows = rule.follows is not None
+        self.soonest = 0 if self.arrives else self.after + lateness_ms
         self.never = rule.again == "never"
         self.rest = FOREVER if self.never else rule.rest_ms
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
         self.asked: Sequence[OfPerson] = [each for each in asked if each is not None]
         conditions = [*(each for each in (self.when, self.until) if each is not None), *self.asked]
         self.counts_most = tuple(m for each in conditions for m in each.matchers() if m.newest >= MOST)
-        self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if))
+        self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if, self.at_once))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
@@ -216,6 +222,8 @@ class RuleBook:
     `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more. `located`:
     it matters where a person is.
     `watches`: the conditions that are watched; None: there are none.
+    `arriving`: the event types by which a rule may begin that decides on arrival. `single`: such rules of which one
+    start stands for another -> whether it does so whatever came of it, and not only where it fired.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
     """
@@ -275,16 +283,16 @@ class RuleBook:
         )
         self.meanings = {event: self._meaning(event) for event in self.concerned}
         self.opening = {
-            event: min(move.rule.after for move in moves if move.role == START) + self.lateness
+            event: min(move.rule.soonest for move in moves if move.role == START)
             for event, moves in self.moves.items()
             if any(move.role == START for move in moves)
         }
         for event, matchers in heard.items():
             for watch in {watch for matcher in matchers for watch in watches.watching.get(matcher.id, ())}:
-                soonest = 0 if watch.rule is None else watch.rule.after + self.lateness
+                soonest = 0 if watch.rule is None else watch.rule.soonest
                 self.opening[event] = min(soonest, self.opening.get(event, soonest))
         for watch in watches.zoned:
-            soonest = 0 if watch.rule is None else watch.rule.after + self.lateness
+            soonest = 0 if watch.rule is None else watch.rule.soonest
             self.opening |= {event: min(soonest, self.opening.get(event, soonest)) for event in self.concerned}
         # A removal may empty a cart and so end its wait, whatever else it is to the rule.
         contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
@@ -296,9 +304,13 @@ class RuleBook:
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
         if self.clocked or watches.zoned_untils:  # whatever tells where a person is may make a wait shorter
             self.closing |= self.concerned
+        arriving = [rule for rule in self.rules.values() if rule.arrives]
+        whatever = {rule.name: bool(rule.once or rule.when or rule.sequence) for rule in arriving}
+        self.single = {rule.name: whatever[rule.name] for rule in arriving if whatever[rule.name] or rule.rest}
+        self.arriving = frozenset(event for event in looked_at if self._arriving(event))
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
-            for event in self.concerned - self.choosy
+            for event in self.concerned - self.choosy - self.arriving
             if not watches.first
         }
 
@@ -319,6 +331,23 @@ class RuleBook:
         if any(each.where is None or each.where(data) for each in of_kind):
             return True
         return self.watches is not None and self.watches.counts(kind, data)
+
+    def _arriving(self, event: str) -> bool:
+        moved = any(move.role == START and move.rule.arrives for move in self.moves.get(event, ()))
+        return moved or any(map(self._begins, () if self.watches is None else self.watches.hearing.get(event, ())))
+
+    def _begins(self, matcher: Matcher) -> bool:
+        """Whether what it counts may begin a rule that decides on arrival."""
+        assert self.watches is not None
+        return any(watch.rule and watch.rule.arrives for watch in self.watches.watching.get(matcher.id, ()))
+
+    def arrives(self, kind: str, data: Mapping[str, Any]) -> bool:
+        """Whether by an event of an `arriving` type a rule may begin that decides on arrival."""
+        for move in self.moves.get(kind, ()):
+            if move.role == START and move.rule.arrives and (move.where is None or move.where(data)):
+                return True
+        heard = () if self.watches is None else self.watches.hearing.get(kind, ())
+        return any(matcher.counts(kind, data) and self._begins(matcher) for matcher in heard)
 
     def _index(self, rule: Rule, compiled: Compiled) -> None:
         for role, selector in ((START, rule.start), (RESTART, rule.restart)):

@@ -17,7 +17,7 @@ import msgspec
 from pipeline.language import carts
 from pipeline.language.carts import PUT, SET, Item, Line
 from pipeline.language.whereabouts import Whereabouts
-from pipeline.triggers import stages
+from pipeline.triggers import at_once, stages
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Folded, Key, Open, Order, Until, Wait
 from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled
 
@@ -47,6 +47,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     `everyone`: ends that concern this key among others of the person. `until`: what else ends a wait.
     """
     if rule.general:
+        if rule.at_once:
+            return at_once.walk(rule, key, everyone, until), []
         return stages.walk(rule, key, _steps(key, everyone), until)
     if rule.once:
         return _walk_once(rule, key, everyone), []
@@ -150,6 +152,8 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
     """
     if not (key.ends or everyone or emptyings) and (not key.facts or key.facts[-1].occurred_at <= wait.due):
         return False  # nearly always
+    if rule.at_once:
+        return False
     later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed and not _same(rule, f, wait)]
     later += [e.order for e in key.ends if not e.asks or e.applies(wait.kept)]
     later += [e.order for e in everyone if e.takes is None and (not e.asks or e.applies(wait.kept))]
@@ -167,6 +171,8 @@ def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None 
     """The event-time moment at which the key's first undecided wait is decided."""
     facts = key.facts
     if rule.general:
+        if rule.at_once:
+            return at_once.next_due(rule, key)
         found = stages.walk(rule, key, _steps(key, everyone), until)[0] if facts or key.open is not None else []
         return stages.moment(rule, found[0]) if found else None
     if not facts:
@@ -227,11 +233,13 @@ def barred(key: Key, start: Fact) -> bool:
 def bar(rule: Compiled, key: Key, due: int) -> None:
     """A trigger has fired that was due then (UTC ms): what has started since, and too soon, begins nothing either."""
     key.barred = max(key.barred or 0, due + rule.rest)
-    key.facts = [fact for fact in key.facts if fact.role != START or not barred(key, fact) or _still_moves(key, fact)]
+    key.facts = [fact for fact in key.facts if fact.role != START or not barred(key, fact) or _moves(rule, key, fact)]
 
 
-def _still_moves(key: Key, start: Fact) -> bool:
+def _moves(rule: Compiled, key: Key, start: Fact) -> bool:
     """A start that begins nothing moves a wait that a tie brought. False: it is nothing at all."""
+    if rule.at_once:
+        return False
     start.role = CONTENTS if key.open is not None else RESTART
     return start.turned is None
 
@@ -252,7 +260,7 @@ def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
         return True
     if rule.never and key.barred is not None and not key.facts and key.open is None:
         return True
-    if rule.rest and fact.role == START and barred(key, fact) and not _still_moves(key, fact):
+    if rule.rest and fact.role == START and barred(key, fact) and not _moves(rule, key, fact):
         return True
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
@@ -401,6 +409,9 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
         key.facts = []
         key.decided = wait.due
         key.closed = max(key.closed, end)
+        return
+    if rule.at_once:
+        at_once.close(key, wait)
         return
     facts = key.facts  # in that order
     key.facts = [] if not facts or facts[-1].order <= end else [f for f in facts if f.order > end]

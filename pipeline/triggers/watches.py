@@ -28,7 +28,8 @@ class Rule(Protocol):
 
     name: str
     per: str | None
-    after: int
+    soonest: int
+    arrives: bool
     when: Condition | None
     until: Condition | None
     asked: Sequence[Condition]

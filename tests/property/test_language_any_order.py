@@ -56,6 +56,8 @@ def test_any_order(kind: str, start: int, tmp_path: Path) -> None:
     number, wrong = 0, []
     for seed in range(start, min(start + 10, SEEDS)):
         told, raw = made(seed, kind)
+        for rule in told["triggers"].values():
+            rule.pop("decide", None)  # what is decided on arrival hangs on the order: test_on_arrival.py
         topology, events = topology_of(told, tmp_path), [as_event(each) for each in raw]
         expected, found = wanted(topology, events), through_hops(topology, events, seed)
         number += len(expected)

@@ -69,6 +69,7 @@ def test_what_means_the_same_has_one_fingerprint(tmp_path: Path, old: str, new: 
     [
         ("after: 1h", "after: 61m"),
         ("after: 1h", "after: 1h\n  again: never"),
+        ("  after: 1h\n", ""),
         ("gte: 5", "gte: 6"),
         ("reason: cleared", "reason: emptied"),
         ("per: cart_id", "per: cart_id\n  payload: [cart]"),
@@ -78,6 +79,11 @@ def test_what_means_the_same_has_one_fingerprint(tmp_path: Path, old: str, new: 
 def test_another_meaning_has_another_one(tmp_path: Path, old: str, new: str) -> None:
     assert old in RULE
     assert of(tmp_path, RULE.replace(old, new, 1)) != of(tmp_path)
+
+
+def test_on_arrival_is_part_of_it(tmp_path: Path) -> None:
+    rule = RULE.replace("  after: 1h\n", "")
+    assert of(tmp_path, rule + "  decide: on_arrival\n") != of(tmp_path, rule)
 
 
 @pytest.mark.parametrize(

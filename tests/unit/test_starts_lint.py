@@ -40,6 +40,8 @@ LASTS = STEPS.replace(
 FINE = [
     STEPS,
     STEPS + "per: form_id",
+    STEPS.replace("after: 1h\n", ""),
+    STEPS.replace("after: 1h\n", "decide: on_arrival\n"),
     STEPS + "cancel: {event: form_submitted, where: {form_id: start.form_id}, reason: again}",
     LASTS.replace("after: 1h\n", ""),
     DATE,
@@ -60,7 +62,8 @@ def test_what_is_fine(tmp_path: Path, lines: str) -> None:
 # What is written; then line, column, code, and a part of what is said.
 WRONG = [
     (STEPS.replace("a.path", "{in: [x, a.path]}"), 5, 61, "literal", "a.path is compared as the text that it is"),
-    (STEPS.replace("after: 1h\n", ""), -1, 3, "missing-key", "after or stages is missing"),
+    (LASTS.replace("after: 1h\n", "") + "decide: on_arrival", 8, 5, "conflict", "but the `not` in the last place says"),
+    (DATE + "\ndecide: on_arrival", 2, 5, "conflict", "but date says that it waits (remove decide)"),
     (STEPS.replace("  within: 7d\n", ""), 1, 5, "missing-key", "write within: 7d"),
     (STEPS.replace("page_viewed", "page_view"), 3, 19, "unknown-event", "did you mean page_viewed?"),
     (STEPS.replace("a.path", "a.pth"), 5, 52, "unknown-field", "did you mean a.path?"),

@@ -59,7 +59,6 @@ CASES = [
     ("group: g", "group: g\nzzz: 1", 5, 1, "unknown-key", "known keys: kafka, redis"),
     ("group: g", "group: g\n<<: {time: 1}", 5, 1, "unknown-key", "merge keys"),
     ("group: g", "group: g\ngroup: h", 5, 1, "duplicate-key", "the first is on line 4"),
-    ("after: 1h", "", 13, 3, "missing-key", "after or stages is missing in triggers.cart"),
     ("start: {event: product_added}", "", 13, 3, "missing-key", "start is missing"),
     ("start: {event: product_added}", "start: {}", 16, 5, "missing-key", "event or when or watched_share"),
     (", reason: bought", "", 18, 5, "missing-key", "reason is missing"),

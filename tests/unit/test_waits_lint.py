@@ -43,6 +43,9 @@ FINE = [
     "after: 1h\nrecovered: {within: 5d}",
     "after: 1h\nrecovered: {within: 5d, by: [bought, cleared]}",
     "after: 1h",
+    "again: {after: 1h}",
+    "decide: on_arrival",
+    "decide: on_arrival\nrecovered: {within: 5d}\nuntil: {when: {did: searched}, reason: looked}",
     "stages: [{name: first, after: 1h}]",
     "stages:\n  - {name: first, after: 1h, payload: []}\n  - {name: last, after: 1d, payload: [cart]}\npayload: [cart]",
 ]
@@ -55,6 +58,19 @@ def test_what_is_fine(tmp_path: Path, lines: str) -> None:
 
 # The rule's last lines; then line among them, column, code, and a part of what is said.
 WRONG = [
+    ("decide: on_arival", 1, 13, "bad-value", "did you mean on_arrival?"),
+    ("decide: on_arrival\nafter: 1h", 1, 5, "conflict", "but after says that it waits (remove decide, or after)"),
+    ("stages: [{name: a, after: 1h}]\ndecide: on_arrival", 2, 5, "conflict", "but stages says that it waits"),
+    (
+        "restart: {event: cart_viewed}",
+        1,
+        5,
+        "conflict",
+        "there is nothing to move (write after: 1h, or remove restart)",
+    ),
+    ("payload: [cart]", 1, 5, "conflict", "looks at no cart: each of its starts is by itself (write after: 1ms"),
+    ("payload: {what: cart}", 1, 5, "conflict", "looks at no cart"),
+    ("until: {cart: empty, reason: emptied}", 1, 13, "conflict", "looks at no cart"),
     ("after: {}", 1, 5, "missing-key", "field or for is missing"),
     ("after: soon", 1, 12, "bad-duration", "'soon' isn't a duration"),
     ("after: {field: quantity}", 1, 5, "missing-key", "unit: seconds, minutes, hours, days, weeks"),

@@ -51,7 +51,7 @@ class Maker:
                         yield once(rule, one.place[1], one.start, known, self.language.max_age)
                 continue
             for key, starts in starts_of(rule, person).items():
-                if rule.on_arrival:
+                if rule.at_once:
                     known = self.known(rule, key, person, moment)
                     yield from (
                         arrived(rule, key, start, known) for start in starts if counts_alone(start, rule, known)
@@ -135,7 +135,7 @@ class Maker:
     def close(self, person: Person, wait: Wait) -> None:
         """6, 31: a decision closes its key up to its end; what is left of its stages waits on."""
         place: Place = (wait.rule.name, wait.key)
-        if wait.rule.on_arrival and not wait.rule.once:
+        if wait.rule.at_once and not wait.rule.once:
             person.settled.add((wait.opened.token, place))  # 38: it closes nothing else
             return
         end = wait.due if wait.ended_at is None else wait.ended_at
@@ -162,7 +162,7 @@ class Maker:
         if self.unfounded(person, wait):
             return "suppressed", "unfounded"
         last = max(wait.due + self.language.lateness, wait.last_start.known)
-        if any(received <= last for received, _ in wait.overtaking):
+        if not wait.rule.at_once and any(received <= last for received, _ in wait.overtaking):
             return "suppressed", "overtaken"
         only_if = wait.rule.stages[wait.stage].only_if
         if only_if is not None and not holds(only_if, self.view(wait, person, wait.due, moment)):

@@ -21,11 +21,12 @@ Place = tuple[str, Key]
 @dataclass
 class State:
     """26: a condition's value after the last moment looked at; `owed`: it holds, and hasn't started anything. `first`:
-    the events with which it began while it was true, which start nothing."""
+    the events with which it began while it was true, which start nothing. `at`: when it was last looked at."""
 
     value: bool = False
     owed: bool = False
     first: list[Fact] = field(default_factory=list)
+    at: int = -1
 
 
 @dataclass(eq=False)

@@ -79,6 +79,7 @@ class Sayings:
         self.moved: bool = options.get("moved", False)
         self.carts: bool = options.get("carts", False)
         self.films: bool = options.get("films", False)
+        self.at_once: bool = options.get("at_once", False)
         self.ages: bool = options.get("ages", True)
         self.of_path: list[str] = []
         self.segments: list[str] = []
@@ -247,7 +248,10 @@ class Sayings:
             told["once"] = rng.choice([True, {"forget": "72h"}])
         if self.starts and rng.random() < 0.7:
             when = self.other_start(told, per)
-        self.lasts(told)
+        if not self.at_once or rng.random() < 0.3:
+            self.lasts(told)
+        elif rng.random() < 0.6:
+            told["decide"] = "on_arrival"
         if self.again and "once" not in told and rng.random() < 0.4:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
@@ -315,8 +319,8 @@ def topology(rng: Random, **options: bool) -> Told:
     """`time`, `triggers`, `segments`, `measures`, `lists`. Options: `conditions` False: only what today's three rules
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
-    decisions on arrival; `ages` False: not for how long somebody is in a segment (which hangs on whose profile stays at
-    a tie)."""
+    decisions on arrival; `at_once`: mostly no waits; `ages` False: not for how long somebody is in a segment (which
+    hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:

@@ -86,6 +86,11 @@ class Rule:
     on_arrival: bool
     recovered: dict[str, Any] | None
 
+    @property
+    def at_once(self) -> bool:
+        """38: it waits for nothing."""
+        return not self.waits and self.date is None and all(step.lasts is None for step in self.sequence)
+
 
 @dataclass(frozen=True)
 class Language:

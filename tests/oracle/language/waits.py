@@ -259,7 +259,7 @@ def counts_alone(start: Start, rule: Rule, known: Known) -> bool:
 
 
 def arrived(rule: Rule, key: Key, start: Start, known: Known) -> Wait:
-    """38: a start that is decided when it arrives, each by itself; nothing overtakes it."""
+    """38: a start that nothing is waited for, decided by itself; nothing overtakes it."""
     wait = begin(rule, key, start)
     for place, one in steps(rule, key, replace(known, starts=[])):
         action = cancel_of(rule, one, key, start) if place[1] == ENDS else None
@@ -268,7 +268,8 @@ def arrived(rule: Rule, key: Key, start: Start, known: Known) -> Wait:
             break
     else:
         by_until(wait, known.until(wait), known)
-    wait.ready = start.known
+    if rule.on_arrival:
+        wait.ready = start.known
     return wait
 
 
