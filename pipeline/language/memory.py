@@ -66,14 +66,23 @@ Memory = dict[str, Ledger]
 """`Matcher.ledger` -> ledger."""
 
 
+def united(*ledgers: Ledger) -> Ledger:
+    """Each entry once."""
+    found = {entry.order: entry for ledger in ledgers for entry in ledger}
+    return [found[order] for order in sorted(found)]
+
+
 class Matcher:
     """Which events a condition counts.
 
     `events`: types, or (ANY,). `value`: a path whose value is kept; `has`: it is kept whether this holds. `per`: a
     path: a ledger for each of its values. `within`: how far back anybody asks, ms; None: for ever. `first`: so many of
     the oldest entries are kept for good; `newest`: and so many of the others, at least. `zoned`: what they are to the
-    condition hangs on where the person is.
+    condition hangs on where the person is. `slack`: how far a moment of which anybody asks may lie before the one that
+    the fold has reached, ms.
     """
+
+    slack = 1 << 62
 
     def __init__(
         self,
@@ -163,6 +172,16 @@ class Matcher:
         most = min(self.first + self.newest + SPARE, MOST)
         if len(ledger) > most:
             del ledger[self.first : len(ledger) - most + self.first]
+
+    def joined(self, mine: Ledger, theirs: Ledger) -> Ledger:
+        """Of two persons who turn out to be one."""
+        ledger = united(mine, theirs)
+        self.bound(ledger)
+        return ledger
+
+    def less(self, ledger: Ledger, at: int) -> bool:
+        """Whether, of what occurred up to `at`, something that is asked for may have gone for want of room."""
+        return len(ledger) >= MOST
 
     def forget(self, memory: Memory, horizon: int) -> None:
         """What occurred before `horizon`, less what is asked for, says nothing any more. One newest entry stays."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.language.memory import DECIDED, MOST, Entry, Moment
+from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.topology.model import BROKEN
 from pipeline.triggers import carts, keys, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
@@ -69,7 +69,7 @@ def decide(
             moment = wait.due + rule.lateness if wait.moment is None else wait.moment
             decision = decision_of(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.detail = detail
-            decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name)
+            decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name, wait)
             waits.close(rule, key, wait)
             if rule.date is not None and rule.date.yearly and not book.still:
                 waits.begin_again(rule, key, wait, person.whereabouts)
@@ -179,10 +179,14 @@ def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
     return Moment(person.heard, wait.due, key=of, start=start, segments=members, there=person.whereabouts)
 
 
-def _counted_less(rule: Compiled, person: Person, key: str) -> bool:
+def _counted_less(rule: Compiled, person: Person, key: str, wait: Wait) -> bool:
     """Whether one of its conditions would count more than is remembered."""
+    if not rule.counts_most:
+        return False
     of = key if rule.per is not None else None
-    return any(len(person.heard.get(matcher.ledger(of), ())) >= MOST for matcher in rule.counts_most)
+    turned = None if wait.opened is None else wait.opened.turned
+    at = wait.due if turned is None else turned
+    return any(matcher.less(person.heard.get(matcher.ledger(of), []), at) for matcher in rule.counts_most)
 
 
 def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: Wait) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pipeline.language.memory import united
 from pipeline.triggers import sequences
 from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watches, look_at
 
@@ -17,11 +18,8 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
         if mine is None:
             person.heard[name] = ledger
             continue
-        merged = {entry.order: entry for entry in [*mine, *ledger]}
-        person.heard[name] = [merged[order] for order in sorted(merged)]
         matcher = watches.matchers.get(name.partition("\0")[0])
-        if matcher is not None:
-            matcher.bound(person.heard[name])
+        person.heard[name] = united(mine, ledger) if matcher is None else matcher.joined(mine, ledger)
     if other.first is not None and (person.first is None or other.first.known < person.first.known):
         person.first = other.first
     both = bool(person.heard and other.heard)

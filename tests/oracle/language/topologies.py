@@ -7,6 +7,8 @@ from typing import Any
 
 Told = dict[str, Any]
 
+LONG = ["8d", "8d", "169h"]
+"""Over which what is added up counts in hours."""
 WINDOWS = ["10m", "20m", "30m", "1h", "2h"]
 AFTERS = ["10m", "30m", "1h"]
 PATHS = ["/pricing", "/help", "/pricing/team"]
@@ -57,6 +59,7 @@ class Sayings:
         self.asking: bool = options.get("asking", False)
         self.starts: bool = options.get("starts", False)
         self.moved: bool = options.get("moved", False)
+        self.hours: bool = options.get("hours", False)
         self.ages: bool = options.get("ages", True)
         self.of_path: list[str] = []
         self.segments: list[str] = []
@@ -71,6 +74,8 @@ class Sayings:
 
     def window(self, *, always: bool = False) -> Told:
         """Mostly a window."""
+        if self.hours and self.rng.random() < 0.5:
+            return {"within": self.rng.choice(LONG)}
         return {"within": self.rng.choice(WINDOWS)} if always or self.rng.random() < 0.75 else {}
 
     def span(self, *, always: bool = False) -> Told:
@@ -88,7 +93,7 @@ class Sayings:
                 return {"visits": rng.choice([2, {"lt": 3}]), **self.span(always=window)}
             return {"did": "any", "times": rng.choice([2, 3]), **self.span(always=window)}
         leaf: Told = {"did": event, **self.where(event), **self.span(always=window)}
-        kind = rng.random()
+        kind = rng.random() / (2 if self.hours else 1)
         if event == "order_completed" and kind < 0.3:
             return {**leaf, "sum": "total", "gte": rng.choice([50, 60, 100])}
         if event == "product_added" and kind < 0.2:
@@ -275,8 +280,9 @@ class Sayings:
 def topology(rng: Random, **options: bool) -> Told:
     """`time`, `triggers`, `segments`, `measures`, `lists`. Options: `conditions` False: only what today's three rules
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
-    `recovered`: what is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `ages` False: not for
-    how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
+    `recovered`: what is credited to a trigger; `starts`: visits, sequences, decisions on arrival; `hours`: mostly what
+    is added up, often over more than seven days; `ages` False: not for how long somebody is in a segment (which hangs
+    on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:
