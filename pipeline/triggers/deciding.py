@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.topology.model import BROKEN
-from pipeline.triggers import carts, keys, turning, waits, watches
+from pipeline.triggers import balance, carts, keys, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.facts import Fact, Fired, Key, Wait
@@ -70,6 +70,7 @@ def decide(
             decision = decision_of(rule, person, key_name, wait, outcome, reason, max(clock, moment))
             decision.detail = detail
             decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name, wait)
+            before = balance.waiting(rule, key)
             waits.close(rule, key, wait)
             if rule.date is not None and rule.date.yearly and not book.still:
                 waits.begin_again(rule, key, wait, person.whereabouts)
@@ -98,6 +99,7 @@ def decide(
                     waits.credit(key, fired)
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
+            balance.decided(rule, key, before, ends=outcome == "cancelled")
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
             out.append(decision)
