@@ -11,7 +11,7 @@ from pipeline.commands.common import default_topology, plural
 from pipeline.events.catalogue import problems
 from pipeline.topology import Finding, lint
 
-COLOURS = {"error": "red", "warning": "yellow"}
+COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.command("lint")
@@ -25,7 +25,7 @@ def command(topology: Path | None, option: Path | None) -> None:
     \b
       topology.yaml:81:7: error unknown-key: `cancell` is not known here (did you mean cancel?)
 
-    Exit code: 0 when nothing is wrong (warnings may be there), 1 when the topology can't be used.
+    Exit code: 0 when nothing is wrong (warnings and notes may be there), 1 when the topology can't be used.
 
     \b
     Examples:
@@ -38,8 +38,8 @@ def command(topology: Path | None, option: Path | None) -> None:
     for finding in findings:
         click.echo(_shown(finding))
     errors = sum(finding.severity == "error" for finding in findings)
-    if findings:
-        warnings = len(findings) - errors
+    warnings = sum(finding.severity == "warning" for finding in findings)
+    if errors or warnings:
         click.echo(f"{path}: {plural(errors, 'error')}, {plural(warnings, 'warning')}", err=True)
     else:
         click.echo(f"{path}: nothing to find fault with", err=True)

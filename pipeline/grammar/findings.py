@@ -11,7 +11,7 @@ from pipeline.grammar.shapes import Severity
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):
-    """One thing that is wrong (`error`: can't be used) or doubtful (`warning`).
+    """One thing that is wrong (`error`: can't be used), doubtful (`warning`), or good to know (`note`).
 
     `line` and `column` count from 1; both are 0 for what isn't in a file (an environment variable).
     `code` is short and stable. `hint` may be empty.

@@ -190,4 +190,4 @@ Shape: TypeAlias = (
     | Where
 )
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]

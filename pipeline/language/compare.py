@@ -103,7 +103,7 @@ def check(at: Path, tests: Mapping[str, Any], reader: Reader, *, least: float | 
 
 def exact(value: Any) -> Decimal | int:
     """A number as it was told, decimal: 0.1 three times is 0.3. What isn't one is nothing."""
-    if type(value) is int:
+    if type(value) is int or type(value) is Decimal:
         return value
     found = number(value)
     return 0 if found is None else Decimal(str(found))
@@ -127,9 +127,9 @@ def changes(moments: Sequence[int], numbers: Sequence[Any], test: Test) -> int |
     return None
 
 
-def from_behind(values: Sequence[Any]) -> list[Any]:
-    """Sums: of all, of all but the first, and so on; nought at last."""
-    sums: list[Any] = [0]
+def from_behind(values: Sequence[Any]) -> list[float]:
+    """Sums, as `total` makes them: of all, of all but the first, and so on; nought at last."""
+    sums: list[Decimal | int] = [0]
     for value in reversed(values):
         sums.append(sums[-1] + exact(value))
-    return sums[::-1]
+    return [*map(float, reversed(sums))]

@@ -67,16 +67,24 @@ Memory = dict[str, Ledger]
 """`Matcher.ledger` -> ledger."""
 
 
+def united(*ledgers: Ledger) -> Ledger:
+    """Each entry once."""
+    found = {entry.order: entry for ledger in ledgers for entry in ledger}
+    return [found[order] for order in sorted(found)]
+
+
 class Matcher:
     """Which events a condition counts.
 
     `events`: types, or (ANY,). `value`: a path whose value is kept; `has`: it is kept whether this holds. `per`: a
     path: a ledger for each of its values. `within`: how far back anybody asks, ms; None: for ever. `first`: so many of
     the oldest entries are kept for good; `newest`: and so many of the others, at least. `zoned`: what they are to the
-    condition hangs on where the person is. `picky`: not each entry of a ledger counts for each key.
+    condition hangs on where the person is. `picky`: not each entry of a ledger counts for each key. `slack`: how far a
+    moment of which anybody asks may lie before the one that the fold has reached, ms.
     """
 
     picky = False
+    slack = 1 << 62
 
     def __init__(
         self,
@@ -179,18 +187,17 @@ class Matcher:
         self.bound(ledger)
         return True
 
-    def join(self, mine: Ledger, theirs: Ledger) -> Ledger:
-        """Ledgers of two persons who are one."""
-        merged = {entry.order: entry for entry in [*mine, *theirs]}
-        joined = [merged[order] for order in sorted(merged)]
-        self.bound(joined)
-        return joined
-
     def bound(self, ledger: Ledger) -> None:
         """Of too many entries, those go that are neither among the oldest nor among the newest that are asked for."""
         most = min(self.first + self.newest + SPARE, MOST)
         if len(ledger) > most:
             del ledger[self.first : len(ledger) - most + self.first]
+
+    def joined(self, mine: Ledger, theirs: Ledger) -> Ledger:
+        """Of two persons who turn out to be one."""
+        ledger = united(mine, theirs)
+        self.bound(ledger)
+        return ledger
 
     def forget(self, memory: Memory, horizon: int) -> None:
         """What occurred before `horizon`, less what is asked for, says nothing any more. One newest entry stays."""

@@ -140,6 +140,35 @@ TRIGGERS = Declared(
     "Decisions by rule and outcome: fired, cancelled, suppressed, retracted, recovered.",
     ("rule", "outcome"),
 )
+WAITS_OPENED = Declared(
+    "pipeline_waits_opened_total",
+    "counter",
+    "waits",
+    "Waits that were opened, by rule, each of several `stages` one. Always opened = decided + absorbed + open: "
+    "docs/waits.md, What adds up.",
+    ("rule",),
+)
+WAITS_DECIDED = Declared(
+    "pipeline_waits_decided_total",
+    "counter",
+    "waits",
+    "Waits that were decided, by rule: what ends a wait decides all `stages` that are left.",
+    ("rule",),
+)
+WAITS_ABSORBED = Declared(
+    "pipeline_waits_absorbed_total",
+    "counter",
+    "waits",
+    "Waits that were absorbed by those of the same key, by rule, when two persons turned out to be one.",
+    ("rule",),
+)
+WAITS_OPEN = Declared(
+    "pipeline_waits_open",
+    "gauge",
+    "waits",
+    "Waits that are open, by rule and partition; those of profiles that are moving just then are nowhere.",
+    ("rule", "partition"),
+)
 SEGMENT_CHANGES = Declared(
     "pipeline_segment_changes_total",
     "counter",
@@ -190,6 +219,10 @@ DECLARED = (
     DEAD_LETTERS,
     REMARKS,
     TRIGGERS,
+    WAITS_OPENED,
+    WAITS_DECIDED,
+    WAITS_ABSORBED,
+    WAITS_OPEN,
     SEGMENT_CHANGES,
     MERGES,
     REFUSALS,
@@ -265,6 +298,10 @@ class Metrics:
         self.dead_letters = self._counter(DEAD_LETTERS)
         self.remarks = self._counter(REMARKS)
         self.triggers = self._counter(TRIGGERS)
+        self.waits_opened = self._counter(WAITS_OPENED)
+        self.waits_decided = self._counter(WAITS_DECIDED)
+        self.waits_absorbed = self._counter(WAITS_ABSORBED)
+        self.waits_open = self._gauge(WAITS_OPEN)
         self.segment_changes = self._counter(SEGMENT_CHANGES)
         self.merges = self._counter(MERGES)
         self.refusals = self._counter(REFUSALS)
@@ -288,7 +325,7 @@ class Metrics:
         """A partition of `topic` (identity.resolved) went to another worker. What is overdue there is told on."""
         self.lag.forget(topic=topic, partition=partition)
         self.clock_delay.forget(partition=partition)
-        for gauge in (self.timers_pending, self.moves_under_way, self.quarantined, self.outbox):
+        for gauge in (self.timers_pending, self.moves_under_way, self.quarantined, self.outbox, self.waits_open):
             gauge.forget(partition=partition)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:

@@ -35,7 +35,7 @@ from pipeline.triggers.deciding import decide
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.early import Early
 from pipeline.triggers.fold import learn
-from pipeline.triggers.person import Person, counts_for, own_id, refresh, unite, user_of, whole, whose
+from pipeline.triggers.person import Person, counts_for, own_id, refresh, unite, user_of, waiting, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 from pipeline.wire.row import Row, array_head
 
@@ -714,6 +714,11 @@ def _shares(
     if profile.packed_about == profile_about.EMPTY:
         return {}
     return {_name(book, persons, rows): profile.packed_about}
+
+
+def waits_of(book: RuleBook, profile: Profile) -> dict[str, int]:
+    """How many waits count in it, by rule (triggers/balance.py)."""
+    return waiting(book, *_persons(profile))
 
 
 def one_of(profile_id: str, profile: Profile, namespace: str, value: str) -> tuple[str, Profile]:

@@ -666,6 +666,10 @@ class Hops:
             metrics.events("any", "duplicate").inc(work.duplicates)
         for (rule, outcome), n in work.decisions.items():
             metrics.triggers(rule, outcome).inc(n)
+        for rule, waits in work.waits.items():
+            metrics.waits_opened(rule).inc(waits.opened)
+            metrics.waits_decided(rule).inc(waits.decided)
+            metrics.waits_absorbed(rule).inc(waits.absorbed)
         for (segment, change), n in work.changes.items():
             metrics.segment_changes(segment, change).inc(n)
         for reason, n in work.dead.items():
@@ -674,6 +678,7 @@ class Hops:
             metrics.commit_seconds("maintain_profile").observe(seconds)
         work.decisions, work.duplicates, work.commits_s, work.dead = {}, 0, [], {}
         work.changes.clear()
+        work.waits.clear()
 
     async def _watch(self) -> None:
         metrics, group = self._metrics, self._topology.group
@@ -697,6 +702,8 @@ class Hops:
             metrics.moves_under_way(name).set(len(hop.meta.sent))
             metrics.quarantined(name).set(len(hop.meta.quarantined))
             metrics.outbox(name).set(hop.waiting)
+            for rule, waits in hop.meta.waits.items():
+                metrics.waits_open(rule, name).set(waits.waiting)
         await self._clocks.compare()
 
     def holding(self) -> list[Trouble]:

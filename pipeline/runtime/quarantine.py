@@ -9,6 +9,7 @@ as if nothing had been.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 
 from pipeline.errors import InvalidEvent
@@ -78,6 +79,21 @@ class Quarantine:
         for row in state.rows:
             receive_packed(self._book, profile, PackedRow(row))
         return profile
+
+    @staticmethod
+    def inside(state: Profile | Quarantined) -> Iterator[Profile]:
+        """The profiles that it is, as far as they can be read."""
+        if isinstance(state, Profile):
+            yield state
+            return
+        for raw in state.profiles:
+            try:
+                one = decode(raw)
+                if isinstance(one, Profile):
+                    one.persons  # noqa: B018 - whether they can be read
+                    yield one
+            except Exception as problem:
+                log.debug("what is shut can't be read: %r", problem)
 
     def join(self, state: State | None, other: Profile | Quarantined, now: int) -> Quarantined:
         """Two profiles that are one, of which one is shut: both are."""

@@ -50,6 +50,7 @@ from pipeline.profile.profile import (
     receive_packed,
     settle,
     silent_since,
+    waits_of,
     wakes_at,
 )
 from pipeline.profile.timers import Timers
@@ -58,6 +59,7 @@ from pipeline.runtime.ports import In, Out, Sender
 from pipeline.runtime.quarantine import NAMED, Quarantine
 from pipeline.store.ports import Commit, ProfileStore
 from pipeline.topology.model import Topology
+from pipeline.triggers.balance import Waits
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
@@ -73,6 +75,7 @@ SWEPT = 200
 UNFOLDED = 4  # events that a profile keeps for later: to fold several costs hardly more than one
 UNSEEN: Any = object()
 NO_GUARD = nullcontext()
+NO_WAITS = Waits()
 SHEETS = 100  # of timers, to ask for at once
 DEAD_BYTES = 8_000_000  # of dead letters in a commit
 AHEAD = 60_000  # ms of event time
@@ -90,7 +93,8 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     before it is decided. `sent`: message id -> [at, destination partition]; `taken`: message id -> at. `timers`: how
     many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, until]: what was due before
     the first and is decided up to the second (0: on) is not published. `quarantined`: profile id -> since when it is.
-    `begun`: source -> from where on it counts, until everything before that is decided.
+    `begun`: source -> from where on it counts, until everything before that is decided. `waits`: rule -> what became of
+    its waits here (triggers/balance.py).
     """
 
     format: int = FORMAT
@@ -105,6 +109,7 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     quiet: dict[str, tuple[int, int]] = {}
     quarantined: dict[str, int] = {}
     begun: dict[str, int] = {}
+    waits: dict[str, Waits] = {}
 
 
 class _Format(msgspec.Struct, array_like=True, gc=False):
@@ -128,16 +133,6 @@ class _Raised(Exception):
         self.problem = problem
 
 
-@contextmanager
-def _computing() -> Iterator[None]:
-    try:
-        yield
-    except StateLost:
-        raise
-    except Exception as problem:
-        raise _Raised(problem) from problem
-
-
 class Work:
     """What one batch did, for metrics."""
 
@@ -149,12 +144,13 @@ class Work:
         self.commits_s: list[float] = []
         self.moves = 0
         self.dead: dict[str, int] = {}
+        self.waits: dict[str, Waits] = {}
 
     def copy(self) -> Work:
         """As it is now."""
         copy = Work()
         copy.rows, copy.duplicates, copy.moves = self.rows, self.duplicates, self.moves
-        copy.changes = self.changes.copy()
+        copy.changes, copy.waits = self.changes.copy(), dict(self.waits)
         copy.decisions, copy.commits_s, copy.dead = dict(self.decisions), list(self.commits_s), dict(self.dead)
         return copy
 
@@ -238,6 +234,7 @@ class ProfilePartition:
                 f" version reads format {FORMAT} only. Go on with the version that wrote it, or {START_OVER}."
             )
         self.meta = decode_meta(claimed.meta)
+        self.meta.waits = {rule: waits for rule, waits in self.meta.waits.items() if rule in self._book.rules}
         self._shut = set(self.meta.quarantined)  # each is tried once more
         return self.meta.offset
 
@@ -423,7 +420,7 @@ class ProfilePartition:
     async def _step(self, batch: Batch, named: set[str], target: int, careful: bool) -> bool:
         """Compute, and commit. True: there are more timers that ring before `target`."""
         await self._load(named | self._shut if self._shut else named)
-        with _computing():
+        with self._computing():
             for message, record in batch:
                 self._incoming.at = record.offset
                 if isinstance(message, Resolved):
@@ -442,7 +439,7 @@ class ProfilePartition:
                 self.meta.quiet = {s: q for s, q in quiet if not q[1] or q[1] >= self.meta.clock}
                 self.meta.clock = target
                 self._prune()
-        with _computing():
+        with self._computing():
             states, timers = self._decide(max(target, self.meta.clock), careful)
             if self._raised:
                 raise self._raised[0]
@@ -473,7 +470,7 @@ class ProfilePartition:
         rung, over = timers.ring(min(timers.upto, target), STATES_A_COMMIT // 2)
         self._over |= over
         await self._load(set(rung))
-        with _computing():
+        with self._computing():
             for profile_id in rung:
                 state = self._cache.get(profile_id)
                 if not isinstance(state, Profile):
@@ -519,6 +516,7 @@ class ProfilePartition:
 
     def _read(self, profile_id: str, raw: bytes | None) -> State | None:
         state = self._quarantine.read(profile_id, raw, self._now())
+        self._add_up()  # what comes out of quarantine may be two that are one
         quarantined = self.meta.quarantined
         if isinstance(state, Quarantined):
             if profile_id in self._quarantine.fresh:
@@ -530,6 +528,24 @@ class ProfilePartition:
             self._dirty[profile_id] = state
             log.warning("%s-%d: profile %s is out of quarantine", self._topic, self.partition, profile_id)
         return state
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Between two of these others may compute by the same rules."""
+        try:
+            yield
+        except StateLost:
+            raise
+        except Exception as problem:
+            self._book.balance.take()  # it is computed again
+            raise _Raised(problem) from problem
+        self._add_up()
+
+    def _add_up(self) -> None:
+        """Into the books what has become of waits."""
+        for rule, waits in self._book.balance.take().items():
+            self.meta.waits[rule] = self.meta.waits.get(rule, NO_WAITS).plus(waits)
+            self.work.waits[rule] = self.work.waits.get(rule, NO_WAITS).plus(waits)
 
     def _now(self) -> int:
         """How far event time is, more or less."""
@@ -681,6 +697,7 @@ class ProfilePartition:
     def _bring(self, loser: str, profile: Profile | Quarantined, winner: str, at: int) -> None:
         home = self._home(winner)
         if not self._here(home):
+            self._waits_move(profile, 1)
             self._send_profile(f"{loser}>{home}", profile, home, at)
             return
         into = self._cache.get(home)
@@ -701,6 +718,12 @@ class ProfilePartition:
         profile.timer = timer
         profile.arrived = bool(self._book.arriving)
         self._cache[home] = self._dirty[home] = profile
+
+    def _waits_move(self, profile: Profile | Quarantined, out: int) -> None:
+        """With a profile its waits leave (1), or come (-1)."""
+        for each in self._quarantine.inside(profile):
+            for rule, waits in waits_of(self._book, each).items():
+                self._book.balance.add(rule, moved=out * waits)
 
     def _send(self, message: Move | Forward[Row], home: str) -> None:
         destination = partition_of(home, self.partitions)
@@ -741,6 +764,7 @@ class ProfilePartition:
                 self.meta.sent = {name: (min(sent_at, at), to) for name, (sent_at, to) in self.meta.sent.items()}
                 self._unite(message.winner, profile.winner, at, self._now())
             else:
+                self._waits_move(profile, -1)
                 self._bring(loser, profile, message.winner, at)
 
     def _matters(self, message: Move) -> int:

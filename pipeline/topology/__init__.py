@@ -38,8 +38,8 @@ def rehearsal(path: str | Path, env: Mapping[str, str] = os.environ) -> Rehearsa
 
 
 def lint(path: str | Path, env: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Everything that is wrong (`error`) or doubtful (`warning`): the environment's, then the topology's and those of
-    the files that it includes, in their order.
+    """Everything that is wrong (`error`), doubtful (`warning`) or good to know (`note`): the environment's, then the
+    topology's and those of the files that it includes, in their order.
     """
     return _read(path, env)[1]
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pipeline.grammar.durations import spelt
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field
-from pipeline.language import paths
+from pipeline.language import hours, paths
 from pipeline.language.condition import Names, check_condition
 from pipeline.language.events import types_of
+from pipeline.language.leaves import did
 from pipeline.language.leaves.list import check_list
 from pipeline.language.leaves.measure import check_measure
 from pipeline.language.references import KEY
@@ -50,6 +51,7 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
     if len([each for each in reader.findings if each.severity == "error"]) > sound:
         return  # what isn't sound means nothing
     _switches(values, reader)
+    _hours(values, reader)
     _reach(values, reader)
     _circles(segments, reader)
 
@@ -72,10 +74,10 @@ def _keyed(at: Path, where: Mapping[str, Any], events: Sequence[str], reader: Re
     check_where(at, {path: tests or {"exists": True} for path, tests in others.items()}, types_of(events), reader)
 
 
-def _switches(values: dict[str, Any], reader: Reader) -> None:
-    """What is on speaks of what is on."""
+def _switched_on(values: dict[str, Any]) -> list[tuple[Path, Any]]:
+    """The conditions of segments and rules that are on, and where they stand."""
     segments, rules = values.get("segments", {}), values.get("triggers", {})
-    every = [
+    every: list[tuple[Path, Any]] = [
         (("segments", name, "when"), segment.get("when"))
         for name, segment in segments.items()
         if segment.get("enabled", True)
@@ -86,12 +88,47 @@ def _switches(values: dict[str, Any], reader: Reader) -> None:
         if rule.get("enabled", True)
         for path, condition in _of_rule(rule)
     ]
-    for path, condition in every:
+    return every
+
+
+def _switches(values: dict[str, Any], reader: Reader) -> None:
+    """What is on speaks of what is on."""
+    for path, condition in _switched_on(values):
         for at, section, name in spoken(condition, path):
             if not values.get(section, {}).get(name, {}).get("enabled", True):
                 what = "nobody is in it" if section == "segments" else "it never fires"
                 hint = f"take `enabled: false` away from {name}, which stands {reader.place((section, name))}"
                 reader.report(at, "switched-off", f"{name} is switched off: {what}", hint, severity="warning")
+
+
+def _hours(values: dict[str, Any], reader: Reader) -> None:
+    """What is added up over more than seven days leaves with its hour."""
+    measures = values.get("measures", {})
+    named: set[str] = set()
+    for path, condition in _switched_on(values):
+        for at, leaf in _leaves(path, condition):
+            if isinstance(name := leaf.get("measure"), str):
+                named.add(name)
+            elif "did" in leaf and did.in_hours(leaf) and "within" in leaf:
+                _in_hours((*at, "within"), reader)
+    for name in [name for name in measures if name in named]:
+        if "within" in measures[name] and hours.in_hours(measures[name]["within"]):
+            _in_hours(("measures", name, "within"), reader)
+
+
+def _leaves(at: Path, condition: Any) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    if isinstance(condition, Mapping):
+        yield at, condition
+        for key, each in condition.items():
+            yield from _leaves((*at, key), each)
+    elif isinstance(condition, list):
+        for index, each in enumerate(condition):
+            yield from _leaves((*at, index), each)
+
+
+def _in_hours(at: Path, reader: Reader) -> None:
+    message = "what is added up over more than 7d counts in hours of UTC: it leaves when the beginning of its hour does"
+    reader.report(at, "hours", message, "7d, and less, is exact to the millisecond", severity="note")
 
 
 def _path(at: Path, path: str, events: Sequence[str], kind: str, reader: Reader) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pipeline.language import carts
 from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.topology.model import BROKEN
-from pipeline.triggers import keys, turning, waits, watches
+from pipeline.triggers import balance, keys, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.early import Early
@@ -78,6 +78,7 @@ def decide(
             if told is not None:
                 decision, cause = told.of(decision, cause)
                 outcome = decision.outcome
+            before = balance.waiting(rule, key)
             waits.close(rule, key, wait)
             if rule.date is not None and rule.date.yearly and not book.still:
                 waits.begin_again(rule, key, wait, person.whereabouts)
@@ -105,6 +106,7 @@ def decide(
                     waits.credit(key, fired)
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
+            balance.decided(rule, key, before, ends=outcome == "cancelled")
             if len(state.keys) > keys.AT_HAND:
                 keys.make_room(state, clock)
             if told is None:
@@ -214,8 +216,11 @@ def _counted_less(rule: Compiled, person: Person, key: str, wait: Wait) -> bool:
         return False
     of = key if rule.per is not None else None
     # Where only what is due is asked about, nobody looks at the moments before.
-    start = wait.cause if wait.opened is None else wait.opened
-    since = wait.due if rule.when is None and rule.until is None else start.occurred_at
+    start, since = wait.cause if wait.opened is None else wait.opened, wait.due
+    if rule.until is not None:
+        since = start.occurred_at
+    elif rule.when is not None:
+        since = start.occurred_at if start.turned is None else start.turned
     return any(matcher.lacks(person.heard, of, since) for matcher in rule.counts_most)
 
 

@@ -10,7 +10,7 @@ from pipeline.language import carts, whereabouts
 from pipeline.language.carts import PUT, SET, TAKE, Change
 from pipeline.language.memory import Entry
 from pipeline.language.references import asked, kept
-from pipeline.triggers import films, keys, marks, orders, remembering, waits, watches
+from pipeline.triggers import balance, films, keys, marks, orders, remembering, waits, watches
 from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import tell
 from pipeline.triggers.decisions import DAY, Decision
@@ -135,7 +135,7 @@ def _locate(book: RuleBook, person: Person, row: Row) -> bool:
             later |= work_out(book.rules[name], person, "", row.received_at)
     for rule, name, key in relocate(book, person, row.occurred_at):
         until = until_of(rule, person, name)
-        later |= note_due(person, key, waits.next_due(rule, key, person.rules[rule.name].ends(name), until))
+        later |= note_due(rule, person, key, waits.next_due(rule, key, person.rules[rule.name].ends(name), until))
     for rule in book.clocked:
         if (state := person.rules.get(rule.name)) is not None:
             keys.make_room(state, row.received_at)
@@ -187,7 +187,7 @@ def work_out(rule: Compiled, person: Person, key: str, now: int) -> bool:
     for name, waiting in state.keys.items():
         if (waiting.facts or waiting.open is not None) and (not key or name == key):
             due = waits.next_due(rule, waiting, state.ends(name), until_of(rule, person, name))
-            later |= note_due(person, waiting, due)
+            later |= note_due(rule, person, waiting, due)
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, now)
     return later
@@ -281,7 +281,7 @@ def take(
     opens = role == START and (rule.date is None or fact.length is not None)
     full = state.crowded if rule.at_once else key.due is None and state.full
     if opens and full and waits.may_open(rule, key, fact):
-        out.append(refused(rule, person, name, key, fact))
+        out.append(_refused(rule, person, name, key, fact))
         if rule.at_once and not rule.once:
             return False
         if known is None:  # nothing more is kept of it than that there was something
@@ -290,11 +290,16 @@ def take(
         fact.role, key.bounded = CONTENTS, True
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
-        out.append(refused(rule, person, name, key, fact))
-    later = note_due(person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
+        out.append(_refused(rule, person, name, key, fact))
+    later = note_due(rule, person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
     return later
+
+
+def _refused(rule: Compiled, person: Person, name: str, key: Key, start: Fact) -> Decision:
+    balance.refused(rule)
+    return refused(rule, person, name, key, start)
 
 
 def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: Key | None, now: int) -> Key | None:
@@ -397,7 +402,7 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
         out.append(recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
-    return note_due(person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
+    return note_due(rule, person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
 
 
 def lead_to(book: RuleBook, person: Person, decision: Decision, cause: Fact, out: list[Output]) -> None:

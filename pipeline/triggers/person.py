@@ -15,7 +15,7 @@ from pipeline.language import whereabouts
 from pipeline.language.films import Session
 from pipeline.language.memory import Entry, Memory
 from pipeline.language.whereabouts import Whereabouts
-from pipeline.triggers import devices, films, keys, marks, orders, remembering, turning, waits
+from pipeline.triggers import balance, devices, films, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.facts import Key, Until
@@ -215,6 +215,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     for namespace, values in other.ids.items():
         for value in values:
             _add(person.ids, namespace, value)
+    before = waiting(book, person, other)
     for name, theirs in other.rules.items():
         rule = book.rules.get(name)
         mine = person.rules.get(name)
@@ -257,8 +258,20 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             for name_of_key, key in state.keys.items():
                 until = until_of(rule, person, name_of_key)
                 key.due = waits.next_due(rule, key, state.ends(name_of_key), until)
+            balance.joined(rule, before[name], state.keys.values())
             keys.make_room(state, now)
     refresh(person)
+
+
+def waiting(book: RuleBook, *persons: Person) -> dict[str, int]:
+    """How many of their waits count, by rule (balance.py)."""
+    found: dict[str, int] = {}
+    for person in persons:
+        for name, state in person.rules.items():
+            if (rule := book.rules.get(name)) is not None:
+                state.open_all()
+                found[name] = found.get(name, 0) + sum(balance.waiting(rule, key) for key in state.keys.values())
+    return found
 
 
 def whole(person: Person) -> Person:
@@ -269,9 +282,11 @@ def whole(person: Person) -> Person:
     return person
 
 
-def note_due(person: Person, key: Key, due: int | None) -> bool:
+def note_due(rule: Compiled, person: Person, key: Key, due: int | None) -> bool:
     """Note when a key is decided. True if that may make the person's `due` later: then `_refresh` has to find it."""
     old, key.due = key.due, due
+    if (old is None) is not (due is None):
+        balance.turned(rule, key)
     if due is not None and (person.due is None or due < person.due):
         person.due = due
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pipeline.language.memory import united
 from pipeline.triggers import sequences
 from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watches, look_at
 
@@ -18,8 +19,7 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
             person.heard[name] = ledger
             continue
         matcher = watches.matchers.get(name.partition("\0")[0])
-        if matcher is not None:
-            person.heard[name] = matcher.join(mine, ledger)
+        person.heard[name] = united(mine, ledger) if matcher is None else matcher.joined(mine, ledger)
     if other.first is not None and (person.first is None or other.first.known < person.first.known):
         person.first = other.first
     both = bool(person.heard and other.heard)

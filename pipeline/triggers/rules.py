@@ -17,6 +17,7 @@ from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import Cancel, Rule, Topology
 from pipeline.triggers import lengths
+from pipeline.triggers.balance import Balance
 from pipeline.triggers.dates import Dated
 from pipeline.triggers.lengths import ByField, UpToTime
 from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
@@ -122,8 +123,11 @@ class Compiled:
     is kept of a start, as the rule compares with it or tells it.
     """
 
-    def __init__(self, rule: Rule, lateness_ms: int, scope: Scope, most_ms: int, fingerprint: str) -> None:
+    def __init__(
+        self, rule: Rule, lateness_ms: int, scope: Scope, most_ms: int, fingerprint: str, balance: Balance
+    ) -> None:
         self.fingerprint = fingerprint
+        self.balance = balance
         scope = scope._replace(per=rule.per)
         self.when = None if rule.when is None else compile_condition(rule.when, scope)
         self.until = None if rule.until is None else compile_condition(rule.until[0], scope)
@@ -161,6 +165,7 @@ class Compiled:
         self.lasts = length if isinstance(length, ByField) else None
         self.clock = length if isinstance(length, UpToTime) else None
         self.sequence = rule.sequence
+        self.on_completion = rule.sequence is not None and rule.sequence.steps[-1].absent
         self.date = None if rule.date is None else Dated(rule.date)
         self.varies = length is not None or self.date is not None
         self.moves_about = self.clock is not None or self.date is not None
@@ -218,6 +223,7 @@ class RuleBook:
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
     `closing`: those that may end one. (What only moves a wait makes no decision sooner.)
+    `balance`: what became of waits.
     `followers`: (rule, outcome) -> those that start when it has decided so.
     `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more. `located`:
     it matters where a person is.
@@ -245,8 +251,9 @@ class RuleBook:
                 self.fields[event].update(ADDRESSES)
         most = self.retention - self.max_age
         scope = Scope(measures=topology.measures, lists=topology.lists, zone=topology.time.zone)
+        self.balance = Balance()
         self.rules = {
-            rule.name: Compiled(rule, self.lateness, scope, most, fingerprint(rule, topology))
+            rule.name: Compiled(rule, self.lateness, scope, most, fingerprint(rule, topology), self.balance)
             for rule in topology.rules
         }
         self.followers: dict[tuple[str, str], list[Compiled]] = {}

@@ -170,7 +170,7 @@ class Watches:
             if matcher.id in self.matchers:
                 self.matchers[matcher.id].asked(matcher)
                 continue
-            self.matchers[matcher.id] = matcher
+            self.matchers[matcher.id], matcher.slack = matcher, self.slack
             for kind in dict.fromkeys((DECIDED,) if DECIDED in matcher.events else types_of(matcher.events)):
                 self.hearing[kind] = (*self.hearing.get(kind, ()), matcher)
         return [*dict.fromkeys(matcher.id for matcher in matchers)]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.events.times import rfc3339
 from tests.deployment import Deployment
@@ -74,8 +77,18 @@ def recording(file: Path) -> int:
     return lines[-1][0]
 
 
-def ms(time: Any) -> int:
-    return time if isinstance(time, int) else round(datetime.fromisoformat(str(time)).timestamp() * 1000)
+def ms(moment: Any) -> int:
+    return moment if isinstance(moment, int) else round(datetime.fromisoformat(str(moment)).timestamp() * 1000)
+
+
+def numbers(worker: Any) -> dict[str, Counter[str]]:
+    """What became of waits: opened, decided, absorbed and open, each by rule."""
+    found: dict[str, Counter[str]] = {name: Counter() for name in ("opened", "decided", "absorbed", "open")}
+    for family in text_string_to_metric_families(worker.get("/metrics")):
+        if (name := family.name.removeprefix("pipeline_waits_")) in found:
+            for sample in family.samples:
+                found[name][sample.labels["rule"]] += int(sample.value)
+    return found
 
 
 def test_a_worker_tells_who_enters_and_leaves_as_replay_does(deployment: Deployment, tmp_path: Path) -> None:
@@ -106,4 +119,10 @@ def test_a_worker_tells_who_enters_and_leaves_as_replay_does(deployment: Deploym
     headers = dict(first.headers())
     assert headers["ce_type"].decode().startswith("behavioural.segment.")
     assert "pipeline_segment_changes_total" in worker.get("/metrics")
+    ends = Counter(each["rule"] for each in decided if each["outcome"] not in ("retracted", "recovered"))
+    deadline = time.monotonic() + 30
+    while (waits := numbers(worker))["open"].total() and time.monotonic() < deadline:  # looked at every few seconds
+        time.sleep(0.5)
+    assert waits["opened"] == waits["decided"] + waits["absorbed"] + waits["open"]
+    assert waits["decided"] == ends
     assert worker.stop() == 0

@@ -78,7 +78,7 @@ def said(topology: Topology, seed: int, events: list[Any]) -> list[str]:
     wanted |= {each.id: each for each in replay.finish(END - 1)}
     wanted |= {each.id: each for each in replay.changes}
     want = {i: msgspec.to_builtins(each) | {"profile_id": ""} for i, each in wanted.items()}
-    found: list[str] = []
+    found = [f"doesn't add up: {each}" for each in world.unbalanced]
     assert world.topology.topics.segments is not None
     got: dict[str, Any] = {}
     for topic in (world.topology.topics.decisions.name, world.topology.topics.segments.name):

@@ -81,9 +81,10 @@ def faults(
     except (AssertionError, StateLost, RecordTooLarge) as stuck:
         return [f"stuck: {stuck}"]
     met.update(world.met)
+    found = [f"doesn't add up: {each}" for each in world.unbalanced]
     want, profiles = expected(events)
     got = world.decisions()
-    found = [f"lost: {want[i]}" for i in want.keys() - got.keys()]
+    found += [f"lost: {want[i]}" for i in want.keys() - got.keys()]
     found += [f"false: {got[i]}" for i in got.keys() - want.keys()]
     for i in want.keys() & got.keys():
         if all(less(each, want[i]) for each in got[i]):

@@ -29,11 +29,13 @@ from pipeline.events.model import Event
 from pipeline.flow import Intake, source_names
 from pipeline.identity.graph import HOUSEHOLD, Graph
 from pipeline.profile import profile
+from pipeline.profile.marks import Quarantined
 from pipeline.profile.profile import Profile, decode
 from pipeline.runtime import watermark
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out
+from pipeline.runtime.quarantine import Quarantine
 from pipeline.runtime.second_hop import ProfilePartition
 from pipeline.runtime.topic_watch import TopicWatch
 from pipeline.runtime.words import Said, Word
@@ -55,6 +57,7 @@ SOURCES = 3
 ADDED = 1  # source partitions
 RUN = 3  # bad records in a row, and their partition stops
 LARGEST = 1_500  # bytes of a record that the broker takes
+ADDED_UP = 97  # steps
 KEPT = 5  # writes of the graph, or of a partition, that may be lost
 ONE_LOG_KEPT = 20  # of all together
 BEHIND = 5_000  # ms that received_at runs back in a partition at the most
@@ -632,6 +635,7 @@ class World:
         self.named = 0
         self.lagging: int | None = None
         self.steps = 0
+        self.unbalanced: list[str] = []
         self.largest = largest
         self.garbage: set[tuple[str, int, int]] = set()
         self.stopped: dict[int, int] = {}  # source partition -> up to where an operator has to let it pass
@@ -758,6 +762,8 @@ class World:
     def step(self) -> None:
         r = self.random
         self.steps += 1
+        if self.steps % ADDED_UP == 0:
+            self.add_up()
         if not self.quiet:
             chance = r.random()
             if chance < self.faults.stop:
@@ -801,6 +807,20 @@ class World:
             if self.owner[key] is not worker and worker.stopped_until <= self.steps and r.random() < 0.05:
                 worker.tasks.pop(key, None)  # a zombie notices in the end
                 task.close()
+
+    def add_up(self) -> None:
+        """40: what a partition's books say of its waits is what waits in its profiles, whatever has happened."""
+        for p in range(RESOLVED):
+            keys = self.profiles._partition(p)
+            found = Counter[str]()
+            for state in map(decode, keys.states.values()):
+                if isinstance(state, Profile | Quarantined):
+                    for each in Quarantine.inside(state):
+                        found.update(profile.waits_of(self.book, each))
+            books = {} if keys.meta is None else watermark.decode_meta(keys.meta).waits
+            said = {rule: waits.waiting for rule, waits in books.items()}
+            if +Counter(said) != +found or any(waiting < 0 for waiting in said.values()):
+                self.unbalanced.append(f"partition {p}, step {self.steps}: {books}, but there are {found}")
 
     def stop(self, worker: Worker) -> None:
         """SIGSTOP past the session timeout: the others take over, and it wakes later none the wiser."""
@@ -857,6 +877,7 @@ class World:
         for n in range(limit):
             self.step()
             if n % 50 == 0 and self.done() and self._published():
+                self.add_up()
                 return
         raise AssertionError(f"stuck: {self.why()}")
 

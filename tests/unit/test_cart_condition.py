@@ -314,11 +314,11 @@ def test_memories_of_two_become_one() -> None:
     matcher = CartMatcher(of_key=False)
     mine = noted(*(put(number, 2 * number, "p") for number in range(20)))
     theirs = noted(*(put(100 + number, 2 * number + 1, "p", key="d") for number in range(20)))
-    assert contents({"cart": matcher.join(mine["cart"], theirs["cart"])}) == {"c": {"p": 20}, "d": {"p": 20}}
+    assert contents({"cart": matcher.joined(mine["cart"], theirs["cart"])}) == {"c": {"p": 20}, "d": {"p": 20}}
     mine, theirs = (
         noted(*(put(first + number, first + number, "p") for number in range(2 * cart.KEPT))) for first in (0, 10_000)
     )
-    joined = {"cart": matcher.join(mine["cart"], theirs["cart"])}
+    joined = {"cart": matcher.joined(mine["cart"], theirs["cart"])}
     assert len(joined["cart"]) <= cart.KEPT
     assert contents(joined) == {"c": {"p": 4 * cart.KEPT}}
     assert matcher.lacks(joined, None, 10**9)

@@ -57,7 +57,7 @@ def test_every_record_and_every_kind_of_condition_has_its_table() -> None:
 
 @pytest.mark.parametrize("text", blocks(KEYS), ids=lambda text: ", ".join(re.findall(r"^  (\w+):", text, re.MULTILINE)))
 def test_every_example_lints_clean(tmp_path: Path, text: str) -> None:
-    assert [str(finding) for finding in lint(beside(tmp_path, text), {})] == []
+    assert [str(finding) for finding in lint(beside(tmp_path, text), {}) if finding.severity != "note"] == []
 
 
 def test_every_key_has_an_example() -> None:
@@ -72,7 +72,8 @@ def test_every_operator_has_one() -> None:
 
 def test_wishes_lint_clean(tmp_path: Path) -> None:
     assert len(re.findall(r"^### ", WISHES, re.MULTILINE)) == len(blocks(WISHES)) >= 20
-    assert [str(finding) for finding in lint(beside(tmp_path, yaml.safe_dump(wishes(), sort_keys=False)), {})] == []
+    found = lint(beside(tmp_path, yaml.safe_dump(wishes(), sort_keys=False)), {})
+    assert [str(finding) for finding in found if finding.severity != "note"] == []
 
 
 def test_wishes_do_what_they_say(tmp_path: Path) -> None:

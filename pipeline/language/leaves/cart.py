@@ -180,7 +180,7 @@ class CartMatcher(Matcher):
             if not _fold(ledger):
                 return
 
-    def join(self, mine: Ledger, theirs: Ledger) -> Ledger:
+    def joined(self, mine: Ledger, theirs: Ledger) -> Ledger:
         """All that both did is done to the same carts."""
         older = [side[0] for side in (mine, theirs) if side and side[0].occurred_at < 0]
         merged = {entry.order: entry for entry in [*mine, *theirs] if entry.occurred_at >= 0}

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, OneOf, Record, Text, Where, Whole
-from pipeline.language import calendars, compare
+from pipeline.language import calendars, compare, hours
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.events import EVENTS, said_of
@@ -87,6 +87,15 @@ def _check_keys(at: Path, value: Mapping[str, Any], names: Names) -> None:
         )
 
 
+def in_hours(value: Mapping[str, Any]) -> bool:
+    """Whether it counts in hours: what is added up over more than seven days, unless since a wait began, or in a unit
+    of the calendar.
+    """
+    if not {"sum", "distinct"} & value.keys() or {"since", "calendar"} & value.keys():
+        return False
+    return hours.in_hours(value.get("within"))
+
+
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     """What it means."""
     tests, within = compare.picked(value), calendars.within(value, scope.zone)
@@ -102,6 +111,9 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     else:
         newest, first = MOST, 0
     where, per = scope.keyed(value["did"], value.get("where", {}))
+    if in_hours(value):
+        of_hours = hours.Hours(how, tuple(value["did"]), where, value=path, per=per, within=value.get("within"))
+        return InHours(of_hours, how, tests, value.get("within"), False)
     matcher = Matcher(
         tuple(value["did"]), where, value=path, per=per,
         within=calendars.reach(within), first=first, newest=newest, zoned=isinstance(within, Calendar),
@@ -120,10 +132,17 @@ class Did:
     def _found(self, now: Moment) -> list[Entry]:
         return now.of(self._matcher, now.since(self._within, start=self._since_start))
 
+    def _value(self, entry: Entry) -> Any:
+        return entry.value
+
+    def _moment(self, entry: Entry) -> int:
+        """With which it leaves."""
+        return entry.occurred_at
+
     def _number(self, entries: list[Entry]) -> float:
         if self._how == "times":
             return len(entries)
-        values = [entry.value for entry in entries]
+        values = [self._value(entry) for entry in entries]
         return compare.total(values) if self._how == "sum" else len(_different(values))
 
     def _numbers(self, entries: list[Entry]) -> list[Any]:
@@ -131,11 +150,11 @@ class Did:
         if self._how == "times":
             return list(range(len(entries), -1, -1))
         if self._how == "sum":
-            return compare.from_behind([entry.value for entry in entries])
+            return compare.from_behind([self._value(entry) for entry in entries])
         known: set[Any] = set()
         numbers = [0]
         for entry in reversed(entries):
-            known |= _different([entry.value])
+            known |= _different([self._value(entry)])
             numbers.append(len(known))
         return numbers[::-1]
 
@@ -151,7 +170,7 @@ class Did:
         if isinstance(self._within, Calendar):
             zone = now.zone(self._within.otherwise)
             return self._within.turns(now.at, zone, self._test, self._number(found), self._number([]))
-        last = compare.changes([entry.occurred_at for entry in found], self._numbers(found), self._test)
+        last = compare.changes([self._moment(entry) for entry in found], self._numbers(found), self._test)
         return None if last is None else last + self._within
 
     def matchers(self) -> tuple[Matcher, ...]:
@@ -176,6 +195,19 @@ class Did:
         if self._how == "distinct":
             return f"{how} different {path} of {what}{lasting(self._within)}"
         return f"did {what} {how} times{lasting(self._within)}"
+
+
+class InHours(Did):
+    """The same, in hours of UTC."""
+
+    def _found(self, now: Moment) -> list[Entry]:
+        return now.of(self._matcher, hours.since(now.at, self._within))
+
+    def _value(self, entry: Entry) -> Any:
+        return hours.amount(entry) if self._how == "sum" else hours.told(entry)
+
+    def _moment(self, entry: Entry) -> int:
+        return hours.begin(entry.occurred_at)
 
 
 def _different(values: list[Any]) -> set[Any]:

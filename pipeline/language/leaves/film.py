@@ -183,7 +183,7 @@ class FilmMatcher(Matcher):
         if ledger and (older := [entry for entry in ledger[1:] if entry.received_at < horizon]):
             _fold(ledger, older)
 
-    def join(self, mine: Ledger, theirs: Ledger) -> Ledger:
+    def joined(self, mine: Ledger, theirs: Ledger) -> Ledger:
         """Both have watched what either has. What was counted stays."""
         if not mine or not theirs:
             return mine or theirs

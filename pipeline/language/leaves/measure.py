@@ -14,11 +14,11 @@ from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Duration, Key, Many, Record, Text, Value, Where
-from pipeline.language import calendars, compare
+from pipeline.language import calendars, compare, hours
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.events import EVENTS
-from pipeline.language.memory import MOST, Entry, Matcher, Moment
+from pipeline.language.memory import MOST, Matcher, Moment
 
 KEY = "measure"
 _first = itemgetter(0)
@@ -75,12 +75,11 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     within = calendars.within(told, scope.zone)
     parts = []
     for each in told["sum"]:
-        matcher = Matcher(
-            tuple(each["did"]),
-            each.get("where", {}),
-            within=calendars.reach(within),
-            newest=MOST,
-            zoned=isinstance(within, Calendar),
+        did, where = tuple(each["did"]), each.get("where", {})
+        matcher = (
+            hours.Hours(hours.TIMES, did, where, within=calendars.reach(within))
+            if hours.in_hours(within)
+            else Matcher(did, where, within=calendars.reach(within), newest=MOST, zoned=isinstance(within, Calendar))
         )
         parts.append((matcher, each["points"]))
     return Measure(value["measure"], tuple(parts), within, compare.picked(value))
@@ -95,9 +94,14 @@ class Measure:
         self._name, self._parts, self._within, self._tests = name, parts, within, tests
         self._test = compare.compiled(tests)
 
-    def _found(self, now: Moment) -> list[tuple[Entry, float]]:
-        since = now.since(self._within)
-        return [(entry, points) for matcher, points in self._parts for entry in now.of(matcher, since)]
+    def _found(self, now: Moment) -> list[tuple[int, Any]]:
+        """With when it goes, what each adds."""
+        in_hours = hours.in_hours(self._within)
+        since = hours.since(now.at, self._within) if in_hours else now.since(self._within)
+        found = [(entry, compare.exact(points)) for matcher, points in self._parts for entry in now.of(matcher, since)]
+        if in_hours:
+            return [(hours.begin(entry.occurred_at), points * hours.times(entry)) for entry, points in found]
+        return [(entry.occurred_at, points) for entry, points in found]
 
     def number(self, now: Moment) -> float:
         """What it is."""
@@ -113,7 +117,7 @@ class Measure:
             return None
         if isinstance(self._within, Calendar):
             return self._within.turns(now.at, now.zone(self._within.otherwise), self._test, self.number(now), 0)
-        found = sorted(((entry.occurred_at, points) for entry, points in self._found(now)), key=_first)
+        found = sorted(self._found(now), key=_first)
         numbers = compare.from_behind([points for _, points in found])
         last = compare.changes([at for at, _ in found], numbers, self._test)
         return None if last is None else last + self._within

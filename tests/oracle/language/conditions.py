@@ -40,6 +40,8 @@ HAS_PATH = {
 
 WHERE = ("traits.timezone", "context.timezone")
 """45: what says where somebody is; the last counts more."""
+HOUR = 60 * 60_000
+DAY = 24 * HOUR
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ def is_of(fact: Fact, leaf: dict[str, Any], event: Any, view: View) -> bool:
 def occurred(leaf: dict[str, Any], event: Any, view: View) -> list[Fact]:
     """24: the events of a leaf in its window, in the order in which they occurred."""
     found = [fact for fact in view.facts if fact.occurred_at <= view.at and is_of(fact, leaf, event, view)]
-    found = [fact for fact in found if fact.occurred_at > before(leaf, view)]
+    found = [fact for fact in found if counted_at(fact, leaf) > before(leaf, view)]
     if leaf.get("since") == "start":
         found = [fact for fact in found if view.since is not None and fact.occurred_at >= view.since]
     return sorted(found, key=by_occurrence)
@@ -136,6 +138,22 @@ def begins(unit: str, at: int, zone: ZoneInfo, later: int) -> int:
         months = day.year * 12 + day.month - 1 + later
         day = day.replace(year=months // 12, month=months % 12 + 1, day=1)
     return milliseconds(datetime.combine(day, time(), zone))
+
+
+def in_hours(leaf: dict[str, Any]) -> bool:
+    """42: does what is added up leave its window by hours? Not what counts since a wait began."""
+    added = any(word in leaf for word in ("sum", "distinct", "points"))
+    return added and "since" not in leaf and "within" in leaf and duration(leaf["within"]) > 7 * DAY
+
+
+def counted_at(fact: Fact, leaf: dict[str, Any]) -> int:
+    """With which moment it leaves the window."""
+    return hour(fact.occurred_at) if in_hours(leaf) else fact.occurred_at
+
+
+def hour(at: int) -> int:
+    """When the hour of UTC begins in which that is."""
+    return at // HOUR * HOUR
 
 
 def by_occurrence(fact: Fact) -> tuple[Any, ...]:
@@ -420,6 +438,7 @@ def turning_points(condition: Condition, view: View) -> Iterator[int]:
             yield from began  # what is decided early occurs when it would have been due
         for span in spans:
             for at in began:
+                yield hour(at) + span
                 yield at + span
                 yield at + span + 1
 

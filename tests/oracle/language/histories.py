@@ -24,6 +24,7 @@ CART_EVENTS = (
 )
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 DISORDER = 10_000
 KINDS: dict[str, Told] = {
     "events alone": {"conditions": False},
@@ -43,6 +44,8 @@ KINDS: dict[str, Told] = {
     "at once": {"at_once": True, "again": True, "recovered": True},
     "at once and ties": {"at_once": True, "ties": True},
     "at once on shared devices": {"at_once": True, "again": True, "shared": True},
+    "hours": {"hours": True},
+    "hours and ties": {"hours": True, "ties": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
     "carts": {"carts": True, "staged": True, "asking": True},
     "carts and ties": {"carts": True, "ties": True},
@@ -84,6 +87,7 @@ class Story:
         self.carts, self.films = carts, films
         found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
         self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
+        self.days = [span for span in spans(told) if 7 * DAY < span < 9 * DAY]
         self.people: list[list[tuple[str, str]]] = []
         for number in range(rng.choice([1, 1, 2, 3])):
             names = [("user_id", f"u{number}"), ("anonymous_id", f"a{number}"), ("email", f"p{number}@shop.example")]
@@ -105,6 +109,9 @@ class Story:
             return BASE + MINUTE * rng.choice([0, 1, 5, 10, 30, 60, 90, 120, rng.randrange(240)])
         near = rng.choice(self.events[-6:] if rng.random() < 0.7 else self.events)
         from_ = near[rng.choice(["occurred_at", "occurred_at", "received_at"])]
+        if self.days and rng.random() < 0.2:  # days later, where its hour leaves a window
+            hour = from_ // HOUR * HOUR
+            return int(rng.choice([hour, hour, hour + HOUR, from_]) + rng.choice(self.days) + rng.choice([-1, 0, 1]))
         if rng.random() < 0.35:
             return int(from_ + rng.choice([0, 0, 1, MINUTE, 2 * MINUTE, 7 * MINUTE]))
         return int(from_ + rng.choice(self.edges) + rng.choice([-1, 0, 0, 1]))

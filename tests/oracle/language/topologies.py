@@ -7,6 +7,8 @@ from typing import Any
 
 Told = dict[str, Any]
 
+LONG = ["8d", "8d", "169h"]
+"""Over which what is added up counts in hours."""
 WINDOWS = ["10m", "20m", "30m", "1h", "2h"]
 AFTERS = ["10m", "30m", "1h"]
 PATHS = ["/pricing", "/help", "/pricing/team"]
@@ -80,6 +82,7 @@ class Sayings:
         self.carts: bool = options.get("carts", False)
         self.films: bool = options.get("films", False)
         self.at_once: bool = options.get("at_once", False)
+        self.hours: bool = options.get("hours", False)
         self.ages: bool = options.get("ages", True)
         self.of_path: list[str] = []
         self.segments: list[str] = []
@@ -94,6 +97,8 @@ class Sayings:
 
     def window(self, *, always: bool = False) -> Told:
         """Mostly a window."""
+        if self.hours and self.rng.random() < 0.5:
+            return {"within": self.rng.choice(LONG)}
         return {"within": self.rng.choice(WINDOWS)} if always or self.rng.random() < 0.75 else {}
 
     def span(self, *, always: bool = False) -> Told:
@@ -111,7 +116,7 @@ class Sayings:
                 return {"visits": rng.choice([2, {"lt": 3}]), **self.span(always=window)}
             return {"did": "any", "times": rng.choice([2, 3]), **self.span(always=window)}
         leaf: Told = {"did": event, **self.where(event), **self.span(always=window)}
-        kind = rng.random()
+        kind = rng.random() / (2 if self.hours else 1)
         if event == "order_completed" and kind < 0.3:
             return {**leaf, "sum": "total", "gte": rng.choice([50, 60, 100])}
         if event == "product_added" and kind < 0.2:
@@ -319,8 +324,8 @@ def topology(rng: Random, **options: bool) -> Told:
     """`time`, `triggers`, `segments`, `measures`, `lists`. Options: `conditions` False: only what today's three rules
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
-    decisions on arrival; `at_once`: mostly no waits; `ages` False: not for how long somebody is in a segment (which
-    hangs on whose profile stays at a tie)."""
+    decisions on arrival; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more than seven days;
+    `ages` False: not for how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:

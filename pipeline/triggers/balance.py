@@ -1,0 +1,105 @@
+"""What became of waits, counted so that it adds up (docs/waits.md, What adds up).
+
+    opened = decided + absorbed + waiting (+ deferred, once guards do that)
+
+Of a key the first undecided wait counts, from when it is there until it is decided: what comes in another order than it
+occurred may make one wait of two that follow, or two of one. With stages each counts, and what ends a wait decides all
+that are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+
+class Waits(NamedTuple):
+    """Of one rule, in one place, how many. `moved`: with their profile to another place, less those that came."""
+
+    opened: int = 0
+    decided: int = 0
+    absorbed: int = 0
+    moved: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """What is left."""
+        return self.opened - self.decided - self.absorbed - self.moved
+
+    def plus(self, other: Waits) -> Waits:
+        """Both."""
+        return Waits(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Key(Protocol):
+    """What of a key (facts.Key) matters here."""
+
+    due: int | None
+    open: Any
+
+
+class Counted(Protocol):
+    """What of a rule (rules.Compiled) matters here. `on_completion`: its waits count once they are decided: the last
+    step of a sequence is that something doesn't happen.
+    """
+
+    name: str
+    balance: Balance
+    stages: tuple[Any, ...]
+    on_completion: bool
+
+
+class Balance:
+    """All rules', since it was asked for last. The fold counts here, whoever calls it takes what it has counted."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Waits] = {}
+
+    def take(self) -> dict[str, Waits]:
+        """By rule; from now on it counts anew."""
+        found, self._rules = self._rules, {}
+        return found
+
+    def add(self, rule: str, opened: int = 0, decided: int = 0, absorbed: int = 0, moved: int = 0) -> None:
+        """So many more."""
+        if opened or decided or absorbed or moved:
+            self._rules[rule] = self._rules.get(rule, Waits()).plus(Waits(opened, decided, absorbed, moved))
+
+
+def waiting(rule: Counted, key: Key) -> int:
+    """How many waits of a key count now."""
+    return 0 if key.due is None else _left(rule, key)
+
+
+def _left(rule: Counted, key: Key) -> int:
+    if rule.on_completion:
+        return 0
+    if not rule.stages:
+        return 1
+    return len(rule.stages) - (0 if key.open is None else key.open.stage)
+
+
+def turned(rule: Counted, key: Key) -> None:
+    """Something waits that didn't; or nothing does any more, and nothing was decided."""
+    left = _left(rule, key)
+    if key.due is not None:
+        rule.balance.add(rule.name, opened=left)
+    else:
+        rule.balance.add(rule.name, absorbed=left)
+
+
+def refused(rule: Counted) -> None:
+    """One for which there is no room is opened, and decided at once."""
+    rule.balance.add(rule.name, opened=1, decided=1)
+
+
+def decided(rule: Counted, key: Key, before: int, *, ends: bool) -> None:
+    """One was decided; `before`: how many of its key counted. `ends`: all that are left of it were."""
+    many = max(before, 1) if ends else 1
+    rule.balance.add(rule.name, opened=waiting(rule, key) - before + many, decided=many)
+
+
+def joined(rule: Counted, before: int, keys: Iterable[Key]) -> None:
+    """Two persons became one, whose waits were so many."""
+    less = before - sum(waiting(rule, key) for key in keys)
+    rule.balance.add(rule.name, opened=max(-less, 0), absorbed=max(less, 0))
