@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from pipeline.language.speaks import changes, meant
 from pipeline.topology.model import Rule, Topology
 
 NO_MEANING = frozenset({"name", "version", "description"})
@@ -28,7 +29,7 @@ def fingerprint(rule: Rule, topology: Topology) -> str:
     named: dict[str, dict[str, Any]] = {kind: {} for kind in known}
     open_ = [said]
     while open_:
-        for kind, name in _names(open_.pop()):
+        for kind, name in _names(open_.pop(), known["segment"]):
             written = known[kind].get(name)
             if written is not None and name not in named[kind]:
                 plain = _said(written)
@@ -57,13 +58,18 @@ def _said(value: Any) -> Any:
     return value
 
 
-def _names(value: Any) -> Iterator[tuple[str, str]]:
+def _names(value: Any, segments: Collection[str]) -> Iterator[tuple[str, str]]:
     """(`segment`, `measure` or `list`, its name) of all that a condition speaks of, or may."""
+    yield from (("segment", name) for _, tests in changes(value) for name in meant(tests, segments))
+    yield from _spoken(value)
+
+
+def _spoken(value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, each in value.items():
             if key in ("segment", "measure", "list") and isinstance(each, str):
                 yield key, each
-            yield from _names(each)
+            yield from _spoken(each)
     elif isinstance(value, list):
         for each in value:
-            yield from _names(each)
+            yield from _spoken(each)

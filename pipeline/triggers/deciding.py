@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.language.memory import DECIDED, MOST, Entry, Moment
+from pipeline.language.memory import DECIDED, MOST, Moment
 from pipeline.topology.model import BROKEN
-from pipeline.triggers import carts, keys, turning, waits, watches
+from pipeline.triggers import carts, happening, keys, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.facts import Fact, Fired, Key, Wait
-from pipeline.triggers.fold import lead_to, note_counted, state_of, take, work_out
+from pipeline.triggers.fold import happen, lead_to, state_of, take, work_out
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, decision_of
 from pipeline.triggers.person import Person, refresh, somebody_elses, until_of
@@ -103,10 +103,9 @@ def decide(
             out.append(decision)
             if book.followers and not book.still:
                 lead_to(book, person, decision, wait.cause, out)
-            if book.watches is not None and DECIDED in book.watches.hearing:
+            if DECIDED in book.makes:
                 told = {"rule": decision.rule, "outcome": decision.outcome}
-                entry = Entry(decision.due_at, clock, decision.id, 0)
-                note_counted(book, book.watches, person, DECIDED, told, entry, clock)
+                happen(book, person, happening.made(DECIDED, decision.due_at, clock, decision.id, told), out)
         refresh(person)
 
 
@@ -129,7 +128,11 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
     """Look at the conditions that are to be looked at now, and begin what starts."""
     assert book.watches is not None
     before = len(out)
-    for start in turning.look(book.watches, person, clock, book.max_age, out):
+    for start in turning.look(book.watches, person, clock, book.max_age):
+        if isinstance(start, SegmentChange):
+            out.append(start)
+            _tell(book, person, start, out)
+            continue
         rule, entry = start.rule, start.entry
         fact = Fact(
             start.at if start.timed else entry.occurred_at,
@@ -153,6 +156,13 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
             for waiting in book.watches.waiting_for[change.segment]:
                 work_out(book.rules[waiting.name], person, "", change.at)
     refresh(person)
+
+
+def _tell(book: RuleBook, person: Person, change: SegmentChange, out: list[Output]) -> None:
+    """What is made of a change of a segment; of one by a tie nothing (semantics 36)."""
+    kind = f"segment_{change.change}"
+    if kind in book.makes and change.reason in ("event", "time"):
+        happen(book, person, happening.change(kind, change.segment, change.at, change.id), out)
 
 
 def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.identity.ids import leaf_id
 from pipeline.language.memory import Entry, Memory
-from pipeline.triggers import devices, films, keys, marks, orders, remembering, turning, waits, whereabouts
+from pipeline.triggers import devices, films, happening, keys, marks, orders, remembering, turning, waits, whereabouts
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.facts import Key, Until
@@ -142,7 +142,7 @@ def somebody_elses(book: RuleBook, persons: list[Person], person: Person, event_
     known now.
     """
     holders = {device: holder for holder in persons for device in holder.logins}
-    device = devices.carried(event_id, mark, list(holders)) if holders else None
+    device = devices.carried(happening.known_as(event_id), mark, list(holders)) if holders else None
     user = None if device is None else _owner(book, holders[device], device, at)
     return user is not None and not person.has(*user)
 
@@ -209,8 +209,11 @@ def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
 
 def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     """Two persons turn out to be one, at `now`. A plain union of open state; it decides nothing."""
+    runs = happening.joined(person.heard.pop(happening.HERE, []), other.heard.pop(happening.HERE, []))
     if book.watches is not None:
         remembering.join(book.watches, person, other, (own_id(person.ids), own_id(other.ids)), now)
+    if runs:
+        person.heard[happening.HERE] = runs
     for namespace, values in other.ids.items():
         for value in values:
             _add(person.ids, namespace, value)

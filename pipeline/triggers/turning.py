@@ -10,6 +10,7 @@ import msgspec
 from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.triggers import sequences
 from pipeline.triggers.changes import SegmentChange, change_id
+from pipeline.triggers.happening import known_as
 from pipeline.triggers.remembering import copied
 from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watch, Watches, look_at, members
 
@@ -28,9 +29,9 @@ class Start(msgspec.Struct, frozen=True):
     bounded: bool = False
 
 
-def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[Any]) -> Iterator[Start]:
-    """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. What
-    changes goes to `out`; yields what starts.
+def look(watches: Watches, person: Person, clock: int, max_age: int) -> Iterator[Start | SegmentChange]:
+    """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. Yields what
+    starts, and what changes; what is made of a change is noted before the next is looked at.
     """
     turned = person.turned
     while True:
@@ -42,25 +43,25 @@ def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[A
         for name in gone:
             _, profile_id, segment = name.split("\0")
             turn = turned.pop(name)
-            out.append(_change(segment, "left", "merged", at, profile_id, turn.ids or {}, None))
+            yield _change(segment, "left", "merged", at, profile_id, turn.ids or {}, None)
         ready = [(*watches.watch_of(name), name) for name in names if name in turned]
         ready.sort(key=lambda each: (each[0].rank, each[1]))
-        said = len(out)
         for watch, key, name in ready:
             if isinstance(watch, sequences.Sequence):
                 del turned[name]
                 for run in watch.completed(person.heard, key, at):
                     yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
             elif watch.rule is None:
-                _look_at_segment(watches, watch, person, turned[name], at, out)
+                change = _look_at_segment(watches, watch, person, turned[name], at)
+                if change is not None:
+                    yield change
+                    break  # others may have to be looked at before the next
             elif (start := _look_at_rule(watch, person, key, turned[name], at, max_age)) is not None:
                 yield start
-            if len(out) > said:  # others may have to be looked at before the next
-                break
 
 
-def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int, out: list[Any]) -> None:
-    now = Moment(person.heard, at, segments=_members(watch, person))
+def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int) -> SegmentChange | None:
+    change, now = None, Moment(person.heard, at, segments=_members(watch, person))
     holds = watch.condition.holds(now)
     if holds != turn.holds:
         received = _received(watch, now)
@@ -70,13 +71,14 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
         reason = "event" if causes else "tie" if turn.tied else "time"
         turn.since = 0 if not holds else turn.since if reason == "tie" and turn.since else at
         turn.holds = holds
-        change = "entered" if holds else "left"
-        out.append(_change(watch.name, change, reason, at, "", person.ids, causes[0] if causes else None))
+        how = "entered" if holds else "left"
+        change = _change(watch.name, how, reason, at, "", person.ids, causes[0] if causes else None)
         for other in watches.speaking[watch.name]:
             for name in [name for name in person.turned if name.startswith(other.prefix)] or [other.prefix]:
                 if not other.keyed or name != other.prefix:
                     look_at(person, other, name.removeprefix(other.prefix), at)
     turn.tied, turn.next = False, watch.condition.turns(now)
+    return change
 
 
 def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
@@ -158,7 +160,7 @@ def _change(
         at=at,
         profile_id=profile_id,
         identifiers=copied(ids),
-        cause_event_id=None if cause is None else cause.event_id,
+        cause_event_id=None if cause is None else known_as(cause.event_id),
     )
 
 
