@@ -20,6 +20,7 @@ from pipeline.triggers.rules import (
     RuleBook,
     rank,
 )
+from pipeline.wire.row import Row
 
 
 def decide(
@@ -131,7 +132,10 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
     for start in turning.look(book.watches, person, clock, book.max_age):
         if isinstance(start, SegmentChange):
             out.append(start)
-            _tell(book, person, start, out)
+            continue
+        if isinstance(start, Row):
+            if start.type in book.makes:
+                happen(book, person, start, out)
             continue
         rule, entry = start.rule, start.entry
         fact = Fact(
@@ -156,13 +160,6 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
             for waiting in book.watches.waiting_for[change.segment]:
                 work_out(book.rules[waiting.name], person, "", change.at)
     refresh(person)
-
-
-def _tell(book: RuleBook, person: Person, change: SegmentChange, out: list[Output]) -> None:
-    """What is made of a change of a segment; of one by a tie nothing (semantics 36)."""
-    kind = f"segment_{change.change}"
-    if kind in book.makes and change.reason in ("event", "time"):
-        happen(book, person, happening.change(kind, change.segment, change.at, change.id), out)
 
 
 def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: Wait, clock: int) -> bool:

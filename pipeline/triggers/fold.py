@@ -130,7 +130,9 @@ def _begins(book: RuleBook, person: Person, row: Row) -> bool:
 
 
 def happen(book: RuleBook, person: Person, row: Row, out: list[Output]) -> bool:
-    """Take in what is made of what is taken in (happening.py), as any other event. See `note_due` for what it returns."""
+    """Take in what is made of what is taken in (happening.py), as any other event. See `note_due` for what it
+    returns.
+    """
     kind, data, later = row.type, row.data, False
     ends, moves, conditional, *_ = book.meanings.get(kind, NOTHING)
     if conditional:

@@ -33,9 +33,9 @@ def made(kind: str, at: int, known: int, event_id: str, data: dict[str, Any]) ->
     return Row(0, "", kind, at, known, event_id, 0, [], data)
 
 
-def change(kind: str, segment: str, at: int, change_id: str) -> Row:
-    """A person has entered or left a segment."""
-    return made(kind, at, at, f"{_LAST}{segment}\0{change_id}", {"segment": segment})
+def change(how: str, segment: str, at: int, change_id: str) -> Row:
+    """A person has entered or left a segment, as that change tells."""
+    return made(f"segment_{how}", at, at, f"{_LAST}{segment}\0{change_id}", {"segment": segment})
 
 
 def visit(row: Row) -> Row:

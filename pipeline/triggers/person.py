@@ -11,7 +11,7 @@ from functools import partial
 
 import msgspec
 
-from pipeline.identity.ids import leaf_id
+from pipeline.identity.ids import own_id
 from pipeline.language.memory import Entry, Memory
 from pipeline.triggers import devices, films, happening, keys, marks, orders, remembering, turning, waits, whereabouts
 from pipeline.triggers.contact import Contact
@@ -196,8 +196,8 @@ def _learn(book: RuleBook, person: Person, namespace: str, value: str, now: int)
         return
     was = {each: list(values) for each, values in person.ids.items()}
     _add(person.ids, namespace, value)
-    if (own := own_id(was)) != own_id(person.ids):
-        remembering.renamed(book.watches, person, was, own, now)
+    if own_id(was) != own_id(person.ids):
+        remembering.renamed(book.watches, person, was, now)
 
 
 def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
@@ -301,11 +301,6 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
 def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
     return None if rule.until_watch is None else partial(turning.first_at, rule.until_watch, person, key)
-
-
-def own_id(ids: dict[str, list[str]]) -> str:
-    """The id of a profile that is this person's alone: the smallest of their identifiers'."""
-    return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)
 
 
 def refresh(person: Person) -> None:

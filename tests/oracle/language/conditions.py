@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from tests.oracle.language.paths import compares, is_type, keys, matches, meets, number, values
+from tests.oracle.language.paths import CHANGES, compares, is_type, keys, matches, meets, number, values
 from tests.oracle.language.topology import Condition, Language, duration, several
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
@@ -30,6 +30,7 @@ HAS_PATH = {
     ),
     "form_id": ("form_submitted",),
     "path": ("page_viewed",),
+    "segment": CHANGES,
 }
 """27: the types that have a path, of those that the histories tell."""
 
@@ -199,9 +200,9 @@ def trigger(leaf: dict[str, Any], view: View) -> bool:
 
 
 def visits(leaf: dict[str, Any], view: View) -> bool:
-    """How many visits began: a person's own doing, more than half an hour after the last before it."""
+    """How many visits began: a person's own doing, half an hour or more after the last before it."""
     found = [fact.occurred_at for fact in occurred({}, "any", of_person(view))]
-    began = [at for place, at in enumerate(found) if place == 0 or at - found[place - 1] > 30 * 60_000]
+    began = [at for place, at in enumerate(found) if place == 0 or at - found[place - 1] >= 30 * 60_000]
     if "within" in leaf:
         began = [at for at in began if at > view.at - duration(leaf["within"])]
     return compares(len(began), leaf["visits"])

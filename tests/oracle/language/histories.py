@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.build import BASE
-from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, topology
+from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, SOURCES, topology
 from tests.oracle.language.topology import duration
 
 Event = dict[str, Any]
@@ -34,6 +34,9 @@ KINDS: dict[str, Told] = {
     "again": {"staged": True, "recovered": True, "again": True},
     "other starts": {"starts": True, "again": True},
     "other starts and ties": {"starts": True, "ties": True},
+    "made events": {"made": True, "staged": True, "again": True, "recovered": True},
+    "made events and ties": {"made": True, "recovered": True, "ties": True},
+    "made events on shared devices": {"made": True, "shared": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
 }
 
@@ -70,6 +73,7 @@ class Story:
                 [("user_id", "u8"), ("anonymous_id", "tablet")],
             ]
         self.tying = ties or shared
+        self.campaigns = "campaign" in str(told)
         self.events: list[Event] = []
         self.punctual = rng.choice([0.5, 0.8, 0.95])
 
@@ -153,6 +157,8 @@ class Story:
                 "body": self.body(kind),
             }
         )
+        if self.campaigns and rng.random() < 0.5:
+            self.events[-1]["context"] = {"campaign": {"source": rng.choice(SOURCES)}}
 
     def log(self) -> list[Event]:
         """Some told twice, in order of receipt but for up to the disorder."""
