@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.grammar.vocabulary import VISIT_STARTED
+from pipeline.grammar.vocabulary import SEGMENT_CHANGES, VISIT_STARTED
 from pipeline.language.memory import Entry, Ledger, Memory
 from pipeline.wire.row import Row
 
@@ -41,6 +41,13 @@ def change(how: str, segment: str, at: int, change_id: str) -> Row:
 def visit(row: Row) -> Row:
     """A visit that an event begins."""
     return msgspec.structs.replace(row, type=VISIT_STARTED, event_id=_FIRST + row.event_id)
+
+
+def said(row: Row) -> str:
+    """What has happened, in words; empty: it was sent."""
+    if row.type in SEGMENT_CHANGES:
+        return f"{row.type.removeprefix('segment_')} segment {row.data['segment']}"
+    return f"a visit began with {known_as(row.event_id)}" if row.type == VISIT_STARTED else ""
 
 
 def known_as(event_id: str) -> str:
