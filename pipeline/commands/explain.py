@@ -97,6 +97,8 @@ def _rule(topology: Topology, name: str) -> Rule:
 def _recorded(topology: Topology, rule: Rule, namespace: str, value: str, files: tuple[Path, ...], end: str) -> Told:
     summary = Summary(topology.time.disorder_ms, errors_console())
     run = Run(topology, complete=end == "complete", lines=summary)
+    changes: list[SegmentChange] = []
+    run.beside = changes.append
     of_rule = [decision for decision in run.over(merged(map(Recording, files))) if decision.rule == rule.name]
     summary.tell()
     replay, book = run.replay, run.replay.book
@@ -106,7 +108,7 @@ def _recorded(topology: Topology, rule: Rule, namespace: str, value: str, files:
     advance(book, profile, FOREVER if end == "complete" else replay.high + 1)
     person = _person(profile, namespace, value)
     explainer = Explainer(book, rule)
-    rows = [*_rows(topology, book, person, files, run.clock), *_made(person, replay.changes)]
+    rows = [*_rows(topology, book, person, files, run.clock), *_made(person, changes)]
     rows.sort(key=attrgetter("received_at"))
     steps = [step for row in rows for step in explainer.steps(row)]
     decisions = [public(decision) for decision in of_rule if _theirs(person, decision)]

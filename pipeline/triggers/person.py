@@ -157,12 +157,13 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
         return persons[0], []
     refused: list[list[str]] = []
     anchor: Person | None = None
+    begins = False  # nothing was known of the anchor before
     for i in range(0, len(ids), 2):
         namespace, value = ids[i], ids[i + 1]
         found = next((p for p in persons if p.has(namespace, value)), None)
         if anchor is None:
             if found is None:
-                found = Person({namespace: [value]})
+                found, begins = Person({namespace: [value]}), True
                 persons.append(found)
             anchor = found
         elif found is None:
@@ -173,6 +174,12 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
         elif found is not anchor:
             if any(p.ids.get(u) and anchor.ids.get(u) for p in (found,) for u in book.unique):
                 refused.append([namespace, value])
+            elif begins:  # one person, of whom more is told now
+                persons.remove(anchor)
+                for more, values in anchor.ids.items():
+                    for each in values:
+                        _learn(book, found, more, each, now)
+                anchor, begins = found, False
             else:
                 persons.remove(found)
                 _join(book, anchor, found, now)
