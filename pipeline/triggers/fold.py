@@ -72,7 +72,8 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         ends = [end for end in ends if end.where is None or end.where(data)]
         moves = [move for move in moves if move.where is None or move.where(data)]
     heard = book.watches is not None and book.watches.counts(kind, data)
-    concerned = ends or moves or heard
+    visits = book.visits and own_doing(kind, data)
+    concerned = ends or moves or heard or visits
     if concerned or always_seen:
         email = _email(person, row.ids) if "email" in row.ids else None
         person.contact = tell(person.contact, email, data, received_at)
@@ -88,7 +89,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     later = False
     if book.clocked and (concerned or always_seen):
         later = _locate(book, person, row)
-    if book.visits and own_doing(kind, data) and _begins(book, person, row):
+    if visits and _begins(book, person, row):
         later |= happen(book, person, happening.visit(row), out)
     if book.watches is not None and not nothing:
         later |= _hear(book, book.watches, person, kind, row, first)

@@ -176,6 +176,15 @@ def test_what_turns_out_to_be_somebody_elses_visit(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_where_somebody_is_and_how_to_write_to_them_says_what_begins_a_visit(tmp_path: Path) -> None:
+    told = rules(r={"start": {"event": "visit_started"}, "after": {"for": "1h", "until": {"time": "09:00"}}})
+    looks = page("1", 0)
+    looks["context"] = {"timezone": "America/New_York", "locale": "en"}
+    (found,), _ = replayed_with_changes([looks, page("2", 1)], topology_of(told, tmp_path))
+    assert found["due_at"] == "2026-03-02T14:00:00.000Z"
+    assert found["contact"] == {"locale": "en", "timezone": "America/New_York"}
+
+
 # --- when somebody was here
 
 HALF = happening.GAP

@@ -315,6 +315,8 @@ def topology(rng: Random, **options: bool) -> Told:
         told |= {"segments": {}, "measures": {}, "lists": {}}
         for number in range(rng.choice([0, 0, 1])):
             parts: list[Told] = [{"did": rng.choice(EVENTS), "points": rng.choice([1, 2, 3])} for _ in range(2)]
+            if say.made:
+                parts.append({**say.made_event("did"), "points": 2})  # a visit, for there is no segment yet
             told["measures"][f"m{number}"] = {"sum": parts, **say.window()}
             say.measures.append(f"m{number}")
         for number in range(rng.choice([0, 1])):
