@@ -86,7 +86,9 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     now, was = holds(condition, view), name in person.entered
     if now == was:
         return
-    causes = [] if by_tie(condition, now, person, view) else those_from_which(condition, now, person.arrived, view)
+    begins = all(fact in person.arrived for fact in person.facts)  # nobody was in a segment before their first event
+    tied = not begins and by_tie(condition, now, person, view)
+    causes = [] if tied else those_from_which(condition, now, person.arrived, view)
     cause = causes[0] if causes else None
     reason = "event" if causes else ("tie" if person.tied else "time")
     if now:
