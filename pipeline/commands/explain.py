@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import FOREVER
 from pipeline.topology import Topology, rehearsal
 from pipeline.topology.model import Rule
+from pipeline.triggers import happening
+from pipeline.triggers.changes import SegmentChange
 from pipeline.triggers.decisions import Decision, public
 from pipeline.triggers.explain import Explainer, Step, known
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import RuleBook
+from pipeline.wire.row import Row
 
 Told = dict[str, Any]
 
@@ -93,6 +97,8 @@ def _rule(topology: Topology, name: str) -> Rule:
 def _recorded(topology: Topology, rule: Rule, namespace: str, value: str, files: tuple[Path, ...], end: str) -> Told:
     summary = Summary(topology.time.disorder_ms, errors_console())
     run = Run(topology, complete=end == "complete", lines=summary)
+    changes: list[SegmentChange] = []
+    run.beside = changes.append
     of_rule = [decision for decision in run.over(merged(map(Recording, files))) if decision.rule == rule.name]
     summary.tell()
     replay, book = run.replay, run.replay.book
@@ -102,7 +108,9 @@ def _recorded(topology: Topology, rule: Rule, namespace: str, value: str, files:
     advance(book, profile, FOREVER if end == "complete" else replay.high + 1)
     person = _person(profile, namespace, value)
     explainer = Explainer(book, rule)
-    steps = [step for row in _rows(topology, book, person, files, run.clock) for step in explainer.steps(row)]
+    rows = [*_rows(topology, book, person, files, run.clock), *_made(person, changes)]
+    rows.sort(key=attrgetter("received_at"))
+    steps = [step for row in rows for step in explainer.steps(row)]
     decisions = [public(decision) for decision in of_rule if _theirs(person, decision)]
     waiting = facts(book, "", profile, 0, (namespace, value))["waiting"] if end == "open" else []
     return _told(rule, person, [_step(step) for step in steps], decisions, waiting)
@@ -118,7 +126,7 @@ def _live(topology: Topology, rule: Rule, namespace: str, value: str) -> Told:
         _kept(key or None, at, event_id, says)
         for key, at, event_id, says in (known(book.rules[rule.name], state) if state else ())
     ]
-    explainer = Explainer(book, rule)
+    explainer = Explainer(book, rule, person.heard.get(happening.HERE, ()))
     rows = one_of(profile_id, profile, namespace, value)[1].buffer
     steps += [_step(step) for row in rows for step in explainer.steps(row)]
     retractable = [
@@ -146,8 +154,8 @@ def _person(profile: Profile, namespace: str, value: str) -> Person:
     return next(found, None) or Person({namespace: [value]})
 
 
-def _theirs(person: Person, decision: Decision) -> bool:
-    return any(person.has(namespace, value) for namespace, values in decision.identifiers.items() for value in values)
+def _theirs(person: Person, told: Decision | SegmentChange) -> bool:
+    return any(person.has(namespace, value) for namespace, values in told.identifiers.items() for value in values)
 
 
 def _rows(topology: Topology, book: RuleBook, person: Person, files: tuple[Path, ...], clock: int) -> Iterator[Any]:
@@ -165,6 +173,15 @@ def _rows(topology: Topology, book: RuleBook, person: Person, files: tuple[Path,
             yield row
 
 
+def _made(person: Person, changes: list[SegmentChange]) -> list[Row]:
+    """What is made of the changes of the person's segments."""
+    return [
+        happening.change(change.change, change.segment, change.at, change.id)
+        for change in changes
+        if change.reason in ("event", "time") and _theirs(person, change)
+    ]
+
+
 def _kept(key: str | None, occurred_at: int, event_id: str, says: str) -> Told:
     at = rfc3339(occurred_at)
     return {"occurred_at": at, "event_id": event_id, "event": None, "key": key, "counts": True, "says": says}
@@ -179,6 +196,7 @@ def _step(step: Step) -> Told:
         "key": step.key,
         "counts": step.counts,
         "says": step.says,
+        **({"what": step.what} if step.what else {}),
     }
 
 
@@ -200,7 +218,7 @@ def _lines(told: Told) -> Iterator[str]:
 def _shown_step(step: Told) -> str:
     late = step.get("received_at") not in (None, step["occurred_at"])
     occurred = f", occurred {step['occurred_at']}" if late else ""
-    what = f"{step['event']} {step['event_id']}" if step["event"] else step["event_id"]
+    what = step.get("what") or (f"{step['event']} {step['event_id']}" if step["event"] else step["event_id"])
     key = f" ({step['key']})" if step["key"] else ""
     return f"{what}{key}{occurred}: {step['says']}"
 

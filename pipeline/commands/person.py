@@ -17,6 +17,7 @@ from pipeline.profile.profile import Profile, advance, one_of
 from pipeline.triggers import early, films, orders, waits
 from pipeline.triggers.contact import Contact, contact_of
 from pipeline.triggers.facts import End, Fact, Key, Order
+from pipeline.triggers.happening import known_as
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person, until_of
 from pipeline.triggers.rules import Compiled, RuleBook
@@ -151,13 +152,13 @@ def _waiting(name: str, rule: Compiled, person: Person, state: RuleState) -> lis
                 {
                     "rule": name,
                     "correlation_key": key_name or None,
-                    "cause_event_id": wait.cause.event_id,
+                    "cause_event_id": known_as(wait.cause.event_id),
                     "occurred_at": _ms(wait.cause.occurred_at),
                     "due_at": _ms(wait.due),
                     "decided_at": _ms(moment(rule, wait)),
                     **({"stage": rule.stages[wait.stage].name} if rule.stages else {}),
                     "will": ["fire", "due"] if wait.end is None else ["be cancelled", wait.reason],
-                    "ended_by": wait.end[3] if wait.end else None,
+                    "ended_by": known_as(wait.end[3]) if wait.end else None,
                 }
             )
     return out
@@ -200,7 +201,7 @@ def _retractable(name: str, state: RuleState) -> list[Facts]:
             "rule": name,
             "correlation_key": key_name or None,
             "id": fired.id,
-            "cause_event_id": fired.cause_event_id,
+            "cause_event_id": known_as(fired.cause_event_id),
             "occurred_at": _ms(fired.occurred_at),
             "due_at": _ms(fired.due),
             **({"stage": fired.stage} if fired.stage else {}),

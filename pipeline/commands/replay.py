@@ -7,8 +7,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from pipeline.grammar.findings import suggest
 from pipeline.runtime.recordings import in_order, merged
 from pipeline.runtime.replay import Replay
 from pipeline.topology import Rehearsal, Topology, rehearsal
+from pipeline.triggers.changes import SegmentChange
 from pipeline.triggers.changes import public as public_change
 from pipeline.triggers.decisions import Decision, public
 
@@ -93,7 +95,8 @@ def command(
     try:
         with ExitStack() as stack:
             written: BinaryIO = sys.stdout.buffer if out is None else stack.enter_context(_open(out))
-            run.beside = None if changes is None else stack.enter_context(_open(changes))
+            if changes is not None:
+                run.beside = partial(_write_change, stack.enter_context(_open(changes)))
             if out is not None or not sys.stdout.isatty():  # else the decisions themselves tell how far it is
                 stack.enter_context(Bar("replaying", recordings, summary, console))
             for decision in run.over(lines):
@@ -108,9 +111,13 @@ def command(
         sys.exit(1)
 
 
+def _write_change(file: BinaryIO, change: SegmentChange) -> None:
+    file.write(msgspec.json.encode(public_change(change)) + b"\n")
+
+
 class Run:
     """One replay, counting. `clock`: UTC ms, the latest at which anything was received (default: now); `lines`: is told
-    of each. `beside`: where changes of segments are written, or None.
+    of each. `beside`: is told of the changes of segments, where somebody wants them.
     """
 
     def __init__(
@@ -126,7 +133,7 @@ class Run:
         self.replay = Replay(topology)
         self.complete = complete
         self.until = until
-        self.beside: BinaryIO | None = None
+        self.beside: Callable[[SegmentChange], object] | None = None
         self.changes: Counter[str] = Counter()
         self.clock = time.time_ns() // 1_000_000 if clock is None else clock
         self.outcomes: Counter[str] = Counter()
@@ -144,10 +151,10 @@ class Run:
             else:
                 self.lines.event(line)
                 if self.replay.changes:
-                    self._write_changes()
+                    self._tell_changes()
         if self.complete:
             yield from self._counted(self.replay.finish(self.until))
-            self._write_changes()
+            self._tell_changes()
         else:
             yield from self._counted(self.replay.told())
 
@@ -156,12 +163,12 @@ class Run:
             self.outcomes[decision.outcome] += 1
             yield decision
 
-    def _write_changes(self) -> None:
-        """Those of segments that have come since, where somebody wants to read them."""
+    def _tell_changes(self) -> None:
+        """Those of segments that have come since."""
         for change in self.replay.changes:
             self.changes[change.change] += 1
             if self.beside is not None:
-                self.beside.write(msgspec.json.encode(public_change(change)) + b"\n")
+                self.beside(change)
         self.replay.changes.clear()
 
     def summary(self, files: int) -> str:

@@ -18,11 +18,14 @@ class Recorded:
         self.events = list(events)
         self._by_id = {event.event_id: event for event in self.events}
 
-    def __getitem__(self, event_id: str) -> Event:
-        return self._by_id[event_id]
+    def find(self, event_id: str) -> Event | None:
+        """The event; None: nobody sent it, it is made of a segment's change."""
+        return self._by_id.get(event_id)
 
-    def tie(self, decision: Decision, a: Event, b: Event) -> Event | None:
+    def tie(self, a: Event | None, b: Event | None) -> Event | None:
         """The event that first tied what the two carry, when they carry nothing in common."""
+        if a is None or b is None:
+            return None
         ours, theirs = set(a.identifiers.items()), set(b.identifiers.items())
         if ours & theirs:
             return None
@@ -40,36 +43,42 @@ def device(event: Event) -> str:
     return " as ".join(event.identifiers[n] for n in ("anonymous_id", "user_id") if n in event.identifiers)
 
 
-def did(event: Event) -> str:
+def did(event: Event | None) -> str:
+    """An event in a few words, and where."""
+    if event is None:
+        return "entered or left a segment"
+    return f"{what(event)} on {device(event)}"
+
+
+def what(event: Event) -> str:
     """An event in a few words."""
-    what = event.type.replace("_", " ")
-    body = event.body
+    kind, body = event.type.replace("_", " "), event.body
     named = body.get("product_id") or body.get("film") or body.get("message_id") or body.get("order_id")
-    return f"{what} {named}" if named else what
+    return f"{kind} {named}" if named else kind
 
 
 def why(decision: Decision, recorded: Recorded) -> list[tuple[str, str]]:
     """(moment, what happened), in order of time: the way from the cause to the decision."""
-    cause = recorded[decision["cause_event_id"]]
+    cause = recorded.find(decision["cause_event_id"])
     steps: list[tuple[int, str]] = [
-        (decision["occurred_at"], f"{did(cause)} on {device(cause)}: the wait counts from here"),
+        (decision["occurred_at"], f"{did(cause)}: the wait counts from here"),
     ]
     outcome, due = decision["outcome"], decision["due_at"]
     if outcome == "cancelled":
-        end = recorded[decision["ended_by"]]
-        steps.append((end.occurred_at, f"{did(end)} on {device(end)}"))
-        tie = recorded.tie(decision, cause, end)
+        end = recorded.find(decision["ended_by"])
+        steps.append((due if end is None else end.occurred_at, did(end)))
+        tie = recorded.tie(cause, end)
         if tie is not None:
             steps.append((tie.received_at, f"login on {device(tie)}: both devices are one person"))
         steps.append((due, f"would be due, but: {decision['reason']}"))
         verdict = "cancelled: nobody is reminded"
     elif outcome == "retracted":
-        late = recorded[decision["late_event_id"]]
-        steps.append((late.occurred_at, f"{did(late)} on {device(late)}, of which nobody heard yet"))
+        late = recorded.find(decision["late_event_id"])
+        steps.append((due if late is None else late.occurred_at, f"{did(late)}, of which nobody heard yet"))
         steps.append((due, "due, and fired"))
         verdict = f"heard of it now: {decision['reason']}. The trigger is taken back, by its id"
     else:
         steps.append((due, "due: nothing had ended it"))
         verdict = "fired, having waited 5 minutes for what may be on its way"
     steps.append((decision["decided_at"], verdict))
-    return [(when(at), what) for at, what in sorted(steps, key=lambda step: step[0])]
+    return [(when(at), said) for at, said in sorted(steps, key=lambda step: step[0])]

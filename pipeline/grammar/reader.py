@@ -38,6 +38,7 @@ from pipeline.grammar.shapes import (
     Where,
     Whole,
 )
+from pipeline.grammar.vocabulary import MADE
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -419,7 +420,8 @@ class Reader:
                     hint = f'quote it: "{written}"' if written in shape.options else ""
                     return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
                 if value not in shape.options:
-                    hint = suggest(value, shape.options)
+                    made = "nobody can send it: the pipeline makes it, and rules speak of it"
+                    hint = made if value in MADE else suggest(value, shape.options)
                     return self._bad(path, shape.code, f"{value!r} isn't {shape.what}", hint)
                 return value
             case Flag():

@@ -16,6 +16,8 @@ Kind = Literal["text", "number", "flag", "choice", "list", "map", "records", "an
 PAYLOADS = {"cart": "cart_id", "message": "message_id", "film": "film"}
 """Part of a payload -> the key a rule must have for it: there is one cart, message or film only where it is the key."""
 
+SEGMENT_CHANGES = ("segment_entered", "segment_left")
+VISIT_STARTED = "visit_started"
 _KINDS: dict[str, Kind] = {
     "string": "text",
     "boolean": "flag",
@@ -37,9 +39,18 @@ class Field(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
 
 
+MADE: Mapping[str, Mapping[str, Field]] = {
+    **{name: {"segment": Field("text")} for name in SEGMENT_CHANGES},
+    VISIT_STARTED: {},
+}
+"""Event types that nobody sends, made of what is received (triggers/happening.py): field -> what it holds. A visit has
+besides the context and the consent of what began it.
+"""
+
+
 @cache
 def bodies() -> Mapping[str, Mapping[str, Field]]:
-    """Event type -> body field -> what it holds."""
+    """Event type -> body field -> what it holds, of those that are sent."""
     return {name: _body(schemas.schema(name)) for name in schemas.names()}
 
 
@@ -57,8 +68,19 @@ def context() -> Mapping[str, Field]:
 
 @cache
 def event_types() -> tuple[str, ...]:
-    """All event types, sorted."""
+    """All event types that are sent, sorted."""
     return tuple(sorted(bodies()))
+
+
+@cache
+def spoken_types() -> tuple[str, ...]:
+    """All that a rule may speak of, sorted: those that are made, too."""
+    return tuple(sorted({*bodies(), *MADE}))
+
+
+def body_of(event: str) -> Mapping[str, Field]:
+    """Body field of an event type, sent or made -> what it holds."""
+    return MADE[event] if event in MADE else bodies()[event]
 
 
 @cache

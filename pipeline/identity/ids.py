@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -20,3 +21,8 @@ def leaf_id(namespace: str, value: str) -> str:
             _PAIRS[low >> 30], _PAIRS[low >> 20 & 1023], _PAIRS[low >> 10 & 1023], _PAIRS[low & 1023],
         )
     )  # fmt: skip
+
+
+def own_id(ids: Mapping[str, Iterable[str]]) -> str:
+    """The id of a profile that is one person's alone, by all their identifiers: the smallest of these."""
+    return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)

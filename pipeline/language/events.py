@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from pipeline.events.catalogue import catalogue
 from pipeline.grammar.shapes import Choice, Many
-from pipeline.grammar.vocabulary import event_types
+from pipeline.grammar.vocabulary import spoken_types
 from pipeline.language.memory import ANY, Matcher
 from pipeline.language.paths import told
 
-EVENTS = Many(Choice((*event_types(), ANY), "an event type, or any", "unknown-event"), single=True, least=1)
+EVENTS = Many(Choice((*spoken_types(), ANY), "an event type, or any", "unknown-event"), single=True, least=1)
 
 
 def types_of(events: Iterable[str]) -> tuple[str, ...]:

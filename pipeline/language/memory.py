@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, own_doing
+from pipeline.grammar.vocabulary import MADE
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.carts import Change
 from pipeline.language.paths import keys_of, needs, read_path
@@ -123,7 +124,7 @@ class Matcher:
 
     def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of one of its types is one of them."""
-        if ANY in self.events and not own_doing(kind, data):
+        if ANY in self.events and kind not in MADE and not own_doing(kind, data):
             return False
         return not self.where or self._meets(self._where, kind, self.where, data)
 

@@ -19,7 +19,7 @@ from pipeline.events.model import CONSENT, CONTEXT
 from pipeline.events.text import stands_for_nothing, trimmed
 from pipeline.grammar import vocabulary
 from pipeline.grammar.findings import suggest
-from pipeline.grammar.vocabulary import Field, bodies
+from pipeline.grammar.vocabulary import SEGMENT_CHANGES, Field, bodies, body_of, spoken_types
 
 Read = Callable[[Mapping[str, Any]], Any]
 """From a row's data: a value; of a path into several items, or to a list, the list of values; None: nothing is told."""
@@ -100,13 +100,15 @@ def told(event: str, path: str) -> Field | None:
     if path.endswith(".") or (inner and not inner.strip(".")):
         return None
     if several:
-        return vocabulary.items()[event].get(field, {}).get(inner)
-    if field == CONSENT and field not in bodies()[event]:
+        return _items_of(event).get(field, {}).get(inner)
+    if event in SEGMENT_CHANGES:
+        return None if inner else body_of(event).get(field)
+    if field == CONSENT and field not in body_of(event):
         return _FLAG if inner else Field("map")
     if field.startswith(CONTEXT):
         found = vocabulary.context().get(field.removeprefix(CONTEXT))
     else:
-        found = bodies()[event].get(field)
+        found = body_of(event).get(field)
     if inner:
         return _ANY if found is not None and found.kind == "map" else None
     return found
@@ -114,19 +116,25 @@ def told(event: str, path: str) -> Field | None:
 
 def known(path: str) -> bool:
     """Whether events of any type have it."""
-    return any(told(event, path) is not None for event in bodies())
+    return any(told(event, path) is not None for event in spoken_types())
+
+
+def _items_of(event: str) -> Mapping[str, Mapping[str, Field]]:
+    """Field of several records of an event type -> field of each -> what it holds."""
+    return vocabulary.items().get(event, {})
 
 
 def fixed(event: str) -> Iterator[str]:
     """All paths of an event type whose names are ours."""
-    yield from bodies()[event]
-    yield from (f"{field}.{name}" for field, each in vocabulary.items()[event].items() for name in each)
-    yield from (CONTEXT + name for name in vocabulary.context())
+    yield from body_of(event)
+    yield from (f"{field}.{name}" for field, each in _items_of(event).items() for name in each)
+    if event not in SEGMENT_CHANGES:
+        yield from (CONTEXT + name for name in vocabulary.context())
 
 
 def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:
     """A hint for a path that an event type hasn't: one close to it that `fits`; else what there is."""
-    maps = [field for field, held in bodies()[event].items() if held.kind == "map"]
+    maps = [field for field, held in body_of(event).items() if held.kind == "map"]
     head, dot, rest = path.partition(".")
     roots = [*maps, "consent", "context", *ITEMS]
     near = [] if head in roots else [f"{found}.{rest}" for found in get_close_matches(head, roots, n=3)]
@@ -142,4 +150,4 @@ def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:
             return f"did you mean {each}?"
     if head == "properties":  # of those who haven't such a map
         return "properties of your own come with event: custom"
-    return suggest("", [name for name, held in bodies()[event].items() if fits(held)], "its fields that fit")
+    return suggest("", [name for name, held in body_of(event).items() if fits(held)], "its fields that fit")

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 import msgspec
 
+from pipeline.identity.ids import own_id
 from pipeline.profile import about as profile_about
 from pipeline.profile import packed, repeats, shares
 from pipeline.profile.about import About
@@ -35,7 +36,7 @@ from pipeline.triggers.deciding import decide
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.early import Early
 from pipeline.triggers.fold import learn
-from pipeline.triggers.person import Person, counts_for, own_id, refresh, unite, user_of, waiting, whole, whose
+from pipeline.triggers.person import Person, counts_for, refresh, unite, user_of, waiting, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
 from pipeline.wire.row import Row, array_head
 

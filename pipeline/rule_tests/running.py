@@ -50,7 +50,8 @@ def try_out(rehearsal: Rehearsal, test: RuleTest) -> Outcome:
         problems += _differences(test, test.expected, looked_at)
     if test.changes is not None:
         problems += change_differences(test, test.changes, changes)
-    return Outcome(test, problems, list(_steps(test, looked_at, changes)))
+    named = {change.id: f"{change.change} segment {change.segment}" for change in replay.changes}
+    return Outcome(test, problems, list(_steps(test, looked_at, changes, named)))
 
 
 def _copy(event: Event) -> Event:
@@ -133,8 +134,10 @@ def _when(test: RuleTest, decision: Decision) -> str:
     return f"due {span(decision.due_at - test.begins)}, decided {span(decision.decided_at - test.begins)}"
 
 
-def _steps(test: RuleTest, decided: list[Decision], changes: list[SegmentChange]) -> Iterator[str]:
-    """Events by receipt, decisions when they were made, changes of segments."""
+def _steps(
+    test: RuleTest, decided: list[Decision], changes: list[SegmentChange], named: dict[str, str]
+) -> Iterator[str]:
+    """Events by receipt, decisions when they were made, changes of segments. `named`: what by its id a change was."""
     steps: list[tuple[int, int, str]] = []
     for event in test.events:
         body = ", ".join(f"{name}: {shown(value)}" for name, value in event.body.items())
@@ -143,8 +146,9 @@ def _steps(test: RuleTest, decided: list[Decision], changes: list[SegmentChange]
         who = " ".join(event.identifiers.values())
         steps.append((event.received_at, 0, f"{event.event_id} of {who}: {event.type} {{{body}}}{occurred}"))
     for decision in decided:
-        by = f", by {decision.ended_by}" if decision.ended_by else ""
-        told = f"{_told(decision)}, due {span(decision.due_at - test.begins)}, began with {decision.cause_event_id}{by}"
+        by = f", by {named.get(decision.ended_by, decision.ended_by)}" if decision.ended_by else ""
+        began = named.get(decision.cause_event_id, decision.cause_event_id)
+        told = f"{_told(decision)}, due {span(decision.due_at - test.begins)}, began with {began}{by}"
         steps.append((decision.decided_at, 1, f"→ {told}"))
     steps += [(change.at, 1, f"→ {told_change(change)}") for change in changes]
     for at, _, said in sorted(steps, key=lambda step: step[:2]):

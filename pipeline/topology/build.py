@@ -10,8 +10,9 @@ import msgspec
 from pipeline.events.catalogue import STREAMS
 from pipeline.grammar.vocabulary import playback_types, sendable
 from pipeline.language import zones
-from pipeline.language.condition import Scope, compile_condition
+from pipeline.language.condition import Scope
 from pipeline.language.references import KEY
+from pipeline.language.speaks import hangs_on
 from pipeline.topology import build_starts, emptied, model
 from pipeline.topology.addresses import origin
 
@@ -61,9 +62,9 @@ def topology(values: dict[str, Any], *, everything: bool = False) -> model.Topol
 
 
 def _segments(values: dict[str, Any], scope: Scope, everything: bool) -> tuple[model.Segment, ...]:
-    """Those that are switched on, each after those that it speaks of."""
+    """Those that are switched on, each after those that it speaks of, or whose changes it counts."""
     conditions = {name: value["when"] for name, value in values.items() if everything or value.get("enabled", True)}
-    before = {name: compile_condition(when, scope).segments() & conditions.keys() for name, when in conditions.items()}
+    before = {name: hangs_on(when, conditions, scope.measures, scope.lists) for name, when in conditions.items()}
     return tuple(model.Segment(name=name, when=conditions[name]) for name in TopologicalSorter(before).static_order())
 
 

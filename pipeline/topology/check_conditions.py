@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pipeline.grammar.durations import spelt
+from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field
 from pipeline.language import hours, paths
@@ -15,8 +16,8 @@ from pipeline.language.events import types_of
 from pipeline.language.leaves import did
 from pipeline.language.leaves.list import check_list
 from pipeline.language.leaves.measure import check_measure
-from pipeline.language.references import KEY
-from pipeline.language.speaks import spoken
+from pipeline.language.references import KEY, is_reference
+from pipeline.language.speaks import changes, hangs_on, meant, spoken
 from pipeline.topology.check_where import check_where
 from pipeline.topology.model import DAY
 
@@ -33,6 +34,7 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
         lists,
         frozenset(rules),
     )
+    _changes(values, reader)
     sound = len([each for each in reader.findings if each.severity == "error"])
     for name, measure in measures.items():
         check_measure(("measures", name), measure, names)
@@ -53,7 +55,7 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
     _switches(values, reader)
     _hours(values, reader)
     _reach(values, reader)
-    _circles(segments, reader)
+    _circles(segments, measures, lists, reader)
 
 
 def _of_rule(rule: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
@@ -93,6 +95,11 @@ def _switched_on(values: dict[str, Any]) -> list[tuple[Path, Any]]:
 
 def _switches(values: dict[str, Any], reader: Reader) -> None:
     """What is on speaks of what is on."""
+    segments = values.get("segments", {})
+    for section in ("triggers", "segments"):
+        for name, told in values.get(section, {}).items():
+            if told.get("enabled", True):
+                _of_switched_off((section, name), told, segments, reader)
     for path, condition in _switched_on(values):
         for at, section, name in spoken(condition, path):
             if not values.get(section, {}).get(name, {}).get("enabled", True):
@@ -129,6 +136,38 @@ def _leaves(at: Path, condition: Any) -> Iterator[tuple[Path, Mapping[str, Any]]
 def _in_hours(at: Path, reader: Reader) -> None:
     message = "what is added up over more than 7d counts in hours of UTC: it leaves when the beginning of its hour does"
     reader.report(at, "hours", message, "7d, and less, is exact to the millisecond", severity="note")
+
+
+def _of_switched_off(path: Path, told: Mapping[str, Any], segments: Mapping[str, Any], reader: Reader) -> None:
+    """Nobody enters a segment that is switched off."""
+    for at, tests in changes(told, path):
+        found = meant(tests, segments)
+        off = [name for name in found if not segments[name].get("enabled", True)]
+        if off and off == found:
+            hint = f"take `enabled: false` away from {off[0]}, which stands {reader.place(('segments', off[0]))}"
+            message = f"{off[0]} is switched off: nobody enters or leaves it"
+            reader.report(_asked(at, reader), "switched-off", message, hint, severity="warning")
+
+
+def _changes(values: Mapping[str, Any], reader: Reader) -> None:
+    """Whoever speaks of who enters or leaves a segment speaks of one that there is."""
+    segments = values.get("segments", {})
+    for section in ("segments", "measures", "lists", "triggers"):
+        for at, tests in changes(values.get(section, {}), (section,)):
+            for operator in ("is", "not", "in"):
+                told = tests.get(operator, ())
+                for name in told if isinstance(told, list) else [told] if isinstance(told, str) else []:
+                    if name not in segments and not is_reference(operator, name):
+                        hint = suggest(name, segments, "segments") or "write it under segments"
+                        reader.report(_asked(at, reader), "unknown-segment", f"{name} is no segment", hint)
+            if not tests and not segments:
+                hint = "write one under segments"
+                reader.report(at, "unknown-segment", "there is no segment that anybody could enter", hint, key=True)
+
+
+def _asked(at: Path, reader: Reader) -> Path:
+    where = (*at, "where", "segment")
+    return where if reader.has(where) else at
 
 
 def _path(at: Path, path: str, events: Sequence[str], kind: str, reader: Reader) -> None:
@@ -180,15 +219,19 @@ def _windows(path: Path, value: Any, retention: int, reader: Reader) -> None:
             _windows((*path, index), each, retention, reader)
 
 
-def _circles(segments: dict[str, Any], reader: Reader) -> None:
+def _circles(
+    segments: Mapping[str, Any], measures: Mapping[str, Any], lists: Mapping[str, Any], reader: Reader
+) -> None:
     """No segment waits for itself."""
-    before = {
-        name: {other for _, section, other in spoken(segment.get("when")) if section == "segments"}
-        for name, segment in segments.items()
-    }
+    before = {name: hangs_on(segment.get("when"), segments, measures, lists) for name, segment in segments.items()}
     try:
         TopologicalSorter(before).prepare()
     except CycleError as found:
         circle = found.args[1][::-1]
         message = f"segments that speak of each other: {' -> '.join(circle)}"
-        reader.report(("segments", circle[0]), "circle", message, "one of them must do without another", key=True)
+        hint = "one of them must do without another"
+        looked_at = [{each for _, _, each in spoken(segments[name].get("when"))} for name in circle[:-1]]
+        if any(other not in seen for other, seen in zip(circle[1:], looked_at, strict=True)):
+            message += ", for who counts who enters or leaves one waits for it too"
+            hint = "say of which: where: {segment: ...}; " + hint
+        reader.report(("segments", circle[0]), "circle", message, hint, key=True)

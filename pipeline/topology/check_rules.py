@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.vocabulary import Field, bodies, playback_types
+from pipeline.grammar.vocabulary import Field, body_of, playback_types
 from pipeline.language import paths
 from pipeline.language.paths import keys_of
 from pipeline.language.references import KEY, is_reference, split
@@ -122,7 +122,7 @@ def _takes(at: Path, rule: dict[str, Any], cancel: dict[str, Any], reader: Reade
         message = "products are taken out of all other carts, and not of those that compare"
         reader.report(at, "conflict", message, "remove takes, or what compares with the wait", key=True)
     for event in cancel.get("event", []):
-        if "products" not in bodies()[event]:
+        if "products" not in body_of(event):
             reader.report(at, "unknown-field", f"{event} has no products to take", "remove takes", key=True)
 
 

@@ -18,7 +18,7 @@ from pipeline.grammar.shapes import (
     Where,
     Whole,
 )
-from pipeline.grammar.vocabulary import PAYLOADS, event_types
+from pipeline.grammar.vocabulary import PAYLOADS, event_types, spoken_types
 from pipeline.language.conditions import CONDITION
 from pipeline.language.leaves.list import LIST
 from pipeline.language.leaves.measure import MEASURE
@@ -54,8 +54,8 @@ TOLD = Text(
 )
 
 
-def _event() -> Many:
-    return Many(Choice(event_types(), "an event type", "unknown-event"), single=True, least=1)
+def _event(types: tuple[str, ...] | None = None) -> Many:
+    return Many(Choice(types or spoken_types(), "an event type", "unknown-event"), single=True, least=1)
 
 
 def _topic(named: bool) -> Record:
@@ -312,7 +312,8 @@ def _edge() -> Record:
             ),
             "public": Key(Flag(), "It stands in pages or apps: what it tells is unproven. Default: false."),
             "types": Key(
-                _event(), "Event types that it may send. Default: all; with a public key none of e-mails or orders."
+                _event(event_types()),
+                "Event types that it may send. Default: all; with a public key none of e-mails or orders.",
             ),
             "identifiers": Key(Many(WORD), "Namespaces that it may tell; others are left out. Default: all."),
             "origins": Key(Many(ORIGIN), "Pages that may use it, such as https://shop.example. Default: any."),

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 from pipeline.events.model import CONSENT, CONTEXT
 from pipeline.grammar import shapes
 from pipeline.grammar.operands import MODIFIERS, OPERATORS, REFERENCE, TAKES, Takes
-from pipeline.grammar.vocabulary import bodies, context, event_types
+from pipeline.grammar.vocabulary import bodies, context, event_types, spoken_types
 from pipeline.language import paths
 from pipeline.language.conditions import CONDITION
 from pipeline.topology.grammar import document, part
@@ -48,6 +48,7 @@ def schema(
     """The whole schema (draft 2020-12) of a document, ready for `json.dumps`. `of` None: a topology's."""
     defined: dict[str, Any] = {
         "event": {"enum": list(event_types())},
+        "spoken": {"enum": list(spoken_types())},
         "path": _path(),
         "where": _where(_REFERENCE),
     }
@@ -81,6 +82,8 @@ def _schema(shape: shapes.Shape) -> dict[str, Any]:
             return {"type": "string", "pattern": f"^({pattern})$", "patternErrorMessage": f"expected {what}"}
         case shapes.Choice(code="unknown-event", options=options) if options == event_types():
             return {"$ref": "#/$defs/event"}
+        case shapes.Choice(code="unknown-event", options=options) if options == spoken_types():
+            return {"$ref": "#/$defs/spoken"}
         case shapes.EventPath():
             return {"$ref": "#/$defs/path"}
         case shapes.OneOf(plain=plain, mapping=mapping):
@@ -154,7 +157,7 @@ def _record(shape: shapes.Record) -> dict[str, Any]:
 
 def _path() -> dict[str, Any]:
     """What is ours by name, and what stands under a sender's names."""
-    every = sorted({path for event in event_types() for path in paths.fixed(event)})
+    every = sorted({path for event in spoken_types() for path in paths.fixed(event)})
     maps = sorted({field for body in bodies().values() for field, held in body.items() if held.kind == "map"})
     maps += [CONTEXT + field for field, held in context().items() if held.kind == "map"]
     named = "|".join(map(re.escape, [*maps, CONSENT]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from pipeline.language.speaks import changes, meant
 from pipeline.topology.model import Rule, Topology
 
 NO_MEANING = frozenset({"name", "version", "description"})
@@ -30,15 +31,13 @@ def fingerprint(rule: Rule, topology: Topology) -> str:
     named: dict[str, dict[str, Any]] = {kind: {} for kind in known}
     open_ = [said]
     while open_:
-        for kind, name in _names(open_.pop()):
+        for kind, name in _names(open_.pop(), known["segment"]):
             written = known[kind].get(name)
             if written is not None and name not in named[kind]:
                 plain = _said(written)
                 named[kind][name] = {key: each for key, each in plain.items() if key not in NO_MEANING}
                 open_.append(plain)
-    later: list[Any] = (
-        [named["list"]] if named["list"] else []
-    )  # who uses none has the fingerprint of before there were
+    later: list[Any] = [named["list"]] if named["list"] else []  # who uses none has that of before there were any
     if topology.time.zone != "UTC" and _zoned([said, named]):
         later.append(topology.time.zone)
     whole = msgspec.json.encode([said, named["segment"], named["measure"], *later], order="deterministic")
@@ -70,13 +69,18 @@ def _zoned(value: Any) -> bool:
     return isinstance(value, list) and any(map(_zoned, value))
 
 
-def _names(value: Any) -> Iterator[tuple[str, str]]:
+def _names(value: Any, segments: Collection[str]) -> Iterator[tuple[str, str]]:
     """(`segment`, `measure` or `list`, its name) of all that a condition speaks of, or may."""
+    yield from (("segment", name) for _, tests in changes(value) for name in meant(tests, segments))
+    yield from _spoken(value)
+
+
+def _spoken(value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, each in value.items():
             if key in ("segment", "measure", "list") and isinstance(each, str):
                 yield key, each
-            yield from _names(each)
+            yield from _spoken(each)
     elif isinstance(value, list):
         for each in value:
-            yield from _names(each)
+            yield from _spoken(each)

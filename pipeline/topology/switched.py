@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.language.speaks import spoken
+from pipeline.language.speaks import hangs_on, spoken
 from pipeline.topology.model import Rule, Segment, Topology
 
 
@@ -44,12 +44,26 @@ class Rehearsal(msgspec.Struct, frozen=True):
 
 
 def _spoken(topology: Topology) -> dict[str, set[str]]:
-    """Name of a rule or segment -> those that its conditions speak of."""
+    """Name of a rule or segment -> those that it speaks of."""
     every: tuple[Rule | Segment, ...] = (*topology.rules, *topology.segments)
-    return {each.name: {name for condition in _conditions(each) for _, _, name in spoken(condition)} for each in every}
+    segments = [segment.name for segment in topology.segments]
+    found = {each.name: {name for condition in _conditions(each) for _, _, name in spoken(condition)} for each in every}
+    for each in every:
+        told = [*_conditions(each), *_events(each)]
+        found[each.name].update(hangs_on(told, segments, topology.measures, topology.lists))
+    return found
 
 
 def _conditions(of: Rule | Segment) -> tuple[Any, ...]:
     if isinstance(of, Segment):
         return (of.when,)
     return (of.when, of.only_if, of.until and of.until[0], *(stage.only_if for stage in of.stages))
+
+
+def _events(of: Rule | Segment) -> Any:
+    """What it asks of events."""
+    if isinstance(of, Segment):
+        return []
+    steps = of.sequence.steps if of.sequence is not None else ()
+    selectors = (of.start, of.restart, *(cancel.select for cancel in of.cancel), *(step.select for step in steps))
+    return msgspec.to_builtins([each for each in selectors if each is not None])

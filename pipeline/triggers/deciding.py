@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.language import carts
-from pipeline.language.memory import DECIDED, Entry, Moment
+from pipeline.language.memory import DECIDED, Moment
 from pipeline.topology.model import BROKEN
-from pipeline.triggers import balance, keys, turning, waits, watches
+from pipeline.triggers import balance, happening, keys, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.early import Early
 from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
-from pipeline.triggers.fold import lead_to, note_counted, state_of, take, take_back, work_out
+from pipeline.triggers.fold import happen, lead_to, state_of, take, take_back, work_out
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, decision_of, retraction
 from pipeline.triggers.person import Person, refresh, somebody_elses, until_of
@@ -22,6 +22,7 @@ from pipeline.triggers.rules import (
     RuleBook,
     rank,
 )
+from pipeline.wire.row import Row
 
 
 def decide(
@@ -113,10 +114,9 @@ def decide(
                 out.append(decision)
             if book.followers and not book.still:
                 lead_to(book, person, decision, cause, out)
-            if book.watches is not None and DECIDED in book.watches.hearing:
+            if DECIDED in book.makes:
                 said = {"rule": decision.rule, "outcome": decision.outcome}
-                entry = Entry(decision.due_at, clock, decision.id, 0)
-                note_counted(book, book.watches, person, DECIDED, said, entry, clock)
+                happen(book, person, happening.made(DECIDED, decision.due_at, clock, decision.id, said), out)
             if told is not None and outcome == "fired" and wait.end is not None:
                 _take_back(book, rule, person, key_name, key, wait, everyone, out)
         refresh(person)
@@ -160,7 +160,14 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
     """Look at the conditions that are to be looked at now, and begin what starts."""
     assert book.watches is not None
     before = len(out)
-    for start in turning.look(book.watches, person, clock, book.max_age, out):
+    for start in turning.look(book.watches, person, clock, book.max_age):
+        if isinstance(start, SegmentChange):
+            out.append(start)
+            continue
+        if isinstance(start, Row):
+            if start.type in book.makes:
+                happen(book, person, start, out)
+            continue
         rule, entry = start.rule, start.entry
         fact = Fact(
             start.at if start.timed else entry.occurred_at,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from pipeline.events import tidy
+from pipeline.events.catalogue import own_doing
 from pipeline.events.times import rfc3339
 from pipeline.grammar.operands import MODIFIERS
+from pipeline.grammar.vocabulary import MADE
 from pipeline.language import paths, zones
 from pipeline.language.condition import Condition
 from pipeline.language.events import types_of
@@ -19,7 +21,7 @@ from pipeline.language.operators import compile_tests
 from pipeline.language.references import Comparison, split
 from pipeline.language.whereabouts import Whereabouts, tell
 from pipeline.topology.model import Cancel, Rule
-from pipeline.triggers import films
+from pipeline.triggers import films, happening
 from pipeline.triggers.dates import Dated
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
@@ -53,7 +55,8 @@ _WORDS = {
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What an event is to a rule. Times in UTC ms. `key`: the wait that it concerns; None: any of the person's, or the
-    one of events without a key. `counts`: it is something to the rule, else `says` tells why it isn't.
+    one of events without a key. `counts`: it is something to the rule, else `says` tells why it isn't. `what`: of one
+    that nobody sent, in words.
     """
 
     occurred_at: int
@@ -63,18 +66,20 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     counts: bool
     says: str
+    what: str = ""
 
 
 class Explainer:
     """Takes a person's events in order of receipt, and says what each is to one rule."""
 
-    def __init__(self, book: RuleBook, rule: Rule) -> None:
+    def __init__(self, book: RuleBook, rule: Rule, runs: Iterable[Entry] = ()) -> None:
+        """`runs`: when they were here before (happening.py)."""
         self._book, self._rule = book, rule
         self._compiled = book.rules[rule.name]
         self._steps = None if rule.sequence is None else Steps(self._compiled, rule.sequence, book.max_age)
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
-        self._memory: Memory = {}
+        self._memory: Memory = {happening.HERE: happening.joined([*runs], [])}
         self._there: Whereabouts | None = None
         self._segments = _segments(book, rule)
         self._members: dict[str, int] = {}
@@ -87,7 +92,11 @@ class Explainer:
         self._conditions = [(what, condition) for what, condition in told if condition is not None]
 
     def steps(self, row: Row) -> Iterator[Step]:
-        """One for each part of the rule that looks at events of this type; none: it is nothing to the rule."""
+        """One for each part of the rule that looks at events of this type; none: it is nothing to the rule. Before it a
+        visit that it begins.
+        """
+        if self._book.visits and row.type not in MADE and own_doing(row.type, row.data) and self._begins(row):
+            yield from self.steps(happening.visit(row))
         told = [*self._counted(row)]
         if row.received_at - row.occurred_at > self._book.max_age:
             told += self._too_old(row)
@@ -97,12 +106,16 @@ class Explainer:
             yield Step(
                 occurred_at=row.occurred_at,
                 received_at=row.received_at,
-                event_id=row.event_id,
+                event_id=happening.known_as(row.event_id),
                 event=row.type,
                 key=key,
                 counts=counts,
                 says=says,
+                what=happening.said(row),
             )
+
+    def _begins(self, row: Row) -> bool:
+        return happening.begins(self._memory, row.occurred_at, row.received_at, self._book.max_age)
 
     def _counted(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
         """What it is to the rule's conditions, and to the segments of which these speak; and what they are with it.
@@ -270,6 +283,7 @@ def known(rule: Compiled, state: RuleState) -> list[tuple[str, int, str, str]]:
         found += [(name, fact.occurred_at, fact.event_id, said(rule, fact.role)) for fact in key.facts]
         found += [(name, end.occurred_at, end.event_id, f"ends it, {end.reason}") for end in key.ends if key.facts]
     found += [("", end.occurred_at, end.event_id, f"ends every wait, {end.reason}") for end in state.everyone]
+    found = [(name, at, happening.known_as(event_id), says) for name, at, event_id, says in found]
     return sorted(found, key=lambda each: each[1])
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
+from pipeline.events.catalogue import own_doing
 from pipeline.language import carts, whereabouts
 from pipeline.language.carts import PUT, SET, TAKE, Change
 from pipeline.language.memory import Entry
 from pipeline.language.references import asked, kept
-from pipeline.triggers import balance, films, keys, marks, orders, remembering, waits, watches
+from pipeline.triggers import balance, films, happening, keys, marks, orders, remembering, waits, watches
 from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import tell
 from pipeline.triggers.decisions import DAY, Decision
@@ -72,7 +73,8 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         ends = [end for end in ends if end.where is None or end.where(data)]
         moves = [move for move in moves if move.where is None or move.where(data)]
     heard = book.watches is not None and book.watches.counts(kind, data)
-    concerned = ends or moves or heard
+    visits = book.visits and own_doing(kind, data)
+    concerned = ends or moves or heard or visits
     if concerned or always_seen:
         email = _email(person, row.ids) if "email" in row.ids else None
         person.contact = tell(person.contact, email, data, received_at)
@@ -88,6 +90,8 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     later = False
     if book.located:
         later = _locate(book, person, row)
+    if visits and _begins(book, person, row):
+        later |= happen(book, person, happening.visit(row), out)
     if book.watches is not None and not nothing:
         later |= _hear(book, book.watches, person, kind, row, first, change)
     if nothing or received_at - row.occurred_at > book.max_age:
@@ -120,6 +124,35 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
             state.forgot = max(state.forgot, gone)
     if later:
         refresh(person)
+
+
+def _begins(book: RuleBook, person: Person, row: Row) -> bool:
+    """Note that a person did something, and whether that begins a visit."""
+    return happening.begins(person.heard, row.occurred_at, row.received_at, book.max_age)
+
+
+def happen(book: RuleBook, person: Person, row: Row, out: list[Output]) -> bool:
+    """Take in what is made of what is taken in (happening.py), as any other event. See `note_due` for what it
+    returns.
+    """
+    kind, data, later = row.type, row.data, False
+    ends, moves, conditional, *_ = book.meanings.get(kind, NOTHING)
+    if conditional:
+        ends = [end for end in ends if end.where is None or end.where(data)]
+        moves = [move for move in moves if move.where is None or move.where(data)]
+    if book.watches is not None:
+        entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
+        later |= note_counted(book, book.watches, person, kind, data, entry, row.received_at)
+    before = len(out)
+    for end in ends:
+        later |= _end(book, person, row, end, out)
+    if book.followers and len(out) > before:
+        later |= take_back(book, person, out[before:], out)
+    for move in moves:
+        keys_of = move.rule.keys
+        for name in (_key(row, move.rule.per),) if keys_of is None else keys_of(data) or (None,):
+            later |= _move(book, person, row, move, name, None, None, out)
+    return later
 
 
 def _locate(book: RuleBook, person: Person, row: Row) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.triggers.contact import contact_of
 from pipeline.triggers.decisions import Decision, decision_id, named, recovery_id, retraction_id
 from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
+from pipeline.triggers.happening import known_as
 from pipeline.triggers.payloads import Waited
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import Compiled
@@ -39,12 +40,12 @@ def decision_of(
         profile_id="",
         identifiers={ns: list(values) for ns, values in person.ids.items()},
         correlation_key=key if key != SHARED else None,
-        cause_event_id=cause.event_id,
+        cause_event_id=known_as(cause.event_id),
         occurred_at=cause.occurred_at,
         due_at=wait.due,
         decided_at=clock,
         payload=_payload(rule, person, key, wait, clock),
-        ended_by=(wait.end[3] or None) if wait.end is not None else None,
+        ended_by=(known_as(wait.end[3]) or None) if wait.end is not None else None,
         trace=cause.trace,
         contact=contact_of(person.contact, person.ids),
         basis=_basis(rule, cause.timed),
@@ -75,7 +76,15 @@ def retraction(rule: Compiled, person: Person, key: str, fired: Fired, end: End)
     """A trigger is taken back, as this end shows."""
     of = retraction_id(fired.id)
     return _of_trigger(
-        rule, person, key, fired, end, id=of, outcome="retracted", retracts=fired.id, late_event_id=end.event_id
+        rule,
+        person,
+        key,
+        fired,
+        end,
+        id=of,
+        outcome="retracted",
+        retracts=fired.id,
+        late_event_id=known_as(end.event_id),
     )
 
 
@@ -83,7 +92,15 @@ def recovered(rule: Compiled, person: Person, key: str, fired: Fired, end: End) 
     """A trigger had this success."""
     of = recovery_id(fired.id)
     return _of_trigger(
-        rule, person, key, fired, end, id=of, outcome="recovered", recovers=fired.id, ended_by=end.event_id
+        rule,
+        person,
+        key,
+        fired,
+        end,
+        id=of,
+        outcome="recovered",
+        recovers=fired.id,
+        ended_by=known_as(end.event_id),
     )
 
 
@@ -97,7 +114,7 @@ def _of_trigger(rule: Compiled, person: Person, key: str, fired: Fired, end: End
         profile_id="",
         identifiers={ns: list(values) for ns, values in person.ids.items()},
         correlation_key=key if key != SHARED else None,
-        cause_event_id=fired.cause_event_id,
+        cause_event_id=known_as(fired.cause_event_id),
         occurred_at=fired.occurred_at,
         due_at=fired.due,
         decided_at=end.received_at,

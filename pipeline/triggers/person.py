@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pipeline.identity.ids import leaf_id
+from pipeline.identity.ids import own_id
 from pipeline.language import whereabouts
 from pipeline.language.films import Session
 from pipeline.language.memory import Entry, Memory
 from pipeline.language.whereabouts import Whereabouts
-from pipeline.triggers import balance, devices, films, keys, marks, orders, remembering, turning, waits
+from pipeline.triggers import balance, devices, films, happening, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Login
 from pipeline.triggers.facts import Key, Until
@@ -143,7 +143,7 @@ def somebody_elses(book: RuleBook, persons: list[Person], person: Person, event_
     known now.
     """
     holders = {device: holder for holder in persons for device in holder.logins}
-    device = devices.carried(event_id, mark, list(holders)) if holders else None
+    device = devices.carried(happening.known_as(event_id), mark, list(holders)) if holders else None
     user = None if device is None else _owner(book, holders[device], device, at)
     return user is not None and not person.has(*user)
 
@@ -158,12 +158,13 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
         return persons[0], []
     refused: list[list[str]] = []
     anchor: Person | None = None
+    begins = False  # nothing was known of the anchor before
     for i in range(0, len(ids), 2):
         namespace, value = ids[i], ids[i + 1]
         found = next((p for p in persons if p.has(namespace, value)), None)
         if anchor is None:
             if found is None:
-                found = Person({namespace: [value]})
+                found, begins = Person({namespace: [value]}), True
                 persons.append(found)
             anchor = found
         elif found is None:
@@ -174,6 +175,12 @@ def person_of(book: RuleBook, persons: list[Person], ids: list[str], now: int) -
         elif found is not anchor:
             if any(p.ids.get(u) and anchor.ids.get(u) for p in (found,) for u in book.unique):
                 refused.append([namespace, value])
+            elif begins:  # one person, of whom more is told now
+                persons.remove(anchor)
+                for more, values in anchor.ids.items():
+                    for each in values:
+                        _learn(book, found, more, each, now)
+                anchor, begins = found, False
             else:
                 persons.remove(found)
                 _join(book, anchor, found, now)
@@ -197,8 +204,8 @@ def _learn(book: RuleBook, person: Person, namespace: str, value: str, now: int)
         return
     was = {each: list(values) for each, values in person.ids.items()}
     _add(person.ids, namespace, value)
-    if (own := own_id(was)) != own_id(person.ids):
-        remembering.renamed(book.watches, person, was, own, now)
+    if own_id(was) != own_id(person.ids):
+        remembering.renamed(book.watches, person, was, now)
 
 
 def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
@@ -210,8 +217,11 @@ def _add(ids: dict[str, list[str]], namespace: str, value: str) -> None:
 
 def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     """Two persons turn out to be one, at `now`. A plain union of open state; it decides nothing."""
+    runs = happening.joined(person.heard.pop(happening.HERE, []), other.heard.pop(happening.HERE, []))
     if book.watches is not None:
         remembering.join(book.watches, person, other, (own_id(person.ids), own_id(other.ids)), now)
+    if runs:
+        person.heard[happening.HERE] = runs
     for namespace, values in other.ids.items():
         for value in values:
             _add(person.ids, namespace, value)
@@ -314,11 +324,6 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
 def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
     return None if rule.until_watch is None else turning.First(rule.until_watch, person, key)
-
-
-def own_id(ids: dict[str, list[str]]) -> str:
-    """The id of a profile that is this person's alone: the smallest of their identifiers'."""
-    return min(leaf_id(namespace, value) for namespace, values in ids.items() for value in values)
 
 
 def refresh(person: Person) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pipeline.identity.ids import own_id
 from pipeline.language.memory import united
 from pipeline.triggers import sequences
 from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watches, look_at
@@ -45,7 +46,8 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
             since = min((turn.since for turn in (a, b) if turn.holds), default=0)
             turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since)
             if (a, b)[goes].holds:
-                turned[f"{LEFT}{own[goes]}\0{watch.name}"] = Turn(next=now, ids=copied((person, other)[goes].ids))
+                ids = (a, b)[goes].ids or copied((person, other)[goes].ids)
+                turned[f"{LEFT}{own_id(ids)}\0{watch.name}"] = Turn(next=now, ids=ids)
         else:
             turned[name] = msgspec.structs.replace(a if a.holds else b, next=first)
     person.turned = turned
@@ -53,16 +55,15 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
         _look_after_tie(watches, person, now)
 
 
-def renamed(watches: Watches, person: Person, was: Ids, own: str, now: int) -> None:
-    """A person has another profile id by what ties them at `now`; before they were known as `was`, under the id `own`:
-    under that they leave the segments that they are in.
+def renamed(watches: Watches, person: Person, was: Ids, now: int) -> None:
+    """A person has another profile id by what is told of them at `now`; before they were known as `was`: under the id
+    that this gave them they leave the segments that they are in.
     """
     for watch in watches.segments.values():
         turn = person.turned.get(watch.prefix)
         if turn is not None and turn.holds:
-            person.turned[f"{LEFT}{own}\0{watch.name}"] = Turn(next=now, ids=was)
-            turn.holds = False
-    _look_after_tie(watches, person, now)
+            turn.ids = turn.ids or was
+            look_at(person, watch, "", now)
 
 
 def _look_after_tie(watches: Watches, person: Person, now: int) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
-from pipeline.events.catalogue import PARTS, catalogue, doing
+from pipeline.events.catalogue import OWN, PARTS, catalogue, doing
+from pipeline.grammar.vocabulary import MADE, VISIT_STARTED
 from pipeline.language.condition import Condition as OfPerson
 from pipeline.language.condition import Scope, compile_condition
-from pipeline.language.memory import DECIDED, MOST, Matcher
+from pipeline.language.events import types_of
+from pipeline.language.memory import ANY, DECIDED, MOST, Matcher
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
 from pipeline.language.where import Condition, compile_where
@@ -228,8 +230,10 @@ class RuleBook:
     `clocked`: those of which a wait lasts up to a time of day, or a date. `still`: no date comes any more. `located`:
     it matters where a person is.
     `watches`: the conditions that are watched; None: there are none.
-    `arriving`: the event types by which a rule may begin that decides on arrival. `single`: such rules of which one
+    `arriving`: the event types by which a rule may begin that decides on arrival; `leading`: of which something may be
+    made by which it does. `single`: such rules of which one
     start stands for another -> whether it does so whatever came of it, and not only where it fired.
+    `makes`: what is made that anything looks at (happening.py); `visits`: visits are.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
     """
@@ -270,14 +274,22 @@ class RuleBook:
         self.watches = watches if watches.matchers or watches.every else None
         self.located = bool(self.clocked) or watches.located
         self.of_films = [rule for rule in self.rules.values() if rule.share is not None]
+        self.makes = (self.moves.keys() | self.ends.keys() | watches.hearing.keys()) & {*MADE, DECIDED}
+        self.visits = VISIT_STARTED in self.makes
         heard = {} if self.watches is None else {k: m for k, m in watches.hearing.items() if k != DECIDED}
         looked_at = frozenset(self.moves) | frozenset(self.ends) | frozenset(heard)
-        self.concerned = looked_at | ALWAYS_SEEN
+        beginning = frozenset(types_of((ANY,))) if self.visits else frozenset()
+        self.concerned = (looked_at - self.makes) | beginning | ALWAYS_SEEN
         if watches.first or self.located:
             self.concerned |= frozenset(catalogue())
         for event, matchers in heard.items():
             for matcher in matchers:
                 self.fields.setdefault(event, set()).update(matcher.fields())
+        of_visit = self.fields.get(VISIT_STARTED, set()).union(OWN)
+        for event in beginning:
+            self.fields.setdefault(event, set()).update(of_visit)
+        for event in self.makes:
+            self.fields.pop(event, None)
         for event in self.concerned:
             self.fields.setdefault(event, set()).update(CONTACT)
         self.choosy = frozenset(
@@ -287,8 +299,9 @@ class RuleBook:
             and all(each.where is not None for each in (*self.moves.get(event, ()), *self.ends.get(event, ())))
             and all(matcher.where for matcher in heard.get(event, ()))
             and not (self.of_films and event in PLAYBACK)
+            and event not in beginning
         )
-        self.meanings = {event: self._meaning(event) for event in self.concerned}
+        self.meanings = {event: self._meaning(event) for event in self.concerned | self.makes}
         self.opening = {
             event: min(move.rule.soonest for move in moves if move.role == START)
             for event, moves in self.moves.items()
@@ -301,6 +314,9 @@ class RuleBook:
         for watch in watches.zoned:
             soonest = 0 if watch.rule is None else watch.rule.soonest
             self.opening |= {event: min(soonest, self.opening.get(event, soonest)) for event in self.concerned}
+        if (soonest_of_visit := self.opening.get(VISIT_STARTED)) is not None:
+            for event in beginning:
+                self.opening[event] = min(soonest_of_visit, self.opening.get(event, soonest_of_visit))
         # A removal may empty a cart and so end its wait, whatever else it is to the rule.
         contents = {event for event, moves in self.moves.items() if any(move.role == CONTENTS for move in moves)}
         removing = _TAKES | _SETS
@@ -309,12 +325,19 @@ class RuleBook:
         # A further start ends what is left of a wait of which stages are decided.
         anew = {event for event, moves in self.moves.items() if any(m.rule.stages and m.role == START for m in moves)}
         self.closing = contents | self.ends.keys() | (removing & self.moves.keys()) | anew
+        if VISIT_STARTED in self.closing:
+            self.closing |= beginning
         if self.clocked or watches.zoned_untils:  # whatever tells where a person is may make a wait shorter
             self.closing |= self.concerned
         arriving = [rule for rule in self.rules.values() if rule.arrives]
         whatever = {rule.name: bool(rule.once or rule.when or rule.sequence) for rule in arriving}
         self.single = {rule.name: whatever[rule.name] for rule in arriving if whatever[rule.name] or rule.rest}
-        self.arriving = frozenset(event for event in looked_at if self._arriving(event))
+        arriving_at = frozenset(event for event in looked_at if self._arriving(event))
+        made = arriving_at & self.makes
+        self.leading = beginning if VISIT_STARTED in made else frozenset[str]()
+        if made - {VISIT_STARTED}:
+            self.leading |= heard.keys() - self.makes
+        self.arriving = (arriving_at - self.makes) | self.leading
         self.plain = {
             event: (self.opening.get(event), event in self.closing, event in ORDERS, event in self.listing)
             for event in self.concerned - self.choosy - self.arriving
@@ -350,6 +373,8 @@ class RuleBook:
 
     def arrives(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether by an event of an `arriving` type a rule may begin that decides on arrival."""
+        if kind in self.leading:
+            return True
         for move in self.moves.get(kind, ()):
             if move.role == START and move.rule.arrives and (move.where is None or move.where(data)):
                 return True

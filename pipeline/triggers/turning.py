@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from pipeline.identity.ids import own_id
 from pipeline.language.memory import DECIDED, Entry, Moment
-from pipeline.triggers import sequences
+from pipeline.triggers import happening, sequences
 from pipeline.triggers.changes import SegmentChange, change_id
 from pipeline.triggers.remembering import copied
 from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watch, Watches, look_at, members
+from pipeline.wire.row import Row
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -28,9 +30,9 @@ class Start(msgspec.Struct, frozen=True):
     bounded: bool = False
 
 
-def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[Any]) -> Iterator[Start]:
-    """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. What
-    changes goes to `out`; yields what starts.
+def look(watches: Watches, person: Person, clock: int, max_age: int) -> Iterator[Start | SegmentChange | Row]:
+    """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. Yields what
+    starts, what changes, and what is made of changes: that is to be noted before the next is asked for.
     """
     turned = person.turned
     while True:
@@ -42,41 +44,57 @@ def look(watches: Watches, person: Person, clock: int, max_age: int, out: list[A
         for name in gone:
             _, profile_id, segment = name.split("\0")
             turn = turned.pop(name)
-            out.append(_change(segment, "left", "merged", at, profile_id, turn.ids or {}, None))
+            yield _change(segment, "left", "merged", at, profile_id, turn.ids or {}, None)
         ready = [(*watches.watch_of(name), name) for name in names if name in turned]
         ready.sort(key=lambda each: (each[0].rank, each[1]))
-        said = len(out)
         for watch, key, name in ready:
             if isinstance(watch, sequences.Sequence):
                 del turned[name]
                 for run in watch.completed(person.heard, key, at):
                     yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
             elif watch.rule is None:
-                _look_at_segment(watches, watch, person, turned[name], at, out)
+                if changed := _look_at_segment(watches, watch, person, turned[name], at):
+                    yield from changed
+                    break  # others may have to be looked at before the next
             elif (start := _look_at_rule(watch, person, key, turned[name], at, max_age)) is not None:
                 yield start
-            if len(out) > said:  # others may have to be looked at before the next
-                break
 
 
-def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int, out: list[Any]) -> None:
+def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int) -> list[SegmentChange | Row]:
+    """What changes, and what is made of it; of a change by a tie nothing."""
     now = Moment(person.heard, at, segments=_members(watch, person), there=person.whereabouts)
-    holds = watch.condition.holds(now)
+    holds, was, name = watch.condition.holds(now), turn.ids, watch.name
+    told: list[SegmentChange] = []
+    made: list[Row] = []
+    if was is not None:  # they are known by another profile id now
+        told.append(_change(name, "left", "merged", at, own_id(was), was, None))
+        if holds:
+            told.append(_change(name, "entered", "tie", at, "", person.ids, None))
     if holds != turn.holds:
-        received = _received(watch, now)
-        begins = person.first is not None and person.first.received_at == at
-        by_tie = turn.tied and not begins and _without(watch, now, received) == holds
-        causes = [] if by_tie else _from_which(watch, now, holds, received)
-        reason = "event" if causes else "tie" if turn.tied else "time"
+        reason, cause = _why(watch, person, turn, now, holds)
         turn.since = 0 if not holds else turn.since if reason == "tie" and turn.since else at
         turn.holds = holds
-        change = "entered" if holds else "left"
-        out.append(_change(watch.name, change, reason, at, "", person.ids, causes[0] if causes else None))
-        for other in watches.speaking[watch.name]:
-            for name in [name for name in person.turned if name.startswith(other.prefix)] or [other.prefix]:
-                if not other.keyed or name != other.prefix:
-                    look_at(person, other, name.removeprefix(other.prefix), at)
-    turn.tied, turn.next = False, watch.condition.turns(now)
+        how = "entered" if holds else "left"
+        if was is None:
+            told.append(_change(name, how, reason, at, "", person.ids, cause))
+        if reason != "tie":
+            made.append(happening.change(how, name, at, told[0].id))
+    if told:
+        for other in watches.speaking[name]:
+            for each in [each for each in person.turned if each.startswith(other.prefix)] or [other.prefix]:
+                if not other.keyed or each != other.prefix:
+                    look_at(person, other, each.removeprefix(other.prefix), at)
+    turn.tied, turn.ids, turn.next = False, None, watch.condition.turns(now)
+    return [*told, *made]
+
+
+def _why(watch: Watch, person: Person, turn: Turn, now: Moment, holds: bool) -> tuple[str, Entry | None]:
+    """The reason of a change, and the event that it is."""
+    received = _received(watch, now)
+    begins = person.first is not None and person.first.received_at == now.at
+    by_tie = turn.tied and not begins and _without(watch, now, received) == holds
+    causes = [] if by_tie else _from_which(watch, now, holds, received)
+    return ("event", causes[0]) if causes else ("tie" if turn.tied else "time", None)
 
 
 def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
@@ -164,7 +182,7 @@ def _change(
         at=at,
         profile_id=profile_id,
         identifiers=copied(ids),
-        cause_event_id=None if cause is None else cause.event_id,
+        cause_event_id=None if cause is None else happening.known_as(cause.event_id),
     )
 
 

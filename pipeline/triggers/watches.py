@@ -51,7 +51,8 @@ class Person(Protocol):
 class Turn(msgspec.Struct, array_like=True, gc=False):
     """What a condition was last found to be of a person. `owed`: nothing has started since it holds, and the next event
     that it counts shall. `next`: when it is to be looked at again, UTC ms, or None. `since`: from when on it holds.
-    `tied`: at `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`.
+    `tied`: at `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`; of a
+    segment, by what they were known when they entered it, where that gave another profile id.
     """
 
     holds: bool = False

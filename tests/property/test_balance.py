@@ -11,9 +11,9 @@ from pipeline.profile.profile import waits_of
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.balance import Waits
 from pipeline.triggers.decisions import Decision
-from tests.oracle.language.histories import made
+from tests.oracle.language.histories import KINDS, made
 from tests.property.hops import FAR
-from tests.property.test_language import BUILT_KINDS, topology_of
+from tests.property.test_language import topology_of
 from tests.replayed import as_event
 
 SEEDS = 25
@@ -28,7 +28,7 @@ def ended(replay: Replay, decision: Decision) -> int:
     return len(names) - names.index(decision.stage or "") if names and decision.outcome == "cancelled" else 1
 
 
-@pytest.mark.parametrize("kind", BUILT_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_adds_up_at_every_step(kind: str, tmp_path: Path) -> None:
     absorbed = opened = 0
     for seed in range(SEEDS):

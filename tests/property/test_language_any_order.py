@@ -17,10 +17,10 @@ import pytest
 from pipeline.events.model import Event
 from pipeline.runtime.replay import Replay
 from pipeline.topology.model import Topology
-from tests.oracle.language.histories import made
+from tests.oracle.language.histories import KINDS, made
 from tests.property.hops import END, FAR, Hops
 from tests.property.test_any_order import shuffled
-from tests.property.test_language import BUILT_KINDS, topology_of
+from tests.property.test_language import topology_of
 from tests.replayed import as_event
 
 SEEDS = int(os.environ.get("LANGUAGE_ORDERS", "30"))
@@ -50,7 +50,7 @@ def through_hops(topology: Topology, events: list[Event], seed: int) -> list[dic
     ]
 
 
-@pytest.mark.parametrize("kind", BUILT_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("start", range(0, SEEDS, 10))
 def test_any_order(kind: str, start: int, tmp_path: Path) -> None:
     number, wrong = 0, []

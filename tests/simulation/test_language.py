@@ -26,6 +26,7 @@ LANGUAGE: dict[str, Any] = {
         "keen": {"when": {"did": "product_added", "times": 2, "within": "40m"}},
         "gone": {"when": {"all": [{"last": "any", "age": {"gte": "1h"}}, {"none": [{"did": "order_completed"}]}]}},
         "keen_once": {"when": {"all": [{"segment": "gone"}, {"did": "product_added"}]}},
+        "keen_again": {"when": {"did": "segment_entered", "where": {"segment": "keen"}, "times": 2, "within": "5h"}},
     },
     "triggers": {
         "twice": {
@@ -49,6 +50,20 @@ LANGUAGE: dict[str, Any] = {
             "stages": [{"name": "first", "after": "20m"}, {"name": "last", "after": "2h"}],
             "cancel": {"event": "order_completed", "reason": "bought"},
             "recovered": {"within": "3h"},
+        },
+        "here": {
+            "version": 1,
+            "start": {"event": "visit_started"},
+            "after": "20m",
+            "cancel": {"event": "segment_entered", "where": {"segment": "keen"}, "reason": "keen"},
+            "only_if": {"none": [{"did": "visit_started", "within": "3h", "times": 3}]},
+        },
+        "changes": {
+            "version": 1,
+            "per": "segment",
+            "start": {"event": "segment_entered"},
+            "after": "30m",
+            "cancel": {"event": "segment_left", "match": "segment", "reason": "left"},
         },
     },
 }

@@ -1,6 +1,6 @@
 """`visits`: how often a person was here: `{visits: {gte: 3}, within: 30d}`.
 
-A visit begins with something of a person's own doing more than half an hour after the last such thing, by occurrence.
+A visit begins with something of a person's own doing half an hour or more after the last such thing, by occurrence.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Visits:
 
     def _began(self, now: Moment) -> list[int]:
         since = now.since(self._within)
-        last, found = -GAP - 1, []
+        last, found = -GAP, []
         for entry in now.of(self._matcher):
-            if entry.occurred_at - last > GAP and (since is None or entry.occurred_at > since):
+            if entry.occurred_at - last >= GAP and (since is None or entry.occurred_at > since):
                 found.append(entry.occurred_at)
             last = entry.occurred_at
         return found

@@ -1,4 +1,4 @@
-"""When a person was here: runs of their own doing with no more than half an hour between two events, by occurrence."""
+"""When a person was here: runs of their own doing with less than half an hour between two events, by occurrence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Visits(Primitive):
         if not own_doing(event.kind, event.data):
             return state
         before, runs = state
-        if runs and runs[-1][0] <= at <= runs[-1][1] + GAP:  # nearly always
+        if runs and runs[-1][0] <= at < runs[-1][1] + GAP:  # nearly always
             runs[-1][1] = max(runs[-1][1], at)
             return state
         return _united(before, [*runs, [at, at]])
@@ -42,7 +42,7 @@ class Visits(Primitive):
 def _united(before: int, runs: list[list[int]]) -> State:
     out: list[list[int]] = []
     for first, last in sorted(runs):
-        if out and first <= out[-1][1] + GAP:
+        if out and first < out[-1][1] + GAP:
             out[-1][1] = max(out[-1][1], last)
         else:
             out.append([first, last])

@@ -96,6 +96,11 @@ def want(
     }
 
 
+def made(what: str, at: float, *, segment: str = "s") -> str:
+    """The id under which decisions are compared that a change of a segment began."""
+    return f"{what} {segment} {ms(at)}"
+
+
 def change(what: str, at: float, cause: str | None = None, reason: str | None = None, *, segment: str = "s") -> Line:
     """An expected change of a segment; its reason, unless it is given, by its cause."""
     told = reason or ("time" if cause is None else "event")

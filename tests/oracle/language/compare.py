@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from tests.oracle.compare import comparable, difference, milliseconds
@@ -10,31 +11,53 @@ from tests.oracle.compare import comparable, difference, milliseconds
 Line = dict[str, Any]
 
 
-def plainer(decision: Line) -> Line:
+def plainer(decision: Line, named: dict[str, str]) -> Line:
     """A decision without how to write to the person (other rules' tests look at that); a missing basis is `event`."""
     kept = {"basis": "event", **comparable(decision)}
+    for name in ("cause_event_id", "ended_by", "late_event_id"):
+        if kept.get(name) is not None:
+            kept[name] = shown(kept[name], named)
     kept.pop("contact", None)
     kept.pop("recovers", None)
     kept.pop("detail", None)  # words
     return kept
 
 
-def differing(expected: list[Line], actual: list[Line]) -> str:
-    """What is only in one of two lists of decisions, as text; empty when they hold the same."""
-    return difference([plainer(one) for one in expected], [plainer(one) for one in actual])
+def shown(event_id: str, named: dict[str, str]) -> str:
+    """36, 37: of a visit the id of the event that began it; of a change of a segment what it is."""
+    return named.get(event_id, event_id.rpartition("\0")[2])
 
 
-def change(told: Line) -> Line:
+def names(changes: Sequence[Line]) -> dict[str, str]:
+    """A change's id -> what it is, where it has one."""
+    return {one["id"]: f"{one['change']} {one['segment']} {moment(one)}" for one in changes if "id" in one}
+
+
+def moment(told: Line) -> int:
+    """When a segment changed."""
+    return told["at"] if isinstance(told["at"], int) else milliseconds(told["at"])
+
+
+def differing(expected: list[Line], actual: list[Line], changes: Sequence[Line] = ()) -> str:
+    """What is only in one of two lists of decisions, as text; empty when they hold the same. `changes`: the actual ones
+    of segments, by which decisions may be made."""
+    named = names(changes)
+    return difference([plainer(one, {}) for one in expected], [plainer(one, named) for one in actual])
+
+
+def change(told: Line, named: dict[str, str]) -> Line:
     """A change without whose it was: which of two profiles stays is not the language's business."""
-    at = told["at"] if isinstance(told["at"], int) else milliseconds(told["at"])
     kept = {name: told.get(name) for name in ("segment", "change", "cause_event_id", "reason")}
-    return {**kept, "at": at}
+    if kept["cause_event_id"] is not None:
+        kept["cause_event_id"] = shown(kept["cause_event_id"], named)
+    return {**kept, "at": moment(told)}
 
 
 def changes_differing(expected: list[Line], actual: list[Line]) -> str:
     """The same of changes. Where two became one, only what it comes to for both sides: one in and one out may be told
     of either, and of a profile that began with the tie."""
-    sides = [[change(one) for one in lines] for lines in (expected, actual)]
+    named = names(actual)
+    sides = [[change(one, named) for one in lines] for lines in (expected, actual)]
     ties = {(one["segment"], one["at"]) for told in sides for one in told if one["reason"] in ("tie", "merged")}
     alone = [
         Counter(str(sorted(x.items(), key=str)) for x in told if (x["segment"], x["at"]) not in ties) for told in sides

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.oracle.film import film_of, is_playback
-from tests.oracle.language.paths import VISIT, compares, is_type, keys, matches, meets, number, values
+from tests.oracle.language.paths import CHANGES, VISIT, compares, is_type, keys, matches, meets, number, values
 from tests.oracle.language.things import any_cart_meets, film_meets, films, the_cart_meets, touches
 from tests.oracle.language.topology import Condition, Language, duration, several
 from tests.oracle.reading import EMPTIED, ORDERS
@@ -34,6 +34,7 @@ HAS_PATH = {
     "form_id": ("form_submitted",),
     "path": ("page_viewed",),
     "film": ("video_started", "video_progressed", "video_paused", "video_resumed", "video_sought", "video_completed"),
+    "segment": CHANGES,
 }
 """27: the types that have a path, of those that the histories tell."""
 
@@ -250,9 +251,9 @@ def trigger(leaf: dict[str, Any], view: View) -> bool:
 
 
 def visits(leaf: dict[str, Any], view: View) -> bool:
-    """How many visits began: a person's own doing, more than half an hour after the last before it."""
+    """How many visits began: a person's own doing, half an hour or more after the last before it."""
     found = [fact.occurred_at for fact in occurred({}, "any", of_person(view))]
-    began = [at for place, at in enumerate(found) if place == 0 or at - found[place - 1] > 30 * 60_000]
+    began = [at for place, at in enumerate(found) if place == 0 or at - found[place - 1] >= 30 * 60_000]
     began = [at for at in began if at > before(leaf, view)]
     return compares(len(began), leaf["visits"])
 

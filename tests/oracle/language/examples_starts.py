@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from tests.oracle.build import add, event
-from tests.oracle.language.build import MS, Example, bought, change, page, rules, viewed, want
+from tests.oracle.build import add, event, login
+from tests.oracle.language.build import MS, Example, bought, change, made, page, rules, viewed, want
+
+HOUR = {"after": "1h"}
+M20 = {"within": "20m"}
 
 VISITS = [
     Example(
@@ -11,21 +14,175 @@ VISITS = [
         "after half an hour without anything a visit begins; exactly half an hour is enough",
         rules({"s": {"did": "visit_started", "times": 3}}),
         [page("1", 0), page("2", 29), page("3", 59 - MS), page("4", 89 - MS), page("5", 119)],
-        changes=[change("entered", 119, "visit 5")],
+        changes=[change("entered", 119, "5")],
     ),
     Example(
         37,
         "by occurrence, and what was made stands: a late event before it undoes no visit",
         rules({"s": {"did": "visit_started", "times": 2}}),
         [page("1", 0), page("2", 40), page("3", 20, 41)],
-        changes=[change("entered", 40, "visit 2")],
+        changes=[change("entered", 40, "2")],
+    ),
+    Example(
+        37,
+        "a late event begins a visit of its own, and none where it only was the first of one that was begun",
+        rules({"s": {"did": "visit_started", "times": 2}}),
+        [page("1", 100), page("2", 71, 101), page("3", 42, 102), page("4", 10, 103)],
+        changes=[change("entered", 103, "4")],
+    ),
+    Example(
+        37,
+        "what is older than max_age begins none, but somebody was here",
+        rules({"s": {"did": "visit_started"}}),
+        [
+            event("email_sent", "1", 0, message_id="m"),
+            page("2", 0, 72 * 60 + MS),
+            page("3", 29, 72 * 60 + 2),
+            page("4", 59, 72 * 60 + 3),
+        ],
+        changes=[change("entered", 72 * 60 + 3, "4")],
+    ),
+    Example(
+        37,
+        "two who turn out to be one began their visits; a tie begins none, nor does what it shows to be one visit",
+        rules({"s": {"did": "visit_started", "times": 3}}),
+        [page("1", 0), page("2", 20, who="u:1"), login("3", 40), page("4", 69), page("5", 99)],
+        changes=[change("entered", 99, "5")],
+    ),
+    Example(
+        37,
+        "it starts, moves and ends waits; the cause is the event that began it",
+        rules(
+            r={
+                "start": {"event": "visit_started"},
+                "after": "2h",
+                "cancel": {"event": "form_submitted", "reason": "done"},
+            },
+            back={
+                "start": {"event": "order_completed"},
+                "after": "2h",
+                "cancel": {"event": "visit_started", "reason": "back"},
+            },
+        ),
+        [page("1", 0), bought("2", 10), page("3", 60), event("form_submitted", "4", 70, form_id="f"), page("5", 300)],
+        [
+            want("cancelled", "done", "3", 60, 180, 185, ended_by="4"),
+            want("cancelled", "back", "2", 10, 130, 135, ended_by="3", rule="back"),
+            want("fired", "due", "5", 300, 420, 425),
+        ],
+    ),
+    Example(
+        37,
+        "a visit stands before the event that began it: both are a sequence, in this order alone",
+        rules(
+            r={"start": {"sequence": [{"event": "visit_started"}, {"event": "page_viewed"}], "within": "5m"}, **HOUR},
+            never={
+                "start": {"sequence": [{"event": "page_viewed"}, {"event": "visit_started"}], "within": "5m"},
+                **HOUR,
+            },
+        ),
+        [page("1", 0)],
+        [want("fired", "due", "1", 0, 60, 65)],
     ),
     Example(
         37,
         "what was sent to them is no visit",
         rules({"s": {"did": "visit_started"}}),
         [event("email_sent", "1", 0, message_id="m"), event("order_refunded", "2", 1), page("3", 2)],
-        changes=[change("entered", 2, "visit 3")],
+        changes=[change("entered", 2, "3")],
+    ),
+]
+
+CHANGES = [
+    Example(
+        36,
+        "who enters starts a rule; the cause is the change, and it counts from there",
+        rules(
+            {"s": {"did": "page_viewed", "times": 2}},
+            r={"start": {"event": "segment_entered", "where": {"segment": "s"}}, **HOUR},
+        ),
+        [page("1", 0), page("2", 5, 10), page("3", 20)],
+        [want("fired", "due", made("entered", 10), 10, 70, 75)],
+        [change("entered", 10, "2")],
+    ),
+    Example(
+        36,
+        "by time alone too, each under a key of its own, and who enters again ends the wait",
+        rules(
+            {"s": {"did": "page_viewed", "within": "30m"}, "z": {"did": "page_viewed", "within": "20m"}},
+            r={
+                "per": "segment",
+                "start": {"event": "segment_left"},
+                "after": "15m",
+                "cancel": {"event": "segment_entered", "match": "segment", "reason": "again"},
+            },
+        ),
+        [page("1", 0), page("2", 41), page("3", 200)],
+        [
+            want("fired", "due", made("left", 20, segment="z"), 20, 35, 40, key="z"),
+            want("cancelled", "again", made("left", 30), 30, 45, 50, key="s", ended_by=made("entered", 41)),
+            want("fired", "due", made("left", 61, segment="z"), 61, 76, 81, key="z"),
+            want("fired", "due", made("left", 71), 71, 86, 91, key="s"),
+        ],
+        [
+            *(change("entered", at, cause, segment=s) for at, cause in ((0, "1"), (41, "2"), (200, "3")) for s in "sz"),
+            *(change("left", at) for at in (30, 71)),
+            *(change("left", at, segment="z") for at in (20, 61)),
+        ],
+    ),
+    Example(
+        36,
+        "another segment counts it, and is looked at after it",
+        rules(
+            {"a": {"did": "segment_entered", "where": {"segment": "s"}, "times": 2}, "s": {"did": "page_viewed", **M20}}
+        ),
+        [page("1", 0), page("2", 60), page("3", 100)],
+        changes=[
+            *(change("entered", at, cause) for at, cause in ((0, "1"), (60, "2"), (100, "3"))),
+            *(change("left", at) for at in (20, 80)),
+            change("entered", 60, made("entered", 60), segment="a"),
+        ],
+    ),
+    Example(
+        36,
+        "changes by a tie start and cancel nothing",
+        rules(
+            {"s": {"did": "page_viewed", "times": 2}},
+            r={"start": {"event": "segment_entered"}, **HOUR},
+            left={"start": {"event": "page_viewed"}, "cancel": {"event": "segment_left", "reason": "left"}, **HOUR},
+        ),
+        [page("1", 0), page("2", 1, who="u:1"), login("3", 10), page("4", 300)],
+        [
+            want("fired", "due", "2", 1, 61, 66, rule="left", who="a:phone u:1"),
+            want("fired", "due", "4", 300, 360, 365, rule="left", who="a:phone u:1"),
+        ],
+        [change("entered", 10, reason="tie")],
+    ),
+    Example(
+        36,
+        "a condition may count it, also of a wait",
+        rules(
+            {"s": {"did": "page_viewed", "times": 2, "within": "1h"}},
+            r={
+                "start": {"when": {"did": "segment_left", "times": 1}},
+                "after": "30m",
+                "only_if": {"none": [{"did": "segment_entered", "since": "start"}]},
+            },
+        ),
+        [page("1", 0), page("2", 1), page("3", 100)],
+        [want("fired", "due", made("left", 60), 60, 90, 95)],
+        [change("entered", 1, "2"), change("left", 60)],
+    ),
+    Example(
+        36,
+        "of what is known at one moment it comes last: after the event by which they entered",
+        rules(
+            {"s": {"did": "page_viewed"}},
+            r={"start": {"sequence": [{"event": "page_viewed"}, {"event": "segment_entered"}], "within": "5m"}, **HOUR},
+        ),
+        [page("1", 0)],
+        [want("fired", "due", made("entered", 0), 0, 60, 65)],
+        [change("entered", 0, "1")],
     ),
 ]
 
@@ -141,4 +298,4 @@ SEQUENCES = [
     ),
 ]
 
-STARTS = [*VISITS, *ARRIVALS, *SEQUENCES]
+STARTS = [*VISITS, *CHANGES, *ARRIVALS, *SEQUENCES]

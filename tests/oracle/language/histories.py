@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.build import BASE
-from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, ZONES, topology
+from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, SOURCES, ZONES, topology
 from tests.oracle.language.topology import duration
 
 Event = dict[str, Any]
@@ -46,6 +46,9 @@ KINDS: dict[str, Told] = {
     "at once on shared devices": {"at_once": True, "again": True, "shared": True},
     "hours": {"hours": True},
     "hours and ties": {"hours": True, "ties": True},
+    "made events": {"made": True, "staged": True, "again": True, "recovered": True},
+    "made events and ties": {"made": True, "recovered": True, "ties": True},
+    "made events on shared devices": {"made": True, "shared": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
     "carts": {"carts": True, "staged": True, "asking": True},
     "carts and ties": {"carts": True, "ties": True},
@@ -99,6 +102,7 @@ class Story:
             ]
         self.tying = ties or shared
         self.moved = moved
+        self.campaigns = "campaign" in str(told)
         self.events: list[Event] = []
         self.punctual = rng.choice([0.5, 0.8, 0.95])
 
@@ -272,6 +276,8 @@ class Story:
                 **self.there(kind),
             }
         )
+        if self.campaigns and rng.random() < 0.5:
+            self.events[-1]["context"] = {"campaign": {"source": rng.choice(SOURCES)}}
 
     def there(self, kind: str) -> Told:
         """Perhaps where they are."""

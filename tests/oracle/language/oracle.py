@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.oracle.language.making import Maker
 from tests.oracle.language.person import Person
-from tests.oracle.language.receiving import join, receive
+from tests.oracle.language.receiving import changed, join, receive, take
 from tests.oracle.language.sequences import complete
 from tests.oracle.language.topology import Language, language
 from tests.oracle.language.turns import next_turn, turn
@@ -67,7 +67,7 @@ class World:
         """36: after the receipts of a moment segments, starts, decisions; and again, while decisions are made."""
         while True:
             if moment <= self.end:
-                turn(self.language, person, moment, self.maker)
+                turn(self.language, person, moment, self)
                 for rule in self.language.rules:
                     if rule.sequence and (person.arrived or person.tied):
                         complete(rule, person, moment)
@@ -75,6 +75,12 @@ class World:
                 break
         person.arrived, person.tied, person.lost = [], False, {}
         person.next = self.next_of(person, moment)
+
+    def change(self, person: Person, segment: str, what: str, moment: int, reason: str, cause: Fact | None) -> None:
+        """36: it is written down, and, but by a tie, an event that rules take as any other."""
+        self.maker.change(person, segment, what, moment, reason, cause)
+        if reason in ("event", "time"):
+            take(self.language, person, changed(person, segment, what, moment), moment, self.maker)
 
     def next_of(self, person: Person, moment: int) -> int | None:
         """When anything may happen of itself next, after `moment`."""

@@ -16,7 +16,10 @@ Resolve = Callable[[Any], Any]
 """The right side of a test -> its value: what names the wait's start or key is looked up there."""
 
 VISIT = "visit_started"
-OWN_DOING_NOT = (VISIT, "email_sent", "email_delivered", "email_bounced", "email_complained", "order_refunded")
+CHANGES = ("segment_entered", "segment_left")
+MADE = (VISIT, *CHANGES)
+"""36, 37: what nobody sends."""
+OWN_DOING_NOT = (*MADE, "email_sent", "email_delivered", "email_bounced", "email_complained", "order_refunded")
 BY_MACHINES = ("email_opened", "email_clicked")
 
 

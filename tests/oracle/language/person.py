@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.oracle.film import Played
 from tests.oracle.language.conditions import Made
-from tests.oracle.language.paths import VISIT
+from tests.oracle.language.paths import MADE
 from tests.oracle.language.topology import Rule
 from tests.oracle.language.waits import Key, Span, Start
 from tests.oracle.orders import OrderIds
@@ -116,7 +116,7 @@ class Person:
 
     def first(self) -> Fact:
         """The first event received."""
-        return min((fact for fact in self.facts if fact.type != VISIT), key=lambda fact: fact.knowledge)
+        return min((fact for fact in self.facts if fact.type not in MADE), key=lambda fact: fact.knowledge)
 
     def fresh(self) -> list[Fact]:
         """What rules look at: not what was older than the greatest age when it was received (6)."""

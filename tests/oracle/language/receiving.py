@@ -15,7 +15,7 @@ from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
 
 SILENCE = 30 * 60_000
-"""37: after so long without anything a visit begins (ms)."""
+"""37: after so long without anything a visit begins, exactly so long too (ms)."""
 
 
 def receive(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
@@ -38,21 +38,42 @@ def receive(language: Language, person: Person, fact: Fact, moment: int, maker: 
     if fact.received_at - fact.occurred_at > language.max_age:
         person.old.add(fact)
         return
-    count_for_rules(language, person, fact, moment, maker)
     begun = visit(person, fact)
     if begun is not None:
-        person.facts.append(begun)
-        person.arrived.append(begun)
-        count_for_rules(language, person, begun, moment, maker)
+        take(language, person, begun, moment, maker)
+    count_for_rules(language, person, fact, moment, maker)
+
+
+def take(language: Language, person: Person, made: Fact, moment: int, maker: Maker) -> None:
+    """36, 37: what is made counts as what is received does."""
+    person.facts.append(made)
+    person.arrived.append(made)
+    count_for_rules(language, person, made, moment, maker)
 
 
 def visit(person: Person, fact: Fact) -> Fact | None:
-    """37: the visit that an event of a person's own doing begins, after half an hour without one, by occurrence."""
-    before = [one for one in person.facts if one is not fact and own_doing(one) and one.occurred_at <= fact.occurred_at]
-    last = max((one.occurred_at for one in before), default=None)
-    if not own_doing(fact) or (last is not None and fact.occurred_at - last < SILENCE):
+    """37: the visit that an event of a person's own doing begins, where no other is known less than half an hour away,
+    by occurrence. Of what occurred in one millisecond it comes first."""
+    others = [one for one in person.facts if one is not fact and own_doing(one)]
+    if not own_doing(fact) or any(abs(one.occurred_at - fact.occurred_at) < SILENCE for one in others):
         return None
-    return replace(fact, type=VISIT, event_id=f"visit {fact.event_id}", body={}, items=())
+    return replace(fact, type=VISIT, event_id=f"\0{fact.event_id}", body={}, items=())
+
+
+def changed(person: Person, segment: str, what: str, moment: int) -> Fact:
+    """36: somebody entered or left a segment. Of what is known at one moment it comes last, by the segment's name."""
+    return Fact(
+        type=f"segment_{what}",
+        event_id=f"\U0010ffff{segment}\0{what} {segment} {moment}",
+        occurred_at=moment,
+        received_at=moment,
+        body={"segment": segment},
+        carried=(),
+        person=min(person.identifiers),
+        ties=(),
+        items=(),
+        contact={},
+    )
 
 
 def count_for_rules(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:

@@ -17,13 +17,13 @@ Run = list[tuple[Step, Fact]]
 
 def complete(rule: Rule, person: Person, moment: int) -> None:
     """28: all runs that are complete by what was received, the earliest completion first, each a start of its own. An
-    event serves one run of a rule and key; what completed stays."""
+    event serves one run of a rule and key; what completed stays. A tie alone completes none."""
     for key in {key for fact in person.fresh() for key in starts_keys(rule, fact)}:
         place = (rule.name, key)
         while True:
             facts = [fact for fact in person.fresh() if (fact, place) not in person.used]
             facts = sorted((fact for fact in facts if key in starts_keys(rule, fact)), key=by_occurrence)
-            found = list(runs(rule, key, facts, []))
+            found = [run for run in runs(rule, key, facts, []) if any(fact in person.arrived for _, fact in run)]
             if not found:
                 break
             first = min(found, key=lambda run: (by_occurrence(run[-1][1]), [-one for one in by_latest(run)]))

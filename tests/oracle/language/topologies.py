@@ -32,6 +32,8 @@ WHERE: dict[str, list[Told]] = {
 }
 NEW = ("starts_with", "ignoring_case")
 OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
+SOURCES = ["mail", "search"]
+"""Of campaigns, which visits tell."""
 ANSWERS = [
     ("product_viewed", "product_id", PRODUCTS),
     ("page_viewed", "path", PATHS[:2]),
@@ -83,6 +85,8 @@ class Sayings:
         self.films: bool = options.get("films", False)
         self.at_once: bool = options.get("at_once", False)
         self.hours: bool = options.get("hours", False)
+        self.made: bool = options.get("made", False)
+        self.any_segment = False
         self.ages: bool = options.get("ages", True)
         self.of_path: list[str] = []
         self.segments: list[str] = []
@@ -110,6 +114,9 @@ class Sayings:
     def did(self, events: list[str] | None = None, *, window: bool = False) -> Told:
         """How often, how much, how many different ones."""
         rng = self.rng
+        if self.made and events is None and rng.random() < 0.3:
+            often = {"times": rng.choice([1, 2, {"lt": 2}])} if rng.random() < 0.5 else {}
+            return {**self.made_event("did"), **self.window(always=window), **often}
         event = rng.choice(events or EVENTS)
         if events is None and rng.random() < 0.07:
             if rng.random() < 0.4:
@@ -131,9 +138,23 @@ class Sayings:
             leaf.pop("where", None)
         return leaf
 
+    def made_event(self, key: str) -> Told:
+        """What nobody sends: a visit, or who enters or leaves a segment."""
+        rng = self.rng
+        if not self.segments or rng.random() < 0.35:
+            where = {"where": {"context.campaign.source": rng.choice(SOURCES)}} if rng.random() < 0.3 else {}
+            return {key: "visit_started", **where}
+        told: Told = {key: rng.choice(["segment_entered", "segment_entered", "segment_left"])}
+        if self.any_segment and rng.random() < 0.3:
+            return told
+        named = rng.choice([rng.choice(self.segments), {"in": rng.sample(self.segments, min(2, len(self.segments)))}])
+        return {**told, "where": {"segment": named}}
+
     def edge(self) -> Told:
         """The first or last event, its age and what it tells."""
         rng = self.rng
+        if self.made and rng.random() < 0.3:
+            return {**self.made_event(rng.choice(["first", "last"])), "age": {"gte": rng.choice(WINDOWS)}}
         event = rng.choice(EVENTS)
         leaf: Told = {rng.choice(["first", "last"]): event, **self.where(event, 0.2)}
         kind = rng.random()
@@ -253,6 +274,8 @@ class Sayings:
             told["once"] = rng.choice([True, {"forget": "72h"}])
         if self.starts and rng.random() < 0.7:
             when = self.other_start(told, per)
+        if self.made and per is None and rng.random() < 0.6:
+            when = self.made_start(told)
         if not self.at_once or rng.random() < 0.3:
             self.lasts(told)
         elif rng.random() < 0.6:
@@ -286,6 +309,21 @@ class Sayings:
         told["start"] = {"sequence": steps, "within": rng.choice(WINDOWS)}
         return False
 
+    def made_start(self, told: Told) -> bool:
+        """By what nobody sends, perhaps for each segment. Returns whether a condition starts it."""
+        rng = self.rng
+        if self.segments and rng.random() < 0.4:
+            told["per"] = "segment"
+            both = ["segment_entered", "segment_left"]
+            told["start"] = {"event": rng.choice([*both, both])}
+        elif rng.random() < 0.3:
+            steps = [self.made_event("event"), {"event": rng.choice(BEGIN)}]
+            told["start"] = {"sequence": rng.sample(steps, 2), "within": rng.choice(WINDOWS)}
+            told.pop("once", None)
+        else:
+            told["start"] = self.made_event("event")
+        return False
+
     def lasts(self, told: Told) -> None:
         """How long it waits, and what moves it."""
         rng = self.rng
@@ -301,7 +339,9 @@ class Sayings:
             told["after"] = rng.choice(AFTERS)
         if "once" not in told and rng.random() < 0.4:
             moves = rng.choice(["cart_viewed", "page_viewed", "form_submitted", "product_removed"])
-            told["restart"] = {"event": MOVES[told["per"]] if "per" in told else moves}
+            told["restart"] = {"event": MOVES.get(told["per"], "segment_entered") if "per" in told else moves}
+            if self.made and "per" not in told and rng.random() < 0.5:
+                told["restart"] = self.made_event("event")
 
     def ends(self, told: Told, per: str | None, when: bool) -> None:
         """What cancels it."""
@@ -313,6 +353,10 @@ class Sayings:
             cancels[0] |= {"match": "cart_id", "without_key": "all"}
         if rng.random() < 0.3:
             cancels.append({"event": "email_unsubscribed", "reason": "unsubscribed"})
+        if self.made and rng.random() < 0.4:
+            cancels.insert(rng.choice([0, 1]), {**self.made_event("event"), "reason": "made"})
+        elif self.made and told.get("per") == "segment" and rng.random() < 0.5:
+            cancels.append({"event": "segment_left", "match": "segment", "reason": "left"})
         if "once" in told and rng.random() < 0.5:
             cancels[0]["before_start"] = True
         told["cancel"] = cancels
@@ -325,7 +369,8 @@ def topology(rng: Random, **options: bool) -> Told:
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
     decisions on arrival; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more than seven days;
-    `ages` False: not for how long somebody is in a segment (which hangs on whose profile stays at a tie)."""
+    `made`: what nobody sends; `moved`: units of the calendar; `ages` False: not for how long somebody is in a segment
+    (which hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:
@@ -334,6 +379,8 @@ def topology(rng: Random, **options: bool) -> Told:
         told |= {"segments": {}, "measures": {}, "lists": {}}
         for number in range(rng.choice([0, 0, 1])):
             parts: list[Told] = [{"did": rng.choice(EVENTS), "points": rng.choice([1, 2, 3])} for _ in range(2)]
+            if say.made:
+                parts.append({**say.made_event("did"), "points": 2})  # a visit, for there is no segment yet
             told["measures"][f"m{number}"] = {"sum": parts, **say.span()}
             say.measures.append(f"m{number}")
         for number in range(rng.choice([0, 1])):
@@ -343,6 +390,7 @@ def topology(rng: Random, **options: bool) -> Told:
         for number in range(rng.choice([0, 1, 2, 2, 3])):
             told["segments"][f"s{number}"] = {"when": say.condition()}
             say.segments.append(f"s{number}")
+    say.any_segment = True
     for number in range(rng.choice([1, 2, 3, 4])):
         told["triggers"][f"r{number}"] = say.rule()
         say.rules.append(f"r{number}")

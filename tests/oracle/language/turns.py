@@ -16,9 +16,9 @@ from tests.oracle.language.conditions import (
     leaves,
     turning_points,
 )
-from tests.oracle.language.paths import keys
+from tests.oracle.language.paths import CHANGES, keys
 from tests.oracle.language.person import Person, State, told_once
-from tests.oracle.language.topology import Condition, Language, Rule
+from tests.oracle.language.topology import Condition, Language, Rule, several
 from tests.oracle.language.waits import Key, Start
 from tests.oracle.who import Fact
 
@@ -60,8 +60,9 @@ def in_order(language: Language) -> list[str]:
 
     def visit(name: str) -> None:
         for leaf, _ in leaves(language.segments[name], language):
-            if "segment" in leaf and leaf["segment"] != name:
-                visit(leaf["segment"])
+            for other in language.segments:
+                if other != name and (leaf.get("segment") == other or counts_changes(leaf, other)):
+                    visit(other)
         if name not in found:
             found.append(name)
 
@@ -70,13 +71,24 @@ def in_order(language: Language) -> list[str]:
     return found
 
 
+def counts_changes(leaf: Condition, segment: str) -> bool:
+    """Does a leaf count who enters or leaves a segment?"""
+    event = next((leaf[kind] for kind in ("did", "first", "last") if kind in leaf), None)
+    test = (leaf.get("where") or {}).get("segment", segment)
+    return any(one in CHANGES for one in several(event)) and segment in several(
+        test if not isinstance(test, dict) else test.get("is", test.get("in"))
+    )
+
+
 def turn_segment(name: str, person: Person, view: View, changes: Changes) -> None:
     """36: entered or left at this moment?"""
     condition = view.language.segments[name]
     now, was = holds(condition, view), name in person.entered
     if now == was:
         return
-    causes = [] if by_tie(condition, now, person, view) else those_from_which(condition, now, person.arrived, view)
+    begins = all(fact in person.arrived for fact in person.facts)  # nobody was in a segment before their first event
+    tied = not begins and by_tie(condition, now, person, view)
+    causes = [] if tied else those_from_which(condition, now, person.arrived, view)
     cause = causes[0] if causes else None
     reason = "event" if causes else ("tie" if person.tied else "time")
     if now:
