@@ -28,11 +28,11 @@ NAMED = 1_000  # in the books of a partition; what is shut beyond that is tried 
 
 class Quarantine:
     """Of one partition. `suspects`: profile id -> why, of those that raised since the claim. `fresh`: those shut since
-    the last commit, as they are.
+    the last commit, as they are. `book`: as the partition's owner counts.
     """
 
     def __init__(self, book: RuleBook, name: str) -> None:
-        self._book = book
+        self.book = book
         self._name = name
         self.suspects: dict[str, str] = {}
         self.fresh: dict[str, Quarantined] = {}
@@ -74,10 +74,10 @@ class Quarantine:
             one = decode(raw)
             if not isinstance(one, Profile):
                 raise ValueError(f"not a profile: {raw[:100]!r}")
-            profile = one if profile is None else merge(self._book, profile, one)
+            profile = one if profile is None else merge(self.book, profile, one)
         profile = profile or new_profile()
         for row in state.rows:
-            receive_packed(self._book, profile, PackedRow(row))
+            receive_packed(self.book, profile, PackedRow(row))
         return profile
 
     @staticmethod

@@ -34,7 +34,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import START_OVER, InvalidEvent, StateLost, Unsent
+from pipeline.errors import START_OVER, InvalidEvent, NewerState, StateLost, Unsent
+from pipeline.profile import about
 from pipeline.profile.arrivals import told_now
 from pipeline.profile.marks import Moved, Parts, Quarantined, is_mark
 from pipeline.profile.packed import PackedRow, unpack_row
@@ -63,7 +64,18 @@ from pipeline.triggers.balance import Waits
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
-from pipeline.wire.records import FORMAT, NOT_QUIET, Forward, Move, Resolved, Seal, marked, moves, partition_of
+from pipeline.wire.records import (
+    FORMAT,
+    MORE,
+    NOT_QUIET,
+    Forward,
+    Move,
+    Resolved,
+    Seal,
+    marked,
+    moves,
+    partition_of,
+)
 from pipeline.wire.row import Row
 
 log = logging.getLogger(__name__)
@@ -94,7 +106,8 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, until]: what was due before
     the first and is decided up to the second (0: on) is not published. `quarantined`: profile id -> since when it is.
     `begun`: source -> from where on it counts, until everything before that is decided. `waits`: rule -> what became of
-    its waits here (triggers/balance.py).
+    its waits here (triggers/balance.py). `counts`: name of a part of profiles (profile/parts) -> [its version, from which
+    offset on it counts here, how far event time was then].
     """
 
     format: int = FORMAT
@@ -110,6 +123,7 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     quarantined: dict[str, int] = {}
     begun: dict[str, int] = {}
     waits: dict[str, Waits] = {}
+    counts: dict[str, tuple[int, int, int]] = {}
 
 
 class _Format(msgspec.Struct, array_like=True, gc=False):
@@ -180,7 +194,7 @@ class ProfilePartition:
         self._topic = topology.topics.resolved.name
         self._topics = {topic.name for topic in topology.topics.sources}
         self._left_out = list(topology.left_out)
-        self._book = book
+        self._ours = self._book = book  # which counts what else the partition's books ask for
         self._seal = Seal(topology.group)
         self._incoming = Incoming(topology, partition)
         self._store = store
@@ -227,8 +241,9 @@ class ProfilePartition:
         self.target = 0
         if claimed.meta is None:
             self.meta = Meta()
+            self._begin_to_count()
             return None
-        if (written := decode_format(claimed.meta).format) != FORMAT:  # the rest may mean anything
+        if (written := decode_format(claimed.meta).format) not in (FORMAT, MORE):  # the rest may mean anything
             raise StateLost(
                 f"partition {self.partition}: what Redis holds was written in format {written}, and this"
                 f" version reads format {FORMAT} only. Go on with the version that wrote it, or {START_OVER}."
@@ -236,7 +251,31 @@ class ProfilePartition:
         self.meta = decode_meta(claimed.meta)
         self.meta.waits = {rule: waits for rule, waits in self.meta.waits.items() if rule in self._book.rules}
         self._shut = set(self.meta.quarantined)  # each is tried once more
+        self._begin_to_count()
         return self.meta.offset
+
+    def _begin_to_count(self) -> None:
+        """What is new here counts from now on, and what counts goes on, whatever the topology of this worker asks for:
+        while workers are replaced one by one, partitions come and go between those that know of it and the others.
+
+        Raises NewerState.
+        """
+        meta, known = self.meta, about.known_parts()
+        unknown = {name: told[0] for name, told in meta.counts.items() if told[0] > known.get(name, 0)}
+        if unknown:
+            raise NewerState(
+                f"{self._topic}-{self.partition}: a newer version counts"
+                f" {', '.join(f'{name} (version {n})' for name, n in sorted(unknown.items()))} here, and this one would"
+                " leave it out. Upgrade this worker: the partition waits for a newer one, all others go on."
+            )
+        self._book = self._quarantine.book = self._ours.asking(about.asked_among(meta.counts))
+        counts = about.told_parts(self._book.profile_parts)
+        since = meta.offset, self._now()
+        meta.counts = {
+            name: meta.counts[name] if meta.counts.get(name, (0,))[0] == version else (version, *since)
+            for name, version in counts.items()
+        }
+        meta.format = MORE if meta.counts else FORMAT
 
     def _forget(self) -> None:
         """What is in memory and not committed, and all that was read."""
@@ -252,6 +291,9 @@ class ProfilePartition:
     def start_at(self, offset: int) -> None:
         """Where a partition begins that has no state."""
         self.meta.offset = offset
+        if self._stored is None:
+            self.meta.counts = {}
+            self._begin_to_count()
 
     async def publish(self) -> None:
         """Publish what is committed and not yet published. Also the first thing after a claim.
@@ -409,6 +451,7 @@ class ProfilePartition:
                 self._incoming.back_to(mark)
                 self._forget()
                 self.meta = decode_meta(self._stored) if self._stored else Meta()
+                self._begin_to_count()
                 self.meta.offset = reached
                 careful = True
                 continue

@@ -24,6 +24,7 @@ from pipeline.events.compiled import Open, deal
 from pipeline.wire.row import Row, array_head
 
 FORMAT = 5  # of these records, and of what is stored
+MORE = 6  # of a partition's books that say what format 5 knows nothing of: who reads that alone leaves it
 GROUP, VERSION, BOOKS = "pipeline.group", "pipeline.format", "pipeline.books"
 RECORD_BYTES = 900_000
 PART_BYTES = 890_000  # what a record's headers leave of that
