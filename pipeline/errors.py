@@ -31,6 +31,11 @@ START_OVER = (
     " anew, under the same ids, but knows nothing of what their retention has deleted"
 )
 
+OTHER_VERSION = (
+    "Nothing was touched. Go on with the version that wrote it: if that is a newer one, upgrade this worker;"
+    " docs/upgrade.md says which versions take over from which"
+)
+
 MADE_ANEW = (
     "What it held and nobody had read is lost. To keep all that is known of people, make the source topic under another"
     f" name and put that into topology.yaml: it is read from its beginning. Or {START_OVER}"

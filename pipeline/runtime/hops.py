@@ -217,6 +217,8 @@ class Hops:
             writer = self._writer
             if self._durable:
                 offset, before = await self.control.signed(tp)
+                if offset and not before:  # by a version that named its producers after what they read
+                    before = f"{tp.topic}-{tp.partition}"
                 if before not in ("", writer.name, *self._ended):
                     predecessor = self._producers.named(before)
                     try:
