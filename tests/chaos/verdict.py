@@ -47,9 +47,9 @@ class Expected:
         return sum(t.cart in due and due[t.cart] <= t.received_at <= due[t.cart] + LATENESS for t in ties)
 
 
-def expect(deployment: Deployment, files: Sequence[Path]) -> Expected:
+def expect(deployment: Deployment, files: Sequence[Path], launcher: Sequence[str] = EXACT) -> Expected:
     """Ask the command line for the decisions, and the same code for the profiles."""
-    told = deployment.run("replay", *map(str, files), launcher=EXACT)
+    told = deployment.run("replay", *map(str, files), launcher=launcher)
     decisions = [json.loads(line) for line in told.splitlines()]
     replay = Replay(deployment.topology)
     for line in merged(files):
