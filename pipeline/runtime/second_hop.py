@@ -375,7 +375,7 @@ class ProfilePartition:
         the broker raises: claim again.
         """
         self.work = Work()
-        self._incoming.earlier = self.meta.earlier
+        self._incoming.earlier = min(self.meta.earlier, self.catch_up_to)
         batch: Batch = []
         named: set[str] = set()
         rows, done = 0, self.meta.offset
