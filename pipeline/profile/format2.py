@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 
+from pipeline.language import carts
+from pipeline.language.carts import Line
+from pipeline.language.films import Session
 from pipeline.profile.about import About, Kept
 from pipeline.profile.marks import is_mark
 from pipeline.profile.packed import PackedRow, rows_of, unpack_row
 from pipeline.profile.profile import State, decode, encode_profile, profile_of
-from pipeline.triggers import carts
-from pipeline.triggers.carts import Line
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key, Order
-from pipeline.triggers.films import Film, Session
+from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import ENDS, RuleBook, rank

@@ -82,14 +82,14 @@ class Quarantine:
         return profile
 
     @staticmethod
-    def inside(state: Profile | Quarantined) -> Iterator[Profile]:
+    def inside(state: Profile | Quarantined, read: Callable[[bytes], State] = decode) -> Iterator[Profile]:
         """The profiles that it is, as far as they can be read."""
         if isinstance(state, Profile):
             yield state
             return
         for raw in state.profiles:
             try:
-                one = self.decode(raw)
+                one = read(raw)
                 if isinstance(one, Profile):
                     one.persons  # noqa: B018 - whether they can be read
                     yield one

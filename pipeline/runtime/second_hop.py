@@ -108,8 +108,8 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, until]: what was due before
     the first and is decided up to the second (0: on) is not published. `quarantined`: profile id -> since when it is.
     `begun`: source -> from where on it counts, until everything before that is decided. `waits`: rule -> what became of
-    its waits here (triggers/balance.py). `counts`: name of a part of profiles (profile/parts) -> [its version, from which
-    offset on it counts here, how far event time was then]. `earlier`: before this offset records of format 2 may
+    its waits here (triggers/balance.py). `counts`: name of a part of profiles (profile/parts) -> [its version, from
+    which offset on it counts here, how far event time was then]. `earlier`: before this offset records of format 2 may
     stand, and profiles may be stored as there (profile/format2.py); 0: there are none.
     """
 
@@ -794,7 +794,7 @@ class ProfilePartition:
 
     def _waits_move(self, profile: Profile | Quarantined, out: int) -> None:
         """With a profile its waits leave (1), or come (-1)."""
-        for each in self._quarantine.inside(profile):
+        for each in self._quarantine.inside(profile, self._decode):
             for rule, waits in waits_of(self._book, each).items():
                 self._book.balance.add(rule, moved=out * waits)
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
+from pipeline.language.carts import PUT, TAKE, Change, Item, Line
 from pipeline.profile import format2
 from pipeline.profile.marks import Moved
 from pipeline.profile.profile import Profile, decode, encode_profile
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import encode_out
 from pipeline.store.ports import Commit
-from pipeline.triggers.carts import PUT, TAKE, Change, Item, Line
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key
 from pipeline.triggers.rules import CONTENTS, ENDS, RESTART, START
 from pipeline.wire.records import MORE, Forward, Move
