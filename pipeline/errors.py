@@ -13,6 +13,7 @@ PipelineError
 ├── Fenced               nobody: another worker owns the partition; give it up
 ├── ProducersTime        the operator: a topic goes by its producers' clocks; the worker doesn't start
 ├── OtherDeployment      the operator: the state in Redis belongs to another Kafka or other topics; nothing is touched
+├── NewerState           the operator: a partition counts what this version doesn't know; it waits for a newer worker
 ├── TopicsChanged        the operator: a topic is gone, or has partitions that nobody reads; the worker ends
 ├── StateLost            the operator: Redis lacks what the log needs; the worker ends and says what to do
 ├── StoodStill           nobody: the consumer hangs; the worker ends, and its supervisor starts another
@@ -28,6 +29,11 @@ from collections.abc import Sequence
 START_OVER = (
     "start over with another `group` (PIPELINE_GROUP): it reads the source topics from their beginning and decides all"
     " anew, under the same ids, but knows nothing of what their retention has deleted"
+)
+
+OTHER_VERSION = (
+    "Nothing was touched. Go on with the version that wrote it: if that is a newer one, upgrade this worker;"
+    " docs/upgrade.md says which versions take over from which"
 )
 
 MADE_ANEW = (
@@ -91,6 +97,10 @@ class OtherDeployment(PipelineError):
     """What Redis holds under this group belongs to another Kafka cluster, or to other topics of this one."""
 
     exit_code = 2
+
+
+class NewerState(PipelineError):
+    """What a partition holds is counted by a newer version: this one would leave it out."""
 
 
 class TopicsChanged(PipelineError):

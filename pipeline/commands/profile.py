@@ -18,9 +18,10 @@ from pipeline.events.times import rfc3339
 from pipeline.grammar.findings import suggest
 from pipeline.identity.identifiers import Normaliser
 from pipeline.identity.ids import leaf_id
+from pipeline.profile import format2
 from pipeline.profile.marks import Parts, Quarantined
 from pipeline.profile.profile import Profile, decode
-from pipeline.runtime.second_hop import decode_meta
+from pipeline.runtime.second_hop import Meta, decode_meta
 from pipeline.store.redis_store import Client, RedisGraphStore, RedisProfileStore
 from pipeline.topology import Topology
 from pipeline.topology.addresses import shown
@@ -78,7 +79,8 @@ async def find(redis: Client, topology: Topology, namespace: str, value: str) ->
         (raw,) = await store.peek(partition, [profile_id])
         if raw is None:
             return None
-        state = decode(raw)
+        books = decode_meta(meta) if meta else Meta()
+        state = format2.read(RuleBook(topology), raw) if books.holds_earlier else decode(raw)
         if isinstance(state, Quarantined):
             raise PipelineError(
                 f"profile {profile_id} (partition {partition}) is quarantined since {rfc3339(state.since)}, because it"
@@ -87,7 +89,7 @@ async def find(redis: Client, topology: Topology, namespace: str, value: str) ->
                 " `quarantined`). Each worker that starts tries it once more: restart with a version that can."
             )
         if isinstance(state, Profile):
-            return profile_id, state, decode_meta(meta).clock if meta else 0
+            return profile_id, state, books.clock
         assert not isinstance(state, Parts)
         profile_id = state.winner
 

@@ -103,6 +103,7 @@ _STATES = {part.name: [_State(*kept) for kept in part.keeps.items()] for part in
 _ALL = [state for states in _STATES.values() for state in states]
 _CHANGED = {kind: [each for each in _ALL if each.law.changes(kind)] for kind in CODE}
 _TAGGED = [part for part in PARTS if _tagged(part)]
+_ALWAYS = {"consent": 1}  # what was there before books told of parts
 _CHANGING = {
     part.name: {kind for kind in CODE if any(law.changes(kind) for law in part.keeps.values())} for part in PARTS
 }
@@ -142,6 +143,24 @@ def _changed(about: _Tail, part: Part, kind: str, change: Callable[[Primitive, A
     if kind in _CHANGING[part.name]:
         both = zip(part.keeps.values(), _states(about, part), strict=True)
         _put(about, part, [change(law, state) if law.changes(kind) else state for law, state in both])
+
+
+def told_parts(asked: Collection[str] = ()) -> dict[str, int]:
+    """The tagged parts that count here, and their versions: what the books of a partition tell. Those that every worker
+    has counted which reads such books at all are left out.
+    """
+    counts = (part for part in _TAGGED if not part.asked or part.name in asked)
+    return {part.name: part.version for part in counts if _ALWAYS.get(part.name) != part.version}
+
+
+def asked_among(names: Collection[str]) -> set[str]:
+    """Those that are only there where they are asked for."""
+    return {part.name for part in _TAGGED if part.asked and part.name in names}
+
+
+def known_parts() -> dict[str, int]:
+    """All tagged parts that this version can count, and their versions."""
+    return {part.name: part.version for part in _TAGGED}
 
 
 def fields(asked: Collection[str] = ()) -> dict[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from pipeline.errors import (
     MADE_ANEW,
     START_OVER,
     Fenced,
+    NewerState,
     OtherDeployment,
     RegistryUnavailable,
     StateLost,
@@ -127,6 +128,7 @@ class Hops:
         self._look_now = asyncio.Event()
         self._ended: set[str] = set()
         self._partitions: dict[TP, ProfilePartition] = {}
+        self._newer: dict[TP, str] = {}  # partitions that wait for a newer worker, and why
         self._last_event: dict[TP, float] = {}
         self._fed: dict[TP, float] = {}  # when the last batch of `identity.resolved` was done
         self._busy: set[TP] = set()
@@ -215,6 +217,8 @@ class Hops:
             writer = self._writer
             if self._durable:
                 offset, before = await self.control.signed(tp)
+                if offset and not before:  # by a version that named its producers after what they read
+                    before = f"{tp.topic}-{tp.partition}"
                 if before not in ("", writer.name, *self._ended):
                     predecessor = self._producers.named(before)
                     try:
@@ -235,7 +239,15 @@ class Hops:
             self._topology, self._book, self._profiles, self._outbox, self._delivery.encode, tp.partition,
             smaller=self._delivery.smaller,
         )  # fmt: skip
-        offset = await hop.claim()
+        try:
+            offset = await hop.claim()
+        except NewerState as newer:
+            self._partitions.pop(tp, None)
+            if tp not in self._newer:
+                log.error("%s", newer)
+            self._newer[tp] = str(newer)
+            return hop.meta.offset
+        self._newer.pop(tp, None)
         self._topics.forget()
         hop.start_at(await self._checked(tp, offset))
         # After the claim, not before: see ProfilePartition.claim.
@@ -314,6 +326,7 @@ class Hops:
         """Give partitions up; nothing of them is kept."""
         for tp in tps:
             self._partitions.pop(tp, None)
+            self._newer.pop(tp, None)
             self._busy.discard(tp)
             self.signs.works(tp)
             if self._sources.pop(tp, None) is not None:
@@ -347,6 +360,9 @@ class Hops:
     async def maintain_profile(self, tp: TP, records: Records) -> None:
         """Second hop."""
         if not self._used(tp):
+            return
+        if tp in self._newer:
+            await self._wait_for_newer(tp)
             return
         hop = self._partitions[tp]
         began = time.perf_counter()
@@ -423,6 +439,13 @@ class Hops:
                 await self._recover(tp)
                 return
             await asyncio.sleep(SKIP_S)
+
+    async def _wait_for_newer(self, tp: TP) -> None:
+        """Read no further, as long as the group gives the partition to this worker and it counts what we can't."""
+        while tp in self._newer and tp in self.control.assigned():
+            self.control.pause(tp, self._newer[tp])
+            await asyncio.sleep(SKIP_S)
+            await self._recover(tp)
 
     async def _learn(self, tp: TP, wanted: Mapping[int, int]) -> frozenset[int]:
         """`first_hop.Learn`, for as long as the registry doesn't answer: the partition stands still and loses nothing.
@@ -709,7 +732,8 @@ class Hops:
     def holding(self) -> list[Trouble]:
         """All that holds event time back and isn't as usual, with its cause: /readyz and the log tell it from here."""
         states = self.control.states().items()
-        found = [Trouble(WAITS, f"{tp.topic}-{tp.partition}", s.held) for tp, s in states if s.held]
+        held = {tp: state.held for tp, state in states if state.held} | self._newer
+        found = [Trouble(WAITS, f"{tp.topic}-{tp.partition}", why) for tp, why in held.items()]
         found += [Trouble(TOPICS_CHANGED, "topics", self._topics.held)] if self._topics.held else []
         found += [Trouble(OPEN_TRANSACTION, name, text) for name, text in self._transactions.now.items()]
         found += [Trouble(RECORDING, f"recording {n}", str(each)) for n, each in self._recordings.now.items()]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
 from pipeline.errors import InvalidEvent, StateLost
+from pipeline.profile import format2
 from pipeline.profile.packed import PackedRow, readable_rows, rows_of
 from pipeline.runtime import dead_letters
 from pipeline.runtime.ports import In, Out, Unreadable
@@ -30,7 +32,7 @@ Message = Resolved[PackedRow] | Move | Forward[PackedRow]
 
 class Incoming:
     """Reads the records of one partition, and gathers dead letters: `size` bytes since the last commit. `at`: offset of
-    the record in hand.
+    the record in hand. `earlier`: before this offset records of format 2 may stand, which have no headers.
 
     Of another deployment, which may share the topic or have come before this one, the first record is a dead letter,
     and the others are only counted: they are no less where they belong.
@@ -46,6 +48,7 @@ class Incoming:
         self._reasons: list[str] = []
         self.size = 0
         self.at = 0
+        self.earlier = 0
 
     def open(self, record: In) -> Message | None:
         """What a record says; None: nothing to us. Raises StateLost for one of ours in another format."""
@@ -58,6 +61,9 @@ class Incoming:
         except StateLost as lost:
             raise StateLost(f"{self._topic}-{self._partition}, offset {record.offset}: {lost}") from None
         except InvalidEvent as error:
+            if error.reason == "foreign" and record.offset < self.earlier:
+                with suppress(*UNREADABLE):
+                    return format2.message(value)
             if error.reason != "other_deployment" or self._first_of(error.detail):
                 self.refuse(record, error)
             else:

@@ -9,7 +9,7 @@ as if nothing had been.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from pipeline.errors import InvalidEvent
@@ -28,11 +28,12 @@ NAMED = 1_000  # in the books of a partition; what is shut beyond that is tried 
 
 class Quarantine:
     """Of one partition. `suspects`: profile id -> why, of those that raised since the claim. `fresh`: those shut since
-    the last commit, as they are.
+    the last commit, as they are. `book`: as the partition's owner counts; `decode`: how it reads a profile.
     """
 
     def __init__(self, book: RuleBook, name: str) -> None:
-        self._book = book
+        self.book = book
+        self.decode: Callable[[bytes], State] = decode
         self._name = name
         self.suspects: dict[str, str] = {}
         self.fresh: dict[str, Quarantined] = {}
@@ -49,7 +50,7 @@ class Quarantine:
             if raw is None:
                 return None
             try:
-                state = decode(raw)
+                state = self.decode(raw)
                 return self._opened(state) if isinstance(state, Quarantined) else state
             except Exception as problem:
                 self.suspect(profile_id, problem)
@@ -71,24 +72,24 @@ class Quarantine:
         """As if nothing had been."""
         profile: Profile | None = None
         for raw in state.profiles:
-            one = decode(raw)
+            one = self.decode(raw)
             if not isinstance(one, Profile):
                 raise ValueError(f"not a profile: {raw[:100]!r}")
-            profile = one if profile is None else merge(self._book, profile, one)
+            profile = one if profile is None else merge(self.book, profile, one)
         profile = profile or new_profile()
         for row in state.rows:
-            receive_packed(self._book, profile, PackedRow(row))
+            receive_packed(self.book, profile, PackedRow(row))
         return profile
 
     @staticmethod
-    def inside(state: Profile | Quarantined) -> Iterator[Profile]:
+    def inside(state: Profile | Quarantined, read: Callable[[bytes], State] = decode) -> Iterator[Profile]:
         """The profiles that it is, as far as they can be read."""
         if isinstance(state, Profile):
             yield state
             return
         for raw in state.profiles:
             try:
-                one = decode(raw)
+                one = read(raw)
                 if isinstance(one, Profile):
                     one.persons  # noqa: B018 - whether they can be read
                     yield one

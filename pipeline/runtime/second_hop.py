@@ -28,13 +28,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from operator import attrgetter
 from secrets import token_hex
 from typing import Any
 
 import msgspec
 
-from pipeline.errors import START_OVER, InvalidEvent, StateLost, Unsent
+from pipeline.errors import OTHER_VERSION, START_OVER, InvalidEvent, NewerState, StateLost, Unsent
+from pipeline.profile import about, format2
 from pipeline.profile.arrivals import told_now
 from pipeline.profile.marks import Moved, Parts, Quarantined, is_mark
 from pipeline.profile.packed import PackedRow, unpack_row
@@ -63,7 +65,18 @@ from pipeline.triggers.balance import Waits
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
-from pipeline.wire.records import FORMAT, NOT_QUIET, Forward, Move, Resolved, Seal, marked, moves, partition_of
+from pipeline.wire.records import (
+    FORMAT,
+    MORE,
+    NOT_QUIET,
+    Forward,
+    Move,
+    Resolved,
+    Seal,
+    marked,
+    moves,
+    partition_of,
+)
 from pipeline.wire.row import Row
 
 log = logging.getLogger(__name__)
@@ -79,6 +92,7 @@ NO_WAITS = Waits()
 SHEETS = 100  # of timers, to ask for at once
 DEAD_BYTES = 8_000_000  # of dead letters in a commit
 AHEAD = 60_000  # ms of event time
+FAR = 1 << 62
 
 Batch = list[tuple[Message, In]]
 States = dict[str, bytes | None]
@@ -94,7 +108,9 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     many are set; `sheets`: number of the next sheet of them. `quiet`: source -> [before, until]: what was due before
     the first and is decided up to the second (0: on) is not published. `quarantined`: profile id -> since when it is.
     `begun`: source -> from where on it counts, until everything before that is decided. `waits`: rule -> what became of
-    its waits here (triggers/balance.py).
+    its waits here (triggers/balance.py). `counts`: name of a part of profiles (profile/parts) -> [its version, from
+    which offset on it counts here, how far event time was then]. `earlier`: before this offset records of format 2 may
+    stand, and profiles may be stored as there (profile/format2.py); 0: there are none.
     """
 
     format: int = FORMAT
@@ -110,6 +126,13 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
     quarantined: dict[str, int] = {}
     begun: dict[str, int] = {}
     waits: dict[str, Waits] = {}
+    counts: dict[str, tuple[int, int, int]] = {}
+    earlier: int = 0
+
+    @property
+    def holds_earlier(self) -> bool:
+        """Whether there may be anything of format 2."""
+        return self.earlier > 0 or self.format == format2.FORMAT
 
 
 class _Format(msgspec.Struct, array_like=True, gc=False):
@@ -180,7 +203,8 @@ class ProfilePartition:
         self._topic = topology.topics.resolved.name
         self._topics = {topic.name for topic in topology.topics.sources}
         self._left_out = list(topology.left_out)
-        self._book = book
+        self._decode: Callable[[bytes], State] = decode
+        self._ours = self._book = book  # which counts what else the partition's books ask for
         self._seal = Seal(topology.group)
         self._incoming = Incoming(topology, partition)
         self._store = store
@@ -227,16 +251,58 @@ class ProfilePartition:
         self.target = 0
         if claimed.meta is None:
             self.meta = Meta()
+            self._begin_to_count()
             return None
-        if (written := decode_format(claimed.meta).format) != FORMAT:  # the rest may mean anything
-            raise StateLost(
-                f"partition {self.partition}: what Redis holds was written in format {written}, and this"
-                f" version reads format {FORMAT} only. Go on with the version that wrote it, or {START_OVER}."
-            )
-        self.meta = decode_meta(claimed.meta)
+        self._take_up(claimed.meta)
         self.meta.waits = {rule: waits for rule, waits in self.meta.waits.items() if rule in self._book.rules}
         self._shut = set(self.meta.quarantined)  # each is tried once more
+        self._begin_to_count()
+        if self.meta.earlier:
+            self._pending = [self._sealed(out) for out in self._pending]
         return self.meta.offset
+
+    def _take_up(self, stored: bytes) -> None:
+        """Go on from these books, of whatever format that can be read."""
+        written = decode_format(stored).format  # the rest may mean anything
+        if written not in (format2.FORMAT, FORMAT, MORE):
+            raise StateLost(
+                f"partition {self.partition}: what Redis holds was written in format {written}, and this version reads"
+                f" formats {format2.FORMAT}, {FORMAT} and {MORE} only. {OTHER_VERSION}."
+            )
+        self.meta = decode_meta(stored)
+        if self.meta.format == format2.FORMAT:
+            self.meta.earlier = FAR  # up to what is there by now: see `_commit`
+        self._decode = self._quarantine.decode = partial(format2.read, self._ours) if self.meta.earlier else decode
+
+    def _sealed(self, out: Out) -> Out:
+        """What format 2 left in the outbox for other partitions."""
+        if out.topic != self._topic or out.headers:
+            return out
+        headers, value = format2.sealed(self._seal, out.value or b"")
+        return out._replace(headers=headers, value=value)
+
+    def _begin_to_count(self) -> None:
+        """What is new here counts from now on, and what counts goes on, whatever the topology of this worker asks for:
+        while workers are replaced one by one, partitions come and go between those that know of it and the others.
+
+        Raises NewerState.
+        """
+        meta, known = self.meta, about.known_parts()
+        unknown = {name: told[0] for name, told in meta.counts.items() if told[0] > known.get(name, 0)}
+        if unknown:
+            raise NewerState(
+                f"{self._topic}-{self.partition}: a newer version counts"
+                f" {', '.join(f'{name} (version {n})' for name, n in sorted(unknown.items()))} here, and this one would"
+                " leave it out. Upgrade this worker: the partition waits for a newer one, all others go on."
+            )
+        self._book = self._quarantine.book = self._ours.asking(about.asked_among(meta.counts))
+        counts = about.told_parts(self._book.profile_parts)
+        since = meta.offset, self._now()
+        meta.counts = {
+            name: meta.counts[name] if meta.counts.get(name, (0,))[0] == version else (version, *since)
+            for name, version in counts.items()
+        }
+        meta.format = MORE if meta.counts or meta.earlier else FORMAT
 
     def _forget(self) -> None:
         """What is in memory and not committed, and all that was read."""
@@ -252,6 +318,9 @@ class ProfilePartition:
     def start_at(self, offset: int) -> None:
         """Where a partition begins that has no state."""
         self.meta.offset = offset
+        if self._stored is None:
+            self.meta.counts = {}
+            self._begin_to_count()
 
     async def publish(self) -> None:
         """Publish what is committed and not yet published. Also the first thing after a claim.
@@ -306,6 +375,7 @@ class ProfilePartition:
         the broker raises: claim again.
         """
         self.work = Work()
+        self._incoming.earlier = min(self.meta.earlier, self.catch_up_to)
         batch: Batch = []
         named: set[str] = set()
         rows, done = 0, self.meta.offset
@@ -370,7 +440,7 @@ class ProfilePartition:
         for profile_id in ids:
             raw = states.get(profile_id)
             try:
-                old = self._is_old(self._cache.get(profile_id) if raw is None else decode(raw), horizon)
+                old = self._is_old(self._cache.get(profile_id) if raw is None else self._decode(raw), horizon)
             except Exception as problem:  # it is shut as soon as something comes for it
                 log.warning("%s-%d: profile %s can't be read: %r", self._topic, self.partition, profile_id, problem)
                 continue
@@ -408,7 +478,10 @@ class ProfilePartition:
                 log.warning("%s-%d: computing again, with care: %r", self._topic, self.partition, raised.problem)
                 self._incoming.back_to(mark)
                 self._forget()
-                self.meta = decode_meta(self._stored) if self._stored else Meta()
+                self.meta = Meta()
+                if self._stored:
+                    self._take_up(self._stored)
+                self._begin_to_count()
                 self.meta.offset = reached
                 careful = True
                 continue
@@ -721,7 +794,7 @@ class ProfilePartition:
 
     def _waits_move(self, profile: Profile | Quarantined, out: int) -> None:
         """With a profile its waits leave (1), or come (-1)."""
-        for each in self._quarantine.inside(profile):
+        for each in self._quarantine.inside(profile, self._decode):
             for rule, waits in waits_of(self._book, each).items():
                 self._book.balance.add(rule, moved=out * waits)
 
@@ -749,7 +822,7 @@ class ProfilePartition:
                 return
         try:
             assert raw is not None
-            profile = decode(raw)
+            profile = self._decode(raw)
             if isinstance(profile, Parts):
                 raise ValueError("not a profile")
             if careful and isinstance(profile, Profile):
@@ -874,6 +947,8 @@ class ProfilePartition:
             states[profile_id] = None
             self._cache.pop(profile_id, None)
             self._aged.pop(profile_id, None)
+        if self.meta.earlier:
+            self.meta.earlier = min(self.meta.earlier, self.catch_up_to)
         sheets = self.timers.set(timers, self.meta.sheets)
         self.meta.sheets += len(sheets)
         self.meta.timers += len(timers) - sum(self._over.values())

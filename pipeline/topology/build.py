@@ -41,7 +41,7 @@ def topology(values: dict[str, Any], *, everything: bool = False) -> model.Topol
         topics=_topics(values["topics"], segments=bool(segments)),
         time=time,
         identifiers=_identifiers(values["identifiers"]),
-        profile_parts=frozenset(values.get("profile", {}).get("parts", ())),
+        profile_parts=None if (parts := values.get("profile", {}).get("parts")) is None else frozenset(parts),
         profile_retention_ms=values.get("profile", {}).get("retention", 90 * model.DAY),
         rules=tuple(
             rule(name, value, time.zone)

@@ -381,7 +381,7 @@ def document() -> Record:
             "retention": Key(Duration(), "Silence after which a profile is forgotten. Default 90d."),
             "parts": Key(
                 Many(Choice(PARTS, "a part of a profile that isn't always there"), single=True),
-                "Parts of a profile that cost each event, and count from when they are named here. Default: none.",
+                "Parts of a profile that cost each event, and count from when they are named here. `[]` ends them.",
             ),
         }
     )

@@ -325,7 +325,7 @@ class DeadLetterLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a deployer says. `left_out`: source partitions that time doesn't wait for, as `topic-partition`.
-    `profile_parts`: of those that are only there where they are asked for.
+    `profile_parts`: of those that are only there where they are asked for; None: nobody says.
     `segments`: each after those that it speaks of. `measures`, `lists`: name -> as written, durations in ms.
     `origins`: of the addresses that triggers may hand on, such as `https://shop.example`.
     """
@@ -346,7 +346,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
     edge: Edge = Edge()
-    profile_parts: frozenset[str] = frozenset()
+    profile_parts: frozenset[str] | None = None
     segments: tuple[Segment, ...] = ()
     measures: Mapping[str, Any] = {}
     lists: Mapping[str, Any] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 from pipeline.events import tidy
@@ -218,7 +219,7 @@ def comparisons(cancel: Cancel) -> list[Comparison]:
 class RuleBook:
     """All rules of a topology. `meanings`: event type -> what it may do. `fields`: event type -> body fields read.
 
-    `profile_parts`: those that the topology asks for.
+    `profile_parts`: those that are asked for; `says_parts`: whether the topology names them, if none.
     `concerned`: the event types that the fold must see; `choosy`: those of which it needs only what is `chosen`.
     `of_films`: the rules that look at what was watched.
     `listing`: those that may end a wait where they list products.
@@ -242,7 +243,8 @@ class RuleBook:
         self.lateness = topology.time.lateness_ms
         self.max_age = topology.time.max_age_ms
         self.retention = topology.profile_retention_ms
-        self.profile_parts = topology.profile_parts
+        self.profile_parts = topology.profile_parts or frozenset()
+        self.says_parts = topology.profile_parts is not None
         ordered = sorted(topology.identifiers.namespaces, key=lambda n: n.priority)
         self.unique = tuple(n.name for n in ordered if n.unique)
         self.devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
@@ -343,6 +345,14 @@ class RuleBook:
             for event in self.concerned - self.choosy - self.arriving
             if not watches.first
         }
+
+    def asking(self, counts: Collection[str]) -> RuleBook:
+        """The same where these parts count already: they go on, unless the topology names others."""
+        if self.says_parts or self.profile_parts.issuperset(counts):
+            return self
+        book = copy(self)
+        book.profile_parts = self.profile_parts.union(counts)
+        return book
 
     def _meaning(self, event: str) -> Meaning:
         ends, moves = self.ends.get(event, ()), self.moves.get(event, ())

@@ -19,11 +19,12 @@ from zlib import crc32
 import msgspec
 from xxhash import xxh3_64_hexdigest
 
-from pipeline.errors import START_OVER, InvalidEvent, StateLost
+from pipeline.errors import OTHER_VERSION, InvalidEvent, StateLost
 from pipeline.events.compiled import Open, deal
 from pipeline.wire.row import Row, array_head
 
 FORMAT = 5  # of these records, and of what is stored
+MORE = 6  # of a partition's books that say what format 5 knows nothing of: who reads that alone leaves it
 GROUP, VERSION, BOOKS = "pipeline.group", "pipeline.format", "pipeline.books"
 RECORD_BYTES = 900_000
 PART_BYTES = 890_000  # what a record's headers leave of that
@@ -129,7 +130,7 @@ class Seal:
         if version != self._version:
             raise StateLost(
                 f"a record was written in format {version[:20].decode('ascii', 'replace')}, and this version reads"
-                f" format {FORMAT} only. Go on with the version that wrote it, or {START_OVER}."
+                f" format {FORMAT} only. {OTHER_VERSION}."
             )
         try:
             books: Resolved[Any] | Move | Forward[Any] = _decode_books(found.get(BOOKS) or b"")
