@@ -30,7 +30,7 @@ def code() -> Iterator[tuple[Path, str]]:
 
 def test_every_line_that_is_cited_is_on_the_page() -> None:
     lines = {int(number) for number in re.findall(r"^\*\*(\d+)\. ", SEMANTICS, re.MULTILINE)}
-    assert lines == {*range(1, 28), 29, 36, 38}
+    assert lines == {*range(1, 28), 29, 36, 37, 38}
     cited = {int(number) for _, text in code() for told in CITED.findall(text) for number in re.findall(r"\d+", told)}
     assert len(cited) > 15
     assert cited <= lines
