@@ -8,20 +8,16 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
-from pipeline.events.catalogue import own_doing
 from pipeline.events.times import rfc3339
 from pipeline.grammar.operands import MODIFIERS
-from pipeline.grammar.vocabulary import MADE
 from pipeline.language import paths, zones
-from pipeline.language.condition import Condition
-from pipeline.language.events import types_of
 from pipeline.language.films import Session
-from pipeline.language.memory import Entry, Memory, Moment
+from pipeline.language.memory import Entry
 from pipeline.language.operators import compile_tests
 from pipeline.language.references import Comparison, split
-from pipeline.language.whereabouts import Whereabouts, tell
 from pipeline.topology.model import Cancel, Rule
 from pipeline.triggers import films, happening
+from pipeline.triggers.counted import Counted, segments_of
 from pipeline.triggers.dates import Dated
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
@@ -79,25 +75,16 @@ class Explainer:
         self._steps = None if rule.sequence is None else Steps(self._compiled, rule.sequence, book.max_age)
         self._films: dict[str, Film] = {}
         self._sessions: dict[str, Session] = {}
-        self._memory: Memory = {happening.HERE: happening.joined([*runs], [])}
-        self._there: Whereabouts | None = None
-        self._segments = _segments(book, rule)
-        self._members: dict[str, int] = {}
-        told = [
-            *((f"segment {name}", condition) for name, condition in self._segments.items()),
-            ("start", self._compiled.when),
-            ("until", self._compiled.until),
-            ("only_if", self._compiled.only_if),
-        ]
-        self._conditions = [(what, condition) for what, condition in told if condition is not None]
+        self._counted = _counted(book, self._compiled)
+        self._counted.memory[happening.HERE] = happening.joined([*runs], [])
 
     def steps(self, row: Row) -> Iterator[Step]:
         """One for each part of the rule that looks at events of this type; none: it is nothing to the rule. Before it a
         visit that it begins.
         """
-        if self._book.visits and row.type not in MADE and own_doing(row.type, row.data) and self._begins(row):
+        if self._counted.begins(self._book, row):
             yield from self.steps(happening.visit(row))
-        told = [*self._counted(row)]
+        told = [*self._counted.steps(row)]
         if row.received_at - row.occurred_at > self._book.max_age:
             told += self._too_old(row)
         else:
@@ -113,39 +100,6 @@ class Explainer:
                 says=says,
                 what=happening.said(row),
             )
-
-    def _begins(self, row: Row) -> bool:
-        return happening.begins(self._memory, row.occurred_at, row.received_at, self._book.max_age)
-
-    def _counted(self, row: Row) -> Iterator[tuple[str | None, bool, str]]:
-        """What it is to the rule's conditions, and to the segments of which these speak; and what they are with it.
-        Triggers aren't worked out.
-        """
-        there = self._there = tell(self._there, row.data, row.occurred_at, row.received_at, row.event_id)
-        counted = [(what, condition, self._take(condition, row)) for what, condition in self._conditions]
-        for name, condition in self._segments.items():
-            if condition.holds(Moment(self._memory, row.received_at, segments=self._members, there=there)):
-                self._members.setdefault(name, row.received_at)
-            else:
-                self._members.pop(name, None)
-        for what, condition, keys in counted:
-            for key in keys:
-                of = key if self._rule.per is not None else None
-                now = Moment(self._memory, row.received_at, key=of, segments=self._members, there=there)
-                why = condition.fails(now)
-                yield key or None, True, f"is counted; {what}: " + (f"not so, {why}" if why else f"so, {condition}")
-
-    def _take(self, condition: Condition, row: Row) -> list[str]:
-        """The keys under which it counts it."""
-        entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
-        keys: dict[str, None] = {}
-        for matcher in condition.matchers():
-            if row.type in types_of(matcher.events) and matcher.counts(row.type, row.data):
-                value = matcher.read(row.type, row.data)
-                for key in matcher.keys(row.data):
-                    matcher.take(self._memory, key, msgspec.structs.replace(entry, value=value))
-                    keys[key] = None
-        return list(keys)
 
     def _too_old(self, row: Row) -> list[tuple[str | None, bool, str]]:
         of_type = (*self._book.moves.get(row.type, ()), *self._book.ends.get(row.type, ()))
@@ -242,16 +196,18 @@ class Explainer:
                     yield key, True, _ending(row, cancel, key)
 
 
-def _segments(book: RuleBook, rule: Rule) -> dict[str, Condition]:
-    """Those of which its conditions speak, and of which these speak: first what others hang on."""
-    compiled = book.rules[rule.name]
-    conditions = [each for each in (compiled.when, compiled.until, *compiled.asked) if each is not None]
-    named = {name for each in conditions for name in each.segments()}
-    segments = {} if book.watches is None else book.watches.segments
-    for name in reversed(segments):  # each stands after those that it speaks of
-        if name in named:
-            named |= segments[name].condition.segments()
-    return {name: watch.condition for name, watch in segments.items() if name in named}
+def _counted(book: RuleBook, rule: Compiled) -> Counted:
+    """All its conditions, and the segments of which these speak."""
+    conditions = [each for each in (rule.when, rule.until, *rule.asked) if each is not None]
+    segments = segments_of(book, frozenset(name for each in conditions for name in each.segments()))
+    told = [
+        *((f"segment {name}", condition) for name, condition in segments.items()),
+        ("start", rule.when),
+        ("until", rule.until),
+        ("only_if", rule.only_if),
+    ]
+    keyed = rule.per is not None
+    return Counted([(what, each) for what, each in told if each is not None], segments, keyed=keyed)
 
 
 def _unmet(row: Row, where: Mapping[str, Mapping[str, Any]]) -> str:

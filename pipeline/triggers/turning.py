@@ -151,16 +151,17 @@ def _without(watch: Watch, now: Moment, entries: list[Entry], last: Entry | None
     if not entries and there == now.there:
         return watch.condition.holds(now)
     then = Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments, there=there)
-    return _anew(watch, then, now.key)
+    return anew(watch, then, now.key)
 
 
 def held(watch: Watch, person: Person, key: str, at: int) -> bool:
     """What it was then, and the segments that it speaks of, by what is known now."""
     then = Moment(person.heard, at, decided=at, segments=members(person), there=person.whereabouts)
-    return _anew(watch, then, key if watch.keyed else None)
+    return anew(watch, then, key if watch.keyed else None)
 
 
-def _anew(watch: Watch, then: Moment, key: str | None) -> bool:
+def anew(watch: Watch, then: Moment, key: str | None) -> bool:
+    """What it is then, and first the segments that it speaks of, which `then` holds from now on."""
     segments = then.segments = dict(then.segments)
     for other in watch.through:
         if not other.condition.holds(then):

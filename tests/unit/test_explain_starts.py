@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -88,11 +87,6 @@ def test_a_rule_that_starts_by_a_segment_says_what_that_looks_at(tmp_path: Path)
         "page_viewed m3: is counted; segment readers: so, did page_viewed at least 2 times within 3d",
         "→ fired (due), due 2026-11-20T10:03:00.000Z",
     ], said
-
-
-def test_a_segment_itself_is_no_rule(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="readers is a segment: `pipeline profile` says who is in it"):
-        explained(tmp_path, "readers", ("10:00", "page", {"path": "/docs"}))
 
 
 def test_up_to_when_it_waits(tmp_path: Path) -> None:

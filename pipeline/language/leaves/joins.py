@@ -41,38 +41,38 @@ class Join:
     """Several conditions, joined by `how`."""
 
     def __init__(self, how: str, parts: tuple[Condition, ...]) -> None:
-        self._how, self._parts = how, parts
+        self.how, self.parts = how, parts
 
     def holds(self, now: Moment) -> bool:
         """Whether so many of them do."""
-        if self._how == "all":
-            return all(part.holds(now) for part in self._parts)
-        found = any(part.holds(now) for part in self._parts)
-        return found if self._how == "any" else not found
+        if self.how == "all":
+            return all(part.holds(now) for part in self.parts)
+        found = any(part.holds(now) for part in self.parts)
+        return found if self.how == "any" else not found
 
     def turns(self, now: Moment) -> int | None:
         """When the first of them does."""
-        return min((at for part in self._parts if (at := part.turns(now)) is not None), default=None)
+        return min((at for part in self.parts if (at := part.turns(now)) is not None), default=None)
 
     def matchers(self) -> tuple[Matcher, ...]:
         """Those of all."""
-        return tuple(matcher for part in self._parts for matcher in part.matchers())
+        return tuple(matcher for part in self.parts for matcher in part.matchers())
 
     def segments(self) -> frozenset[str]:
         """Those of all."""
-        return frozenset().union(*(part.segments() for part in self._parts))
+        return frozenset().union(*(part.segments() for part in self.parts))
 
     def fails(self, now: Moment) -> str:
         """The first that doesn't hold; of `any` all, of `none` the first that does."""
-        if self._how == "none":
-            return next((f"this holds: {_said(part)}" for part in self._parts if part.holds(now)), "")
-        failing = [why for part in self._parts if (why := part.fails(now))]
-        if self._how == "all":
+        if self.how == "none":
+            return next((f"this holds: {_said(part)}" for part in self.parts if part.holds(now)), "")
+        failing = [why for part in self.parts if (why := part.fails(now))]
+        if self.how == "all":
             return failing[0] if failing else ""
-        return "; ".join(failing) if len(failing) == len(self._parts) else ""
+        return "; ".join(failing) if len(failing) == len(self.parts) else ""
 
     def __str__(self) -> str:
-        return f"{self._how} of ({'; '.join(map(str, self._parts))})"
+        return f"{self.how} of ({'; '.join(map(str, self.parts))})"
 
 
 def _said(part: Condition) -> str:
