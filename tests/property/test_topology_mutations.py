@@ -76,4 +76,4 @@ def test_a_finding_or_a_topology(start: int, tmp_path: Path) -> None:
             seen["decided"] += decides(load(path, {}))
         seen["wrong" if errors else "loads"] += 1
     assert seen["wrong"] > 3, seen
-    assert seen["decided"] > 1 or start > 0, seen
+    assert seen["decided"] > 0 or start > 0, seen
