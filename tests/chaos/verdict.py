@@ -70,7 +70,9 @@ def expect(
             pass
     for _ in replay.finish() if until is None else replay.advance(until + 1):
         pass
-    return Expected({d["id"]: d for d in decisions}, replay.profiles, {c["id"]: c for c in changes}, FAR if until is None else until)
+    return Expected(
+        {d["id"]: d for d in decisions}, replay.profiles, {c["id"]: c for c in changes}, FAR if until is None else until
+    )
 
 
 @dataclass
@@ -158,7 +160,9 @@ def judge(deployment: Deployment, expected: Expected, foreign: set[tuple[str, in
     verdict.dead_letters += [f"none of {place}" for place in foreign - refused]
     verdict.dead_letters += [f"one of {place}" for place in refused - foreign]
     got_profiles = stored_profiles(deployment)
-    _compare_profiles(got_profiles, expected.profiles, RuleBook(deployment.topology), verdict, unknown, expected.until < FAR)
+    _compare_profiles(
+        got_profiles, expected.profiles, RuleBook(deployment.topology), verdict, unknown, expected.until < FAR
+    )
     return verdict
 
 
