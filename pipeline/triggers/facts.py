@@ -12,7 +12,9 @@ import msgspec
 from pipeline.language import carts
 from pipeline.language.carts import Change, Line, Names
 from pipeline.language.references import Asked, meet_key, meet_start
+from pipeline.topology.model import BROKEN
 from pipeline.triggers.rules import ENDS
+from pipeline.triggers.sequences import AT_ONCE
 
 # In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
 Order = tuple[int, int, int, str]
@@ -100,6 +102,13 @@ class End(msgspec.Struct, array_like=True, gc=False):
     def applies(self, start: dict[str, Any] | None) -> bool:
         """Whether it ends a wait of a key that it concerns, whose start told that."""
         return not self.asks or meet_start(self.asks, start)
+
+    def is_step(self, wait: Wait) -> bool:
+        """Whether it is itself a step of the sequence that it must not follow."""
+        at, *_, event_id = wait.last_start
+        if self.reason != BROKEN or self.occurred_at != at:
+            return False
+        return self.event_id == event_id or self.event_id in (wait.kept or {}).get(AT_ONCE, ())
 
     @property
     def order(self) -> Order:

@@ -31,6 +31,7 @@ from pipeline.topology import model
 KEPT = 300  # events of one sequence
 TOLD_KEPT = 512  # characters of what one told
 RUNS_KEPT = 50  # unfinished ones that told different things
+AT_ONCE = ""  # in what it told: ids of those of its steps that occurred in the millisecond of the last one
 KEYS_KEPT = 100  # of which something may come of an event that has none, those heard of last
 WHOLE = None
 """In place of keys: of the person, whatever the key."""
@@ -256,7 +257,9 @@ class Sequence:
             for entry in run.entries:
                 entry.value[4][key] = [last.occurred_at + self.rule.after, last.event_id, last.fingerprint]
             last.value[4][key].append(run.told)
-            yield Found(last, run.told, forgot is not None and forgot >= last.occurred_at - self._within)
+            at_once = [entry.event_id for entry in run.entries[:-1] if entry.occurred_at == last.occurred_at]
+            told = {**run.told, AT_ONCE: at_once} if at_once and self._after else run.told
+            yield Found(last, told, forgot is not None and forgot >= last.occurred_at - self._within)
 
     def _first(self, mine: list[_Candidate], key: str) -> Run | None:
         """Takes them one by one; `open_runs[n]`: those that have found n + 1 steps, and not yet the next, by what they

@@ -107,6 +107,8 @@ class _Way:
         before = self.lines
         if end.asks and self.wait is not None and not end.applies(self.wait.kept):
             return
+        if self.rule.on_completion and self.wait is not None and end.is_step(self.wait):
+            return
         if self.wait is not None or order > self._closed:
             self.lines = end.leaves(before)
         if end.takes is None:
@@ -143,6 +145,8 @@ class _Way:
         """It tells a date. The same again is nothing, another one that is still to come opens or moves the wait."""
         self.runs_out(fact.begins, order)
         base = date.base(fact.kept)
+        if fact.timed and self._told not in (None, base):  # another date had been told by then
+            return
         same, self._told = base == self._told and not fact.timed, base
         self._last = order
         if same or fact.role != START:
@@ -159,6 +163,8 @@ class _Way:
         if wait is not None and wait.stage == 0:
             wait.due = fact.occurred_at + self._length(wait, fact)
             wait.cause, wait.last_start = fact, order
+            if self.rule.on_completion:  # what must not follow speaks of the sequence that moved it
+                wait.kept = fact.kept
             return
         if wait is not None:
             wait.closes = max(self._last, (*order[:3], ""))  # but not the start itself

@@ -69,6 +69,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
         if end is not None:
             if end.asks and (wait is None or not end.applies(wait.kept)):
                 continue
+            if rule.on_completion and wait is not None and end.is_step(wait):
+                continue
             if wait is not None or order > key.closed:
                 lines = end.leaves(lines)
             if end.takes is None:
@@ -95,6 +97,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
                 waits.append(wait)
             else:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
+                if rule.on_completion:
+                    wait.kept = fact.kept
         elif fact is not None and fact.role == RESTART and wait is not None:
             wait.cause, wait.due = fact, at + rule.after
     if wait is not None:
@@ -124,6 +128,8 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
                 waits.append(wait)
             else:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
+                if rule.on_completion:
+                    wait.kept = fact.kept
         elif fact.role == RESTART and wait is not None:
             wait.cause, wait.due = fact, at + rule.after
     if wait is not None:
@@ -140,7 +146,7 @@ def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
     for order, _, end in _steps(key, everyone):
         if end is None or not (end.before_start or order > start.order) or order[0] > wait.due:
             continue
-        if end.applies(start.kept):
+        if end.applies(start.kept) and not (rule.on_completion and end.is_step(wait)):
             wait.end, wait.reason = order, end.reason
             break
     return [wait]
@@ -416,16 +422,33 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
     facts = key.facts  # in that order
     key.facts = [] if not facts or facts[-1].order <= end else [f for f in facts if f.order > end]
     if rule.date is not None and len(key.facts) < len(facts):  # what was told last, told again, is nothing
-        key.facts.insert(0, msgspec.structs.replace(facts[-len(key.facts) - 1], role=CONTENTS))
+        told = _first_telling(rule, facts[: len(facts) - len(key.facts)])
+        key.facts.insert(0, msgspec.structs.replace(told, role=CONTENTS))
     key.lines = wait.left
     key.closed = max(key.closed, end)
     if key.folded is None or key.folded <= end:
         key.folded, key.bounded = None, False
 
 
+def _first_telling(rule: Compiled, facts: list[Fact]) -> Fact:
+    """Of those that told the same date last the first: again it is nothing. That a year began anew told nothing."""
+    date = rule.date
+    assert date is not None
+    facts = [fact for fact in facts if not fact.timed] or facts
+    base, first = date.base(facts[-1].kept), facts[-1]
+    for fact in reversed(facts):
+        if date.base(fact.kept) != base:
+            break
+        first = fact
+    return first
+
+
 def begin_again(rule: Compiled, key: Key, wait: Wait, whereabouts: Whereabouts | None) -> None:
     """A date that comes every year has come: the wait up to the next one opens, if none other was told."""
-    told = next((fact for fact in reversed(key.facts) if fact.occurred_at <= wait.due), None)
+    before = [fact for fact in key.facts if fact.occurred_at <= wait.due]
+    told = _first_telling(rule, before) if before else None
+    if told is not None and told.role != CONTENTS and not _same(rule, told, wait):
+        return  # that waits, and begins again, for itself
     if told is None or (told.role != CONTENTS and (told.length is None or told.occurred_at + told.length > wait.due)):
         return
     fact = msgspec.structs.replace(told, occurred_at=wait.due, received_at=wait.due, role=START, timed=True)

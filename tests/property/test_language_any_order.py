@@ -35,7 +35,8 @@ def wanted(topology: Topology, events: list[Event]) -> Said:
     for event in sorted(events, key=lambda e: (e.received_at, e.occurred_at, e.event_id)):
         found += replay.feed(event, FAR)
     found += replay.finish(END - 1)
-    return {each.id: msgspec.to_builtins(each) | {"profile_id": ""} for each in [*found, *replay.changes]}
+    said = {each.id: msgspec.to_builtins(each) | {"profile_id": ""} for each in [*found, *replay.changes]}
+    return {i: each for i, each in said.items() if each.get("decided_at", 0) < END}  # dates come every year, for ever
 
 
 def through_hops(topology: Topology, events: list[Event], seed: int) -> list[dict[str, Any]]:

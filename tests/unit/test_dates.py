@@ -166,6 +166,23 @@ def test_a_year_that_was_cancelled_is_one_only() -> None:
     assert len(others) >= 1
 
 
+def test_another_date_that_becomes_known_when_the_next_year_has_begun_counts() -> None:
+    # the first is renewed, and so its next year begins when it would have come; the other had been told before that
+    history = [tell("1", 0, at(100)), order("2", 50), tell("3", 99, at(200), 106), order("4", 400)]
+    assert decided(YEARLY, history)[:2] == ["105 cancelled renewed 1 100 by=2", "205 fired due 3 200"]
+    assert [line.split()[1:4] for line in decided(YEARLY, history)[2:]] == [["cancelled", "renewed", "3"]]
+
+
+def test_told_again_it_is_the_first_that_told_it_whose_next_year_begins() -> None:
+    history = [tell("1", 0, at(100)), tell("2", 50, at(100)), order("3", 400)]
+    assert [line.split()[3] for line in decided(YEARLY, history)] == ["1", "1"]
+
+
+def test_a_date_that_was_told_instead_begins_its_own_next_year_alone() -> None:
+    history = [tell("1", 0, at(200)), order("2", 50), tell("3", 60, at(100)), order("4", 400)]
+    assert [line.split()[3] for line in decided(YEARLY, history)] == ["3", "1", "3"]
+
+
 def test_what_is_told_of_a_date_never_raises() -> None:
     dated = Dated(Date(path="traits.x", zone="UTC", offset_ms=-(10**11), minute=0, yearly=True))
     plain = Dated(Date(path="traits.x", zone="Asia/Tokyo", offset_ms=10**11))

@@ -67,6 +67,16 @@ seq:
     within: 1d
   after: 1h
 """)
+NO_MORE = ruled("""
+no_more:
+  version: 1
+  start: {sequence: [{event: searched}, {not: {event: searched}, for: 1h}], within: 1d}
+""")
+NO_MORE_AFTER = ruled("""
+no_more:
+  version: 1
+  start: {sequence: [{event: searched}, {event: product_viewed}, {not: {event: searched}, for: 1h}], within: 1d}
+""")
 MINUTE = 1 / 60_000
 DAY = 1440
 Told = list[dict[str, Any]]
@@ -144,6 +154,15 @@ HISTORIES: list[tuple[str, Any, Told, list[str]]] = [
     ("it did, and that comes late: it is taken back", LASTS, [search("1", 0), seen("2", 10), add("3", 130, 140)],
      ["135 fired due 2 130", "140 retracted broken 2 130 by=3"]),
     ("before the wait it counts nothing", LASTS, [search("1", 0), add("2", 5), seen("3", 10)], ["135 fired due 3 130"]),
+    ("a further sequence moves it, and then it is of that what must not follow", LASTS,
+     [search("1", 0), seen("2", 10), search("3", 20), seen("4", 30, product="q"), add("5", 40, product="q")], []),
+    ("... and of no other", LASTS,
+     [search("1", 0), seen("2", 10), search("3", 20), seen("4", 30, product="q"), add("5", 40)],
+     ["155 fired due 4 150"]),
+    ("the last step doesn't follow itself", NO_MORE, [search("1", 0), search("2", 10)], ["75 fired due 2 70"]),
+    ("nor does a step before it, in one millisecond", NO_MORE_AFTER, [search("1", 0), seen("2", 0)],
+     ["65 fired due 2 60"]),
+    ("another one does", NO_MORE_AFTER, [search("1", 0), seen("2", 0), search("3", 0.5)], []),
     ("a broken run's events are free", LASTS, [search("1", 0), seen("2", 10), add("3", 20), seen("4", 30)],
      ["155 fired due 4 150"]),
     ("known to be broken when it completes", LASTS, [search("1", 0), add("3", 20), seen("2", 10, 30), seen("4", 40)],

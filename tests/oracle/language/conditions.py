@@ -341,6 +341,19 @@ def film(leaf: dict[str, Any], view: View) -> bool:
     return any(film_meets(leaf["film"], name, facts) for name in found)
 
 
+def tells_consent(fact: Fact, purpose: str) -> bool:
+    """Does it tell whether that purpose is agreed to?"""
+    return purpose in (fact.context.get("consent") or {})
+
+
+def consent(leaf: dict[str, Any], view: View) -> bool:
+    """What was told last of a purpose, by occurrence, with whatever event; 45: never told, it is unknown."""
+    told = [fact for fact in view.facts if fact.occurred_at <= view.at and tells_consent(fact, leaf["consent"])]
+    last = max(told, key=by_occurrence, default=None)
+    state = "unknown" if last is None else "given" if last.context["consent"][leaf["consent"]] else "refused"
+    return state == leaf.get("is", "given")
+
+
 LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "did": did,
     "first": edge,
@@ -354,6 +367,7 @@ LEAVES: dict[str, Callable[[dict[str, Any], View], bool]] = {
     "date": date,
     "cart": cart,
     "film": film,
+    "consent": consent,
 }
 
 
@@ -411,6 +425,8 @@ def counts(condition: Condition, fact: Fact, view: View, *, through: bool = True
         if "cart" in leaf and touches(fact, one.key, any_cart=one.per != "cart_id"):
             return True
         if "film" in leaf and film_of(fact) is not None and (one.per != "film" or film_of(fact) == one.key):
+            return True
+        if "consent" in leaf and tells_consent(fact, leaf["consent"]):
             return True
     return False
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.oracle.build import add, event, login
-from tests.oracle.language.build import MS, Example, bought, change, made, page, rules, viewed, want
+from tests.oracle.build import Event, add, among, event, login
+from tests.oracle.language.build import MS, Example, bought, change, made, page, rules, traits, viewed, want
 
 HOUR = {"after": "1h"}
 M20 = {"within": "20m"}
+DAY = 24 * 60
 
 VISITS = [
     Example(
@@ -298,4 +299,119 @@ SEQUENCES = [
     ),
 ]
 
-STARTS = [*VISITS, *CHANGES, *ARRIVALS, *SEQUENCES]
+LOOKED = {"event": "product_viewed", "as": "one"}
+NOT_ADDED = {"not": {"event": "product_added", "where": {"product_id": "one.product_id"}}, "for": "30m"}
+LASTING = rules(
+    r={
+        "start": {"sequence": [LOOKED, NOT_ADDED], "within": "1h"},
+        "cancel": {"event": "order_completed", "reason": "bought"},
+    }
+)
+
+NOTS = [
+    Example(28, "a last not is a wait from the last step on", LASTING, [viewed("1", 0), page("2", 200)],
+            [want("fired", "due", "1", 0, 30, 35)]),
+    Example(28, "what must not happen ends it without a decision", LASTING,
+            [viewed("1", 0), add("2", 30), page("3", 200)]),
+    Example(28, "only that", LASTING, [viewed("1", 0), add("2", 30, product_id="q"), page("3", 200)],
+            [want("fired", "due", "1", 0, 30, 35)]),
+    Example(28, "late, it takes the trigger back", LASTING, [viewed("1", 0), add("2", 30, 36), page("3", 200)],
+            [
+                want("fired", "due", "1", 0, 30, 35),
+                want("retracted", "broken", "1", 0, 30, 36, late_event_id="2"),
+            ]),
+    Example(28, "after its due time, but before it is decided, nobody is reminded of what they have just done", LASTING,
+            [viewed("1", 0), add("2", 31), page("3", 200)], [want("suppressed", "overtaken", "1", 0, 30, 35)]),
+    Example(28, "a cancel before it is a decision, and what comes after that ends nothing", LASTING,
+            [viewed("1", 0), bought("2", 10), add("3", 20), page("4", 200)],
+            [want("cancelled", "bought", "1", 0, 30, 35, ended_by="2")]),
+    Example(28, "a further one moves it, and then it is of that that something must not follow", LASTING,
+            [viewed("1", 0), viewed("2", 10, product="q"), add("3", 20), page("4", 200)],
+            [want("fired", "due", "2", 10, 40, 45)]),
+    Example(28, "... and of nothing else", LASTING,
+            [viewed("1", 0), viewed("2", 10, product="q"), add("3", 20, product_id="q"), page("4", 200)]),
+    Example(28, "what is itself the last step doesn't follow it",
+            rules(r={"start": {"sequence": [{"event": "product_viewed"},
+                                            {"not": {"event": "product_viewed"}, "for": "30m"}], "within": "1h"}}),
+            [viewed("1", 0), viewed("2", 10), page("3", 200)], [want("fired", "due", "2", 10, 40, 45)]),
+    Example(28, "nor does a step before it, in its millisecond",
+            rules(r={"start": {"sequence": [{"event": "product_viewed"}, {"event": "product_added"},
+                                            {"not": {"event": "product_viewed"}, "for": "30m"}], "within": "1h"}}),
+            [viewed("1", 0), add("2", 0), page("3", 200)], [want("fired", "due", "2", 0, 30, 35)]),
+]  # fmt: skip
+
+RENEWAL = rules(r={"start": {"date": {"trait": "ends"}}, "cancel": {"event": "order_completed", "reason": "renewed"}})
+
+
+def ends(id_: str, at: float, date: str, got: float | None = None) -> Event:
+    """The date that somebody's contract ends."""
+    return traits(id_, at, got, ends=date)
+
+
+DATES = [
+    Example(35, "it waits up to the date", RENEWAL, [ends("1", 0, "2026-03-02T11:00:00Z"), page("2", 200)],
+            [want("fired", "due", "1", 0, 60, 65)]),
+    Example(35, "told again it is nothing; another one moves it", RENEWAL,
+            [ends("1", 0, "2026-03-02T11:00:00Z"), ends("2", 5, "2026-03-02T11:00:00Z"),
+             ends("3", 10, "2026-03-02T11:10:00Z"), page("4", 200)],
+            [want("fired", "due", "3", 10, 70, 75)]),
+    Example(35, "none, or a past one, ends it", RENEWAL,
+            [ends("1", 0, "2026-03-02T11:00:00Z"), ends("2", 5, "2026-03-02T09:00:00Z"), page("3", 200)],
+            [want("cancelled", "date_changed", "1", 0, 60, 65, ended_by="2")]),
+    Example(35, "a past one starts nothing", RENEWAL, [ends("1", 0, "2026-03-02T09:59:59Z"), page("2", 200)]),
+    Example(35, "an offset, and a time of day; each year, 29 February on the 28th",
+            rules(r={"start": {"date": {"trait": "ends", "offset": "2d", "at": "11:00", "every": "year"}}}),
+            [ends("1", 0, "2024-02-29"), page("2", 200)],
+            [
+                want("fired", "due", "1", 0, 60, 65),
+                want("fired", "due", "1", 60, 365 * DAY + 60, 365 * DAY + 65, basis="time"),
+            ]),
+    Example(35, "the year after is begun once, though another date was told for this one",
+            rules(r={"start": {"date": {"trait": "ends", "every": "year"}},
+                     "cancel": {"event": "order_completed", "reason": "renewed"}}),
+            [ends("1", 0, "2026-03-02T11:30:00Z"), bought("2", 5), ends("3", 10, "2026-03-02T11:00:00Z"),
+             page("4", 200)],
+            [
+                want("cancelled", "renewed", "1", 0, 90, 65, ended_by="2"),
+                want("fired", "due", "3", 10, 60, 65),
+                want("fired", "due", "3", 60, 365 * DAY + 60, 365 * DAY + 65, basis="time"),
+            ]),
+]  # fmt: skip
+
+CHAIN = rules(
+    a={
+        "start": {"event": "product_viewed"},
+        "after": "30m",
+        "cancel": {"event": "order_completed", "reason": "bought"},
+    },
+    r={"start": {"trigger": {"rule": "a"}}, "after": "30m", "cancel": {"event": "page_viewed", "reason": "back"}},
+)
+FIRST = "decision a None 1 1772447400000 None"
+
+FOLLOWERS = [
+    Example(44, "it occurred when the other was due, and is known when that is decided", CHAIN,
+            [viewed("1", 0), page("2", 200)],
+            [want("fired", "due", "1", 0, 30, 35, rule="a"), want("fired", "due", FIRST, 30, 60, 65)]),
+    Example(44, "what came between counts", CHAIN, [viewed("1", 0), page("2", 31), page("3", 200)],
+            [want("fired", "due", "1", 0, 30, 35, rule="a"),
+             want("cancelled", "back", FIRST, 30, 60, 65, ended_by="2")]),
+    Example(44, "what it started by is taken back", CHAIN, [viewed("1", 0), bought("2", 20, 40), page("3", 200)],
+            [want("fired", "due", "1", 0, 30, 35, rule="a"),
+             want("retracted", "bought", "1", 0, 30, 40, rule="a", late_event_id="2"),
+             want("cancelled", "retracted", FIRST, 30, 60, 65, ended_by="2")]),
+    Example(25, "at the end of a recording nothing starts any more", CHAIN, [viewed("1", 0), page("2", 34)],
+            [want("fired", "due", "1", 0, 30, 35, rule="a")]),
+]  # fmt: skip
+
+MAY = {"consent": "marketing", "is": "unknown"}
+CONSENTS = [
+    Example(45, "consent never told is unknown; told with any event, the last counts",
+            rules({"s": {"consent": "marketing"}, "u": MAY}),
+            [page("1", 0), among(page("2", 10), context={"consent": {"marketing": True}}),
+             among(page("3", 5, 20), context={"consent": {"marketing": False}}),
+             among(page("4", 30), context={"consent": {"marketing": False}})],
+            changes=[change("entered", 0, segment="u"), change("entered", 10, "2"),
+                     change("left", 10, "2", segment="u"), change("left", 30, "4")]),
+]  # fmt: skip
+
+STARTS = [*VISITS, *CHANGES, *ARRIVALS, *SEQUENCES, *NOTS, *DATES, *FOLLOWERS, *CONSENTS]

@@ -26,6 +26,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 DISORDER = 10_000
+NEAR = ["UTC", "Europe/Vienna", "Europe/London"]
 KINDS: dict[str, Told] = {
     "events alone": {"conditions": False},
     "events and ties": {"conditions": False, "ties": True},
@@ -54,6 +55,13 @@ KINDS: dict[str, Told] = {
     "carts and ties": {"carts": True, "ties": True},
     "films": {"films": True, "staged": True, "asking": True},
     "films and ties": {"films": True, "ties": True},
+    "sequences": {"begins": ("sequence", "lasting"), "again": True, "consents": True},
+    "sequences and ties": {"begins": ("sequence", "lasting"), "ties": True},
+    "dates": {"begins": ("date", "yearly"), "again": True, "consents": True},
+    "dates and ties": {"begins": ("date", "yearly"), "ties": True, "consents": True},
+    "triggers": {"begins": ("trigger", "lasting"), "staged": True, "recovered": True, "consents": True},
+    "triggers and ties": {"begins": ("trigger",), "ties": True, "again": True},
+    "all starts on shared devices": {"begins": ("sequence", "lasting", "date", "trigger"), "shared": True},
 }
 
 
@@ -85,6 +93,7 @@ class Story:
         moved: bool,
         carts: bool = False,
         films: bool = False,
+        places: bool = False,
     ) -> None:
         self.rng = rng
         self.carts, self.films = carts, films
@@ -100,7 +109,7 @@ class Story:
                 [("user_id", "u7"), ("anonymous_id", "tablet")],
                 [("user_id", "u8"), ("anonymous_id", "tablet")],
             ]
-        self.tying = ties or shared
+        self.tying, self.places, self.zones = ties or shared, places, NEAR
         self.moved = moved
         self.campaigns = "campaign" in str(told)
         self.events: list[Event] = []
@@ -239,6 +248,8 @@ class Story:
             return {}
         if rng.random() < 0.15:
             return {"ends": rng.choice(["soon", "2026-03-02"])}
+        if self.places and rng.random() < 0.4:
+            return {"ends": rng.choice(["2026-03-01", "2026-03-02", "2026-03-03", "2020-03-02", "2024-02-29"])}
         at = datetime.fromtimestamp(BASE / 1000, UTC) + timedelta(minutes=rng.randrange(0, 300, 5))
         return {"ends": at.replace(year=rng.choice([2020, 2026, 2026, 2026])).isoformat()}
 
@@ -273,18 +284,23 @@ class Story:
                 "received_at": at + (told_late if late else self.delay()),
                 "identifiers": self.who(),
                 "body": self.body(kind),
-                **self.there(kind),
+                **self.context(kind),
             }
         )
         if self.campaigns and rng.random() < 0.5:
             self.events[-1]["context"] = {"campaign": {"source": rng.choice(SOURCES)}}
 
-    def there(self, kind: str) -> Told:
-        """Perhaps where they are."""
+    def context(self, kind: str) -> Told:
+        """Perhaps where they are, and what they agree to."""
         rng = self.rng
-        if not self.moved or rng.random() < 0.7:
-            return {}
-        return {"context": {"timezone": rng.choice(ZONES)}}
+        if self.moved:
+            return {} if rng.random() < 0.7 else {"context": {"timezone": rng.choice(ZONES)}}
+        told: Told = {}
+        if self.places and kind == "identified" and rng.random() < 0.5:
+            told["timezone"] = rng.choice(self.zones)
+        if self.places and rng.random() < 0.15:
+            told["consent"] = {"marketing": rng.random() < 0.5}
+        return {"context": told} if told else {}
 
     def log(self) -> list[Event]:
         """Some told twice, in order of receipt but for up to the disorder."""
@@ -303,6 +319,8 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     told = topology(rng, **options)
     moved, carts, films = (options.get(name, False) for name in ("moved", "carts", "films"))
     story = Story(rng, told, ties=ties, shared=shared, moved=moved, carts=carts, films=films)
+    story.places = "begins" in options
+    story.zones = NEAR[:1] if "every" in str(told) else NEAR  # what opened by the zone known then stands
     for _ in range(rng.randint(10, rng.choice([20, 55]))):
         story.tell()
     return told, story.log()

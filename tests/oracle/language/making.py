@@ -8,10 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from tests.oracle.language.conditions import Made, View, holds, turning_points
-from tests.oracle.language.person import Fired, Person, Place
-from tests.oracle.language.topology import Condition, Language, Rule
+from tests.oracle.language.dated import of_dates
+from tests.oracle.language.person import Fired, Person, Place, told_once
+from tests.oracle.language.sequences import follows
+from tests.oracle.language.topology import NEVER, Condition, Language, Rule
 from tests.oracle.language.turns import those_from_which
 from tests.oracle.language.waits import (
+    BROKEN,
+    STARTS,
+    Changed,
     Key,
     Known,
     Span,
@@ -21,6 +26,7 @@ from tests.oracle.language.waits import (
     counts_alone,
     does,
     once,
+    order,
     starts_keys,
     walk,
 )
@@ -32,8 +38,11 @@ Line = dict[str, Any]
 class Maker:
     """Who decides. `made`, `changes`: all that was written. `person`: whose an identifier is."""
 
-    def __init__(self, language: Language, logins: Logins, person: Callable[[Identifier], Person]) -> None:
+    def __init__(
+        self, language: Language, logins: Logins, person: Callable[[Identifier], Person], end: int = NEVER
+    ) -> None:
         self.language = language
+        self.end = end
         self.logins = logins
         self.person = person
         self.made: list[Line] = []
@@ -50,6 +59,12 @@ class Maker:
                         known = replace(self.known(rule, one.place[1], person, moment), span=one.span)
                         yield once(rule, one.place[1], one.start, known, self.language.max_age)
                 continue
+            if rule.date is not None:
+                for key, told in of_dates(self.language, rule, person, moment, self.end).items():
+                    wait = walk(rule, key, self.dated(rule, key, told, person, moment))
+                    if wait is not None:
+                        yield wait
+                continue
             for key, starts in starts_of(rule, person).items():
                 if rule.at_once:
                     known = self.known(rule, key, person, moment)
@@ -61,17 +76,24 @@ class Maker:
                 if wait is not None:
                     yield wait
 
+    def dated(self, rule: Rule, key: Key, told: list[Start | Changed], person: Person, moment: int) -> Known:
+        """35: the same of a key's dates."""
+        starts = [one for one in told if isinstance(one, Start)]
+        changed = tuple(one for one in told if isinstance(one, Changed))
+        return replace(self.known(rule, key, person, moment), starts=starts, changed=changed)
+
     def known(self, rule: Rule, key: Key, person: Person, moment: int) -> Known:
         """What the walk over a key's history is given, but for its starts."""
         place = (rule.name, key)
         return Known(
-            facts=person.fresh(),
+            facts=[*person.fresh(), *person.undone],
             starts=[],
             settled=lambda token: (token, place) in person.settled and not rule.once,
             until=lambda wait: self.until(wait, person, moment),
             lateness=0 if rule.on_arrival else self.language.lateness,
             fired=person.fired_due.get(place),
             span=person.spans.get(place),
+            follows=lambda start, fact: follows(rule, key, start.run, fact),
         )
 
     def until(self, wait: Wait, person: Person, moment: int) -> tuple[int, Fact | None] | None:
@@ -124,6 +146,9 @@ class Maker:
     def decide_one(self, person: Person, wait: Wait, moment: int) -> None:
         """6, 10, 31: one decision, and what it closes."""
         place: Place = (wait.rule.name, wait.key)
+        if wait.reason == BROKEN:
+            self.close(person, wait)
+            return
         outcome, reason = self.outcome(person, wait, moment)
         line = self.write(person, wait, outcome, reason, moment)
         person.made.append(Made(wait.rule.name, outcome, wait.due, moment))
@@ -131,6 +156,24 @@ class Maker:
             person.fired.append(Fired(wait.rule, wait.key, wait.opened, wait.last_start, wait.due, moment, line))
             person.fired_due[place] = max(wait.due, person.fired_due.get(place, wait.due))
         self.close(person, wait)
+        self.lead_to(person, wait, outcome, line, moment)
+
+    def lead_to(self, person: Person, wait: Wait, outcome: str, line: Line, moment: int) -> None:
+        """44: what starts by this decision: it occurred when that was due, and is known now. 25: not after the end of a
+        recording."""
+        for rule in self.language.rules:
+            if rule.trigger != (wait.rule.name, outcome) or moment > self.end:
+                continue
+            key = None if rule.per is None else wait.key
+            if rule.per is not None and key is None:
+                continue
+            place = (rule.name, key)
+            start = Start(None, wait.cause.named, wait.due, moment, by=name_of(line))
+            person.turns.append((place, start))
+            if rule.once:
+                told_once(person, rule, key, start)
+            if start.at <= person.closed.get(place, start.at - 1):
+                person.settled.add((start.token, place))  # 6: late
 
     def close(self, person: Person, wait: Wait) -> None:
         """6, 31: a decision closes its key up to its end; what is left of its stages waits on."""
@@ -142,8 +185,8 @@ class Maker:
         person.closed[place] = max(end, person.closed.get(place, end))
         if wait.reason == "begun_anew":
             end -= 1  # what is known to begin anew is the next wait's
-        person.settled |= {(fact, place) for fact in person.facts if fact.occurred_at <= end}
-        person.settled |= {(one, where) for where, one in person.turns if where == place and one.at <= end}
+        self.settle(person, wait, end)
+        person.settled |= {(one.token, where) for where, one in person.turns if where == place and one.at <= end}
         person.spans.pop(place, None)
         left = wait.ended_at is None and wait.stage + 1 < len(wait.rule.stages)
         span = Span(wait.opened, wait.last_start, wait.cause, wait.stage + 1, wait.due)
@@ -152,6 +195,19 @@ class Maker:
         for one in person.once:
             if one.place == place and one.open:
                 one.span, one.done, one.due = span if left else None, not left, wait.due
+
+    def settle(self, person: Person, wait: Wait, end: int) -> None:
+        """6, 35: facts up to the end of a decision; of dates not what told another in that very millisecond, and the
+        years that began before."""
+        place: Place = (wait.rule.name, wait.key)
+        facts = [fact for fact in person.facts if fact.occurred_at <= end]
+        if wait.rule.date is not None:
+            facts = [fact for fact in facts if wait.covered is None or order(fact, STARTS) <= wait.covered]
+            person.settled.add((wait.opened.token, place))
+            for one in of_dates(self.language, wait.rule, person, self.end, self.end).get(wait.key, ()):
+                if isinstance(one, Start) and one.of is not None and one.at < end:
+                    person.settled.add((one.token, place))
+        person.settled |= {(fact, place) for fact in facts}
 
     def outcome(self, person: Person, wait: Wait, moment: int) -> tuple[str, str]:
         """h: in this order."""
@@ -195,7 +251,7 @@ class Maker:
             "rule_version": wait.rule.version,
             "correlation_key": wait.key,
             "identifiers": person.names(),
-            "cause_event_id": wait.cause.named.event_id,
+            "cause_event_id": wait.cause.by or wait.cause.named.event_id,
             "occurred_at": wait.cause.at,
             "due_at": wait.due,
             "decided_at": moment,
@@ -206,6 +262,8 @@ class Maker:
         }
         if wait.ended_by is not None:
             line["ended_by"] = wait.ended_by.event_id
+        elif wait.begun is not None:
+            line["ended_by"] = wait.begun.by
         if stage is not None:
             line["stage"] = stage
         self.made.append(line)
@@ -262,3 +320,9 @@ def by_event(condition: Condition, view: View) -> Fact | None:
     now = [fact for fact in view.facts if fact.occurred_at == view.at]
     causes = those_from_which(condition, True, now, view, through=False)
     return causes[0] if causes else None
+
+
+def name_of(line: Line) -> str:
+    """44: a decision, where another has it for its cause: by what it says, for ids are of the product's making."""
+    said = [line["rule"], line["correlation_key"], line["cause_event_id"], line["due_at"], line.get("stage")]
+    return "decision " + " ".join(str(one) for one in said)

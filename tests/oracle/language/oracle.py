@@ -34,7 +34,7 @@ class World:
         self.end = end
         self.people: dict[Identifier, Person] = {}
         self.logins = Logins()
-        self.maker = Maker(told, self.logins, self.person)
+        self.maker = Maker(told, self.logins, self.person, end)
 
     def person(self, identifier: Identifier) -> Person:
         """Whose `identifier` is, as known now."""

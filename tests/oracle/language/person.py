@@ -76,8 +76,9 @@ class Person:
 
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
     moment; `tied`: a tie took effect at it; `lost`: segment -> since when who was tied was in it. `closed`: a key's
-    closed end. `settled`: (token, place). `used`: in runs of a sequence. `entered`: segment -> since when. `next`: when
-    anything may happen of itself.
+    closed end. `settled`: (token, place). `used`: in runs of a sequence. `undone`: 44, what was
+    taken back, as facts that end what started by it. `entered`: segment -> since when. `next`: when anything may happen
+    of itself.
     """
 
     identifiers: set[Identifier]
@@ -91,6 +92,7 @@ class Person:
     orders: OrderIds = field(default_factory=OrderIds)
     played: list[Played] = field(default_factory=list)
     used: set[tuple[Fact, Place]] = field(default_factory=set)
+    undone: list[Fact] = field(default_factory=list)
     turns: list[tuple[Place, Start]] = field(default_factory=list)
     states: dict[Place, State] = field(default_factory=dict)
     settled: set[tuple[object, Place]] = field(default_factory=set)

@@ -9,6 +9,7 @@ from tests.oracle.film import is_playback, play
 from tests.oracle.language.making import Maker
 from tests.oracle.language.paths import VISIT, own_doing
 from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
+from tests.oracle.language.sequences import breaks
 from tests.oracle.language.topology import Language, duration, several
 from tests.oracle.language.waits import ENDS, Span, Start, cancel_of, counts_for, does, order, starts_keys
 from tests.oracle.reading import ORDERS
@@ -57,7 +58,7 @@ def visit(person: Person, fact: Fact) -> Fact | None:
     others = [one for one in person.facts if one is not fact and own_doing(one)]
     if not own_doing(fact) or any(abs(one.occurred_at - fact.occurred_at) < SILENCE for one in others):
         return None
-    return replace(fact, type=VISIT, event_id=f"\0{fact.event_id}", body={}, items=())
+    return replace(fact, type=VISIT, event_id=f"\0{fact.event_id}", body={}, items=(), context={})
 
 
 def changed(person: Person, segment: str, what: str, moment: int) -> Fact:
@@ -82,6 +83,7 @@ def count_for_rules(language: Language, person: Person, fact: Fact, moment: int,
         if fact.occurred_at <= end:
             person.settled.add((fact, place))
     end_late(language, person, fact)
+    break_runs(language, person, fact)
     for fired in person.fired:
         retract(language, person, fact, fired, moment, maker)
     recover(person, fact, moment, maker)
@@ -104,15 +106,40 @@ def end_late(language: Language, person: Person, fact: Fact) -> None:
             span.late = fact, action.reason
 
 
+def break_runs(language: Language, person: Person, fact: Fact) -> None:
+    """28: what must not follow a sequence's last step frees what served it, unless that is decided."""
+    for place, start in person.turns:
+        rule = next(rule for rule in language.rules if rule.name == place[0])
+        if start.free or (start.token, place) in person.settled or not breaks(rule, place[1], start.run, fact):
+            continue
+        start.free = True
+        person.used -= {(step, place) for _, step in start.run}
+
+
 def retract(language: Language, person: Person, fact: Fact, fired: Fired, moment: int, maker: Maker) -> None:
     """6: a late cancel takes back, once, a trigger that it would have kept from firing; up to 72 h after D."""
     if fired.retracted or moment > fired.due + language.max_age or fact.occurred_at > fired.due:
         return
     action = cancel_of(fired.rule, fact, fired.key, fired.opened)
     if action is None or not counts_for(action, fact, order(fact, ENDS), fired.last_start, language.max_age):
+        if breaks(fired.rule, fired.key, fired.last_start.run, fact):
+            take_back(language, person, fired, "broken", fact, moment, maker)
         return
+    take_back(language, person, fired, action.reason, fact, moment, maker)
+
+
+def take_back(
+    language: Language, person: Person, fired: Fired, reason: str, fact: Fact, moment: int, maker: Maker
+) -> None:
+    """6, 44: what started by a trigger that is taken back is cancelled, and where it has fired, taken back too."""
     fired.retracted = True
-    maker.on_top(person, fired, "retracted", action.reason, moment, late_event_id=fact.event_id)
+    maker.on_top(person, fired, "retracted", reason, moment, late_event_id=fact.event_id)
+    told = {"key": fired.key} if fired.key is not None else {}
+    undone = replace(fact, type=f"undone {fired.rule.name}", occurred_at=fired.due, received_at=moment, body=told)
+    person.undone.append(undone)
+    end_late(language, person, undone)
+    for other in person.fired:
+        retract(language, person, undone, other, moment, maker)
 
 
 def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
@@ -170,6 +197,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.orders.join(loser.orders, moment)
     winner.played = sorted(winner.played + loser.played, key=lambda one: one.fact.knowledge)
     winner.used |= loser.used
+    winner.undone += loser.undone
     winner.turns += loser.turns
     winner.states = joined_states(winner, loser)
     winner.settled |= loser.settled

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.oracle.language.conditions import by_occurrence
+from tests.oracle.language.conditions import HAS_PATH, by_occurrence
 from tests.oracle.language.paths import is_type, matches, values
-from tests.oracle.language.person import Person
+from tests.oracle.language.person import Person, told_once
 from tests.oracle.language.topology import Rule, Step
 from tests.oracle.language.waits import Key, Start, starts_keys
 from tests.oracle.who import Fact
@@ -21,17 +21,55 @@ def complete(rule: Rule, person: Person, moment: int) -> None:
     for key in {key for fact in person.fresh() for key in starts_keys(rule, fact)}:
         place = (rule.name, key)
         while True:
-            facts = [fact for fact in person.fresh() if (fact, place) not in person.used]
-            facts = sorted((fact for fact in facts if key in starts_keys(rule, fact)), key=by_occurrence)
-            found = [run for run in runs(rule, key, facts, []) if any(fact in person.arrived for _, fact in run)]
+            facts = sorted((fact for fact in person.fresh() if is_of_key(rule, key, fact)), key=by_occurrence)
+            free = {fact for fact in facts if (fact, place) not in person.used}
+            found = [
+                run
+                for run in runs(rule, key, facts, free, [])
+                if new(run, person) and not broken(rule, key, run, person)
+            ]
             if not found:
                 break
             first = min(found, key=lambda run: (by_occurrence(run[-1][1]), [-one for one in by_latest(run)]))
             person.used |= {(fact, place) for _, fact in first}
             last = first[-1][1]
-            person.turns.append((place, Start(last, last, last.occurred_at, moment)))
+            start = Start(last, last, last.occurred_at, moment, run=first)
+            person.turns.append((place, start))
+            if rule.once:
+                told_once(person, rule, key, start)
             if last.occurred_at <= person.closed.get(place, last.occurred_at - 1):
                 person.settled.add((last, place))  # 6: late
+
+
+def is_of_key(rule: Rule, key: Key, fact: Fact) -> bool:
+    """28: with `per`, an event whose type has no such path counts for every key."""
+    return key in starts_keys(rule, fact) or (rule.per is not None and fact.type not in HAS_PATH[rule.per])
+
+
+def new(run: Run, person: Person) -> bool:
+    """28: a sequence is complete, or isn't, when its last missing event is received; a tie alone completes nothing."""
+    return any(fact in person.arrived for _, fact in run)
+
+
+def broken(rule: Rule, key: Key, run: Run, person: Person) -> bool:
+    """28: is it known that what must not follow the last step did?"""
+    return any(breaks(rule, key, run, fact) for fact in person.fresh())
+
+
+def breaks(rule: Rule, key: Key, run: Run, fact: Fact) -> bool:
+    """28: a last `not ... for`: does this event follow the last step within so long? In one millisecond it ends."""
+    return follows(rule, key, run, fact, rule.sequence[-1].lasts if rule.sequence else None)
+
+
+def follows(rule: Rule, key: Key, run: Run, fact: Fact, upto: int | None = None) -> bool:
+    """Is it what must not follow the last step, so long after it (ms), or whenever?"""
+    if not run or rule.sequence[-1].lasts is None:
+        return False
+    step, last = rule.sequence[-1], run[-1][1]
+    if any(fact is one for _, one in run) or not is_of_key(rule, key, fact):
+        return False
+    within = upto is None or fact.occurred_at <= last.occurred_at + upto
+    return last.occurred_at <= fact.occurred_at and within and is_step(step, fact, key, run)
 
 
 def by_latest(run: Run) -> list[int]:
@@ -39,8 +77,8 @@ def by_latest(run: Run) -> list[int]:
     return [fact.occurred_at for _, fact in run]
 
 
-def runs(rule: Rule, key: Key, facts: list[Fact], run: Run) -> Iterator[Run]:
-    """All ways in which the steps are met from here on."""
+def runs(rule: Rule, key: Key, facts: list[Fact], free: set[Fact], run: Run) -> Iterator[Run]:
+    """All ways in which the steps are met from here on, by what is `free`."""
     place = len(run) + sum(step.negated for step in rule.sequence[: passed(rule, len(run))])
     between = []
     while place < len(rule.sequence) and rule.sequence[place].negated:
@@ -55,10 +93,10 @@ def runs(rule: Rule, key: Key, facts: list[Fact], run: Run) -> Iterator[Run]:
             continue
         if run and fact.occurred_at - run[0][1].occurred_at > rule.within:
             break
+        if fact in free and is_step(step, fact, key, run):
+            yield from runs(rule, key, facts, free, [*run, (step, fact)])
         if run and any(is_step(one, fact, key, run) for one in between):
-            break  # what must not be between
-        if is_step(step, fact, key, run):
-            yield from runs(rule, key, facts, [*run, (step, fact)])
+            break  # what must not be between; what is itself the next step isn't
 
 
 def passed(rule: Rule, met: int) -> int:

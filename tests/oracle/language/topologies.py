@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from tests.oracle.language.begins import begin
+
 Told = dict[str, Any]
 
 LONG = ["8d", "8d", "169h"]
@@ -88,6 +90,10 @@ class Sayings:
         self.made: bool = options.get("made", False)
         self.any_segment = False
         self.ages: bool = options.get("ages", True)
+        self.begins: tuple[str, ...] = options.get("begins", ())
+        self.consents: bool = options.get("consents", False)
+        self.known = WHERE
+        self.told: dict[str, Told] = {}
         self.of_path: list[str] = []
         self.segments: list[str] = []
         self.measures: list[str] = []
@@ -182,6 +188,8 @@ class Sayings:
         if (self.carts or self.films) and rng.random() < 0.5:
             return self.thing()
         kind = rng.random()
+        if self.consents and rng.random() < 0.08:
+            return {"consent": "marketing", **rng.choice([{}, {"is": "refused"}, {"is": "unknown"}])}
         if kind < 0.04:
             return self.trait()
         if kind < 0.08:
@@ -276,11 +284,16 @@ class Sayings:
             when = self.other_start(told, per)
         if self.made and per is None and rng.random() < 0.6:
             when = self.made_start(told)
+        if self.begins and rng.random() < 0.7:
+            begin(self, told, self.begins)
+            per, when = told.get("per"), False
         if not self.at_once or rng.random() < 0.3:
             self.lasts(told)
         elif rng.random() < 0.6:
             told["decide"] = "on_arrival"
-        if self.again and "once" not in told and rng.random() < 0.4:
+        if told.get("once") is False:
+            del told["once"]
+        elif self.again and "once" not in told and rng.random() < 0.4:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
         if conditions and rng.random() < 0.35:
@@ -327,7 +340,12 @@ class Sayings:
     def lasts(self, told: Told) -> None:
         """How long it waits, and what moves it."""
         rng = self.rng
-        if "decide" in told:
+        start = told["start"]
+        if "decide" in told or "for" in start.get("sequence", [{}])[-1]:
+            return
+        if "date" in start:
+            if rng.random() < 0.3:
+                told["after"] = rng.choice(AFTERS)
             return
         if self.staged and rng.random() < 0.6:
             told["stages"] = [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}]
@@ -364,13 +382,14 @@ class Sayings:
             told["recovered"] = {"within": rng.choice(WINDOWS)}
 
 
-def topology(rng: Random, **options: bool) -> Told:
+def topology(rng: Random, **options: Any) -> Told:
     """`time`, `triggers`, `segments`, `measures`, `lists`. Options: `conditions` False: only what today's three rules
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
-    decisions on arrival; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more than seven days;
-    `made`: what nobody sends; `moved`: units of the calendar; `ages` False: not for how long somebody is in a segment
-    (which hangs on whose profile stays at a tie)."""
+    decisions on arrival; `begins`: which of `lasting` and other sequences, dates (also `yearly`) and triggers start it;
+    `consents`: what was agreed; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more than
+    seven days; `made`: what nobody sends; `moved`: units of the calendar; `ages` False: not for how long somebody is in
+    a segment (which hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:
@@ -392,6 +411,6 @@ def topology(rng: Random, **options: bool) -> Told:
             say.segments.append(f"s{number}")
     say.any_segment = True
     for number in range(rng.choice([1, 2, 3, 4])):
-        told["triggers"][f"r{number}"] = say.rule()
+        told["triggers"][f"r{number}"] = say.told[f"r{number}"] = say.rule()
         say.rules.append(f"r{number}")
     return told

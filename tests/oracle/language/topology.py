@@ -60,6 +60,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Dated:
+    """35: what tells a date: `trait`, or a `field` of `tells`. `offset`: ms; `at`: minutes after midnight."""
+
+    trait: str | None
+    tells: Action | None
+    field: str
+    offset: int
+    at: int | None
+    yearly: bool
+
+
+@dataclass(frozen=True)
 class Rule:
     """One rule. `again`: ms after its last fired decision was due; 0 always, NEVER never. `forget`: None: not once."""
 
@@ -76,7 +88,8 @@ class Rule:
     when: Condition | None
     sequence: tuple[Step, ...]
     within: int
-    date: dict[str, Any] | None
+    date: Dated | None
+    trigger: tuple[str, str] | None
     restart: tuple[Action, ...]
     cancel: tuple[Action, ...]
     until: tuple[Condition, str] | None
@@ -122,7 +135,8 @@ def stages_of(told: dict[str, Any]) -> tuple[Stage, ...]:
     """The reminders of a rule: one for `after`, or `stages`, a stage's `only_if` instead of the rule's."""
     only_if = told.get("only_if")
     if "stages" not in told:
-        return (Stage(None, duration(told["after"]) if "after" in told else 0, only_if),)
+        last = (told["start"].get("sequence") or [{}])[-1]
+        return (Stage(None, duration(told.get("after", last.get("for", "0ms"))), only_if),)
     return tuple(Stage(one["name"], duration(one["after"]), one.get("only_if", only_if)) for one in told["stages"])
 
 
@@ -134,6 +148,29 @@ def sequence_of(start: dict[str, Any]) -> tuple[Step, ...]:
         lasts = duration(told["for"]) if "for" in told else None
         steps.append(Step(action(body), told.get("as"), "not" in told, lasts))
     return tuple(steps)
+
+
+def dated_of(told: dict[str, Any] | None) -> Dated | None:
+    """35: a date."""
+    if told is None:
+        return None
+    offset, clock = str(told.get("offset", "0ms")), told.get("at")
+    hour, minute = (int(part) for part in clock.split(":")) if clock else (0, 0)
+    return Dated(
+        trait=told.get("trait"),
+        tells=action(told) if "event" in told else None,
+        field=told.get("field") or f"traits.{told.get('trait')}",
+        offset=-duration(offset[1:]) if offset.startswith("-") else duration(offset),
+        at=hour * 60 + minute if clock else None,
+        yearly="every" in told,
+    )
+
+
+def undone(told: dict[str, Any], keyed: bool) -> tuple[Action, ...]:
+    """44: that what started by a trigger is cancelled when that is taken back, as one more cancel."""
+    if "trigger" not in told:
+        return ()
+    return (Action((f"undone {told['trigger']['rule']}",), {}, {"key": "key"} if keyed else None, reason="retracted"),)
 
 
 def rule(name: str, place: int, told: dict[str, Any]) -> Rule:
@@ -154,12 +191,13 @@ def rule(name: str, place: int, told: dict[str, Any]) -> Rule:
         when=start.get("when"),
         sequence=sequence_of(start),
         within=duration(start["within"]) if "within" in start else NEVER,
-        date=start.get("date"),
+        date=dated_of(start.get("date")),
+        trigger=(start["trigger"]["rule"], start["trigger"].get("outcome", "fired")) if "trigger" in start else None,
         restart=tuple(action(one) for one in several(told.get("restart"))),
-        cancel=tuple(action(one) for one in several(told.get("cancel"))),
+        cancel=(*(action(one) for one in several(told.get("cancel"))), *undone(start, "per" in told)),
         until=(until["when"], until.get("reason", "until")) if until else None,
         stages=stages_of(told),
-        waits="after" in told or "stages" in told,
+        waits="after" in told or "stages" in told or "date" in start or "for" in (start.get("sequence") or [{}])[-1],
         staged="stages" in told,
         on_arrival=told.get("decide") == "on_arrival",
         recovered=told.get("recovered"),

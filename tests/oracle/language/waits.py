@@ -23,11 +23,17 @@ def order(fact: Fact, role: int) -> Order:
     return fact.occurred_at, role, fact.received_at, fact.event_id, fact.carried
 
 
+BROKEN = "broken"
+"""28: what must not follow a sequence did. It ends without a decision."""
+
+
 @dataclass(eq=False)
 class Start:
     """What opens a wait: an event, or a turn of a condition. Times in ms. `known`: when it was received, or turned.
 
     `fact` None: by time alone; `named` is then the event that it is named after. `turned`: a turn moves nothing.
+    `moment`: 35, when the date comes that was told, `of`: which year's it is. `by`: 44, the decision that it starts by.
+    `run`: 28, the (step, fact) that it is made of; `free`: what is known to follow its last step freed them.
     """
 
     fact: Fact | None
@@ -35,6 +41,11 @@ class Start:
     at: int
     known: int
     turned: bool = False
+    moment: int | None = None
+    of: object = None
+    by: str | None = None
+    run: list[Any] = field(default_factory=list)
+    free: bool = False
 
     @property
     def order(self) -> Order:
@@ -44,12 +55,12 @@ class Start:
     @property
     def token(self) -> object:
         """What is remembered as settled."""
-        return self if self.turned else self.fact
+        return self.of or (self if self.turned or self.by else self.fact)
 
     @property
     def basis(self) -> str:
         """What made it."""
-        return "time" if self.fact is None else "event"
+        return "time" if self.fact is None and self.by is None else "event"
 
 
 @dataclass(eq=False)
@@ -68,6 +79,7 @@ class Wait:
     due: int = 0
     ended_at: int | None = None
     ended_by: Fact | None = None
+    begun: Start | None = None
     covered: Order | None = None
     reason: str = "due"
     ready: int = 0
@@ -76,7 +88,14 @@ class Wait:
     def move(self, cause: Start) -> None:
         """It counts from here."""
         self.cause = cause
-        self.due = cause.at + self.rule.stages[self.stage].after
+        self.due = (cause.at if cause.moment is None else cause.moment) + self.rule.stages[self.stage].after
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """35: what told, instead of a date, that there is none, or one that is past."""
+
+    fact: Fact
 
 
 @dataclass(eq=False)
@@ -158,6 +177,8 @@ class Known:
     lateness: int
     fired: int | None = None
     span: Span | None = None
+    changed: tuple[Changed, ...] = ()
+    follows: Callable[[Start, Fact], bool] = lambda start, fact: False
 
 
 def begin(rule: Rule, key: Key, start: Start) -> Wait:
@@ -171,10 +192,13 @@ def steps(rule: Rule, key: Key, known: Known) -> list[tuple[Order, Any]]:
     """All that may do something to the key, in the order in which it happened. A cancel that was late, or that a
     decision covers, still ends what else is open: before a tie it was somebody else's."""
     found: list[tuple[Order, Any]] = [(one.order, one) for one in known.starts if not known.settled(one.token)]
+    found += [(order(one.fact, STARTS), one) for one in known.changed if not known.settled(one.fact)]
     for fact in known.facts:
         if not known.settled(fact) and does(rule.restart, fact) and key in starts_keys(rule, fact):
             found.append((order(fact, RESTARTS), Start(fact, fact, fact.occurred_at, fact.received_at)))
-        if any(is_type(fact, action.events) for action in rule.cancel):
+        if any(
+            is_type(fact, action.events) for action in (*rule.cancel, *(step.action for step in rule.sequence[-1:]))
+        ):
             found.append((order(fact, ENDS), fact))
     return sorted(found, key=lambda one: one[0])
 
@@ -187,7 +211,18 @@ def resumed(rule: Rule, key: Key, span: Span) -> Wait:
 
 
 def walk(rule: Rule, key: Key, known: Known) -> Wait | None:
-    """7, 26, 29, 31: the key's first undecided wait; None: none."""
+    """7, 26, 29, 31: the key's first undecided wait; None: none. 2: one that ended is decided no later than the next,
+    where that is due before it would have been."""
+    wait = first(rule, key, known)
+    if wait is not None and wait.ended_at is not None and rule.date is not None:
+        after = wait.ended_at
+        later = walk(rule, key, replace(known, starts=[one for one in known.starts if one.at > after]))
+        wait.ready = wait.ready if later is None else min(wait.ready, later.ready)
+    return wait
+
+
+def first(rule: Rule, key: Key, known: Known) -> Wait | None:
+    """The same, but for when it is decided."""
     wait: Wait | None = None
     end: tuple[int, Fact | None] | None = None
     if known.span is not None:
@@ -202,20 +237,29 @@ def walk(rule: Rule, key: Key, known: Known) -> Wait | None:
         if wait is not None and end is not None and end[0] < at and end[0] <= wait.due:
             break
         if wait is None:
-            if role == STARTS and not barred(rule, at, known):
+            if role == STARTS and not isinstance(one, Changed) and not barred(rule, at, known):
                 wait = begin(rule, key, one)
                 end = known.until(wait)
+        elif isinstance(one, Changed):
+            if at <= wait.due:
+                return finish(wait, at, one.fact, "date_changed", known, place)
+            wait.overtaking.append((one.fact.received_at, False))
+        elif role == STARTS and one.of is not None:
+            pass  # 35: it waits until this one is decided
         elif at > wait.due:
             if role == STARTS and one.fact is not None and rule.waits and not barred(rule, at, known):
                 wait.overtaking.append((one.known, True))
-            elif role == ENDS and cancel_of(rule, one, key, wait.opened):
+            elif role == ENDS and (cancel_of(rule, one, key, wait.opened) or known.follows(wait.last_start, one)):
                 wait.overtaking.append((one.received_at, False))
         elif role == ENDS:
             action = cancel_of(rule, one, key, wait.opened)
             if action is not None:
                 return finish(wait, at, one, action.reason, known, place)
+            if known.follows(wait.last_start, one):
+                return finish(wait, at, one, BROKEN, known, place)
         elif role == STARTS and known.span is not None:
             if not one.turned and not barred(rule, at, known):
+                wait.begun = one if one.by else None
                 return finish(wait, at, one.fact, "begun_anew", known, (at, -1))
         elif not one.turned:
             wait.move(one)
