@@ -39,7 +39,7 @@ def test_histories_are_nasty() -> None:
     ways: Counter[tuple[str, str]] = Counter()
     bases: Counter[str] = Counter()
     for kind in KINDS:
-        for seed in range(120):
+        for seed in range(30):
             lines, changes = decisions(*made(seed, kind))
             outcomes.update((line["outcome"], line["reason"]) for line in lines)
             bases.update(line["basis"] for line in lines)
