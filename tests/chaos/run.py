@@ -19,6 +19,7 @@ from tests.chaos.stream import LATENESS, stream
 from tests.chaos.verdict import Expected, Verdict, expect, judge
 from tests.deployment import Deployment
 from tests.servers import KafkaServer, RedisServer, SchemaRegistry
+from tests.whole import switch_on
 
 TERMINATED = -15  # asked to end before it had begun: nothing was claimed yet
 
@@ -90,6 +91,7 @@ class Report:
             ("records that were no events", f"{v.refused}"),
             ("decisions (replay)", f"{v.decisions} ({len(self.expected.decisions)})"),
             ("of them", outcomes),
+            ("changes of segments (replay)", f"{v.changes} ({len(self.expected.changes)})"),
             ("triggers by replay", f"{len(self.expected.triggers)}"),
             ("decisions published more than once", f"{v.duplicates}"),
             ("profiles", f"{len(self.expected.profiles)}"),
@@ -129,10 +131,10 @@ def _run(
     folder.mkdir(parents=True, exist_ok=True)
     made = stream(plan.seed, plan.events)
     files = made.write(folder)
-    with Deployment(folder, plan.name, kafka.bootstrap, store.url, registry) as deployment:
+    with Deployment(folder, plan.name, kafka.bootstrap, store.url, registry, switch_on) as deployment:
         deployment.run("topics")
         rig = Rig(deployment, kafka, store, made.events, plan.rate, plan.seed, plan.off, plan.hold_s, say)
-        expected = expect(deployment, files)
+        expected = expect(deployment, files, rig.feeder.through)
         stuck = None
         with rig.running():
             for at, kind in plan.moments():

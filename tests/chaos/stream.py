@@ -20,6 +20,7 @@ import fastavro
 from pipeline.events import schemas
 from pipeline.events.model import Event
 from pipeline.identity.ids import leaf_id
+from tests.whole import doing
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -142,7 +143,7 @@ class _Person:
         self.ties: list[Tie] = []
         self.count = 0
 
-    def tell(self, kind: str, ids: Ids, at: int, received: int | None = None, **body: Any) -> Event:
+    def tell(self, kind: str, ids: Ids, at: int, received: int | None = None, /, **body: Any) -> Event:
         """One event, received when it occurred unless said otherwise."""
         received = max(at, at if received is None else received)
         event = Event(kind, f"e{self.number}-{self.count}", at, received, dict(ids), body)
@@ -176,6 +177,8 @@ class _Person:
         for _ in range(r.randint(2, 6)):
             at = began + r.randrange(T0 + SPAN - began)
             self.tell("page_viewed", self.anyone(), at, path=f"/p{r.randrange(9)}")
+        if r.random() < 0.3:
+            self.looks_round(began + r.randrange(T0 + SPAN - began))
 
     def device(self, kind: str, *, winner: bool = False) -> Ids:
         """A new device. `winner`: one whose profile absorbs the others, which mostly means moves between partitions."""
@@ -227,6 +230,15 @@ class _Person:
             at += r.choice([1, 5, 20, 59, 60, 61, 64]) * MINUTE
         if r.random() < 0.4:  # mostly too late: what fired is taken back
             self.order(self.anyone(), at, cart, at + r.choice([0, 10, 70, 200]) * MINUTE)
+
+    def looks_round(self, at: int) -> None:
+        """Some days of what the included rules look at, now and then told late."""
+        r = self.r
+        for _ in range(r.randint(8, 25)):
+            kind, body = doing(r, f"u{self.number}")
+            late = at + r.choice([0, 0, 0, 0, r.randint(1, 90) * MINUTE])
+            self.tell(kind, self.anyone(), at, late, **body)
+            at += r.choice([1, 5, 40, 300]) * MINUTE
 
     def shared_cart(self, at: int) -> None:
         """Events without a cart id."""

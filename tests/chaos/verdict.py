@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import redis
 
+from pipeline.events.times import rfc3339
 from pipeline.profile.profile import Profile, decode
 from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import Replay
@@ -20,10 +21,10 @@ from tests.chaos.crippled import EXACT
 from tests.chaos.rig import Books
 from tests.chaos.stream import LATENESS, Tie
 from tests.deployment import Deployment
-from tests.oracle.compare import comparable
-from tests.replayed import folded
+from tests.oracle.compare import comparable, milliseconds
+from tests.replayed import FAR, folded
 
-ACTED_ON = ("fired", "retracted")
+ACTED_ON = ("fired", "retracted", "recovered")
 NOT_FOR_THEM = b"wrong_partitions"
 """Words of the recording that name partitions which were just added, read by those who don't know of them; and the
 other way round. The next ones, in a moment, do."""
@@ -31,10 +32,13 @@ other way round. The next ones, in a moment, do."""
 
 @dataclass
 class Expected:
-    """By `replay`: decisions by id, profiles by id."""
+    """By `replay`: decisions, profiles and changes of segments, by id."""
 
     decisions: dict[str, dict[str, Any]]
     profiles: dict[str, Profile]
+    changes: dict[str, dict[str, Any]]
+    until: int
+    """Up to where time went on (UTC ms)."""
 
     @property
     def triggers(self) -> set[str]:
@@ -47,18 +51,28 @@ class Expected:
         return sum(t.cart in due and due[t.cart] <= t.received_at <= due[t.cart] + LATENESS for t in ties)
 
 
-def expect(deployment: Deployment, files: Sequence[Path], launcher: Sequence[str] = EXACT) -> Expected:
-    """Ask the command line for the decisions, and the same code for the profiles."""
-    told = deployment.run("replay", *map(str, files), launcher=launcher)
+def expect(
+    deployment: Deployment, files: Sequence[Path], until: int | None = None, launcher: Sequence[str] = EXACT
+) -> Expected:
+    """Ask the command line for decisions and changes of segments, and the same code for the profiles. `until`: how far
+    `ingest` lets time go on (UTC ms), where conditions are looked at; None: nothing turns by time alone.
+    """
+    told_changes = deployment.folder / "changes.jsonl"
+    options = [] if until is None else ["--segments", str(told_changes), "--until", rfc3339(until)]
+    told = deployment.run("replay", *map(str, files), *options, launcher=launcher)
     decisions = [json.loads(line) for line in told.splitlines()]
+    lines = [] if until is None else told_changes.read_text(encoding="utf-8").splitlines()
+    changes = [json.loads(line) for line in lines]
     replay = Replay(deployment.topology)
     for line in merged(files):
         assert line.event is not None, line.error
         for _ in replay.feed(line.event, 1 << 60):
             pass
-    for _ in replay.finish():
+    for _ in replay.finish() if until is None else replay.advance(until + 1):
         pass
-    return Expected({d["id"]: d for d in decisions}, replay.profiles)
+    return Expected(
+        {d["id"]: d for d in decisions}, replay.profiles, {c["id"]: c for c in changes}, FAR if until is None else until
+    )
 
 
 @dataclass
@@ -72,6 +86,7 @@ class Verdict:
     profiles: list[str] = field(default_factory=list)
     published: int = 0
     decisions: int = 0
+    changes: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     dead_letters: list[str] = field(default_factory=list)
     """Those that are missing, or of records that were good."""
@@ -120,21 +135,24 @@ def judge(deployment: Deployment, expected: Expected, foreign: set[tuple[str, in
     triggers = _once(deployment.triggers(), verdict)
     verdict.decisions = len(got)
     verdict.outcomes = Counter(f"{d['rule']} {d['outcome']}" for d in got.values())
-    want = {i: _shape(d) for i, d in expected.decisions.items()}
+    got, triggers = (_up_to(expected.until, found, "decided_at") for found in (got, triggers))
+    want = _up_to(expected.until, {i: _shape(d) for i, d in expected.decisions.items()}, "decided_at")
     for i in want.keys() - got.keys():
         verdict.lost.append(json.dumps(want[i], sort_keys=True))
     for i in got.keys() - want.keys():
         verdict.false.append(json.dumps(got[i], sort_keys=True))
-    for i in expected.triggers - triggers.keys():
+    acted_on = expected.triggers & want.keys()
+    for i in acted_on - triggers.keys():
         verdict.lost.append(f"trigger {json.dumps(want[i], sort_keys=True)}")
-    for i in triggers.keys() - expected.triggers:
+    for i in triggers.keys() - acted_on:
         verdict.false.append(f"trigger {json.dumps(triggers[i], sort_keys=True)}")
     for i in want.keys() & got.keys():
         if want[i] != got[i]:
             verdict.different.append(_pair(got[i], want[i]))
-    for i in expected.triggers & triggers.keys():
+    for i in acted_on & triggers.keys():
         if triggers[i] != want[i]:
             verdict.different.append(_pair(triggers[i], want[i]))
+    _compare_changes(deployment, expected, verdict)
     verdict.published = len(deployment.read(deployment.topology.topics.decisions.name))
     letters = deployment.read(deployment.topology.topics.dead_letters.name)
     refused = {_place(letter) for letter in letters if ("pipeline.reason", NOT_FOR_THEM) not in letter.headers()}
@@ -142,8 +160,27 @@ def judge(deployment: Deployment, expected: Expected, foreign: set[tuple[str, in
     verdict.dead_letters += [f"none of {place}" for place in foreign - refused]
     verdict.dead_letters += [f"one of {place}" for place in refused - foreign]
     got_profiles = stored_profiles(deployment)
-    _compare_profiles(got_profiles, expected.profiles, RuleBook(deployment.topology), verdict, unknown)
+    _compare_profiles(
+        got_profiles, expected.profiles, RuleBook(deployment.topology), verdict, unknown, expected.until < FAR
+    )
     return verdict
+
+
+def _compare_changes(deployment: Deployment, expected: Expected, verdict: Verdict) -> None:
+    """Who entered and left segments."""
+    topic = deployment.topology.topics.segments
+    got = {} if topic is None else _once(deployment.avro(topic.name), verdict)
+    got = _up_to(expected.until, got, "at")
+    want = _up_to(expected.until, {i: _shape(each) for i, each in expected.changes.items()}, "at")
+    verdict.changes = len(got)
+    verdict.lost += [json.dumps(want[i], sort_keys=True) for i in want.keys() - got.keys()]
+    verdict.false += [json.dumps(got[i], sort_keys=True) for i in got.keys() - want.keys()]
+    verdict.different += [_pair(got[i], want[i]) for i in want.keys() & got.keys() if got[i] != want[i]]
+
+
+def _up_to(until: int, found: dict[str, dict[str, Any]], when: str) -> dict[str, dict[str, Any]]:
+    """Those that were made by then: after it time goes on with the clock, or, in `replay`, not at all."""
+    return {i: each for i, each in found.items() if each[when] <= until}
 
 
 def _place(letter: Any) -> tuple[str, int, int]:
@@ -157,8 +194,11 @@ def _pair(got: Any, want: Any) -> str:
 
 
 def _shape(decision: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same: everything but the profile id (semantics 2)."""
-    return {k: v for k, v in comparable(decision).items() if v is not None or k == "correlation_key"}
+    """What must be the same: everything but the profile id (semantics 2). Of a decision, or a change of a segment."""
+    told = {k: v for k, v in comparable(decision).items() if v is not None or k == "correlation_key"}
+    if isinstance(told.get("at"), str):
+        told["at"] = milliseconds(told["at"])
+    return told
 
 
 def _once(published: list[dict[str, Any]], verdict: Verdict) -> dict[str, dict[str, Any]]:
@@ -184,19 +224,24 @@ def stored_profiles(deployment: Deployment) -> dict[str, Profile]:
 
 
 def _compare_profiles(
-    got: dict[str, Profile], want: dict[str, Profile], book: RuleBook, verdict: Verdict, unknown: str
+    got: dict[str, Profile],
+    want: dict[str, Profile],
+    book: RuleBook,
+    verdict: Verdict,
+    unknown: str,
+    going_on: bool,
 ) -> None:
     for i in got.keys() ^ want.keys():
         verdict.profiles.append(f"{i} only {'here' if i in got else 'in replay'}")
     for i in got.keys() & want.keys():
         try:
-            profile = folded(got[i], book)
-            profile.about.more.pop(unknown, None)
-            mine = msgspec.to_builtins(profile)
+            profiles = [folded(each[i], book, going_on=going_on) for each in (got, want)]
+            profiles[0].about.more.pop(unknown, None)
+            mine, theirs = (msgspec.to_builtins(profile) for profile in profiles)
         except AssertionError as undecided:
             verdict.profiles.append(f"{i}: {undecided}")
             continue
-        if found := differing(mine, msgspec.to_builtins(folded(want[i], book))):
+        if found := differing(mine, theirs):
             verdict.profiles.append(f"{i}: {'; '.join(found)}")
 
 

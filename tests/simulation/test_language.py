@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.property.hops import END
 from tests.simulation.shop import history
 from tests.simulation.world import ADDED, SOURCES, Faults, World
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200")) // 4
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200")) // 5
 STEP = 10
 pytestmark = pytest.mark.usefixtures("every_login")
 LANGUAGE: dict[str, Any] = {
@@ -79,8 +80,8 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Topology:
     return load(path)
 
 
-def said(topology: Topology, seed: int, events: list[Any]) -> list[str]:
-    """What differs from `replay` in one world."""
+def said(topology: Topology, seed: int, events: list[Any], seen: Counter[str] | None = None) -> list[str]:
+    """What differs from `replay` in one world. `seen`: counts rules and segments of which it says something."""
     world = World(seed, topology, events, Faults(), None, frozenset(), len(events) // 2, 1_000_000)
     try:
         world.run(chaos=1_500)
@@ -93,6 +94,8 @@ def said(topology: Topology, seed: int, events: list[Any]) -> list[str]:
     wanted |= {each.id: each for each in replay.finish(END - 1)}
     wanted |= {each.id: each for each in replay.changes}
     want = {i: msgspec.to_builtins(each) | {"profile_id": ""} for i, each in wanted.items()}
+    if seen is not None:
+        seen.update(each.get("rule") or each["segment"] for each in want.values())
     found = [f"doesn't add up: {each}" for each in world.unbalanced]
     assert world.topology.topics.segments is not None
     got: dict[str, Any] = {}
