@@ -142,7 +142,7 @@ def turn_rule(rule: Rule, condition: Condition, key: Key, person: Person, view: 
         person.states[place] = begun(condition, key, person, view)
     state = person.states[place]
     was, owed = state.value, state.owed
-    if was and state.at == view.at:
+    if was and now and state.at == view.at:
         return  # looked at once more, as something was decided: the next event is none of this moment's
     state.at = view.at
     state.value, state.owed = now, now and owed
