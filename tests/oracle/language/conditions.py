@@ -455,8 +455,7 @@ def turning_points(condition: Condition, view: View) -> Iterator[int]:
             yield from began  # what is decided early occurs when it would have been due
         for span in spans:
             for at in began:
-                yield hour(at) + span
-                yield at + span
+                yield hour(at) + span if in_hours(leaf) else at + span
                 yield at + span + 1
 
 
