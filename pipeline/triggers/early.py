@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.facts import Fact
+from pipeline.triggers.happening import known_as
 
 KEPT = 500
 """Of a profile; what is beyond that is told when the fold comes to it."""
@@ -47,7 +48,7 @@ class Telling(msgspec.Struct, array_like=True, gc=False, frozen=True):
             occurred_at=self.occurred_at,
             due_at=self.due,
         )
-        same = (self.cause_event_id, self.mark) == (cause.event_id, cause.fingerprint)
+        same = (self.cause_event_id, self.mark) == (known_as(cause.event_id), cause.fingerprint)
         return told, cause if same else msgspec.structs.replace(
             cause, event_id=self.cause_event_id, fingerprint=self.mark
         )

@@ -114,7 +114,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("rule", EXAMPLES)
 def test_what_the_page_shows_is_fine(tmp_path: Path, rule: str) -> None:
-    assert findings(tmp_path, rule.replace("version: 1\n", "")) == []
+    found = findings(tmp_path, rule.replace("version: 1\n", ""))
+    assert [each for each in found if each[2] != "switched-off"] == []  # the segments that are shipped are
 
 
 @pytest.mark.parametrize(("lines", "line", "column", "code", "said"), WRONG)

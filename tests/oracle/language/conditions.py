@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.oracle.film import film_of, is_playback
-from tests.oracle.language.paths import CHANGES, VISIT, compares, is_type, keys, matches, meets, number, values
+from tests.oracle.language.paths import CHANGES, MADE, VISIT, compares, is_type, keys, matches, meets, number, values
 from tests.oracle.language.things import any_cart_meets, film_meets, films, the_cart_meets, touches
 from tests.oracle.language.topology import Condition, Language, duration, several
 from tests.oracle.reading import EMPTIED, ORDERS
@@ -342,8 +342,8 @@ def film(leaf: dict[str, Any], view: View) -> bool:
 
 
 def tells_consent(fact: Fact, purpose: str) -> bool:
-    """Does it tell whether that purpose is agreed to?"""
-    return purpose in (fact.context.get("consent") or {})
+    """Does it tell whether that purpose is agreed to? A visit only says again what the event told that began it."""
+    return fact.type not in MADE and purpose in (fact.context.get("consent") or {})
 
 
 def consent(leaf: dict[str, Any], view: View) -> bool:

@@ -50,6 +50,7 @@ KINDS: dict[str, Told] = {
     "made events": {"made": True, "staged": True, "again": True, "recovered": True},
     "made events and ties": {"made": True, "recovered": True, "ties": True},
     "made events on shared devices": {"made": True, "shared": True},
+    "made events at once": {"made": True, "at_once": True, "again": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
     "carts": {"carts": True, "staged": True, "asking": True},
     "carts and ties": {"carts": True, "ties": True},

@@ -58,7 +58,7 @@ def visit(person: Person, fact: Fact) -> Fact | None:
     others = [one for one in person.facts if one is not fact and own_doing(one)]
     if not own_doing(fact) or any(abs(one.occurred_at - fact.occurred_at) < SILENCE for one in others):
         return None
-    return replace(fact, type=VISIT, event_id=f"\0{fact.event_id}", body={}, items=(), context={})
+    return replace(fact, type=VISIT, event_id=f"\0{fact.event_id}", body={}, items=())
 
 
 def changed(person: Person, segment: str, what: str, moment: int) -> Fact:
