@@ -22,6 +22,8 @@ from pipeline.triggers.changes import Output
 from pipeline.triggers.decisions import Decision
 from tests.oracle.build import BASE
 from tests.oracle.language.histories import made
+from tests.oracle.language.paths import MADE
+from tests.oracle.language.topology import several
 from tests.property.hops import FAR, Hops
 from tests.property.test_any_order import DISORDER
 from tests.property.test_language import topology_of
@@ -142,9 +144,9 @@ def out_of_order(rng: Random, events: list[Event]) -> list[list[Event]]:
 
 
 def alone(told: dict[str, Any]) -> list[str]:
-    """The rules of which no start stands for another, nor hangs on a condition."""
-    rules = told["triggers"].items()
-    return [name for name, rule in rules if "event" in rule["start"] and not {"once", "again"} & rule.keys()]
+    """The rules of which no start stands for another, nor hangs on a condition, or on what is known otherwise."""
+    rules = [(name, rule) for name, rule in told["triggers"].items() if not {"once", "again"} & rule.keys()]
+    return [name for name, rule in rules if (of := several(rule["start"].get("event"))) and not {*MADE} & {*of}]
 
 
 def starts(rule: str, found: Iterable[dict[str, Any]]) -> set[str]:
