@@ -62,7 +62,8 @@ class _Way:
         self.emptyings: list[Order] = []
         self.wait: Wait | None = None
         self._before: list[End] = []  # what ends a start, though it stands before it
-        self._told: Base | None = None  # the date that was told last
+        self._told: Base | None = None  # the date that was told last, if any `_tell`
+        self._tell = False
         self._last = self._closed = key.closed
         self._decided = key.closed[0]  # up to there what is left of a wait is
         if (left := key.open) is not None:
@@ -145,9 +146,9 @@ class _Way:
         """It tells a date. The same again is nothing, another one that is still to come opens or moves the wait."""
         self.runs_out(fact.begins, order)
         base = date.base(fact.kept)
-        if fact.timed and self._told not in (None, base):  # another date had been told by then
+        if fact.timed and self._tell and base != self._told:  # another date had been told by then, or none
             return
-        same, self._told = base == self._told and not fact.timed, base
+        same, self._told, self._tell = base == self._told and not fact.timed, base, True
         self._last = order
         if same or fact.role != START:
             return

@@ -15,7 +15,7 @@ from pipeline.language.carts import Change
 from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.ears import Ears
 from pipeline.language.events import types_of
-from pipeline.language.memory import DECIDED, Entry, Matcher, Memory, Moment
+from pipeline.language.memory import DECIDED, MOST, Entry, Matcher, Memory, Moment
 from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.model import DAY, Topology
 from pipeline.triggers import sequences
@@ -124,6 +124,8 @@ class Watches:
         for watch in self.every:
             for matcher in self._hear(watch.counted):
                 self.watching[matcher] = (*self.watching.get(matcher, ()), watch)
+                if watch.rule is not None:  # when a wait is decided it is looked at as of the turn, whatever came since
+                    self.matchers[matcher].newest = MOST
         self.until: dict[str, Watch] = {}
         for rule in rules.values():
             if rule.sequence is not None:
@@ -136,6 +138,7 @@ class Watches:
                 self._through_segments(watch)
                 for matcher in self._hear(watch.counted):
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
+                    self.matchers[matcher].newest = MOST  # it may have held at any moment of a wait
             for condition in rule.asked:
                 self._hear(condition.matchers())
             self._hear(rule.noted)

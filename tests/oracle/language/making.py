@@ -93,6 +93,7 @@ class Maker:
             lateness=0 if rule.on_arrival else self.language.lateness,
             fired=person.fired_due.get(place),
             span=person.spans.get(place),
+            stays=lambda start: (start.token, place) in person.stays,
             follows=lambda start, fact: follows(rule, key, start.run, fact),
         )
 

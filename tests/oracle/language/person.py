@@ -77,7 +77,7 @@ class Person:
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
     moment; `tied`: a tie took effect at it; `lost`: segment -> since when who was tied was in it. `closed`: a key's
     closed end. `settled`: (token, place). `used`: in runs of a sequence. `undone`: 44, what was
-    taken back, as facts that end what started by it. `entered`: segment -> since when. `next`: when anything may happen
+    taken back, as facts that end what started by it. `stays`: 21, the starts of waits that were open at a tie. `entered`: segment -> since when. `next`: when anything may happen
     of itself.
     """
 
@@ -93,6 +93,7 @@ class Person:
     played: list[Played] = field(default_factory=list)
     used: set[tuple[Fact, Place]] = field(default_factory=set)
     undone: list[Fact] = field(default_factory=list)
+    stays: set[tuple[object, Place]] = field(default_factory=set)
     turns: list[tuple[Place, Start]] = field(default_factory=list)
     states: dict[Place, State] = field(default_factory=dict)
     settled: set[tuple[object, Place]] = field(default_factory=set)

@@ -182,6 +182,9 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
             if name in loser.entered:
                 maker.change(loser, name, "left", moment, "merged", None)
         winner.tied = True
+    for one in (winner, loser):
+        one.stays |= {(wait.opened.token, (wait.rule.name, wait.key)) for wait in maker.waits(one, moment)}
+    winner.stays |= loser.stays
     spans = joined_spans(winner, loser)
     for name, since in loser.entered.items():
         winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.oracle.language.paths import is_type, keys, matches, values
-from tests.oracle.language.topology import Action, Rule
+from tests.oracle.language.topology import NEVER, Action, Rule
 from tests.oracle.who import Fact
 
 Key = str | None
@@ -49,8 +49,8 @@ class Start:
 
     @property
     def order(self) -> Order:
-        """Among what else happened."""
-        return self.at, STARTS, self.known, self.named.event_id, self.named.carried
+        """Among what else happened. 35: a further year begins after all else of its millisecond."""
+        return self.at, STARTS, NEVER if self.of else self.known, self.named.event_id, self.named.carried
 
     @property
     def token(self) -> object:
@@ -167,7 +167,7 @@ class Known:
     """What the walk is given: facts that rules may look at, this key's starts, and what stands.
 
     `settled(token)`: a decision covers it, or it was late. `ends(wait)`: `until`'s first moment from its start on, with
-    the event, or None. `fired`: due of its last fired decision.
+    the event, or None. `fired`: due of its last fired decision. `stays(start)`: what it opened was open at a tie.
     """
 
     facts: list[Fact]
@@ -178,6 +178,7 @@ class Known:
     fired: int | None = None
     span: Span | None = None
     changed: tuple[Changed, ...] = ()
+    stays: Callable[[Start], bool] = lambda start: False
     follows: Callable[[Start, Fact], bool] = lambda start, fact: False
 
 
@@ -237,7 +238,7 @@ def first(rule: Rule, key: Key, known: Known) -> Wait | None:
         if wait is not None and end is not None and end[0] < at and end[0] <= wait.due:
             break
         if wait is None:
-            if role == STARTS and not isinstance(one, Changed) and not barred(rule, at, known):
+            if role == STARTS and not isinstance(one, Changed) and (known.stays(one) or not barred(rule, at, known)):
                 wait = begin(rule, key, one)
                 end = known.until(wait)
         elif isinstance(one, Changed):
