@@ -77,7 +77,8 @@ class Person:
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
     moment; `tied`: a tie took effect at it; `lost`: segment -> since when who was tied was in it. `closed`: a key's
     closed end. `settled`: (token, place). `used`: in runs of a sequence. `undone`: 44, what was
-    taken back, as facts that end what started by it. `stays`: 21, the starts of waits that were open at a tie. `entered`: segment -> since when. `next`: when anything may happen
+    taken back, as facts that end what started by it. `stays`: 21, the starts of waits that were open at a tie.
+    `entered`: segment -> since when. `next`: when anything may happen
     of itself.
     """
 
