@@ -16,7 +16,7 @@ from tests.property.hops import FAR
 from tests.property.test_language import topology_of
 from tests.replayed import as_event
 
-SEEDS = 25
+SEEDS = 10
 pytestmark = pytest.mark.usefixtures("every_login")
 
 

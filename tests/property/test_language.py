@@ -23,8 +23,8 @@ from tests.oracle.language.histories import KINDS, made
 from tests.oracle.language.oracle import decisions
 from tests.replayed import replayed_with_changes
 
-SEEDS = int(os.environ.get("LANGUAGE_SEEDS", "60"))
-STEP = 20
+SEEDS = int(os.environ.get("LANGUAGE_SEEDS", "25"))
+STEP = 25
 
 SHIPPED = Path(__file__).parents[2] / "topology.yaml"
 pytestmark = pytest.mark.usefixtures("every_login")

@@ -23,7 +23,7 @@ from tests.property.test_any_order import shuffled
 from tests.property.test_language import topology_of
 from tests.replayed import as_event
 
-SEEDS = int(os.environ.get("LANGUAGE_ORDERS", "30"))
+SEEDS = int(os.environ.get("LANGUAGE_ORDERS", "10"))
 pytestmark = pytest.mark.usefixtures("every_login")
 Said = dict[str, dict[str, Any]]
 

@@ -31,7 +31,7 @@ from tests.property.test_language_any_order import Said, wanted
 from tests.replayed import as_event
 from tests.ruled import ruled
 
-SEEDS = int(os.environ.get("ARRIVAL_SEEDS", "60"))
+SEEDS = int(os.environ.get("ARRIVAL_SEEDS", "30"))
 STEP = 20
 KINDS = ("at once", "at once and ties", "at once on shared devices", "made events at once")
 pytestmark = pytest.mark.usefixtures("every_login")
