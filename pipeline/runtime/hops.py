@@ -252,6 +252,9 @@ class Hops:
         hop.start_at(await self._checked(tp, offset))
         # After the claim, not before: see ProfilePartition.claim.
         hop.catch_up_to = (await self._broker.end_offsets([tp]))[tp]
+        if hop.meta.earlier:
+            place = (tp.topic, tp.partition)
+            hop.written_to = (await self._broker.written_offsets([place]))[place]
         self._partitions[tp] = hop  # what its outbox holds is published by `tick`, or before the first commit
         return hop.meta.offset
 

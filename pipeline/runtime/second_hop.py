@@ -198,6 +198,7 @@ class ProfilePartition:
         self.meta = Meta()
         self.target = 0  # the clock up to which this partition may decide now
         self.catch_up_to = 0  # no advance before this offset is read: see claim()
+        self.written_to = 0  # where the log ended at the claim, with what lay in open transactions
         self.timers = Timers()
         self.work = Work()
         self._topic = topology.topics.resolved.name
@@ -273,6 +274,12 @@ class ProfilePartition:
         if self.meta.format == format2.FORMAT:
             self.meta.earlier = FAR  # up to what is there by now: see `_commit`
         self._decode = self._quarantine.decode = partial(format2.read, self._ours) if self.meta.earlier else decode
+
+    def _earlier(self) -> int:
+        """Before this offset records of format 2 may stand. What a worker wrote that was stopped in a transaction can
+        be read only once that is over, and so can what others wrote behind it.
+        """
+        return min(self.meta.earlier, max(self.catch_up_to, self.written_to))
 
     def _sealed(self, out: Out) -> Out:
         """What format 2 left in the outbox for other partitions."""
@@ -375,7 +382,7 @@ class ProfilePartition:
         the broker raises: claim again.
         """
         self.work = Work()
-        self._incoming.earlier = min(self.meta.earlier, self.catch_up_to)
+        self._incoming.earlier = self._earlier()
         batch: Batch = []
         named: set[str] = set()
         rows, done = 0, self.meta.offset
@@ -947,8 +954,7 @@ class ProfilePartition:
             states[profile_id] = None
             self._cache.pop(profile_id, None)
             self._aged.pop(profile_id, None)
-        if self.meta.earlier:
-            self.meta.earlier = min(self.meta.earlier, self.catch_up_to)
+        self.meta.earlier = self._earlier()
         sheets = self.timers.set(timers, self.meta.sheets)
         self.meta.sheets += len(sheets)
         self.meta.timers += len(timers) - sum(self._over.values())

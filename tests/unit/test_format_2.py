@@ -187,3 +187,11 @@ def test_a_claim_that_comes_to_nothing_changes_nothing_and_the_next_one_converts
     run(again.hop.process([In(5, T0, None, packed(10, row(HERE[0], "page_viewed")), [])]))
     assert again.profile(HERE[0]).about.totals == {0: 4}
     assert (again.meta().format, again.meta().earlier) == (MORE, 8)
+
+
+def test_what_lay_behind_an_open_transaction_at_the_claim_is_of_format_2_too() -> None:
+    part = Older({HERE[0]: state(person([]))}, [], end=6)
+    part.hop.written_to = 7
+    part.tell(packed(10, row(HERE[0], "page_viewed")), packed(11, row(HERE[0], "page_viewed", n=2)))
+    assert part.hop.work.dead == {}
+    assert part.meta().earlier == 7
