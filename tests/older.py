@@ -22,8 +22,21 @@ sys.path.insert(0, sys.argv.pop(1))
 runpy.run_module(sys.argv.pop(1), {}, "__main__", True)"""
 
 
+BEFORE = "a5f56792c506cb7b854c6d22f5d2dc97c39cf8c8"
+FORMAT_2 = "3d30b5ac14d624dd80422a650f6cdbf48543da84"
+NEEDING = ("flow/test_upgrade.py", "flow/test_conversion.py", "property/test_format_2.py")
+"""Tests, below tests/, that need the history of this repository."""
+
+
 class NoSuchCommit(AssertionError):
     """This clone doesn't hold the commit: the test can't be run, and must not count as passed."""
+
+
+def has_history() -> bool:
+    """Whether this clone knows its past, if need be after asking where it came from."""
+    if _git("rev-parse", "--is-shallow-repository").stdout.strip() == "true":
+        _git("fetch", "--quiet", "--unshallow")
+    return all(_git("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0 for commit in (BEFORE, FORMAT_2))
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from tests.deployment import PIPELINE, Deployment
 
 pytestmark = pytest.mark.servers
 
-FORMAT_2 = "3d30b5ac14d624dd80422a650f6cdbf48543da84"
+FORMAT_2 = older.FORMAT_2
 PERSONS = 10
 FROZEN, KILLED = 16.5, 18.0
 """Seconds from the beginning: one worker stands still, both are gone."""

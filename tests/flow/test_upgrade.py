@@ -29,7 +29,7 @@ from tests.deployment import Deployment, WorkerProcess
 
 pytestmark = pytest.mark.servers
 
-BEFORE = "a5f56792c506cb7b854c6d22f5d2dc97c39cf8c8"
+BEFORE = older.BEFORE
 """The last commit whose books don't tell which parts count."""
 EVENTS = 2_600
 RATE = 130.0
