@@ -35,11 +35,11 @@ _numbers = itertools.count(1)
 collect_ignore = [] if older.has_history() else [*older.NEEDING]
 
 
-def pytest_report_header() -> list[str]:
-    """What isn't tested here."""
-    return (
-        [f"no history in this clone, and so no test of upgrades: {', '.join(collect_ignore)}"] if collect_ignore else []
-    )
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What isn't tested here, where nobody overlooks it."""
+    if collect_ignore:
+        terminalreporter.section("not tested")
+        terminalreporter.line(f"upgrades, for this clone has no history: {', '.join(collect_ignore)}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

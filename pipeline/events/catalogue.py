@@ -36,6 +36,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "traits": ("told",),
 }
 OWN = ("channel", "confidence")  # the body fields by which `own_doing` goes
+GAP = 30 * 60_000  # ms without anything of a person's own doing, after which a visit begins
 MOST = 64  # types, and
 LABELS = 3  # labels of one: what the compiled counter has room for
 

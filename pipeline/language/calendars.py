@@ -4,7 +4,7 @@ in the week that it is there. A week begins on Monday.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple
 
@@ -56,10 +56,6 @@ class Calendar(NamedTuple):
             return today + timedelta(days=7 * later - today.weekday())
         months = today.year * 12 + today.month - 1 + later
         return date(months // 12, months % 12 + 1, 1)
-
-    def turns(self, at: int, zone: str, test: Callable[[Any], bool], now: Any, empty: Any) -> int | None:
-        """When time alone changes what is found by `test`: it is `now` up to the next unit, and then `empty`."""
-        return None if test(now) == test(empty) else self.end(at, zone)
 
     def __str__(self) -> str:
         return " today" if self.unit == "day" else f" this {self.unit}"

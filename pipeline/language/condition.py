@@ -40,6 +40,24 @@ class Condition(Protocol):
         """The first part that doesn't hold `now`, in words; empty: it holds."""
 
 
+class OfOne:
+    """A condition on what one matcher counts: it looks at no segment, and time alone changes it where it says so."""
+
+    _matcher: Matcher
+
+    def turns(self, now: Moment) -> int | None:
+        """Never."""
+        return None
+
+    def matchers(self) -> tuple[Matcher, ...]:
+        """One."""
+        return (self._matcher,)
+
+    def segments(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+
 class Scope(NamedTuple):
     """What a condition stands in, when it is compiled. `per`: the path by whose values things are counted, or None.
     `measures`, `lists`: name -> as written. `zone`: the time zone of whom nobody knows where they are.

@@ -275,6 +275,10 @@ class Moment:
         """The time zone in which they are, `otherwise` where nobody knows."""
         return (self.there.at(self.at) if self.there is not None else None) or otherwise
 
+    def ends(self, calendar: Calendar) -> int:
+        """When the unit of the calendar is over that it is now: of what counts in it nothing is left then."""
+        return calendar.end(self.at, self.zone(calendar.otherwise))
+
     def since(self, within: Within, *, start: bool = False) -> int | None:
         """What occurred after that is looked at: None: all."""
         if isinstance(within, Calendar):

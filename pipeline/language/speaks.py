@@ -18,14 +18,19 @@ NAMING = ("event", "events", "did", "first", "last")
 
 def spoken(condition: Any, at: Path = ()) -> Iterator[tuple[Path, str, str]]:
     """(where it stands, `segments` or `triggers`, the name) each. `at`: where the condition stands."""
-    if isinstance(condition, Mapping):
-        for key, value in condition.items():
-            if key in KINDS and isinstance(value, str):
-                yield (*at, key), KINDS[key], value
-            yield from spoken(value, (*at, key))
-    elif isinstance(condition, list | tuple):
-        for index, each in enumerate(condition):
-            yield from spoken(each, (*at, index))
+    return ((path, KINDS[key], name) for path, key, name in named(condition, KINDS, at))
+
+
+def named(told: Any, keys: Collection[str], at: Path = ()) -> Iterator[tuple[Path, str, str]]:
+    """(where it stands, the key, the name under it) of all names that stand under these keys."""
+    if isinstance(told, Mapping):
+        for key, value in told.items():
+            if key in keys and isinstance(value, str):
+                yield (*at, key), key, value
+            yield from named(value, keys, (*at, key))
+    elif isinstance(told, list | tuple):
+        for index, each in enumerate(told):
+            yield from named(each, keys, (*at, index))
 
 
 def changes(told: Any, at: Path = ()) -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -58,17 +63,6 @@ def hangs_on(
     while left:
         told = left.pop()
         found.update(name for _, tests in changes(told) for name in meant(tests, segments))
-        left += [known[name] for key, known in (("measure", measures), ("list", lists))
-                 for name in _named(told, key) if name in known]  # fmt: skip
+        known = {"measure": measures, "list": lists}
+        left += [known[key][name] for _, key, name in named(told, known) if name in known[key]]
     return [name for name in segments if name in found]
-
-
-def _named(condition: Any, key: str) -> Iterator[str]:
-    if isinstance(condition, Mapping):
-        if isinstance(name := condition.get(key), str):
-            yield name
-        for each in condition.values():
-            yield from _named(each, key)
-    elif isinstance(condition, list | tuple):
-        for each in condition:
-            yield from _named(each, key)

@@ -31,7 +31,8 @@ def told_now(
     copy = decode(encode_profile(profile))
     assert isinstance(copy, Profile)
     known = Early(early.unpack(profile.packed_early))
-    made = list(_on_arrival(advance(book, copy, upto, quiet, known)))
+    with book.balance.aside():
+        made = list(_on_arrival(advance(book, copy, upto, quiet, known)))
     for decision in made:
         decision.published = quiet is None or not quiet(decision)
     told = early.note(known, made, upto, book.single)

@@ -596,7 +596,6 @@ class ProfilePartition:
 
     def _read(self, profile_id: str, raw: bytes | None) -> State | None:
         state = self._quarantine.read(profile_id, raw, self._now())
-        self._add_up()  # what comes out of quarantine may be two that are one
         quarantined = self.meta.quarantined
         if isinstance(state, Quarantined):
             if profile_id in self._quarantine.fresh:
@@ -604,6 +603,7 @@ class ProfilePartition:
                 if len(quarantined) < NAMED:
                     quarantined[profile_id] = state.since
         elif raw is not None and is_mark(raw) and isinstance(state, Profile):  # out of it
+            self._add_up()  # it may be two that are one
             quarantined.pop(profile_id, None)
             self._dirty[profile_id] = state
             log.warning("%s-%d: profile %s is out of quarantine", self._topic, self.partition, profile_id)

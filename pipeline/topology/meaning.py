@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.language.speaks import changes, meant
+from pipeline.language.speaks import changes, meant, named
 from pipeline.topology.model import Rule, Topology
 
 NO_MEANING = frozenset({"name", "version", "description"})
@@ -72,15 +72,4 @@ def _zoned(value: Any) -> bool:
 def _names(value: Any, segments: Collection[str]) -> Iterator[tuple[str, str]]:
     """(`segment`, `measure` or `list`, its name) of all that a condition speaks of, or may."""
     yield from (("segment", name) for _, tests in changes(value) for name in meant(tests, segments))
-    yield from _spoken(value)
-
-
-def _spoken(value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            if key in ("segment", "measure", "list") and isinstance(each, str):
-                yield key, each
-            yield from _spoken(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _spoken(each)
+    yield from ((key, name) for _, key, name in named(value, ("segment", "measure", "list")))

@@ -9,7 +9,8 @@ that are left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 
@@ -59,6 +60,15 @@ class Balance:
         """By rule; from now on it counts anew."""
         found, self._rules = self._rules, {}
         return found
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is counted meanwhile is of a copy, and of no wait."""
+        kept, self._rules = self._rules, {}
+        try:
+            yield
+        finally:
+            self._rules = kept
 
     def add(self, rule: str, opened: int = 0, decided: int = 0, absorbed: int = 0, moved: int = 0) -> None:
         """So many more."""

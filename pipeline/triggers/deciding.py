@@ -198,7 +198,7 @@ def _unfounded(book: RuleBook, rule: Compiled, person: Person, key: str, wait: W
     assert book.watches is not None
     assert wait.opened is not None
     turned = wait.opened.turned
-    if turned is None or turned < clock - book.watches.slack:
+    if turned is None or turned < clock - book.watches.slack or _counted_less(rule, person, key, wait):
         return False
     return not turning.held(book.watches.rules[rule.name], person, key, turned)
 

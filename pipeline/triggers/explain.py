@@ -65,6 +65,20 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     what: str = ""
 
 
+def step_of(row: Row, key: str | None, counts: bool, says: str) -> Step:
+    """What an event is to a part of a rule, or to a segment."""
+    return Step(
+        occurred_at=row.occurred_at,
+        received_at=row.received_at,
+        event_id=happening.known_as(row.event_id),
+        event=row.type,
+        key=key,
+        counts=counts,
+        says=says,
+        what=happening.said(row),
+    )
+
+
 class Explainer:
     """Takes a person's events in order of receipt, and says what each is to one rule."""
 
@@ -89,17 +103,7 @@ class Explainer:
             told += self._too_old(row)
         else:
             told += [*self._moves(row), *self._follows(row), *self._ends(row)]
-        for key, counts, says in told:
-            yield Step(
-                occurred_at=row.occurred_at,
-                received_at=row.received_at,
-                event_id=happening.known_as(row.event_id),
-                event=row.type,
-                key=key,
-                counts=counts,
-                says=says,
-                what=happening.said(row),
-            )
+        yield from (step_of(row, *each) for each in told)
 
     def _too_old(self, row: Row) -> list[tuple[str | None, bool, str]]:
         of_type = (*self._book.moves.get(row.type, ()), *self._book.ends.get(row.type, ()))

@@ -13,7 +13,7 @@ from pipeline.language.leaves.joins import Join
 from pipeline.language.memory import DECIDED, Moment
 from pipeline.triggers import happening
 from pipeline.triggers.counted import Counted, segments_of
-from pipeline.triggers.explain import Step
+from pipeline.triggers.explain import Step, step_of
 from pipeline.triggers.person import Person
 from pipeline.triggers.rules import RuleBook
 from pipeline.triggers.turning import anew
@@ -42,17 +42,7 @@ class SegmentExplainer:
         """One for each condition that counts it; none: it is nothing to the segment. Before it a visit it begins."""
         if self._counted.begins(self._book, row):
             yield from self.steps(happening.visit(row))
-        for _, counts, says in self._counted.steps(row):
-            yield Step(
-                occurred_at=row.occurred_at,
-                received_at=row.received_at,
-                event_id=happening.known_as(row.event_id),
-                event=row.type,
-                key=None,
-                counts=counts,
-                says=says,
-                what=happening.said(row),
-            )
+        yield from (step_of(row, None, counts, says) for _, counts, says in self._counted.steps(row))
 
 
 def watch_of(book: RuleBook, name: str) -> Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -90,7 +91,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     later = False
     if book.located:
         later = _locate(book, person, row)
-    if visits and _begins(book, person, row):
+    if visits and happening.begins(person.heard, row.occurred_at, received_at, book.max_age):
         later |= happen(book, person, happening.visit(row), out)
     if book.watches is not None and not nothing:
         later |= _hear(book, book.watches, person, kind, row, first, change)
@@ -105,18 +106,8 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         film = films.watch(person.films, person.film_pages, person.sessions, kind, row.occurred_at, data)
         if film is not None and _over(book, person, data["film"]):
             del person.films[data["film"]]
-    before = len(out)
-    for end in ends:
-        later |= _end(book, person, row, end, out)
-    if book.followers and len(out) > before:
-        later |= take_back(book, person, out[before:], out)
-    for move in moves:
-        keys_of = move.rule.keys
-        if keys_of is None:  # nearly all rules
-            later |= _move(book, person, row, move, _key(row, move.rule.per), change, film, out)
-            continue
-        for name in keys_of(data) or (None,):
-            later |= _move(book, person, row, move, name, change, film, out)
+    if ends or moves:
+        later |= _act(book, person, row, ends, moves, change, film, out)
     if playing and len(person.films) > films.AT_HAND:
         gone = films.make_room(person.films, person.film_pages)
         for rule in book.of_films if gone >= 0 else ():
@@ -124,11 +115,6 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
             state.forgot = max(state.forgot, gone)
     if later:
         refresh(person)
-
-
-def _begins(book: RuleBook, person: Person, row: Row) -> bool:
-    """Note that a person did something, and whether that begins a visit."""
-    return happening.begins(person.heard, row.occurred_at, row.received_at, book.max_age)
 
 
 def happen(book: RuleBook, person: Person, row: Row, out: list[Output]) -> bool:
@@ -143,15 +129,32 @@ def happen(book: RuleBook, person: Person, row: Row, out: list[Output]) -> bool:
     if book.watches is not None:
         entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
         later |= note_counted(book, book.watches, person, kind, data, entry, row.received_at)
-    before = len(out)
+    return _act(book, person, row, ends, moves, None, None, out) or later
+
+
+def _act(
+    book: RuleBook,
+    person: Person,
+    row: Row,
+    ends: Sequence[EndMatcher],
+    moves: Sequence[MoveMatcher],
+    change: Change | None,
+    film: Film | None,
+    out: list[Output],
+) -> bool:
+    """What an event ends, and what it starts or moves. See `note_due` for what it returns."""
+    later, before = False, len(out)
     for end in ends:
         later |= _end(book, person, row, end, out)
     if book.followers and len(out) > before:
         later |= take_back(book, person, out[before:], out)
     for move in moves:
         keys_of = move.rule.keys
-        for name in (_key(row, move.rule.per),) if keys_of is None else keys_of(data) or (None,):
-            later |= _move(book, person, row, move, name, None, None, out)
+        if keys_of is None:  # nearly all rules
+            later |= _move(book, person, row, move, _key(row, move.rule.per), change, film, out)
+            continue
+        for name in keys_of(row.data) or (None,):
+            later |= _move(book, person, row, move, name, change, film, out)
     return later
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
+from pipeline.events.catalogue import GAP
 from pipeline.grammar.vocabulary import SEGMENT_CHANGES, VISIT_STARTED
 from pipeline.language.memory import Entry, Ledger, Memory
 from pipeline.wire.row import Row
 
-GAP = 30 * 60_000
 _FIRST, _LAST = "\0visit\0", "\U0010ffff\0"
 
 HERE = "here"

@@ -182,8 +182,7 @@ class Compiled:
         self.rest = FOREVER if self.never else rule.rest_ms
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
         self.asked: Sequence[OfPerson] = [each for each in asked if each is not None]
-        conditions = [*(each for each in (self.when, self.until) if each is not None), *self.asked]
-        self.counts_most = tuple(m for each in conditions for m in each.matchers() if m.newest >= MOST)
+        self.counts_most = tuple(m for each in self.asked for m in each.matchers() if m.newest >= MOST)
         self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if, self.at_once))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
@@ -232,8 +231,8 @@ class RuleBook:
     it matters where a person is.
     `watches`: the conditions that are watched; None: there are none.
     `arriving`: the event types by which a rule may begin that decides on arrival; `leading`: of which something may be
-    made by which it does. `single`: such rules of which one
-    start stands for another -> whether it does so whatever came of it, and not only where it fired.
+    made by which it does. `single`: such rules of which one start stands for another -> whether it does so whatever
+    came of it, and not only where it fired.
     `makes`: what is made that anything looks at (happening.py); `visits`: visits are.
     `plain`: of those that concern the fold whatever they tell, what `opening` says, and whether they are `closing`,
     orders, and `listing`.
@@ -273,6 +272,8 @@ class RuleBook:
         watches = Watches(topology, self.rules)
         for name, until in watches.until.items():
             self.rules[name].until_watch = until
+        for back in (*watches.rules.values(), *watches.until.values()):  # looked at as of any moment of a wait
+            self.rules[back.name].counts_most += back.counted
         self.watches = watches if watches.matchers or watches.every else None
         self.located = bool(self.clocked) or watches.located
         self.of_films = [rule for rule in self.rules.values() if rule.share is not None]

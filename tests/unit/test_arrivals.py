@@ -14,6 +14,7 @@ from pipeline.profile import packed
 from pipeline.profile.arrivals import told_now
 from pipeline.profile.profile import Profile, advance, decode, encode_profile, merge, new_profile, receive
 from pipeline.triggers import early
+from pipeline.triggers.balance import Waits
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.row import Row
@@ -81,6 +82,16 @@ def test_it_is_told_when_it_has_been_read_and_not_again() -> None:
     first, second, third = owner.fold()
     assert [first[:2], second[:2], third] == [("then", "fired"), ("then", "fired"), ("waits", "fired", "e2")]
     assert owner.profile.packed_early == b""
+
+
+def test_a_wait_that_was_told_early_adds_up_as_one() -> None:
+    """What is told on arrival is decided in a copy; the fold counts it, once (40)."""
+    BOOK.balance.take()
+    owner = Owner()
+    assert owner.read("form_submitted", 0) == [("demo", "fired", "e1")]
+    assert BOOK.balance.take() == {}
+    owner.fold()
+    assert BOOK.balance.take()["demo"] == Waits(opened=1, decided=1)
 
 
 def test_what_no_such_rule_begins_with_is_nothing() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.oracle.build import event
+from tests.replayed import replayed
 from tests.ruled import decided, ruled
 
 TURNS = ruled("""
@@ -27,15 +28,23 @@ until:
 END = event("searched", "end", 300)
 
 
-def pages(number: int, since: float, path: str = "/") -> list[dict[str, Any]]:
+def pages(number: int, since: float, path: str = "/", gap: float = 0.5) -> list[dict[str, Any]]:
     """So many looks, two a minute."""
-    return [event("page_viewed", f"p{since:g}-{each:03}", since + each / 2, path=path) for each in range(number)]
+    return [event("page_viewed", f"p{since:g}-{each:03}", since + each * gap, path=path) for each in range(number)]
 
 
 @pytest.mark.parametrize("number", [3, 35, 36, 100])
 def test_a_turn_is_looked_at_once_more_as_of_then(number: int) -> None:
     history = [event("searched", "1", 0), *pages(number, 1), END]
     assert decided(TURNS, history) == ["67 fired due p1-002 62"]
+
+
+def test_a_turn_of_which_too_much_happened_since_to_look_once_more_is_believed_and_says_so() -> None:
+    history = [event("searched", "1", 0), *pages(600, 1 / 12, gap=1 / 12), event("searched", "end", 70)]
+    (told,) = replayed(history, TURNS)
+    assert (told["outcome"], told["reason"], told["bounded"]) == ("fired", "due", True)
+    (told,) = replayed([event("searched", "1", 0), *pages(100, 1 / 12), event("searched", "end", 70)], TURNS)
+    assert (told["outcome"], "bounded" in told) == ("fired", False)
 
 
 @pytest.mark.parametrize("number", [0, 32, 33, 100])

@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.events.catalogue import GAP
 from pipeline.language.memory import Entry, Memory
 from pipeline.profile.profile import Profile, advance, decode, encode_profile
 from pipeline.runtime.replay import Replay
@@ -187,7 +188,7 @@ def test_where_somebody_is_and_how_to_write_to_them_says_what_begins_a_visit(tmp
 
 # --- when somebody was here
 
-HALF = happening.GAP
+HALF = GAP
 AGE = 72 * 60 * 60_000
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.events.catalogue import GAP
 from pipeline.profile import about, packed, profile
 from pipeline.profile.about import About
 from pipeline.profile.packed import pack_row, plain_count
@@ -168,7 +169,7 @@ def visited(told: list[Row], asked: tuple[str, ...] = ("visits",)) -> About:
     return about.unpack(state)
 
 
-moments = st.lists(st.integers(0, 90), max_size=10, unique=True).map(lambda told: [visits.GAP // 3 * at for at in told])
+moments = st.lists(st.integers(0, 90), max_size=10, unique=True).map(lambda told: [GAP // 3 * at for at in told])
 
 
 @given(moments, st.randoms(use_true_random=False), st.integers(0, 10))
@@ -176,7 +177,7 @@ def test_visits_are_runs_of_what_lies_close_together_in_any_order(told: list[int
     rows = [row(1_000_000 + at, "page_viewed", path="/") for at in sorted(told)]
     expected: list[list[int]] = []
     for each in rows:
-        if expected and each.occurred_at - expected[-1][1] < visits.GAP:
+        if expected and each.occurred_at - expected[-1][1] < GAP:
             expected[-1][1] = each.occurred_at
         else:
             expected.append([each.occurred_at, each.occurred_at])
@@ -197,11 +198,11 @@ def test_only_what_a_person_does_is_a_visit_and_the_last_ones_are_kept() -> None
     assert visited(theirs).more == {}
     own = [row(5, "email_clicked", message_id="m", confidence="human"), row(6, "order_completed", order_id="p")]
     assert visited([*theirs, *own]).more == {"visits": [1, [[0, [[T0 + 5, T0 + 6]]]]]}
-    many = visited([row(n * 2 * visits.GAP, "searched", query="q") for n in range(1, 50)])
+    many = visited([row(n * 2 * GAP, "searched", query="q") for n in range(1, 50)])
     shown = about.show(many)
     assert shown["visits"] == 49
     assert len(shown["last_visits"]) == visits.VISITS_KEPT
-    both = about.merge(many, visited([row(60 * 2 * visits.GAP, "searched", query="q")]))
+    both = about.merge(many, visited([row(60 * 2 * GAP, "searched", query="q")]))
     assert about.show(both)["visits"] == 50
 
 
@@ -215,10 +216,10 @@ def test_a_topology_that_asks_for_visits_gets_them() -> None:
     """Through what takes in many rows at once, also where one wasn't compiled."""
     topology = msgspec.structs.replace(shipped(), profile_parts=frozenset({"visits"}))
     one = profile.new_profile()
-    rows = [pack_row(row(n * visits.GAP, "page_viewed", path="/")) for n in (1, 2, 4, 4)]
+    rows = [pack_row(row(n * GAP, "page_viewed", path="/")) for n in (1, 2, 4, 4)]
     assert profile.receive_all(RuleBook(topology), rows, {"r": one}, {}, lambda row: None) == 1
-    at = T0 + visits.GAP
-    begun = [at, at + visits.GAP, at + 3 * visits.GAP]
+    at = T0 + GAP
+    begun = [at, at + GAP, at + 3 * GAP]
     assert one.about.more == {"visits": [1, [[0, [[each, each] for each in begun]]]]}
 
 

@@ -10,7 +10,7 @@ they have it, be it empty. A wait's cart is there, whatever is known of it. Of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.events.catalogue import doing
@@ -19,6 +19,7 @@ from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record, Text
 from pipeline.language import carts, compare, money
 from pipeline.language.carts import Change, Item, Line
+from pipeline.language.compared import Compared
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.memory import MOST, Entry, Ledger, Matcher, Memory, Moment
 
@@ -276,50 +277,29 @@ def _fold(ledger: Ledger) -> bool:
     return True
 
 
-class Cart:
+class Cart(Compared):
     """Whether there is a cart of which all that is compared holds."""
 
+    _matcher: CartMatcher
+    it_is = "it has"
+
     def __init__(self, matcher: CartMatcher, tests: Mapping[str, Mapping[str, Any]], currency: str | None) -> None:
-        self._matcher, self._tests, self._currency = matcher, tests, currency
-        self._compiled = {name: compare.compiled(each) for name, each in tests.items()}
+        super().__init__(tests, {name: compare.compiled(each) for name, each in tests.items()})
+        self._matcher, self._currency = matcher, currency
 
-    def _told(self, name: str, lines: list[Line]) -> float | None:
+    def things(self, now: Moment) -> Collection[list[Line]]:
+        """Carts, what is in them."""
+        return self._matcher.contents(now).values()
+
+    def told(self, name: str, thing: list[Line]) -> float | None:
+        """Of a cart."""
         if name == "lines":
-            return len(lines)
-        return carts.quantity(lines) if name == "quantity" else carts.total(lines, self._currency)
+            return len(thing)
+        return carts.quantity(thing) if name == "quantity" else carts.total(thing, self._currency)
 
-    def _is_so(self, lines: list[Line]) -> bool:
-        told = [(test, self._told(name, lines)) for name, test in self._compiled.items()]
-        return all(number is not None and test(number) for test, number in told)
-
-    def holds(self, now: Moment) -> bool:
-        """Of one and the same cart."""
-        return any(map(self._is_so, self._matcher.contents(now).values()))
-
-    def turns(self, now: Moment) -> int | None:
-        """Time alone changes no cart."""
-        return None
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
-
-    def fails(self, now: Moment) -> str:
-        """What is in it instead."""
-        found = self._matcher.contents(now)
-        if any(map(self._is_so, found.values())):
-            return ""
-        if len(found) != 1:
-            return f"{self}, and {'none is so' if found else 'there is none'}"
-        ((_, lines),) = found.items()
-        told = [(name, self._told(name, lines)) for name in self._tests]
-        return f"{self}, and it has " + ", ".join(
-            f"no {name}" if number is None else f"{name} {number:g}" for name, number in told
-        )
+    def says(self, name: str, number: float | None) -> str:
+        """What it has."""
+        return f"no {name}" if number is None else f"{name} {number:g}"
 
     def __str__(self) -> str:
         currency = f" {self._currency}" if self._currency else ""

@@ -9,7 +9,7 @@ from pipeline.events.model import CONSENT
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Key, Record, Text
 from pipeline.grammar.vocabulary import event_types
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.memory import Matcher, Moment
 
 KEY = "consent"
@@ -38,7 +38,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     )
 
 
-class Consent:
+class Consent(OfOne):
     """What was said last of a purpose, whatever event told it."""
 
     def __init__(self, purpose: str, state: str, matcher: Matcher) -> None:
@@ -51,18 +51,6 @@ class Consent:
     def holds(self, now: Moment) -> bool:
         """Whether that was said."""
         return self._told(now) == self._state
-
-    def turns(self, now: Moment) -> int | None:
-        """Never."""
-        return None
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """What was said instead."""

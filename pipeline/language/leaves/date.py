@@ -18,7 +18,7 @@ from pipeline.grammar.durations import spelt
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import EventPath, Key, OneOf, Record, Text, Where
 from pipeline.language import compare, zones
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.events import EVENTS, said_of, types_of
 from pipeline.language.leaves.trait import TELLS
 from pipeline.language.memory import Matcher, Moment
@@ -104,7 +104,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     return Date(f"{source['field']} of the last {said_of(matcher)}", matcher, way, value[way], scope.zone)
 
 
-class Date:
+class Date(OfOne):
     """A date that was told, compared with the moment. `way`: one of WAYS. At the date itself it is nought `in` and
     nought `ago`. `otherwise`: the zone of whom nobody knows where they are.
     """
@@ -157,14 +157,6 @@ class Date:
         held = self._is_so(date, now.at)
         changed = [at for at in moments if at > now.at and self._is_so(date, at) != held]
         return min(changed, default=end + 1 if self._way == "anniversary" else None)
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """How far off it is instead."""

@@ -15,7 +15,7 @@ from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, OneOf, Record, Text, Where, Whole
 from pipeline.language import calendars, compare, hours
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.events import EVENTS, said_of
 from pipeline.language.memory import MOST, Entry, Matcher, Moment
 
@@ -121,7 +121,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     return Did(matcher, how, tests, within, value.get("since") == "start")
 
 
-class Did:
+class Did(OfOne):
     """How often, how much, or how many different, compared."""
 
     def __init__(self, matcher: Matcher, how: str, tests: Mapping[str, Any], within: Within, since_start: bool) -> None:
@@ -168,18 +168,9 @@ class Did:
             return None
         found = self._found(now)
         if isinstance(self._within, Calendar):
-            zone = now.zone(self._within.otherwise)
-            return self._within.turns(now.at, zone, self._test, self._number(found), self._number([]))
+            return None if self._test(self._number(found)) == self._test(0) else now.ends(self._within)
         last = compare.changes([self._moment(entry) for entry in found], self._numbers(found), self._test)
         return None if last is None else last + self._within
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """What was found instead."""

@@ -8,7 +8,7 @@ an earlier moment it is what those events were counted to add that had occurred 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record
 from pipeline.language import compare, films
 from pipeline.language.carts import Change
+from pipeline.language.compared import Compared
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.films import Session, add_interval
 from pipeline.language.memory import MOST, Entry, Ledger, Matcher, Memory, Moment
@@ -253,45 +254,27 @@ def _keep(base: Entry, found: dict[str, Seen]) -> None:
     base.value[2] = {name: [seen.watched, seen.length, seen.told] for name, seen in found.items()}
 
 
-class Film:
+class Film(Compared):
     """Whether there is a film of which all that is compared holds."""
 
+    _matcher: FilmMatcher
+    nothing = "none was"
+
     def __init__(self, matcher: FilmMatcher, tests: Mapping[str, Mapping[str, Any]]) -> None:
-        self._matcher, self._tests = matcher, tests
-        self._compiled = {name: compare.compiled(_exactly(each)) for name, each in tests.items()}
+        super().__init__(tests, {name: compare.compiled(_exactly(each)) for name, each in tests.items()})
+        self._matcher = matcher
 
-    def _is_so(self, seen: Seen) -> bool:
-        told = [(test, getattr(seen, name)) for name, test in self._compiled.items()]
-        return all(number is not None and test(number) for test, number in told)
+    def things(self, now: Moment) -> Collection[Seen]:
+        """Films, how much of them was watched."""
+        return self._matcher.seen(now).values()
 
-    def holds(self, now: Moment) -> bool:
-        """Of one and the same film."""
-        return any(map(self._is_so, self._matcher.seen(now).values()))
+    def told(self, name: str, thing: Seen) -> Fraction | None:
+        """Of a film."""
+        return thing.share if name == "share" else thing.seconds
 
-    def turns(self, now: Moment) -> int | None:
-        """Time alone changes no film."""
-        return None
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
-
-    def fails(self, now: Moment) -> str:
-        """How much was watched instead."""
-        found = self._matcher.seen(now)
-        if any(map(self._is_so, found.values())):
-            return ""
-        if len(found) != 1:
-            return f"{self}, and {'none is so' if found else 'none was'}"
-        (seen,) = found.values()
-        told = [(name, getattr(seen, name)) for name in self._tests]
-        return f"{self}, and it is " + ", ".join(
-            f"{name} unknown" if number is None else f"{name} {float(number):g}" for name, number in told
-        )
+    def says(self, name: str, number: Fraction | None) -> str:
+        """How much it is."""
+        return f"{name} unknown" if number is None else f"{name} {float(number):g}"
 
     def __str__(self) -> str:
         asked = " and ".join(f"{name} {compare.said(each)}" for name, each in self._tests.items())

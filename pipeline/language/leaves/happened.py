@@ -15,7 +15,7 @@ from pipeline.grammar.durations import spelt
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record, Where
 from pipeline.language import compare
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.events import EVENTS, said_of
 from pipeline.language.memory import Entry, Matcher, Moment
 
@@ -56,7 +56,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     return Happened(key, matcher, value.get("age"), has)
 
 
-class Happened:
+class Happened(OfOne):
     """The first or last of the events that a matcher counts."""
 
     def __init__(
@@ -80,14 +80,6 @@ class Happened:
         if found is None or self._age is None or (self._has and not found.value):
             return None
         return compare.reaches(self._age, found.occurred_at, now.at)
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """What isn't so."""

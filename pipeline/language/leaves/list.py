@@ -13,7 +13,7 @@ from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, EventPath, Key, Many, Record, Text, Value, Where
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.events import EVENTS
 from pipeline.language.memory import Entry, Matcher, Moment
 from pipeline.language.references import KEY as WAITS_KEY
@@ -100,7 +100,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     return Listed(f"{value['list']} is {' or '.join(map(str, value['is']))}", matcher, within, "since" in value)
 
 
-class Listed:
+class Listed(OfOne):
     """Whether the latest answer is one of these. `said`: in words."""
 
     def __init__(self, said: str, matcher: Matcher, within: int | None, since_start: bool) -> None:
@@ -119,14 +119,6 @@ class Listed:
         """When the latest answer has left the window: all others have by then."""
         latest = self._latest(now)
         return latest.occurred_at + self._within if self._within is not None and latest and latest.value else None
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """What was answered instead."""

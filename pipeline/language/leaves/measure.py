@@ -116,7 +116,7 @@ class Measure:
         if self._within is None:
             return None
         if isinstance(self._within, Calendar):
-            return self._within.turns(now.at, now.zone(self._within.otherwise), self._test, self.number(now), 0)
+            return None if self.holds(now) == self._test(0) else now.ends(self._within)
         found = sorted(self._found(now), key=_first)
         numbers = compare.from_behind([points for _, points in found])
         last = compare.changes([at for at, _ in found], numbers, self._test)

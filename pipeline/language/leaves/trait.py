@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.grammar.operands import MODIFIERS, OPERATORS, TAKES
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Flag, Key, Many, Record, Shape, Text, Value
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.memory import Matcher, Moment
 from pipeline.language.operators import compile_tests
 
@@ -58,7 +58,7 @@ def _asked(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: operand for name, operand in value.items() if name != "trait"}
 
 
-class Trait:
+class Trait(OfOne):
     """The value of a trait that was told last."""
 
     def __init__(self, name: str, matcher: Matcher, asked: Mapping[str, Any]) -> None:
@@ -73,18 +73,6 @@ class Trait:
         """None: it was never told."""
         ledger = now.of(self._matcher)
         return ledger[-1].value if ledger else None
-
-    def turns(self, now: Moment) -> int | None:
-        """Never."""
-        return None
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """What it is instead."""

@@ -14,7 +14,7 @@ from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, Record, Text
 from pipeline.language import calendars
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.memory import DECIDED, Ledger, Matcher, Moment
 
 KEY = "trigger"
@@ -51,7 +51,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     return Triggered(rule, outcome, matcher, within)
 
 
-class Triggered:
+class Triggered(OfOne):
     """Whether a rule decided so."""
 
     def __init__(self, rule: str, outcome: str, matcher: Matcher, within: Within) -> None:
@@ -70,18 +70,10 @@ class Triggered:
         found, within, gone = self._found(now), self._within, None
         if found and within is not None:
             if isinstance(within, Calendar):
-                gone = within.end(now.at, now.zone(within.otherwise))
+                gone = now.ends(within)
             else:
                 gone = found[-1].occurred_at + within
         return min((at for at in (gone, now.next(self._matcher)) if at is not None), default=None)
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """It didn't."""

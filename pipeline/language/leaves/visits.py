@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.events.catalogue import GAP
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Duration, Key, OneOf, Record, Whole
 from pipeline.language import calendars, compare
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.memory import ANY, MOST, Matcher, Moment
 
 KEY = "visits"
-GAP = 30 * 60_000
 
 
 def record(key: str) -> Record:
@@ -49,7 +49,7 @@ def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     return Visits(matcher, dict(tests) if isinstance(tests, Mapping) else {"gte": tests}, within)
 
 
-class Visits:
+class Visits(OfOne):
     """How many visits began, compared."""
 
     def __init__(self, matcher: Matcher, tests: Mapping[str, Any], within: Within) -> None:
@@ -75,17 +75,9 @@ class Visits:
             return None
         began = self._began(now)
         if isinstance(self._within, Calendar):
-            return self._within.turns(now.at, now.zone(self._within.otherwise), self._test, len(began), 0)
+            return None if self._test(len(began)) == self._test(0) else now.ends(self._within)
         last = compare.changes(began, range(len(began), -1, -1), self._test)
         return None if last is None else last + self._within
-
-    def matchers(self) -> tuple[Matcher, ...]:
-        """One."""
-        return (self._matcher,)
-
-    def segments(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
 
     def fails(self, now: Moment) -> str:
         """How many there were instead."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.events.catalogue import OWN, catalogue, own_doing
+from pipeline.events.catalogue import GAP, OWN, catalogue, own_doing
 from pipeline.events.schemas import body_fields
 from pipeline.events.times import rfc3339
 from pipeline.profile.parts.part import Facts, Part, Primitive, Told
 
-GAP = 30 * 60_000
 VISITS_KEPT = 20
 
 State = list[Any]
