@@ -27,7 +27,7 @@ from pipeline.errors import PipelineError
 from pipeline.runtime.broker import Broker, all_topics
 from pipeline.runtime.control import Control
 from pipeline.runtime.lanes import Lane, Records
-from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, FetchSettings
+from pipeline.runtime.transport import BatchApp, BatchConsumer, Fetched, FetchSettings
 from pipeline.runtime.watchdog import EXIT_FATAL, Watchdog
 from pipeline.topology.model import Topology
 
@@ -187,11 +187,12 @@ class Worker:
             lane = self.lanes[tp] = Lane(tp, hop, self.fatal, self._max_batch)
         lane.open(epoch, offset)
 
-    def put(self, batch: Batch) -> None:
-        """From an agent into the partition's lane."""
-        lane = self.lanes.get(batch.tp)
-        if lane is not None:
-            lane.put(batch)
+    def put(self, fetched: Fetched) -> None:
+        """From an agent into the partitions' lanes."""
+        for batch in fetched:
+            lane = self.lanes.get(batch.tp)
+            if lane is not None:
+                lane.put(batch)
 
     def blocked(self) -> set[TP]:
         """Partitions whose lane is full or paused."""
@@ -356,14 +357,14 @@ def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_
     resolved = app.topic(topology.topics.resolved.name, acks=False, value_serializer="raw")
 
     @app.agent(sources, name="resolve_identity", concurrency=1)
-    async def resolve_identity(batches: StreamT[Batch]) -> None:
-        async for batch in batches:
-            worker.put(batch)
+    async def resolve_identity(fetches: StreamT[Fetched]) -> None:
+        async for fetched in fetches:
+            worker.put(fetched)
 
     @app.agent(resolved, name="maintain_profile", concurrency=1)
-    async def maintain_profile(batches: StreamT[Batch]) -> None:
-        async for batch in batches:
-            worker.put(batch)
+    async def maintain_profile(fetches: StreamT[Fetched]) -> None:
+        async for fetched in fetches:
+            worker.put(fetched)
 
     return app
 

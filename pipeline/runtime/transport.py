@@ -1,6 +1,6 @@
-"""How Faust hands us Kafka: one Faust event is one fetched batch of one partition.
+"""How Faust hands us Kafka: one Faust event is all that one fetch brought for one agent, a batch a partition.
 
-Faust as it comes costs some 100 µs of three event-loop turns a *record*; this transport costs that a *batch*. It also
+Faust as it comes costs some 100 µs of three event-loop turns a *record*; this transport costs that a *fetch*. It also
 takes two things out of Faust's hands that it can't do right here:
 
 - **Positions** are ours. They stand in Redis, beside the state that they belong to, and are asked for at the one place
@@ -63,6 +63,9 @@ class Batch(NamedTuple):
     records: list[In]
     size: int = 0
 
+
+Fetched = list[Batch]
+"""One batch at most a partition. Never empty. Faust knows it by the first one's partition."""
 
 unpacking.bound()
 
@@ -141,7 +144,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         active_partitions: set[TP],
         timeout: float | None = None,
         max_records: int | None = None,
-    ) -> dict[TP, list[Batch]]:
+    ) -> dict[TP, list[Fetched]]:
         try:
             fetched = await super()._fetch_records(
                 consumer, active_partitions, timeout=timeout, max_records=max_records
@@ -157,15 +160,16 @@ class BatchThread(driver.AIOKafkaConsumerThread):
                 self.parent_loop.call_soon_threadsafe(self.consumer.owner.out_of_range, TP(key.topic, key.partition))
             return {}
         self._gather(consumer, fetched, timeout is not None and timeout > SHORT_POLL_S and not fetched)
-        batches = {}
+        batches: dict[bool, list[Batch]] = {}
         # No await from here to the return: a seek can't come between the fetch and the label.
         for key, records in fetched.items():
             if records:
                 tp = TP(key.topic, key.partition)
                 self.handed[tp] = records[-1].offset + 1
                 size = sum([len(record.value or b"") for record in records])
-                batches[tp] = [Batch(tp, self.epochs.get(tp, 0), records, size)]
-        return batches
+                batch = Batch(tp, self.epochs.get(tp, 0), records, size)
+                batches.setdefault(tp.topic in self.consumer.settings.gathered, []).append(batch)
+        return {fetched[0].tp: [fetched] for fetched in batches.values()}
 
     def _gather(
         self, consumer: AIOKafkaConsumer, fetched: Mapping[TopicPartition, list[Any]], silent: bool = False
@@ -318,9 +322,9 @@ class BatchConsumer(driver.Consumer):
             return {}
         return await super()._getmany(wanted, SHORT_POLL_S if blocked else timeout)
 
-    def _to_message(self, tp: TP, batch: Batch) -> ConsumerMessage:
-        last = batch.records[-1]
-        value: Any = batch  # Faust thinks of bytes and doesn't look
+    def _to_message(self, tp: TP, fetched: Fetched) -> ConsumerMessage:
+        last = fetched[0].records[-1]
+        value: Any = fetched  # Faust thinks of bytes and doesn't look
         return ConsumerMessage(
             tp.topic,
             tp.partition,

@@ -37,6 +37,7 @@ from mode.threads import MethodQueue, QueueServiceThread
 
 from pipeline.errors import Fenced
 from pipeline.runtime import transport, unpacking
+from pipeline.runtime.ports import In
 from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, _NeverRead
 from pipeline.runtime.unpacking import Batches, Records
 from tests.contract.toy import Store, Toy, close, prepare, running, source, topology, unstarted, until
@@ -104,10 +105,10 @@ def test_no_directory_is_made(app: BatchApp, tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_batch_passes_the_raw_codec_unchanged() -> None:
-    """Else the agents would get something else than the batch."""
-    batch = Batch(TP("t", 0), 1, [])
-    assert codecs["raw"].loads(batch) is batch  # type: ignore[arg-type]
+def test_what_was_fetched_passes_the_raw_codec_unchanged() -> None:
+    """Else the agents would get something else."""
+    fetched = [Batch(TP("t", 0), 1, [])]
+    assert codecs["raw"].loads(fetched) is fetched  # type: ignore[arg-type]
 
 
 # Fetching.
@@ -121,6 +122,31 @@ def test_fetching_goes_through_fetch_records_in_the_thread() -> None:
     assert "call_thread( self._fetch_records," in text(driver.AIOKafkaConsumerThread.getmany)
     assert parameters(Consumer._getmany) == ["self", "active_partitions", "timeout"]
     assert parameters(Consumer._to_message) == ["self", "tp", "record"]
+
+
+def test_of_a_fetch_each_agent_gets_one_message(app: BatchApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust costs what it costs a message; it looks at a message's partition alone, and each agent has all of them."""
+    consumer = cast(BatchConsumer, app.consumer)
+    one = min(app.fetch.gathered)
+    places = [TopicPartition(one, 0), TopicPartition(one, 3), TopicPartition("resolved", 1)]
+    record = In(7, 1_000, None, b"four", [])
+
+    async def fetch(*args: object, **options: object) -> dict[TopicPartition, list[In]]:
+        return {place: [record] for place in places} | {TopicPartition(one, 4): []}
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+
+    async def main() -> None:
+        thread = consumer._thread
+        thread.epochs = {TP(place.topic, place.partition): n for n, place in enumerate(places)}
+        fetched = await thread._fetch_records(cast(AIOKafkaConsumer, Fetching(one)), set())
+        sources, others = [Batch(tp, n, [record], 4) for tp, n in thread.epochs.items()][:2], TP("resolved", 1)
+        assert fetched == {sources[0].tp: [sources], others: [[Batch(others, 2, [record], 4)]]}
+        assert thread.handed == dict.fromkeys(thread.epochs, 8)
+        message = consumer._to_message(sources[0].tp, fetched[sources[0].tp][0])
+        assert (message.tp, message.value) == (sources[0].tp, sources)
+
+    asyncio.run(main())
 
 
 def test_an_empty_set_of_partitions_means_all_of_them() -> None:
