@@ -358,8 +358,7 @@ class SourcePartition:
             for record in records:
                 position.high = one(record, position.high)
         if not read.unknown:
-            reasons = [reason for reason, _ in Counter(tally.dead).most_common(2)]
-            self._check_limit(read.bad, len(read.rows) + len(read.dead), records, reasons)
+            self._check_limit(read.bad, len(read.rows) + len(read.dead), records, tally.dead)
             tally.count(read)
         return position, read
 
@@ -422,8 +421,8 @@ class SourcePartition:
                 self._said.add(remark)
                 log.warning("%s offset %d: %s: %s: %s", self.name, offset, event.type, *remark)
 
-    def _check_limit(self, bad: list[int], size: int, records: Sequence[In], reasons: list[str]) -> None:
-        """`bad`: places of the bad ones among the `size` records of a batch."""
+    def _check_limit(self, bad: list[int], size: int, records: Sequence[In], dead: Mapping[str, int]) -> None:
+        """`bad`: places of the bad ones among the `size` records of a batch. `dead`: how many are, by reason."""
         limit = self._topology.dead_letter_limit
         flags = [False] * size
         for place in bad:
@@ -433,6 +432,7 @@ class SourcePartition:
         if why is None:
             self._recent_bad = recent[-max(limit.window, limit.run) :]
             return
+        reasons = [reason for reason, _ in Counter(dead).most_common(2)]
         last = records[bad[-1]].offset
         left_out = self.name in self._topology.left_out
         waits = "" if left_out else ", but all that is due, whoever's it is, waits for this one"

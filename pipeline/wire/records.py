@@ -87,6 +87,7 @@ class Forward(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="f"):
     row: R | None = None
 
 
+books_of: type[Resolved[Any]] = Resolved  # what says of what it is generic costs as much again to be made
 encode = msgspec.msgpack.Encoder().encode
 decode_row = msgspec.msgpack.Decoder(Row).decode
 decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
@@ -188,7 +189,7 @@ def resolved_records(
     for i in range(0, len(merges), 2):
         told[partition_of(merges[i], partitions)] += merges[i : i + 2]
     made = [
-        (encode(Resolved[Any](source, first, next_offset, before, after, [], told[p], quiet)), _joined(split[p]))
+        (encode(books_of(source, first, next_offset, before, after, [], told[p], quiet)), _joined(split[p]))
         for p in range(partitions)
     ]
     if len(rows) > 1 and max(len(books) + len(value) for books, value in made) > RECORD_BYTES:
