@@ -11,6 +11,10 @@ after it has been driven for a while; a JVM gets half a million events before. W
     counted                  from handing an event to Kafka's client to its being counted in the stored profile
     resolved                 the same, to its being readable on `identity.resolved`
     trigger                  from due + lateness + disorder (peers: due + their disorder) to its being readable
+    at_once                  from handing an order over to its trigger's being readable
+
+`ours_calm` is ours with `batches: linger` as long as keeps p99 within half a second; `ours_at_once` has one rule more,
+which is told of every order on arrival.
 
 Ours says how far each partition of `identity.resolved` is, not each profile: an event counts where all of them are past
 it. Peers count events done: the n-th handed is counted at the n-th, before anything is committed.
@@ -50,7 +54,14 @@ PEER_DISORDER_MS = 5_000
 LOOK_S = 0.02
 WARM_S = 10.0
 TRIGGER = schemas.plain("trigger")
-NAMES = ("ours", "kstreams_eos", "kstreams", "bytewax")
+AT_ONCE = "told_at_once"
+RULE = f"  {AT_ONCE}: {{version: 1, start: {{event: order_completed}}, decide: on_arrival}}"
+OURS: dict[str, dict[str, str]] = {  # changes of the topology's text
+    "ours": {},
+    "ours_calm": {"group: bench\n": "group: bench\nbatches: {linger: 250ms}\n"},
+    "ours_at_once": {"\ntriggers:\n": f"\ntriggers:\n{RULE}\n"},
+}
+NAMES = (*OURS, "kstreams_eos", "kstreams", "bytewax")
 
 
 class Handed:
@@ -65,8 +76,9 @@ class Handed:
 class Live(Ours):
     """Ours, on a topic of sixteen partitions, with short waits."""
 
-    def __init__(self, servers: Servers, topic: str) -> None:
+    def __init__(self, servers: Servers, topic: str, changes: dict[str, str]) -> None:
         changes = {
+            **changes,
             "bench.events: {partitions: 4": f"bench.events: {{partitions: {SOURCES}",
             "lateness: 5m": f"lateness: {LATENESS_S}s",
             "disorder: 10s": f"disorder: {DISORDER_S}s",
@@ -272,11 +284,19 @@ def of_triggers(handed: Handed, contestant: Contestant, watch: Watch, since: flo
             continue
         if isinstance(contestant, Ours):
             record = _trigger(value)
+            if record["rule"] == AT_ONCE:
+                continue
             due = record["due_at"] + (LATENESS_S + DISORDER_S) * 1000
         else:
             due = handed.occurred[json.loads(value)["anchor_event_id"]] + WAIT_S * 1000 + PEER_DISORDER_MS
         out.append(clock - due)
     return out
+
+
+def of_arrivals(handed: Handed, watch: Watch, since: float, until: float) -> list[float]:
+    """ms from handing an order over to its trigger."""
+    told = [(clock, _trigger(value)) for seen, clock, value, _ in watch.seen if since <= seen < until]
+    return [clock - handed.occurred[each["cause_event_id"]] for clock, each in told if each["rule"] == AT_ONCE]
 
 
 def _trigger(value: bytes) -> dict[str, Any]:
@@ -292,8 +312,8 @@ def measure(servers: Servers, name: str, rate: float, seconds: float) -> dict[st
     handed = Handed()
     events = stream(Workload(events=10_000_000, identities=20_000))
     contestant: Contestant
-    if name == "ours":
-        contestant = Live(servers, topic)
+    if name in OURS:
+        contestant = Live(servers, topic, OURS[name])
     else:
         contestant = PEERS[name](servers, topic, 0)
         contestant.env = {**contestant.env, "WAIT_MS": str(WAIT_S * 1000), "TICK_MS": "1000", "BATCH": "1000"}  # type: ignore[attr-defined]
@@ -355,6 +375,8 @@ def measure(servers: Servers, name: str, rate: float, seconds: float) -> dict[st
         if resolved is not None and isinstance(contestant, Live):
             values = quantiles(of_resolved(handed, contestant, resolved, since, until))
             found |= zip(("resolved_p50_ms", "resolved_p99_ms", "resolved_max_ms"), values, strict=True)
+            values = quantiles(of_arrivals(handed, triggers, since, until))
+            found |= zip(("at_once_p50_ms", "at_once_p99_ms", "at_once_max_ms"), values, strict=True)
         late = of_triggers(handed, contestant, triggers, since, until)
         found |= zip(("trigger_p50_ms", "trigger_p99_ms", "trigger_max_ms"), quantiles(late), strict=True)
         found["triggers"] = len(late)
@@ -369,7 +391,7 @@ def live(names: Sequence[str], rates: Sequence[float], seconds: float) -> list[d
     with servers() as on:
         for rate in rates:
             for name in names:
-                if name == "ours" or rate in PEER_RATES:
+                if name == "ours" or (rate and name in OURS) or rate in PEER_RATES:
                     found.append(measure(on, name, rate, seconds))
                     print(line(found[-1]), flush=True)
     OUT.mkdir(exist_ok=True)
@@ -388,7 +410,8 @@ def line(row: dict[str, Any]) -> str:
         + "/".join(
             "-" if row.get(f"{what}_{q}_ms") is None else f"{row[f'{what}_{q}_ms']:.0f}" for q in ("p50", "p99", "max")
         )
-        for what in ("counted", "resolved", "trigger")
+        for what in ("counted", "resolved", "trigger", "at_once")
+        if row.get(f"{what}_p50_ms") is not None
     )
     return (
         f"{row['contestant']:13}{row['rate']:6g}/s  {costs} µs  ms p50/p99/max: {times}"
