@@ -5,6 +5,7 @@
     python -m benchmarks.run --repeat 1 --only ours
     python -m benchmarks.run --profile            ours under py-spy, where its time goes
     python -m benchmarks.run --live               paced events: cost, and how long they take (live.py)
+    python -m benchmarks.run --workers            four beside one, and while they come and go (workers.py)
     python -m benchmarks.run --edge               events over HTTP, beside a handler that only parses and produces
     python -m benchmarks.run --scale              10,000 against 200,000 identities; 10,000 against 1,000,000 timers
 
@@ -32,6 +33,7 @@ from benchmarks.live import NAMES, RATES, live
 from benchmarks.meter import machine
 from benchmarks.profile import profile
 from benchmarks.scale import scale
+from benchmarks.workers import workers
 
 SLICE = "bench.slice"
 SLOW = ("faust_redis", "faust_table")  # a thousand events a second: they run once, or over a slice of the same events
@@ -186,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--with", dest="also", nargs="+", default=[], choices=sorted(PEERS_BY_NAME.keys() - DEFAULT))
     parser.add_argument("--scale", action="store_true", help="does the cost stay flat?")
     parser.add_argument("--live", action="store_true", help="events as they come, not in a backlog")
+    parser.add_argument("--workers", action="store_true", help="several workers (--rates: the first one)")
     parser.add_argument("--live-only", nargs="+", choices=NAMES, default=NAMES, help="of --live: these")
     parser.add_argument("--edge", action="store_true", help="the collector: events over HTTP (edge.py)")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="of --live: events a second")
@@ -196,6 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     OUT.mkdir(exist_ok=True)
     if options.edge:
         bench_edge(options.seconds)
+    elif options.workers:
+        workers(500 if options.rates is RATES else options.rates[0])
     elif options.live:
         live(options.live_only, options.rates, options.seconds)
     elif options.scale:
