@@ -63,8 +63,9 @@ async def redis_of(topology: Topology) -> AsyncIterator[Redis]:
     try:
         yield redis
     except (RedisError, OSError) as error:
+        said = str(error).rstrip(".")
         raise PipelineError(
-            f"Redis at {shown(topology.redis)}: {error}. Check that it runs, and the address: `redis` in"
+            f"Redis at {shown(topology.redis)}: {said}. Check that it runs, and the address: `redis` in"
             " topology.yaml, or PIPELINE_REDIS."
         ) from error
     finally:

@@ -86,7 +86,8 @@ def _named(topology: Topology, name: str) -> Rule | Segment:
     every: dict[str, Rule | Segment] = {rule.name: rule for rule in topology.rules}
     every |= {segment.name: segment for segment in topology.segments}
     if name not in every:
-        message = f"no rule or segment {name!r} in the topology; {suggest(name, every, 'rules and segments')}"
+        hint = suggest(name, every, "rules and segments")
+        message = f"no rule or segment {name!r} in the topology" + (f"; {hint}" if hint else "")
         raise click.BadParameter(message, param_hint="RULE|SEGMENT")
     return every[name]
 

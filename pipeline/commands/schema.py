@@ -45,6 +45,8 @@ def command(name: str | None, topology: Path) -> None:
         click.echo("\n".join([*known, *on]))
     elif name in rules:
         _print(payload_schema(rules[name]))
+    elif name in {segment.name for segment in tried.whole.segments}:
+        raise click.UsageError(f"{name} is a segment: who enters and leaves is told as segment_change")
     else:
         raise click.UsageError(f"no schema {name!r}; {suggest(name, [*known, *rules])}")
 

@@ -13,6 +13,15 @@ def spelt(ms: int) -> str:
     return f"{ms}ms"
 
 
+def measured(ms: int) -> str:
+    """A length as it came about: `54d20h1m`."""
+    left, out = ms, ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        number, left = divmod(left, UNITS_MS[unit])
+        out += f"{number}{unit}" if number else ""
+    return out or "0ms"
+
+
 def lasting(within: object) -> str:
     """ " within 7d", " this week", or nothing."""
     return "" if within is None else f" within {spelt(within)}" if isinstance(within, int) else str(within)

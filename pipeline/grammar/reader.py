@@ -151,7 +151,7 @@ class Reader:
                 case Value():
                     return self._plain(node, shape, path)
                 case OneOf():
-                    return self._read_again(node, shape.mapping if _is_map(node) else shape.plain, path)
+                    return self._one_of(node, shape, path)
                 case Where(named=named):
                     self._named = named
                     return self._where(node, path)
@@ -202,7 +202,7 @@ class Reader:
         for name, child in entries:
             key = shape.keys.get(name)
             if key is None:
-                hint = hints.misplaced(name, shape)
+                hint = hints.misplaced(name, shape, [other for other, _ in entries])
                 if name == "<<":
                     hint = "YAML merge keys aren't supported: write the keys out"
                 self.report((*path, name), "unknown-key", f"unknown key {name}", hint, key=True)
@@ -222,7 +222,9 @@ class Reader:
             chosen = [name for name in (*shape.one_of, *shape.apart) if name in written]
             if not chosen and shape.one_of:
                 names = " or ".join(shape.one_of)
-                self.report(path, "missing-key", f"{names} is missing in {_dotted(path)}", key=True)
+                self.report(
+                    path, "missing-key", f"{names} is missing in {_dotted(path)}", hints.missing(shape), key=True
+                )
             elif len(chosen) > 1:
                 message = f"{' and '.join(chosen)} can't stand together"
                 self.report((*path, chosen[1]), "conflict", message, "keep one of them", key=True)
@@ -246,13 +248,21 @@ class Reader:
             return self._bad_key((*path, told[1]), "conflict", f"{told[0]} and {told[1]} can't stand together", hint)
         return self._record(node, kinds[told[0]], path)
 
+    def _one_of(self, node: yaml.Node, shape: OneOf, path: Path) -> Any:
+        lasts = isinstance(node, yaml.ScalarNode) and DURATION.fullmatch(node.value)
+        if lasts and isinstance(shape.mapping, Record) and isinstance(shape.plain, Choice | Flag):
+            what = shape.plain.what if isinstance(shape.plain, Choice) else "true or false"
+            hint = hints.mapping(shape.mapping, node.value, quoted=False)
+            return self._bad(path, "wrong-type", f"expected {what}, found {node.value}", hint)
+        return self._read_again(node, shape.mapping if _is_map(node) else shape.plain, path)
+
     def _plain(self, node: yaml.Node, shape: Value, path: Path) -> Any:
         value = self._construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
         if shape.flags and isinstance(value, bool):
             return value
         found = self._value(node, path)
         if shape.numbers and isinstance(found, str):
-            return self._bad(path, "wrong-type", f"expected a number, found {found!r}", "write it without quotes")
+            return self._bad(path, "wrong-type", f"expected a number, found {found!r}", hints.numeric(found))
         return found
 
     def _bad_key(self, path: Path, code: str, message: str, hint: str) -> _Bad:
@@ -270,7 +280,8 @@ class Reader:
         result: dict[str, Any] = {}
         for name, child in entries:
             if not _fits(shape.name, name):
-                self.report((*path, name), "bad-name", f"{name!r} isn't {shape.name.what}", key=True)
+                message, hint = f"{name!r} isn't {shape.name.what}", hints.text(shape.name, name)
+                self.report((*path, name), "bad-name", message, hint, key=True)
             value = self._read(child, shape.value, (*path, name))
             if value is not BAD:
                 result[name] = value
@@ -404,11 +415,11 @@ class Reader:
             case Text():
                 if not isinstance(value, str):
                     hint = f'quote it: "{written}"' if isinstance(node, yaml.ScalarNode) else ""
+                    if hint and not _fits(shape, written):
+                        hint = hints.reference(shape, written) if shape.words else hints.text(shape, written)
                     return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
                 if not _fits(shape, value):
-                    hint = suggest(value.partition(".")[0], shape.words)
-                    if "start" in shape.words and not hint.startswith("did you"):
-                        hint = f"write start.{value} for what the event told that began it"
+                    hint = hints.reference(shape, value) if shape.words else hints.text(shape, value)
                     return self._bad(path, "bad-value", f"expected {shape.what}, found {value!r}", hint)
                 return value
             case EventPath():
@@ -417,11 +428,11 @@ class Reader:
                 return value
             case Choice():
                 if not isinstance(value, str):
-                    hint = f'quote it: "{written}"' if written in shape.options else ""
+                    hint = f'quote it: "{written}"' if written in shape.options else suggest("", shape.options)
                     return self._bad(path, "wrong-type", f"expected {shape.what}, found {_kind(node)}", hint)
                 if value not in shape.options:
                     made = "nobody can send it: the pipeline makes it, and rules speak of it"
-                    hint = made if value in MADE else suggest(value, shape.options)
+                    hint = made if value in MADE else hints.choice(shape, value)
                     return self._bad(path, shape.code, f"{value!r} isn't {shape.what}", hint)
                 return value
             case Flag():
@@ -442,7 +453,7 @@ class Reader:
                 return value
             case Number():
                 if not isinstance(value, int | float) or isinstance(value, bool):
-                    return self._bad(path, "wrong-type", f"expected a number, found {written}")
+                    return self._bad(path, "wrong-type", f"expected a number, found {written}", hints.numeric(written))
                 if not shape.above < value <= shape.most:
                     return self._bad(
                         path, "bad-value", f"expected more than {shape.above}, at most {shape.most}, found {written}"

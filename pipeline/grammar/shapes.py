@@ -30,11 +30,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a fixed set of words. `code` is the finding's when it is another word."""
+    """One of a fixed set of words. `code` is the finding's when it is another word; `otherwise` says what else may be
+    meant by a word that is hardly like one of them, `meant` what by a certain other.
+    """
 
     options: tuple[str, ...]
     what: str
     code: str = "bad-value"
+    otherwise: str = ""
+    meant: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

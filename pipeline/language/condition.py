@@ -7,7 +7,7 @@ a module in `pipeline/language/leaves` that holds all of it: what may be written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -92,10 +92,10 @@ class Names(NamedTuple):
     reader: Reader
     where: Callable[[Path, Mapping[str, Any], Sequence[str]], None]
     path: Callable[[Path, str, Sequence[str], str], None]
-    segments: frozenset[str] = frozenset()
-    measures: frozenset[str] = frozenset()
+    segments: Collection[str] = ()
+    measures: Collection[str] = ()
     lists: Mapping[str, Any] = {}
-    rules: frozenset[str] = frozenset()
+    rules: Collection[str] = ()
     per: str | None = None
     waits: bool = False
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.events.catalogue import catalogue
+from pipeline.grammar.hints import OF_YOUR_OWN
 from pipeline.grammar.shapes import Choice, Many
 from pipeline.grammar.vocabulary import spoken_types
 from pipeline.language.memory import ANY, Matcher
 from pipeline.language.paths import told
 
-EVENTS = Many(Choice((*spoken_types(), ANY), "an event type, or any", "unknown-event"), single=True, least=1)
+EVENTS = Many(
+    Choice((*spoken_types(), ANY), "an event type, or any", "unknown-event", OF_YOUR_OWN), single=True, least=1
+)
 
 
 def types_of(events: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ They are read from a row's `data`, where a field of the context lies under its l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -130,6 +130,11 @@ def fixed(event: str) -> Iterator[str]:
     yield from (f"{field}.{name}" for field, each in _items_of(event).items() for name in each)
     if event not in SEGMENT_CHANGES:
         yield from (CONTEXT + name for name in vocabulary.context())
+
+
+def untold(path: str, starts: Sequence[str]) -> str:
+    """Of a path that no start has. `starts`: the types of the events that open a wait."""
+    return f"no start has a field {path}" if starts else f"no event starts it, so nothing tells {path}"
 
 
 def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:

@@ -14,6 +14,7 @@ from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import CONSENT, Event
 from pipeline.events.registry import connect
 from pipeline.grammar.findings import Finding, suggest
+from pipeline.grammar.hints import OF_YOUR_OWN
 from pipeline.grammar.reader import Path as Place
 from pipeline.grammar.reader import Reader
 from pipeline.grammar.shapes import Anything, Choice, Key, Many, Moment, Record, Text, Time
@@ -101,15 +102,19 @@ def read(path: Path, topology: Topology) -> tuple[list[RuleTest], list[Finding]]
 @cache
 def grammar(rules: tuple[str, ...] | None = None, segments: tuple[str, ...] | None = None) -> Record:
     """What a file of rule tests may hold. `rules`, `segments`: the topology's; None: whichever there are."""
-    rule = WORD if rules is None else Choice(rules, "a rule of the topology", "unknown-rule")
-    segment = WORD if segments is None else Choice(segments, "a segment of the topology", "unknown-segment")
+    meant = {name: f"it is a rule: write rule: {name}" for name in rules or ()}
+    segment = WORD if segments is None else Choice(segments, "a segment of the topology", "unknown-segment", "", meant)
+    meant = {name: f"it is a segment: write segment: {name}" for name in segments or ()}
+    rule = WORD if rules is None else Choice(rules, "a rule of the topology", "unknown-rule", "", meant)
     who = Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.")
     event = Record(
         {
             "at": Key(Moment(), "When it occurred, after the test's beginning.", required=True),
             "received": Key(Moment(), "When it was received. Default: when it occurred."),
             "who": Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.", required=True),
-            "event": Key(Choice(event_types(), "an event type", "unknown-event"), "Its type.", required=True),
+            "event": Key(
+                Choice(event_types(), "an event type", "unknown-event", OF_YOUR_OWN), "Its type.", required=True
+            ),
             "context": Key(Anything(), "Its context: {timezone: Europe/Vienna, consent: {marketing: true}}."),
             **{field: Key(Anything(), "A field of its body.") for field in field_names() if field not in _OWN},
         }
@@ -322,7 +327,8 @@ def _misfit(field: Field, value: Any) -> str:
         case "list":
             return "" if isinstance(value, list) and all(isinstance(each, str) for each in value) else "a list of texts"
         case "map":
-            return "" if _all(value, str) else "a mapping of texts: quote numbers, true and false"
+            quoted = ": quote numbers, true and false" if isinstance(value, dict) else ""
+            return "" if _all(value, str) else f"a mapping of texts{quoted}"
         case "records":
             return (
                 ""

@@ -60,15 +60,22 @@ def _copy(event: Event) -> Event:
 
 def _differences(test: RuleTest, wanted: tuple[Expected, ...], decided: list[Decision]) -> Iterator[tuple[int, str]]:
     missing, left = unpaired(wanted, decided, partial(_misses, test))
-    for expected in missing:
-        like = min(left, key=lambda each: len(_misses(test, expected, each)), default=None)
-        if like is None or not _alike(expected, like):
-            yield expected.line, f"expected {_wanted(expected)}; that was not decided"
-            continue
-        left.remove(like)
-        yield expected.line, f"expected {_wanted(expected)}; but {', '.join(_misses(test, expected, like))}"
-    for each in left:
-        yield test.line, f"not expected: {_told(each)}, {_when(test, each)}"
+    misses = {
+        (n, m): _misses(test, expected, each)
+        for n, expected in enumerate(missing)
+        for m, each in enumerate(left)
+        if _alike(expected, each)
+    }
+    like: dict[int, int] = {}
+    for n, m in sorted(misses, key=lambda pair: len(misses[pair])):  # those first that were rather meant
+        if n not in like and m not in like.values():
+            like[n] = m
+    for n, expected in enumerate(missing):
+        why = f"but {', '.join(misses[n, like[n]])}" if n in like else "that was not decided"
+        yield expected.line, f"expected {_wanted(expected)}; {why}"
+    for m, each in enumerate(left):
+        if m not in like.values():
+            yield test.line, f"not expected: {_told(each)}, {_when(test, each)}"
 
 
 def _alike(expected: Expected, decision: Decision) -> bool:
@@ -127,7 +134,8 @@ def _told(decision: Decision) -> str:
     who = " ".join(values[0] for values in decision.identifiers.values())
     key = f", key {decision.correlation_key}" if decision.correlation_key is not None else ""
     stage = f", stage {decision.stage}" if decision.stage else ""
-    return f"{decision.rule} of {who}{key}{stage}: {decision.outcome} ({decision.reason})"
+    detail = f": {decision.detail}" if decision.detail else ""
+    return f"{decision.rule} of {who}{key}{stage}: {decision.outcome} ({decision.reason}{detail})"
 
 
 def _when(test: RuleTest, decision: Decision) -> str:

@@ -6,17 +6,12 @@ from typing import Any
 
 import msgspec
 
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
+from pipeline.grammar.durations import measured
 
 
 def span(ms: int) -> str:
     """`+1h5m`, `-10s`, `+0m`."""
-    sign, left, out = "-" if ms < 0 else "+", abs(ms), ""
-    for unit, size in _UNITS:
-        if number := left // size:
-            out += f"{number}{unit}"
-            left -= number * size
-    return sign + (out or "0m")
+    return ("-" if ms < 0 else "+") + (measured(abs(ms)) if ms else "0m")
 
 
 def maybe_span(ms: int | None) -> str | None:

@@ -9,15 +9,15 @@ from typing import Any
 from pipeline.grammar.durations import spelt
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.vocabulary import Field
+from pipeline.grammar.vocabulary import Field, playback_types
 from pipeline.language import hours, paths
-from pipeline.language.condition import Names, check_condition
+from pipeline.language.condition import Names, Scope, check_condition
 from pipeline.language.events import types_of
 from pipeline.language.leaves import did
 from pipeline.language.leaves.list import check_list
 from pipeline.language.leaves.measure import check_measure
 from pipeline.language.references import KEY, is_reference
-from pipeline.language.speaks import changes, hangs_on, meant, spoken
+from pipeline.language.speaks import NAMING, changes, hangs_on, meant, spoken
 from pipeline.topology.check_where import check_where
 from pipeline.topology.model import DAY
 
@@ -29,10 +29,10 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
         reader,
         lambda at, where, events: check_where(at, where, types_of(events), reader),
         lambda at, path, events, kind: _path(at, path, types_of(events), kind, reader),
-        frozenset(segments),
-        frozenset(measures),
+        segments,
+        measures,
         lists,
-        frozenset(rules),
+        rules,
     )
     _changes(values, reader)
     sound = len([each for each in reader.findings if each.severity == "error"])
@@ -54,6 +54,7 @@ def check_conditions(values: dict[str, Any], reader: Reader) -> None:
         return  # what isn't sound means nothing
     _switches(values, reader)
     _hours(values, reader)
+    _of_the_key(values, reader)
     _reach(values, reader)
     _circles(segments, measures, lists, reader)
 
@@ -121,6 +122,33 @@ def _hours(values: dict[str, Any], reader: Reader) -> None:
     for name in [name for name in measures if name in named]:
         if "within" in measures[name] and hours.in_hours(measures[name]["within"]):
             _in_hours(("measures", name, "within"), reader)
+
+
+def _of_the_key(values: dict[str, Any], reader: Reader) -> None:
+    """What a rule with `per` looks at counts by its key, where it may tell that, also of events that the rule doesn't
+    wait for: what seldom tells it seldom counts.
+    """
+    for name, rule in values.get("triggers", {}).items():
+        per = rule.get("per")
+        if per is None or not rule.get("enabled", True):
+            continue
+        start = rule.get("start", {})
+        selected = [start, rule.get("restart"), rule.get("cancel")]
+        known = {event for _, told in _leaves((), selected) for event in _types(told)}
+        known.update(playback_types() if "watched_share" in start else ())
+        for path, condition in _of_rule(rule):
+            for at, leaf in _leaves(("triggers", name, *path), condition):
+                events = _types(leaf)
+                if not events or known & {*events} or Scope(per=per).keyed(events, leaf.get("where", {}))[1] != per:
+                    continue
+                message = f"only {' and '.join(events)} with the wait's own {per} counts"
+                hint = "to count all of the person's name a segment, or a measure, that does"
+                reader.report(at, "of-the-key", message, hint, severity="note")
+
+
+def _types(leaf: Mapping[str, Any]) -> list[str]:
+    """The event types that it names."""
+    return [event for key in NAMING for event in leaf.get(key, ()) if isinstance(leaf.get(key), list)]
 
 
 def _leaves(at: Path, condition: Any) -> Iterator[tuple[Path, Mapping[str, Any]]]:

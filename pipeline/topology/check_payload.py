@@ -58,7 +58,7 @@ def _of_start(at: Path, path: str, starts: Sequence[str], reader: Reader) -> Non
     if not found:
         hint = paths.meant(starts[0], path, lambda held: held.kind not in ("map", "records")) if starts else ""
         hint = hint.replace("did you mean ", "did you mean start.")
-        reader.report(at, "unknown-field", f"no start has a field {path}", hint)
+        reader.report(at, "unknown-field", paths.untold(path, starts), hint)
     elif found[0].kind in ("map", "records"):
         message = f"start.{path} holds many values, of which a payload tells single ones"
         reader.report(at, "bad-value", message, f"write start.{path}.NAME")

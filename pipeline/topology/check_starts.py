@@ -11,6 +11,7 @@ from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field
 from pipeline.language import paths
+from pipeline.language.leaves.trait import check_name
 from pipeline.language.references import KEY
 from pipeline.topology.build_starts import TELLS_TRAITS, lasts, step_named, steps
 from pipeline.topology.check_where import check_where
@@ -175,7 +176,10 @@ def _lasts(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     for name in ("after", "stages"):
         if reader.has((*path, name)):
             message = f"the sequence says for how long it waits: {name} has no place"
-            reader.report((*path, name), "conflict", message, "remove it, or the `not` in the last place", key=True)
+            hint = "remove it, or the `not` in the last place"
+            if name == "stages":
+                hint += "; a rule of its own, start: {trigger: {rule: ...}}, may have them"
+            reader.report((*path, name), "conflict", message, hint, key=True)
 
 
 def _date(path: Path, rule: dict[str, Any], reader: Reader) -> None:
@@ -186,6 +190,8 @@ def _date(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     for name in ("field", "where"):
         if reader.has((*at, name)) and not of_event:
             reader.report((*at, name), "conflict", f"{name} has a place only beside event", "remove it", key=True)
+    check_name((*at, "trait"), date.get("trait", ""), reader)
+    _told_anew(path, rule, date, reader)
     if of_event:
         check_where((*at, "where"), date.get("where", {}), date.get("event", []), reader)
     elif reader.has((*path, "per")):
@@ -201,6 +207,17 @@ def _date(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if abs(date.get("offset", 0)) > OFFSET_MOST:
         reader.report((*at, "offset"), "bad-value", "that is more than ten years", "write -30d")
     _waits(path, rule, date, reader)
+
+
+def _told_anew(path: Path, rule: dict[str, Any], date: Mapping[str, Any], reader: Reader) -> None:
+    """What tells the date opens the wait: as a cancel it would end that at once."""
+    cancels = rule.get("cancel", [])
+    for index, cancel in enumerate(cancels):
+        if {*TELLS_TRAITS} & {*cancel.get("event", ())} and f"traits.{date.get('trait')}" in cancel.get("where", {}):
+            at = (*path, "cancel", index) if reader.has((*path, "cancel", 0)) else (*path, "cancel")
+            message = f"who tells {date['trait']} opens the wait, and ends it too"
+            hint = "remove it: told anew, a date moves the wait by itself"
+            reader.report(at, "start-and-cancel", message, hint, severity="warning")
 
 
 def _tells(at: Path, event: str, field: str, reader: Reader) -> None:

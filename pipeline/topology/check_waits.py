@@ -70,7 +70,8 @@ def _at_once(path: Path, rule: dict[str, Any], reader: Reader) -> None:
     if rule.get("until", {}).get("cart"):
         carts.append((*path, "until", "cart"))
     for at in carts:
-        message = "a rule without `after` looks at no cart: each of its starts is by itself"
+        what = "waits for no cart to be empty" if at[-1] == "cart" else "tells no cart's contents"
+        message = f"a rule without `after` {what}: each of its starts is by itself"
         reader.report(at, "conflict", message, "write after: 1ms, or remove it", key=True)
 
 

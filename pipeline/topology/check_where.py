@@ -182,8 +182,8 @@ def _reference(at: Path, name: str, held: Field, operand: str, starts: Sequence[
         told = [found for event in starts if (found := paths.told(event, path)) is not None]
         if not told:
             hint = paths.meant(starts[0], path, lambda field: not _apart(held, field)) if starts else ""
-            message, hint = f"no start has a field {path}", hint.replace("did you mean ", "did you mean start.")
-            reader.report(at, "unknown-field", message, hint or literal)
+            hint = hint.replace("did you mean ", "did you mean start.")
+            reader.report(at, "unknown-field", paths.untold(path, starts), hint or literal)
             return
         wanted = told[0]
     if "map" in (held.kind, wanted.kind) or "records" in (held.kind, wanted.kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.events.catalogue import STREAMS
+from pipeline.grammar.hints import OF_YOUR_OWN
 from pipeline.grammar.shapes import (
     Choice,
     Duration,
@@ -55,7 +56,7 @@ TOLD = Text(
 
 
 def _event(types: tuple[str, ...] | None = None) -> Many:
-    return Many(Choice(types or spoken_types(), "an event type", "unknown-event"), single=True, least=1)
+    return Many(Choice(types or spoken_types(), "an event type", "unknown-event", OF_YOUR_OWN), single=True, least=1)
 
 
 def _topic(named: bool) -> Record:
@@ -214,7 +215,8 @@ def _rule() -> Record:
         },
         one_of=("cart", "when"),
     )
-    payload = OneOf(Many(Choice(tuple(PAYLOADS), "a part of the payload")), Table(WORD, TOLD))
+    single = "single values have names: {first_name: trait.first_name}"
+    payload = OneOf(Many(Choice(tuple(PAYLOADS), "a part of the payload", otherwise=single)), Table(WORD, TOLD))
     stage = Record(
         {
             "name": Key(WORD, "Its name, which its decisions and their ids carry.", required=True),

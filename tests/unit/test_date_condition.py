@@ -161,6 +161,7 @@ def test_why_it_fails_is_told() -> None:
     assert soon.fails(then(BASE, BASE)) == ""
     assert soon.fails(Moment({}, BASE)) == "trait.ends tells no date"
     assert soon.fails(then(BASE, BASE - 120_000)) == "trait.ends is at most 1m off, and it is 2m off"
+    assert soon.fails(then(BASE, BASE - 90_061_001)).endswith("and it is 1d1h1m1s1ms off")
     assert soon.fails(then(BASE, BASE + 120_000)) == "trait.ends is at most 1m off, and it was 2m ago"
     long_ago, then = compiled("ago", gte=60_000)
     assert long_ago.fails(then(BASE, BASE + 1000)) == "trait.ends was at least 1m ago, and it was 1s ago"

@@ -136,6 +136,7 @@ def test_whom_nothing_concerns(topology: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "code", "said"),
     [
+        ("nonsense_of_this_kind", (), 2, "no rule or segment 'nonsense_of_this_kind' in the topology"),
         ("comparign", (), 2, "no rule or segment 'comparign' in the topology; did you mean comparing?"),
         ("abandoned_crat", (), 2, "did you mean abandoned_cart?"),
         ("comparing", ("--key", "c"), 2, "comparing is a segment, which has no keys"),

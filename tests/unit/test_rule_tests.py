@@ -91,6 +91,7 @@ def test_what_was_not_decided_is_told_with_its_line_and_what_happened(tmp_path: 
         ("[{payload: {lines: [{product: p2}]}}]", 'not [{"product":"p2"}]'),
         ("[{contact: {email: a@b.example}}]", "but contact.email is nothing, not a@b.example"),
         ("[{decided: 1h}]", "but decided is +1h5m, not +1h"),
+        ("[{key: c1, due: 2h, reason: bought}, {key: c1, due: 2h}]", "expected abandoned_cart, key c1: fired; but due"),
     ],
 )
 def test_what_differs_is_said_in_a_sentence(tmp_path: Path, decisions: str, said: str) -> None:
@@ -128,6 +129,14 @@ def test_what_differs_is_said_in_a_sentence(tmp_path: Path, decisions: str, said
         (one("[]", "[{at: 0m, who: {user: ann}, event: product_added}]"), "unknown namespace user"),
         (one("[]", "[{at: 0m, who: [ann], event: product_added}]"), "expected a name, or identifiers by namespace"),
         (one("[]", "[{at: 0m, who: ann, event: order_completed, products: [{quantity: many}]}]"), "order_completed"),
+        (one("[]", more="rule: vip"), "'vip' isn't a rule of the topology (it is a segment: write segment: vip)"),
+        (one("[]", more="segment: abandoned_cart"), "(it is a rule: write rule: abandoned_cart)"),
+        (
+            one("[]", "[{at: 0m, who: ann, event: custom, name: n, plan: pro}]"),
+            "unknown key plan (what is of your own stands in properties: {plan: ...})",
+        ),
+        (one("[]", "[{at: 0m, who: ann, event: Subscribed}]"), "an event of your own is `custom`"),
+        (around("{campaign: mail}"), "campaign of the context is a mapping of texts\n"),
         (one("[{outcome: fried}]"), "did you mean fired?"),
         (around("{timezon: x}"), "a context has no field timezon (did you mean timezone?)"),
         (around("{bot: 'yes'}"), "bot of the context is true or false"),

@@ -14,7 +14,7 @@ from datetime import datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pipeline.grammar.durations import spelt
+from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import EventPath, Key, OneOf, Record, Text, Where
 from pipeline.language import compare, zones
@@ -167,7 +167,7 @@ class Date(OfOne):
             return ""
         length = self._length(date, now.at)
         ago = (self._way == "ago") == (length >= 0)
-        return f"{self}, and it {'was' if ago else 'is'} {spelt(abs(length))} {'ago' if ago else 'off'}"
+        return f"{self}, and it {'was' if ago else 'is'} {measured(abs(length))} {'ago' if ago else 'off'}"
 
     def __str__(self) -> str:
         of = "the anniversary of " if self._way == "anniversary" else ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.grammar.durations import spelt
+from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record, Where
 from pipeline.language import compare
@@ -87,7 +87,7 @@ class Happened(OfOne):
         if found is None:
             return f"{said_of(self._matcher)} never happened"
         if self._aged is not None and not self._aged(now.at - found.occurred_at):
-            return f"{self}, and it was {spelt(now.at - found.occurred_at)} ago"
+            return f"{self}, and it was {measured(now.at - found.occurred_at)} ago"
         if self._has and not found.value:
             return f"the {self._which} {said_of(self._matcher)} has another {self._has}"
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.grammar.durations import spelt
+from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record, Text
@@ -70,7 +70,7 @@ class Segment:
         if self.holds(now):
             return ""
         since = now.segments.get(self._name)
-        return f"they aren't in {self._name}" if since is None else f"{self}, and it is {spelt(now.at - since)}"
+        return f"they aren't in {self._name}" if since is None else f"{self}, and it is {measured(now.at - since)}"
 
     def __str__(self) -> str:
         return f"in {self._name}" + (f" for {compare.said(self._lasting, spelt)}" if self._lasting else "")

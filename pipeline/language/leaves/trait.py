@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.grammar.operands import MODIFIERS, OPERATORS, TAKES
-from pipeline.grammar.reader import Path
+from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.shapes import Flag, Key, Many, Record, Shape, Text, Value
 from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.memory import Matcher, Moment
@@ -23,11 +23,20 @@ def record(key: str) -> Record:
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
     """Something is asked of it."""
+    check_name((*at, "trait"), value.get("trait", ""), names.reader)
     asked = _asked(value)
     if not asked and not any(names.reader.has((*at, name)) for name in _tests()):
         hint = "write is: ..., or exists: true"
         names.reader.report((*at, "trait"), "missing-key", "nothing is asked of the trait", hint, key=True)
     names.where(at, {f"traits.{value.get('trait', '')}": asked}, TELLS)
+
+
+def check_name(at: Path, name: str, reader: Reader) -> None:
+    """A trait is named as it is told."""
+    head, _, rest = name.partition(".")
+    if head in ("trait", "traits") and rest:
+        message = f"a trait is named as it is told, and {name} is hardly told"
+        reader.report(at, "bad-value", message, f"write {rest}", severity="warning")
 
 
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
@@ -82,4 +91,11 @@ class Trait(OfOne):
         return f"{self}, and it is {'not told' if value is None else value}"
 
     def __str__(self) -> str:
-        return f"trait {self._name} " + " and ".join(f"{name} {operand}" for name, operand in self._asked.items())
+        return f"trait {self._name} " + " and ".join(f"{name} {_said(told)}" for name, told in self._asked.items())
+
+
+def _said(operand: Any) -> str:
+    """As it is written."""
+    if isinstance(operand, list):
+        return f"[{', '.join(map(_said, operand))}]"
+    return str(operand).lower() if isinstance(operand, bool) else str(operand)
