@@ -343,7 +343,7 @@ def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_
         consumer_max_fetch_size=4 * 1024 * 1024,
         broker_max_poll_records=max_batch,
         broker_session_timeout=8.0,
-        broker_heartbeat_interval=2.0,
+        broker_heartbeat_interval=0.5,  # so long nobody knows that others come or go, and their partitions stand
         broker_rebalance_timeout=60.0,
         broker_request_timeout=90.0,
         # A held partition (registry down) isn't polled and must not cost the membership; the watchdog ends the rest.
