@@ -38,7 +38,7 @@ def found_in(rule: Rule, key: str | None, fact: Fact) -> list[Any]:
     assert rule.length.field is not None
     head, _, inner = rule.length.field.partition(".")
     if not inner or rule.per is None or not isinstance(fact.get(head), list) or not rule.per.startswith(f"{head}."):
-        return values(fact, rule.length.field)
+        return list(values(fact, rule.length.field))
     items = [item for item in fact.get(head) if isinstance(item, dict)]
     named = rule.per.removeprefix(f"{head}.")
     return [item[inner] for item in items if str(item.get(named)).strip() == key and item.get(inner) is not None]

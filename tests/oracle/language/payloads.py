@@ -50,7 +50,7 @@ def of_start(fact: Fact | None, path: str) -> Any:
     """What the event told that opened the wait; of several items all that they tell."""
     found = [] if fact is None else values(fact, path)
     if fact is not None and isinstance(fact.get(path.partition(".")[0]), list):
-        return found or None
+        return list(found) or None
     return found[0] if found else None
 
 
