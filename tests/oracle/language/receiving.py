@@ -240,6 +240,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
         one.stays |= {(wait.opened.token, (wait.rule.name, wait.key)) for wait in maker.waits(one, moment)}
     winner.stays |= loser.stays
     spans = joined_spans(winner, loser)
+    join_carts(language, winner, loser, moment)
     for name, since in loser.entered.items():
         winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
         if name in winner.entered:
@@ -258,7 +259,6 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.undone += loser.undone
     winner.turns += loser.turns
     winner.states = joined_states(winner, loser)
-    join_carts(language, winner, loser, moment)
     for place, end in loser.closed.items():
         winner.closed[place] = max(end, winner.closed.get(place, end))
     for place, due in loser.fired_due.items():
