@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 import redis
 
+from pipeline.language import whereabouts
 from pipeline.triggers import devices
 from tests import older
 from tests.servers import KafkaServer, RedisServer, SchemaRegistry, Server
@@ -131,5 +132,8 @@ def _no_skip(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 @pytest.fixture
 def every_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All logins are remembered, so that what is decided is exactly what is meant (docs/semantics.md, Bounds)."""
+    """All logins are remembered, and all that tells where somebody is, so that what is decided is exactly what is meant
+    (docs/semantics.md, Bounds)."""
     monkeypatch.setattr(devices, "REPEATS", 0)
+    monkeypatch.setattr(whereabouts, "ALIKE", 1000)
+    monkeypatch.setattr(whereabouts, "KEPT", 1000)

@@ -11,6 +11,7 @@ import msgspec
 from pipeline.language import zones
 
 KEPT = 20
+ALIKE = 2  # that tell the same, one after another
 Told = tuple[int, int, str]
 """When it occurred, when it was received (UTC ms); the id of the event that told it, a zero byte, and the zone (without
 the first two where an older version stored it).
@@ -99,7 +100,8 @@ def _kept(told: list[Told]) -> list[Told]:
     """Without those between two that tell the same, and the oldest of too many."""
     kept: list[Told] = []
     for each in told:
-        if len(kept) > 1 and _zone_of(kept[-1]) == _zone_of(kept[-2]) == _zone_of(each):
+        before = kept[-ALIKE:]
+        if len(before) == ALIKE and all(_zone_of(one) == _zone_of(each) for one in before):
             kept.pop()
         kept.append(each)
     return kept[-KEPT:]

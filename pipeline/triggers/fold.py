@@ -52,7 +52,7 @@ def _sweep(book: RuleBook, person: Person, now: int) -> None:
         if rule is None:
             continue
         gone = keys.sweep(rule, state, book.max_age, now)
-        if rule.share is not None:
+        if rule.share is not None and all(each.share is not None for each in book.of_films):
             for film in gone:
                 if len(person.films) > DECIDED_FILMS_KEPT:
                     person.films.pop(film, None)

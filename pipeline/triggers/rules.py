@@ -201,6 +201,16 @@ class Compiled:
         return None if length is None else length + self.after
 
 
+def _but_for(before: Sequence[MoveMatcher], where: Condition | None = None) -> Condition:
+    """What meets a condition, and none of those `before`."""
+    wheres = [each.where for each in before if each.where is not None]
+
+    def meets(data: Mapping[str, Any]) -> bool:
+        return (where is None or where(data)) and not any(each(data) for each in wheres)
+
+    return meets
+
+
 def starts_kept(rule: Rule) -> list[str]:
     """The paths that a rule speaks of as `start.path`."""
     named = [each.reference for cancel in rule.cancel for each in comparisons(cancel)]
@@ -220,7 +230,7 @@ class RuleBook:
 
     `profile_parts`: those that are asked for; `says_parts`: whether the topology names them, if none.
     `concerned`: the event types that the fold must see; `choosy`: those of which it needs only what is `chosen`.
-    `of_films`: the rules that look at what was watched.
+    `of_films`: the rules that look at what was watched, or tell it.
     `listing`: those that may end a wait where they list products.
     `origins`: of addresses that triggers may hand on.
     `opening`: those that may open a wait -> the shortest time (ms) from such an event to a decision that it leads to.
@@ -276,7 +286,9 @@ class RuleBook:
             self.rules[back.name].counts_most += back.counted
         self.watches = watches if watches.matchers or watches.every else None
         self.located = bool(self.clocked) or watches.located
-        self.of_films = [rule for rule in self.rules.values() if rule.share is not None]
+        self.of_films = [
+            self.rules[rule.name] for rule in topology.rules if rule.watched_share is not None or "film" in rule.parts
+        ]
         self.makes = (self.moves.keys() | self.ends.keys() | watches.hearing.keys()) & {*MADE, DECIDED}
         self.visits = VISIT_STARTED in self.makes
         heard = {} if self.watches is None else {k: m for k, m in watches.hearing.items() if k != DECIDED}
@@ -285,6 +297,8 @@ class RuleBook:
         self.concerned = (looked_at - self.makes) | beginning | ALWAYS_SEEN
         if watches.first or self.located:
             self.concerned |= frozenset(catalogue())
+        if self.of_films:
+            self.concerned |= frozenset(PLAYBACK)
         for event, matchers in heard.items():
             for matcher in matchers:
                 self.fields.setdefault(event, set()).update(matcher.fields())
@@ -405,13 +419,8 @@ class RuleBook:
                 lasts = [] if compiled.lasts is None or role != START else [compiled.lasts.path]
                 self._reads(event, [*selector.where, *kept, *lasts], rule.per)
         if compiled.cart:
-            moved = {*rule.start.events, *(rule.restart.events if rule.restart else ())}
             for event in CART_TYPES:
-                if event not in moved:
-                    self.moves.setdefault(event, []).append(
-                        MoveMatcher(compiled, CONTENTS, rank(True, CONTENTS, event), None)
-                    )
-                    self._reads(event, {}, rule.per)
+                self._changes_cart(compiled, event)
         for cancel in rule.cancel:
             every = cancel.without_key == "all"
             plain, _ = split(cancel.select.where)
@@ -434,6 +443,20 @@ class RuleBook:
                 self._reads(event, [*plain, *(each.path for each, _ in compares)], cancel.match)
                 if cancel.takes:
                     self.fields[event].add("products")
+
+    def _changes_cart(self, rule: Compiled, event: str) -> None:
+        """What an event does to a cart counts once, also where it is none of those that start or move a wait."""
+        moves = self.moves.setdefault(event, [])
+        others = [move for move in moves if move.rule is not rule]
+        mine: list[MoveMatcher] = []
+        for move in [move for move in moves if move.rule is rule]:
+            if all(each.where is not None for each in mine):
+                mine.append(move._replace(where=_but_for(mine, move.where)) if mine else move)
+        if all(each.where is not None for each in mine):
+            rest = MoveMatcher(rule, CONTENTS, rank(True, CONTENTS, event), _but_for(mine) if mine else None)
+            mine.append(rest)
+            self._reads(event, {}, rule.per)
+        self.moves[event] = [*others, *mine]
 
     def _reads(self, event: str, where: Iterable[str], key: str | None) -> None:
         named = (*where, key) if key else where

@@ -105,8 +105,9 @@ def in_year(at: datetime, year: int) -> datetime:
 
 
 def where(language: Language, person: Person, at: int) -> str:
-    """34: the last `context.timezone`, else the last trait `timezone`, by occurrence till then; else the topology's."""
-    before = sorted((fact for fact in person.fresh() if fact.occurred_at <= at), key=by_occurrence)
+    """34, 45: the last `context.timezone`, else the last trait `timezone`, by occurrence till then; else that of the
+    topology. 6: what is old informs, too."""
+    before = sorted((fact for fact in person.facts if fact.occurred_at <= at), key=by_occurrence)
     for path in ("context.timezone", "traits.timezone"):
         found = [told for fact in before for told in values(fact, path)]
         if found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tests.oracle.build import add, click, event, login, view
 from tests.oracle.language.build import MS, Example, bought, change, page, rules, traits, viewed, want
+from tests.oracle.language.examples_lasting import LASTINGS
 from tests.oracle.language.examples_stages import STAGES
 from tests.oracle.language.examples_starts import STARTS
 from tests.oracle.language.examples_waits import WAITS
@@ -389,4 +390,4 @@ TURNS = [
     ),
 ]
 
-EXAMPLES = [*SEGMENTS, *TURNS, *WAITS, *STAGES, *STARTS]
+EXAMPLES = [*SEGMENTS, *TURNS, *WAITS, *STAGES, *STARTS, *LASTINGS]

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.build import BASE
+from tests.oracle.language.lasting import LASTS
 from tests.oracle.language.topologies import CARTS, EVENTS, FORMS, PATHS, PLANS, PRODUCTS, SOURCES, ZONES, topology
 from tests.oracle.language.topology import duration
 
@@ -28,6 +29,17 @@ DAY = 24 * HOUR
 DISORDER = 10_000
 NEAR = ["UTC", "Europe/Vienna", "Europe/London"]
 KINDS: dict[str, Told] = {
+    "lengths": {"lengths": True, "again": True},
+    "lengths and ties": {"lengths": True, "ties": True},
+    "lengths on shared devices": {"lengths": True, "shared": True},
+    "emptied carts": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "again": True},
+    "emptied carts and ties": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "ties": True},
+    "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
+    "payloads": {"payloads": True, "staged": True, "again": True, "recovered": True},
+    "payloads and ties": {"payloads": True, "staged": True, "ties": True},
+    "payloads at once": {"payloads": True, "at_once": True, "again": True},
+    "payloads of films": {"payloads": True, "films": True, "staged": True},
+    "payloads of films and ties": {"payloads": True, "films": True, "ties": True},
     "events alone": {"conditions": False},
     "events and ties": {"conditions": False, "ties": True},
     "events on shared devices": {"conditions": False, "shared": True},
@@ -94,9 +106,11 @@ class Story:
         moved: bool,
         carts: bool = False,
         films: bool = False,
-        places: bool = False,
+        lengths: bool = False,
+        payloads: bool = False,
     ) -> None:
         self.rng = rng
+        self.lengths, self.payloads = lengths, payloads
         self.carts, self.films = carts, films
         found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
         self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
@@ -110,7 +124,7 @@ class Story:
                 [("user_id", "u7"), ("anonymous_id", "tablet")],
                 [("user_id", "u8"), ("anonymous_id", "tablet")],
             ]
-        self.tying, self.places, self.zones = ties or shared, places, NEAR
+        self.tying, self.places, self.zones = ties or shared, lengths, NEAR
         self.moved = moved
         self.campaigns = "campaign" in str(told)
         self.events: list[Event] = []
@@ -165,11 +179,18 @@ class Story:
             order = f"o{len(self.events)}" if rng.random() < 0.9 else "o"
             return {**({} if rng.random() < 0.4 else cart), "order_id": order, **total}
         if kind == "form_submitted":
-            return {"form_id": rng.choice(FORMS), "fields": self.ends()}
+            lasts = {"lasts": rng.choice(LASTS)} if self.lengths else {}
+            return {"form_id": rng.choice(FORMS), "fields": {**self.ends(), **lasts}}
         if kind == "cart_viewed":
             return cart
         if kind == "identified":
-            return {"traits": {"plan": rng.choice(PLANS), **self.ends()}} if rng.random() < 0.8 else {}
+            traits = {"plan": rng.choice(PLANS), **self.ends()}
+            if self.lengths and rng.random() < 0.3:
+                traits["timezone"] = rng.choice(self.zones)
+            return {"traits": traits} if rng.random() < 0.8 else {}
+        if kind in ("email_sent", "email_clicked"):
+            sent = {"campaign": rng.choice(["spring", "summer"])} if rng.random() < 0.7 else {}
+            return {"message_id": rng.choice(["m1", "m2", "<m1>"]), **sent}
         return {"message_id": "m"}
 
     def goods(self, kind: str, cart: Told) -> Told:
@@ -220,6 +241,8 @@ class Story:
                 body["session_id"] = last["body"]["session_id"]
             body["position"] = last["body"]["position"] + rng.choice([passed, passed, passed * 2, passed * 3, -10])
             who = last["identifiers"] if rng.random() < 0.8 else who
+        if self.payloads and rng.random() < 0.4:
+            body["title"] = rng.choice(["Up", "Down"])
         if rng.random() < 0.85:
             body["total_length"] = rng.choice([40, 40, 40, 60, 0])
         if kind == "video_progressed" and rng.random() < 0.3:
@@ -261,6 +284,8 @@ class Story:
             self.play()
             return
         more = CART_EVENTS if self.carts else ()
+        if self.payloads and rng.random() < 0.15:
+            more = (*more, *("email_sent",) * 30, *("email_clicked",) * 15)
         kind = rng.choice(
             [
                 *more,
@@ -297,7 +322,7 @@ class Story:
         if self.moved:
             return {} if rng.random() < 0.7 else {"context": {"timezone": rng.choice(ZONES)}}
         told: Told = {}
-        if self.places and kind == "identified" and rng.random() < 0.5:
+        if self.places and (kind == "identified" or self.lengths) and rng.random() < (0.15 if self.lengths else 0.5):
             told["timezone"] = rng.choice(self.zones)
         if self.places and rng.random() < 0.15:
             told["consent"] = {"marketing": rng.random() < 0.5}
@@ -318,10 +343,16 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     rng = Random(f"{kind} {seed}")
     ties, shared = options.pop("ties", False), options.pop("shared", False)
     told = topology(rng, **options)
-    moved, carts, films = (options.get(name, False) for name in ("moved", "carts", "films"))
-    story = Story(rng, told, ties=ties, shared=shared, moved=moved, carts=carts, films=films)
-    story.places = "begins" in options
+    moved, films, lengths = (options.get(name, False) for name in ("moved", "films", "lengths"))
+    payloads = options.get("payloads", False)
+    carts = options.get("carts", False) or lengths
+    story = Story(
+        rng, told, ties=ties, shared=shared, moved=moved, carts=carts, films=films, lengths=lengths, payloads=payloads
+    )
+    story.places = "begins" in options or lengths
     story.zones = NEAR[:1] if "every" in str(told) else NEAR  # what opened by the zone known then stands
+    if lengths:
+        story.zones = [*NEAR, "America/New_York"]  # where the clocks change on the Sunday after
     for _ in range(rng.randint(10, rng.choice([20, 55]))):
         story.tell()
     return told, story.log()

@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from tests.oracle.language import lengths
 from tests.oracle.language.conditions import Made, View, holds, turning_points
 from tests.oracle.language.dated import of_dates
+from tests.oracle.language.paths import is_type
+from tests.oracle.language.payloads import payload
 from tests.oracle.language.person import Fired, Person, Place, told_once
 from tests.oracle.language.sequences import follows
 from tests.oracle.language.topology import NEVER, Condition, Language, Rule
 from tests.oracle.language.turns import those_from_which
 from tests.oracle.language.waits import (
     BROKEN,
+    ENDS,
+    LOOKS,
     STARTS,
     Changed,
     Key,
     Known,
+    Order,
     Span,
     Start,
     Wait,
@@ -30,6 +36,8 @@ from tests.oracle.language.waits import (
     starts_keys,
     walk,
 )
+from tests.oracle.lines import Contents
+from tests.oracle.reading import EMPTIED
 from tests.oracle.who import Fact, Identifier, Logins
 
 Line = dict[str, Any]
@@ -65,7 +73,7 @@ class Maker:
                     if wait is not None:
                         yield wait
                 continue
-            for key, starts in starts_of(rule, person).items():
+            for key, starts in starts_of(self.language, rule, person).items():
                 if rule.at_once:
                     known = self.known(rule, key, person, moment)
                     yield from (
@@ -90,12 +98,24 @@ class Maker:
             starts=[],
             settled=lambda token: (token, place) in person.settled and not rule.once,
             until=lambda wait: self.until(wait, person, moment),
+            due=lambda wait: self.due(wait, person),
             lateness=0 if rule.on_arrival else self.language.lateness,
             fired=person.fired_due.get(place),
             span=person.spans.get(place),
             stays=lambda start: (start.token, place) in person.stays,
             follows=lambda start, fact: follows(rule, key, start.run, fact),
+            cart=person.contents.get(place, Contents()) if rule.of_cart else None,
         )
+
+    def due(self, wait: Wait, person: Person) -> int:
+        """D of a wait, from its cause; 44: of one that is as long as its start tells, as its last one told."""
+        cause, length = wait.cause, wait.rule.length
+        if length is None or wait.cause.moment is not None:
+            return (cause.at if cause.moment is None else cause.moment) + wait.rule.stages[wait.stage].after
+        if length.field is None:
+            return lengths.due(self.language, length, person, cause.at)
+        assert wait.last_start.fact is not None
+        return cause.at + (lengths.told(self.language, wait.rule, wait.key, wait.last_start.fact) or 0)
 
     def until(self, wait: Wait, person: Person, moment: int) -> tuple[int, Fact | None] | None:
         """29: the first moment, from the wait's start on, at which `until` held, by what is known now; and the event
@@ -154,7 +174,8 @@ class Maker:
         line = self.write(person, wait, outcome, reason, moment)
         person.made.append(Made(wait.rule.name, outcome, wait.due, moment))
         if outcome == "fired":
-            person.fired.append(Fired(wait.rule, wait.key, wait.opened, wait.last_start, wait.due, moment, line))
+            told = wait.shown and wait.shown.copy()
+            person.fired.append(Fired(wait.rule, wait.key, wait.opened, wait.last_start, wait.due, moment, line, told))
             person.fired_due[place] = max(wait.due, person.fired_due.get(place, wait.due))
         self.close(person, wait)
         self.lead_to(person, wait, outcome, line, moment)
@@ -187,7 +208,13 @@ class Maker:
         if wait.reason == "begun_anew":
             end -= 1  # what is known to begin anew is the next wait's
         self.settle(person, wait, end)
-        person.settled |= {(one.token, where) for where, one in person.turns if where == place and one.at <= end}
+        person.settled |= {
+            (one.token, where)
+            for where, one in person.turns
+            if where == place and one.at <= end and (not wait.rule.of_cart or covers(wait, one.order))
+        }
+        if wait.left is not None:
+            person.contents[place] = wait.left.copy()
         person.spans.pop(place, None)
         left = wait.ended_at is None and wait.stage + 1 < len(wait.rule.stages)
         span = Span(wait.opened, wait.last_start, wait.cause, wait.stage + 1, wait.due)
@@ -208,6 +235,8 @@ class Maker:
             for one in of_dates(self.language, wait.rule, person, self.end, self.end).get(wait.key, ()):
                 if isinstance(one, Start) and one.of is not None and one.at < end:
                     person.settled.add((one.token, place))
+        if wait.rule.of_cart:
+            facts = [fact for fact in facts if covers(wait, order(fact, role_of(wait.rule, fact), wait.rule))]
         person.settled |= {(fact, place) for fact in facts}
 
     def outcome(self, person: Person, wait: Wait, moment: int) -> tuple[str, str]:
@@ -258,7 +287,7 @@ class Maker:
             "decided_at": moment,
             "outcome": outcome,
             "reason": reason,
-            "payload": {},
+            "payload": payload(wait, person, moment),
             "basis": "arrival" if wait.rule.on_arrival else wait.cause.basis,
         }
         if wait.ended_by is not None:
@@ -300,13 +329,27 @@ class Maker:
         )
 
 
-def starts_of(rule: Rule, person: Person) -> dict[Key, list[Start]]:
+def covers(wait: Wait, place: Order) -> bool:
+    """2: does what ended it stand after that, in its millisecond?"""
+    return wait.covered is None or wait.reason == "begun_anew" or place <= wait.covered
+
+
+def role_of(rule: Rule, fact: Fact) -> int:
+    """45: what a cart's rule takes it for, among what else happened in its millisecond."""
+    if any(is_type(fact, action.events) for action in rule.cancel):
+        return ENDS
+    return STARTS if does(rule.start, fact) else LOOKS
+
+
+def starts_of(language: Language, rule: Rule, person: Person) -> dict[Key, list[Start]]:
     """All starts of a rule, of each key those that are known."""
     found: dict[Key, list[Start]] = {}
     for fact in person.fresh():
-        if does(rule.start, fact):
+        empties = rule.of_cart and fact.type == EMPTIED  # 13: that is no start of a cart
+        if does(rule.start, fact) and not empties:
             for key in starts_keys(rule, fact):
-                found.setdefault(key, []).append(Start(fact, fact, fact.occurred_at, fact.received_at))
+                if lengths.begins(language, rule, key, fact):
+                    found.setdefault(key, []).append(Start(fact, fact, fact.occurred_at, fact.received_at))
     for (name, key), start in person.turns:
         if name == rule.name:
             found.setdefault(key, []).append(start)

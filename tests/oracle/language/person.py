@@ -11,6 +11,7 @@ from tests.oracle.language.conditions import Made
 from tests.oracle.language.paths import MADE
 from tests.oracle.language.topology import Rule
 from tests.oracle.language.waits import Key, Span, Start
+from tests.oracle.lines import Contents
 from tests.oracle.orders import OrderIds
 from tests.oracle.who import Fact, Identifier
 
@@ -57,7 +58,8 @@ class Once:
 
 @dataclass(eq=False)
 class Fired:
-    """A trigger that a late event may retract (6) and a cancel recover (32). `line`: as it was written."""
+    """A trigger that a late event may retract (6) and a cancel recover (32). `line`: as it was written. `told`: what
+    was in its cart."""
 
     rule: Rule
     key: Key
@@ -66,6 +68,7 @@ class Fired:
     due: int
     decided_at: int
     line: dict[str, Any]
+    told: Contents | None = None
     retracted: bool = False
     recovered: bool = False
 
@@ -76,10 +79,10 @@ class Person:
 
     `facts`: all that count for conditions; rules don't look at those in `old` (6). `arrived`: what was received at this
     moment; `tied`: a tie took effect at it; `lost`: segment -> since when who was tied was in it. `closed`: a key's
-    closed end. `settled`: (token, place). `used`: in runs of a sequence. `undone`: 44, what was
-    taken back, as facts that end what started by it. `stays`: 21, the starts of waits that were open at a tie.
-    `entered`: segment -> since when. `next`: when anything may happen
-    of itself.
+    closed end; `contents`: what was in its cart there, what came late included. `settled`: (token, place). `used`: in
+    runs of a sequence. `undone`: 44, what was taken back, as facts that end what started by it. `stays`: 21, the starts
+    of waits that were open at a tie. `played`: as conditions count it, `watched`: without what is `old`, as is told.
+    `entered`: segment -> since when. `next`: when anything may happen of itself.
     """
 
     identifiers: set[Identifier]
@@ -92,6 +95,7 @@ class Person:
     seen: set[tuple[str, tuple[Identifier, ...]]] = field(default_factory=set)
     orders: OrderIds = field(default_factory=OrderIds)
     played: list[Played] = field(default_factory=list)
+    watched: list[Played] = field(default_factory=list)
     used: set[tuple[Fact, Place]] = field(default_factory=set)
     undone: list[Fact] = field(default_factory=list)
     stays: set[tuple[object, Place]] = field(default_factory=set)
@@ -99,6 +103,7 @@ class Person:
     states: dict[Place, State] = field(default_factory=dict)
     settled: set[tuple[object, Place]] = field(default_factory=set)
     closed: dict[Place, int] = field(default_factory=dict)
+    contents: dict[Place, Contents] = field(default_factory=dict)
     fired_due: dict[Place, int] = field(default_factory=dict)
     spans: dict[Place, Span] = field(default_factory=dict)
     once: list[Once] = field(default_factory=list)

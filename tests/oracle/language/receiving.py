@@ -6,12 +6,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.oracle.film import is_playback, play
-from tests.oracle.language.making import Maker
+from tests.oracle.language.lengths import begins
+from tests.oracle.language.making import Maker, starts_of
 from tests.oracle.language.paths import VISIT, own_doing
 from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
 from tests.oracle.language.sequences import breaks
-from tests.oracle.language.topology import Language, duration, several
-from tests.oracle.language.waits import ENDS, Span, Start, cancel_of, counts_for, does, order, starts_keys
+from tests.oracle.language.topology import Language, Rule, duration, several
+from tests.oracle.language.waits import (
+    ENDS,
+    Span,
+    Start,
+    cancel_of,
+    changes,
+    counts_for,
+    does,
+    order,
+    starts_keys,
+    taker_of,
+)
+from tests.oracle.lines import Contents
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact
 
@@ -39,6 +52,8 @@ def receive(language: Language, person: Person, fact: Fact, moment: int, maker: 
     if fact.received_at - fact.occurred_at > language.max_age:
         person.old.add(fact)
         return
+    if is_playback(fact):
+        person.watched.append(play(fact, person.watched))
     begun = visit(person, fact)
     if begun is not None:
         take(language, person, begun, moment, maker)
@@ -79,19 +94,48 @@ def changed(person: Person, segment: str, what: str, moment: int) -> Fact:
 
 def count_for_rules(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
     """6: what a fact does to waits, ended and open."""
+    prevented = set()
     for place, end in person.closed.items():
         if fact.occurred_at <= end:
             person.settled.add((fact, place))
+            if place in person.contents and empties(language, person, place, fact):
+                prevented.add(place)
     end_late(language, person, fact)
     break_runs(language, person, fact)
     for fired in person.fired:
+        taken_back = fired.retracted
         retract(language, person, fact, fired, moment, maker)
+        if fired.retracted and not taken_back:
+            prevented.add((fired.rule.name, fired.key))
+    end_taken(language, person, fact, prevented)
     recover(person, fact, moment, maker)
     for rule in language.rules:
         if rule.once and does(rule.start, fact):
             for key in starts_keys(rule, fact):
                 start = Start(fact, fact, fact.occurred_at, fact.received_at)
-                told_once(person, rule, key, start)
+                if begins(language, rule, key, fact):
+                    told_once(person, rule, key, start)
+
+
+def empties(language: Language, person: Person, place: Place, fact: Fact) -> bool:
+    """6: what a late event does to a cart's lines counts from now on. Did it leave none of several?"""
+    contents = person.contents[place]
+    before = bool(contents.lines)
+    changes(rule_of(language, place), place[1], None, fact, contents, fresh=False)
+    return before and not contents.lines
+
+
+def rule_of(language: Language, place: Place) -> Rule:
+    """The rule of a key."""
+    return next(rule for rule in language.rules if rule.name == place[0])
+
+
+def end_taken(language: Language, person: Person, fact: Fact, prevented: set[Place]) -> None:
+    """12, 31: a late order of another cart, which would have `prevented` what was decided, ends what is left."""
+    for place, span in person.spans.items():
+        action = taker_of(rule_of(language, place), fact, place[1], span.opened)
+        if action is not None and place in prevented and fact.occurred_at <= span.decided and span.late is None:
+            span.late = fact, action.reason
 
 
 def end_late(language: Language, person: Person, fact: Fact) -> None:
@@ -122,10 +166,18 @@ def retract(language: Language, person: Person, fact: Fact, fired: Fired, moment
         return
     action = cancel_of(fired.rule, fact, fired.key, fired.opened)
     if action is None or not counts_for(action, fact, order(fact, ENDS), fired.last_start, language.max_age):
+        taker = taker_of(fired.rule, fact, fired.key, fired.opened)
         if breaks(fired.rule, fired.key, fired.last_start.run, fact):
             take_back(language, person, fired, "broken", fact, moment, maker)
+        elif taker is not None and holds_all(fact, fired) and order(fact, ENDS) > fired.last_start.order:
+            take_back(language, person, fired, taker.reason, fact, moment, maker)
         return
     take_back(language, person, fired, action.reason, fact, moment, maker)
+
+
+def holds_all(fact: Fact, fired: Fired) -> bool:
+    """12: does an order hold every line that the trigger told?"""
+    return fired.told is not None and fired.told.held_by(list(fact.items))
 
 
 def take_back(
@@ -152,6 +204,8 @@ def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
             continue
         by = several(told.get("by")) or [fired.rule.cancel[0].reason]
         action = cancel_of(fired.rule, fact, fired.key, fired.opened)
+        if action is None and holds_all(fact, fired):
+            action = taker_of(fired.rule, fact, fired.key, fired.opened)
         if action is None or action.reason not in by:
             continue
         if fact.occurred_at <= fired.due + told_within(fired):
@@ -186,6 +240,7 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
         one.stays |= {(wait.opened.token, (wait.rule.name, wait.key)) for wait in maker.waits(one, moment)}
     winner.stays |= loser.stays
     spans = joined_spans(winner, loser)
+    join_carts(language, winner, loser, moment)
     for name, since in loser.entered.items():
         winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
         if name in winner.entered:
@@ -199,11 +254,11 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.seen |= loser.seen
     winner.orders.join(loser.orders, moment)
     winner.played = sorted(winner.played + loser.played, key=lambda one: one.fact.knowledge)
+    winner.watched = sorted(winner.watched + loser.watched, key=lambda one: one.fact.knowledge)
     winner.used |= loser.used
     winner.undone += loser.undone
     winner.turns += loser.turns
     winner.states = joined_states(winner, loser)
-    winner.settled |= loser.settled
     for place, end in loser.closed.items():
         winner.closed[place] = max(end, winner.closed.get(place, end))
     for place, due in loser.fired_due.items():
@@ -214,6 +269,37 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.made += loser.made
     for fact in sorted(winner.fresh(), key=lambda one: order(one, ENDS)):
         end_late(language, winner, fact)  # what one did ends what is left of the other's
+
+
+def join_carts(language: Language, winner: Person, loser: Person, moment: int) -> None:
+    """21: what was in a key's cart at both closed ends adds up. An order or clear of one side, though settled there, is
+    news to the other, if it is known still: up to the later closed end it takes now what was added up to it, or where
+    it ends an open wait then (so that the payload shows what was there)."""
+    settled = winner.settled | loser.settled
+    for mine, theirs in ((winner, loser), (loser, winner)):
+        for place, contents in mine.contents.items():
+            rule, end = rule_of(language, place), max(mine.closed[place], theirs.closed.get(place, 0))
+            for fact in [*theirs.fresh(), *mine.fresh()]:
+                does_end = cancel_of(rule, fact, place[1], None) or taker_of(rule, fact, place[1], None)
+                if not does_end or fact.occurred_at > end or (fact, place) in mine.settled:
+                    continue
+                known = moment - fact.occurred_at <= language.max_age
+                if any(begun_before(language, rule, side, place, fact) for side in (mine, theirs)):
+                    if known:
+                        settled.discard((fact, place))
+                else:
+                    settled.add((fact, place))
+                    if known or fact in mine.facts:
+                        changes(rule, place[1], None, fact, contents, fresh=False)
+    winner.settled = settled
+    for place, contents in loser.contents.items():
+        winner.contents[place] = winner.contents.get(place, Contents()).plus(contents)
+
+
+def begun_before(language: Language, rule: Rule, person: Person, place: Place, fact: Fact) -> bool:
+    """Is there a wait of this key, undecided, that `fact` would end?"""
+    starts = starts_of(language, rule, person).get(place[1], ())
+    return any(one.order < order(fact, ENDS) and (one.token, place) not in person.settled for one in starts)
 
 
 def joined_spans(winner: Person, loser: Person) -> dict[Place, Span]:

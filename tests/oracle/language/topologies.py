@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.language.begins import begin
+from tests.oracle.language.lasting import as_told, of_cart, of_message, puts_in, tells, upto
 
 Told = dict[str, Any]
 
@@ -45,6 +46,8 @@ ANSWERS = [
 """Of lists: what tells an answer, where, and which there are."""
 MOVES = {"product_id": "product_removed", "cart_id": "cart_viewed", "film": "video_paused", None: "cart_viewed"}
 WITH_PATH: dict[str | None, list[str]] = {
+    "form_id": ["form_submitted"],
+    "products.product_id": ["product_added", "order_completed"],
     "product_id": ["product_viewed", "product_added"],
     "cart_id": ["product_added", "product_viewed", "cart_viewed", "order_completed"],
     "film": ["video_started", "video_progressed"],
@@ -86,6 +89,9 @@ class Sayings:
         self.carts: bool = options.get("carts", False)
         self.films: bool = options.get("films", False)
         self.at_once: bool = options.get("at_once", False)
+        self.lengths: bool = options.get("lengths", False)
+        self.emptied: bool = options.get("emptied", False)
+        self.payloads: bool = options.get("payloads", False)
         self.hours: bool = options.get("hours", False)
         self.made: bool = options.get("made", False)
         self.any_segment = False
@@ -287,7 +293,19 @@ class Sayings:
         if self.begins and rng.random() < 0.7:
             begin(self, told, self.begins)
             per, when = told.get("per"), False
-        if not self.at_once or rng.random() < 0.3:
+        if self.payloads and per != "film" and rng.random() < 0.2:
+            of_message(rng, told)
+            return told
+        if self.lengths and rng.random() < 0.5:
+            as_told(self, told)
+            per, when = told.get("per"), False
+            self.of_path = WITH_PATH.get(per, [])
+        elif self.emptied and per == "cart_id" and rng.random() < 0.85:
+            told.pop("once", None)
+            if not when:
+                told["start"] = puts_in(rng)
+            self.lasts(told)
+        elif not self.at_once or rng.random() < 0.3:
             self.lasts(told)
         elif rng.random() < 0.6:
             told["decide"] = "on_arrival"
@@ -296,13 +314,18 @@ class Sayings:
         elif self.again and "once" not in told and rng.random() < 0.4:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
-        if conditions and rng.random() < 0.35:
+        cart = self.emptied and per == "cart_id" and "once" not in told and ("after" in told or "stages" in told)
+        if cart and rng.random() < 0.9:
+            of_cart(rng, told)
+        if conditions and "until" not in told and rng.random() < 0.35:
             found = self.condition(1, folded=True)
             # By itself that may be what a cart's own rule says, of which the other oracle knows.
             found = {"all": [found]} if found == {"cart": {"lines": {"is": 0}}} else found
             told["until"] = {"when": found, "reason": "enough"}
         if conditions and rng.random() < 0.45:
             told["only_if"] = self.condition(1, folded=True)
+        if self.payloads:
+            tells(rng, told)
         return told
 
     def other_start(self, told: Told, per: str | None) -> bool:
@@ -354,7 +377,7 @@ class Sayings:
                 if self.asking:
                     told["stages"][-1]["only_if"] = self.condition(1, folded=True)
         else:
-            told["after"] = rng.choice(AFTERS)
+            told["after"] = upto(rng) if self.lengths and rng.random() < 0.7 else rng.choice(AFTERS)
         if "once" not in told and rng.random() < 0.4:
             moves = rng.choice(["cart_viewed", "page_viewed", "form_submitted", "product_removed"])
             told["restart"] = {"event": MOVES.get(told["per"], "segment_entered") if "per" in told else moves}
@@ -369,6 +392,8 @@ class Sayings:
         cancels: list[Told] = [{"event": "order_completed", "reason": "bought", **self.where("order_completed", 0.2)}]
         if per == "cart_id":
             cancels[0] |= {"match": "cart_id", "without_key": "all"}
+        if per == "products.product_id":
+            cancels[0] = {"event": "product_removed", "match": {"products.product_id": "key"}, "reason": "removed"}
         if rng.random() < 0.3:
             cancels.append({"event": "email_unsubscribed", "reason": "unsubscribed"})
         if self.made and rng.random() < 0.4:
@@ -387,9 +412,10 @@ def topology(rng: Random, **options: Any) -> Told:
     are made of; `staged`: several reminders; `asking`: what single ones ask; `again`: when a key starts anew;
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
     decisions on arrival; `begins`: which of `lasting` and other sequences, dates (also `yearly`) and triggers start it;
-    `consents`: what was agreed; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more than
-    seven days; `made`: what nobody sends; `moved`: units of the calendar; `ages` False: not for how long somebody is in
-    a segment (which hangs on whose profile stays at a tie)."""
+    `consents`: what was agreed; `lengths`: waits as long as their start tells, or up to a time of day; `emptied`: what
+    is left in a cart, and told of it; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more
+    than seven days; `made`: what nobody sends; `moved`: units of the calendar; `ages` False: not for how long somebody
+    is in a segment (which hangs on whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:

@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.oracle.cart import apply, cart_of
 from tests.oracle.language.paths import is_type, keys, matches, values
+from tests.oracle.language.things import CHANGES
 from tests.oracle.language.topology import NEVER, Action, Rule
+from tests.oracle.lines import Contents
+from tests.oracle.reading import rank
 from tests.oracle.who import Fact
 
 Key = str | None
@@ -18,8 +22,10 @@ TAKES, STARTS, RESTARTS, LOOKS, ENDS = range(5)
 """45: what comes first of what occurred in one millisecond."""
 
 
-def order(fact: Fact, role: int) -> Order:
-    """The order in which things happened, to a rule."""
+def order(fact: Fact, role: int, rule: Rule | None = None) -> Order:
+    """The order in which things happened, to a rule. 45: carts go by type."""
+    if rule is not None and rule.of_cart and role != ENDS:
+        role = rank(fact.type) if fact.type in CHANGES else STARTS if role == STARTS else LOOKS
     return fact.occurred_at, role, fact.received_at, fact.event_id, fact.carried
 
 
@@ -53,6 +59,11 @@ class Start:
         return self.at, STARTS, NEVER if self.of else self.known, self.named.event_id, self.named.carried
 
     @property
+    def of_event(self) -> bool:
+        """Is it the event itself that starts, and not what that led to?"""
+        return self.fact is not None and not self.turned and not self.by and self.moment is None and not self.run
+
+    @property
     def token(self) -> object:
         """What is remembered as settled."""
         return self.of or (self if self.turned or self.by else self.fact)
@@ -67,7 +78,7 @@ class Start:
 class Wait:
     """A wait of one key. `cause`: from which it counts; `due`: D of the stage it waits for; `ended_at`: when a cancel
     or `until` ended it; `decided`: D of the last stage decided; `overtaking`: (received, by a start) of what came after
-    D."""
+    D. `shown`, `left`: what was in its cart as it ended, and right after."""
 
     rule: Rule
     key: Key
@@ -84,11 +95,28 @@ class Wait:
     reason: str = "due"
     ready: int = 0
     overtaking: list[tuple[int, bool]] = field(default_factory=list)
+    shown: Contents | None = None
+    left: Contents | None = None
 
-    def move(self, cause: Start) -> None:
+    def move(self, cause: Start, known: Known) -> None:
         """It counts from here."""
         self.cause = cause
-        self.due = (cause.at if cause.moment is None else cause.moment) + self.rule.stages[self.stage].after
+        self.due = known.due(self)
+
+    def shows(self, contents: Contents | None) -> None:
+        """That is in its cart, unless it is known already."""
+        if contents is not None and self.shown is None:
+            self.shown = self.left = contents.copy()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something on a key's way. `one`: a Start, what tells no date, or a fact. `fact`: what may change its cart."""
+
+    order: Order
+    role: int
+    one: Any
+    fact: Fact | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,21 +152,21 @@ def does(actions: Iterable[Action], fact: Fact) -> bool:
     return any(is_type(fact, action.events) and matches(fact, action.where) for action in actions)
 
 
-def resolver(key: Key, opened: Start) -> Callable[[Any], Any]:
+def resolver(key: Key, opened: Start | None) -> Callable[[Any], Any]:
     """`key` and `start.x` on the right side of a test."""
 
     def resolve(told: Any) -> Any:
         if told == "key":
             return key
         if isinstance(told, str) and told.startswith("start."):
-            found = values(opened.fact, told.removeprefix("start.")) if opened.fact else []
+            found = values(opened.fact, told.removeprefix("start.")) if opened and opened.fact else []
             return found[0] if found else None
         return told
 
     return resolve
 
 
-def cancel_of(rule: Rule, fact: Fact, key: Key, opened: Start) -> Action | None:
+def cancel_of(rule: Rule, fact: Fact, key: Key, opened: Start | None) -> Action | None:
     """30: the cancel that an event is to the wait of this key."""
     for action in rule.cancel:
         told = is_type(fact, action.events) and matches(fact, action.where, resolver(key, opened))
@@ -147,7 +175,33 @@ def cancel_of(rule: Rule, fact: Fact, key: Key, opened: Start) -> Action | None:
     return None
 
 
-def concerns(action: Action, fact: Fact, key: Key, opened: Start) -> bool:
+def taker_of(rule: Rule, fact: Fact, key: Key, opened: Start | None) -> Action | None:
+    """12, 30: the cancel by which an order, of another cart, takes its products out of the cart of this key."""
+    if not fact.items or cancel_of(rule, fact, key, opened) is not None:
+        return None
+    for action in rule.cancel:
+        named = keys(fact, action.match) if isinstance(action.match, str) else []
+        if action.takes and named and is_type(fact, action.events) and matches(fact, action.where):
+            return action
+    return None
+
+
+def changes(rule: Rule, key: Key, opened: Start | None, fact: Fact, contents: Contents, *, fresh: bool) -> str | None:
+    """12, 13: what an event does to the cart of a key. Returns the reason, if that ends a wait of it. `fresh`: what the
+    closed end has already seen takes away only what came on top (21)."""
+    ends, takes = cancel_of(rule, fact, key, opened), taker_of(rule, fact, key, opened)
+    if ends is not None:
+        contents.take(None, fact.occurred_at, only_fresh=fresh)
+        return ends.reason
+    if takes is not None:
+        taken = contents.take(fact.items, fact.occurred_at, only_fresh=fresh)
+        return takes.reason if taken and not contents.lines else None
+    if fact.type in CHANGES and cart_of(fact) == key and not fresh:
+        return rule.emptied if apply(fact, key, contents) else None
+    return None
+
+
+def concerns(action: Action, fact: Fact, key: Key, opened: Start | None) -> bool:
     """30: `match`: a field that equals the key, or several that equal the key or a field of the start."""
     if action.match is None:
         return True
@@ -167,47 +221,59 @@ class Known:
     """What the walk is given: facts that rules may look at, this key's starts, and what stands.
 
     `settled(token)`: a decision covers it, or it was late. `ends(wait)`: `until`'s first moment from its start on, with
-    the event, or None. `fired`: due of its last fired decision. `stays(start)`: what it opened was open at a tie.
+    the event, or None. `due(wait)`: D, by its cause. `fired`: due of its last fired decision. `stays(start)`: what it
+    opened was open at a tie. `cart`: what was in the key's cart at its closed end, what came late included.
     """
 
     facts: list[Fact]
     starts: list[Start]
     settled: Callable[[object], bool]
     until: Callable[[Wait], tuple[int, Fact | None] | None]
+    due: Callable[[Wait], int]
     lateness: int
     fired: int | None = None
     span: Span | None = None
     changed: tuple[Changed, ...] = ()
     stays: Callable[[Start], bool] = lambda start: False
     follows: Callable[[Start, Fact], bool] = lambda start, fact: False
+    cart: Contents | None = None
 
 
-def begin(rule: Rule, key: Key, start: Start) -> Wait:
+def begin(rule: Rule, key: Key, start: Start, known: Known) -> Wait:
     """A new wait."""
     wait = Wait(rule, key, start, start, start)
-    wait.move(start)
+    wait.move(start, known)
     return wait
 
 
-def steps(rule: Rule, key: Key, known: Known) -> list[tuple[Order, Any]]:
+def steps(rule: Rule, key: Key, known: Known) -> list[Step]:
     """All that may do something to the key, in the order in which it happened. A cancel that was late, or that a
     decision covers, still ends what else is open: before a tie it was somebody else's."""
-    found: list[tuple[Order, Any]] = [(one.order, one) for one in known.starts if not known.settled(one.token)]
-    found += [(order(one.fact, STARTS), one) for one in known.changed if not known.settled(one.fact)]
+    found: list[Step] = []
+    for one in known.starts:
+        if not known.settled(one.token):
+            by = one.fact if one.of_event else None
+            found.append(Step(one.order if by is None else order(by, STARTS, rule), STARTS, one, by))
+    found += [Step(order(one.fact, STARTS), STARTS, one) for one in known.changed if not known.settled(one.fact)]
+    starts = {step.fact for step in found}
     for fact in known.facts:
-        if not known.settled(fact) and does(rule.restart, fact) and key in starts_keys(rule, fact):
-            found.append((order(fact, RESTARTS), Start(fact, fact, fact.occurred_at, fact.received_at)))
+        restarts = does(rule.restart, fact) and key in starts_keys(rule, fact)
+        if not known.settled(fact) and restarts:
+            moved = Start(fact, fact, fact.occurred_at, fact.received_at)
+            found.append(Step(order(fact, RESTARTS, rule), RESTARTS, moved, None if fact in starts else fact))
+        elif not known.settled(fact) and rule.of_cart and fact.type in CHANGES and fact not in starts:
+            found.append(Step(order(fact, LOOKS, rule), LOOKS, fact, fact))
         if any(
             is_type(fact, action.events) for action in (*rule.cancel, *(step.action for step in rule.sequence[-1:]))
         ):
-            found.append((order(fact, ENDS), fact))
-    return sorted(found, key=lambda one: one[0])
+            found.append(Step(order(fact, ENDS), ENDS, fact, fact))
+    return sorted(found, key=lambda step: step.order)
 
 
-def resumed(rule: Rule, key: Key, span: Span) -> Wait:
+def resumed(rule: Rule, key: Key, span: Span, known: Known) -> Wait:
     """31: what is left of a wait of which a stage has been decided."""
     wait = Wait(rule, key, span.opened, span.last_start, span.cause, span.stage, span.decided)
-    wait.move(span.cause)
+    wait.move(span.cause, known)
     return wait
 
 
@@ -215,7 +281,7 @@ def walk(rule: Rule, key: Key, known: Known) -> Wait | None:
     """7, 26, 29, 31: the key's first undecided wait; None: none. 2: one that ended is decided no later than the next,
     where that is due before it would have been."""
     wait = first(rule, key, known)
-    if wait is not None and wait.ended_at is not None and rule.date is not None:
+    if wait is not None and wait.ended_at is not None and (rule.date is not None or rule.length is not None):
         after = wait.ended_at
         later = walk(rule, key, replace(known, starts=[one for one in known.starts if one.at > after]))
         wait.ready = wait.ready if later is None else min(wait.ready, later.ready)
@@ -226,21 +292,44 @@ def first(rule: Rule, key: Key, known: Known) -> Wait | None:
     """The same, but for when it is decided."""
     wait: Wait | None = None
     end: tuple[int, Fact | None] | None = None
+    contents = None if known.cart is None else known.cart.as_stock()
     if known.span is not None:
-        wait = resumed(rule, key, known.span)
+        wait = resumed(rule, key, known.span, known)
         if known.span.late is not None:
+            wait.shows(contents)
             return finish(wait, known.span.late[0].occurred_at, *known.span.late, known)
         end = known.until(wait)
-    for place, one in steps(rule, key, known):
-        at, role = place[0], place[1]
+    earlier = contents and contents.copy()
+    last = -1
+    for step in steps(rule, key, known):
+        place, at, role, one = step.order, step.order[0], step.role, step.one
         if known.span is not None and at <= known.span.decided:
+            if contents is not None and role != ENDS and step.fact is not None:
+                changes(rule, key, None, step.fact, contents, fresh=False)
             continue
         if wait is not None and end is not None and end[0] < at and end[0] <= wait.due:
             break
+        if wait is not None and at > wait.due:
+            wait.shows(contents)
+        if at > last:
+            earlier, last = contents and contents.copy(), at
+        before, emptied = contents and contents.copy(), None
+        if contents is not None and step.fact is not None:
+            opened = None if wait is None else wait.opened
+            emptied = changes(rule, key, opened, step.fact, contents, fresh=known.settled(step.fact))
         if wait is None:
-            if role == STARTS and not isinstance(one, Changed) and (known.stays(one) or not barred(rule, at, known)):
-                wait = begin(rule, key, one)
+            starts = role == STARTS and not isinstance(one, Changed) and emptied is None
+            if starts and (known.stays(one) or not barred(rule, at, known)):
+                wait = begin(rule, key, one, known)
                 end = known.until(wait)
+        elif emptied is not None:
+            assert step.fact is not None
+            if at <= wait.due:
+                wait.shown, wait.left = before, contents
+                return finish(wait, at, step.fact, emptied, known, place)
+            wait.overtaking.append((step.fact.received_at, False))
+        elif role == LOOKS:
+            pass
         elif isinstance(one, Changed):
             if at <= wait.due:
                 return finish(wait, at, one.fact, "date_changed", known, place)
@@ -261,32 +350,35 @@ def first(rule: Rule, key: Key, known: Known) -> Wait | None:
         elif role == STARTS and known.span is not None:
             if not one.turned and not barred(rule, at, known):
                 wait.begun = one if one.by else None
+                wait.shown, wait.left = before, earlier
                 return finish(wait, at, one.fact, "begun_anew", known, (at, -1))
         elif not one.turned:
-            wait.move(one)
             if role == STARTS:
                 wait.last_start = one
+            wait.move(one, known)
     if wait is not None:
+        wait.shows(contents)
         by_until(wait, end, known)
     return wait
 
 
 def once(rule: Rule, key: Key, start: Start, known: Known, remember: int) -> Wait:
     """14, 15: the wait of a key that starts once; the first cancel up to D, in event time, ends it."""
-    wait = begin(rule, key, start)
+    wait = begin(rule, key, start, known)
     if known.span is not None:
-        wait = resumed(rule, key, known.span)
+        wait = resumed(rule, key, known.span, known)
         if known.span.late is not None:
             return finish(wait, known.span.late[0].occurred_at, *known.span.late, known)
     end = known.until(wait)
-    for place, one in steps(rule, key, known):
+    for step in steps(rule, key, known):
+        place, one = step.order, step.one
         if place[1] == STARTS or (wait.decided is not None and place[0] <= wait.decided):
             continue
         if end is not None and end[0] < place[0] and end[0] <= wait.due:
             break
         if place[1] == RESTARTS:
             if start.order < place and place[0] <= wait.due:
-                wait.move(one)
+                wait.move(one, known)
             continue
         action = cancel_of(rule, one, key, start)
         if action is None or not counts_for(action, one, place, start, remember):
@@ -305,8 +397,9 @@ def counts_alone(start: Start, rule: Rule, known: Known) -> bool:
 
 def arrived(rule: Rule, key: Key, start: Start, known: Known) -> Wait:
     """38: a start that nothing is waited for, decided by itself; nothing overtakes it."""
-    wait = begin(rule, key, start)
-    for place, one in steps(rule, key, replace(known, starts=[])):
+    wait = begin(rule, key, start, known)
+    for step in steps(rule, key, replace(known, starts=[])):
+        place, one = step.order, step.one
         action = cancel_of(rule, one, key, start) if place[1] == ENDS else None
         if action is not None and start.order < place and place[0] <= wait.due:
             finish(wait, place[0], one, action.reason, known, place)
