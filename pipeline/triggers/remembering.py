@@ -44,12 +44,12 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
         elif now:
             stays, goes = (0, 1) if own[0] <= own[1] else (1, 0)
             since = min((turn.since for turn in (a, b) if turn.holds), default=0)
-            turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since)
+            turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since, of=0)
             if (a, b)[goes].holds:
                 ids = (a, b)[goes].ids or copied((person, other)[goes].ids)
                 turned[f"{LEFT}{own_id(ids)}\0{watch.name}"] = Turn(next=now, ids=ids)
         else:
-            turned[name] = msgspec.structs.replace(a if a.holds else b, next=first)
+            turned[name] = msgspec.structs.replace(a if a.holds else b, next=first, of=0)
     person.turned = turned
     if now:
         _look_after_tie(watches, person, now)

@@ -16,7 +16,9 @@ from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.ears import Ears
 from pipeline.language.events import types_of
 from pipeline.language.memory import DECIDED, MOST, Entry, Matcher, Memory, Moment
+from pipeline.language.room import ANY, Weights
 from pipeline.language.whereabouts import Whereabouts
+from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import DAY, Topology
 from pipeline.triggers import sequences
 
@@ -27,6 +29,7 @@ class Rule(Protocol):
     """What of a rule (rules.Compiled) is looked at."""
 
     name: str
+    fingerprint: str
     per: str | None
     soonest: int
     arrives: bool
@@ -52,7 +55,9 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     """What a condition was last found to be of a person. `owed`: nothing has started since it holds, and the next event
     that it counts shall. `next`: when it is to be looked at again, UTC ms, or None. `since`: from when on it holds.
     `tied`: at `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`; of a
-    segment, by what they were known when they entered it, where that gave another profile id.
+    segment, by what they were known when they entered it, where that gave another profile id. `room`: so much more may
+    be counted of what brings it nearer to being otherwise, and nobody need look (language/room.py), as long as it is
+    what it was then, `of` a condition with that mark.
     """
 
     holds: bool = False
@@ -61,16 +66,21 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     since: int = 0
     tied: bool = False
     ids: Ids | None = None
+    room: int = 0
+    of: int = 0
 
 
 class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
     `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
     dependence); `untold`: not only events. `keyed`: it has a value for each key. `zoned`: it hangs on where they are.
+    `weights`: of what it counts. `mark`: of what it says, and is said of it elsewhere; never nought.
     """
 
-    def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None) -> None:
+    def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None, meaning: str) -> None:
         self.name, self.rank, self.condition, self.rule = name, rank, condition, rule
+        self.mark = int(meaning[:8], 16) or 1
+        self.weights = condition.weights()
         self.keyed = rule is not None and rule.per is not None
         self.empty = condition.holds(Moment({}, 0))
         self.counted: tuple[Matcher, ...] = condition.matchers()
@@ -107,11 +117,11 @@ class Watches:
         scope = Scope(measures=topology.measures, lists=topology.lists, zone=topology.time.zone)
         for segment in topology.segments:
             condition = compile_condition(segment.when, scope)
-            watch = self._watch(segment.name, condition, None)
+            watch = self._watch(segment.name, condition, None, fingerprint(segment, topology))
             self.segments[segment.name] = watch
         for rule in rules.values():
             if rule.when is not None:
-                self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
+                self.rules[rule.name] = self._watch(rule.name, rule.when, rule, rule.fingerprint)
         self.still = False
         self.by_prefix: dict[str, Watch | sequences.Sequence] = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
@@ -134,7 +144,7 @@ class Watches:
                 for matcher in self._hear((found.matcher,)):
                     self.watching[matcher] = (found,)
             if rule.until is not None:
-                watch = self.until[rule.name] = Watch(rule.name, 0, rule.until, rule)
+                watch = self.until[rule.name] = Watch(rule.name, 0, rule.until, rule, rule.fingerprint)
                 self._through_segments(watch)
                 for matcher in self._hear(watch.counted):
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
@@ -155,8 +165,8 @@ class Watches:
             name: tuple(watch for watch in self.every if name in watch.condition.segments()) for name in self.segments
         }
 
-    def _watch(self, name: str, condition: Condition, rule: Rule | None) -> Watch:
-        watch = Watch(name, len(self.every), condition, rule)
+    def _watch(self, name: str, condition: Condition, rule: Rule | None, meaning: str) -> Watch:
+        watch = Watch(name, len(self.every), condition, rule, meaning)
         self._through_segments(watch)
         self.every.append(watch)
         return watch
@@ -165,6 +175,8 @@ class Watches:
         for other in self.segments.values():  # in order of dependence
             if other.name in watch.condition.segments():
                 watch.counted += other.counted
+                through = dict.fromkeys((matcher.id for matcher in other.counted), ANY)
+                watch.weights = Weights({**watch.weights.up, **through}, {**watch.weights.down, **through})
                 watch.zoned |= other.zoned
                 watch.through += tuple(each for each in (*other.through, other) if each not in watch.through)
 
@@ -230,9 +242,9 @@ def hear(
                     continue
                 if watch.keyed and (others or matcher.per is None):
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
-                        look_at(person, watch, name.removeprefix(watch.prefix), at)
+                        _look_if_near(person, watch, name.removeprefix(watch.prefix), matcher.id, at)
                 if not watch.keyed or (key and matcher.per is not None):
-                    look_at(person, watch, key, at)
+                    _look_if_near(person, watch, key, matcher.id, at)
             if matcher.id in watches.untils:
                 yield matcher.id, "" if others else key
 
@@ -265,6 +277,19 @@ def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int
         turn.next = at
     if person.due is None or at < person.due:
         person.due = at
+
+
+def _look_if_near(person: Person, watch: Watch, key: str, counted: str, at: int) -> None:
+    """Look at it, unless what was `counted`, by a matcher's id, can't have changed it. When it is to be looked at next
+    stays: by that it only changes later, if it does.
+    """
+    turn = person.turned.get(watch.prefix + key)
+    if turn is not None and turn.of == watch.mark and not turn.owed:
+        weight = (watch.weights.down if turn.holds else watch.weights.up)[counted]
+        if weight <= turn.room:
+            turn.room -= weight
+            return
+    look_at(person, watch, key, at)
 
 
 def members(person: Person) -> dict[str, int]:
