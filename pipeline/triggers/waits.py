@@ -176,21 +176,24 @@ def _same(rule: Compiled, fact: Fact, wait: Wait) -> bool:
 def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> int | None:
     """The event-time moment at which the key's first undecided wait is decided."""
     facts = key.facts
-    if rule.general:
-        if rule.at_once:
-            return at_once.next_due(rule, key)
-        found = stages.walk(rule, key, _steps(key, everyone), until)[0] if facts or key.open is not None else []
-        return stages.moment(rule, found[0]) if found else None
-    if not facts:
+    if rule.at_once:
+        return at_once.next_due(rule, key)
+    if not facts and key.open is None:
         return None
-    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+    ends = key.ends or everyone or key.open is not None or until is not None or (rule.emptied and _may_empty(key))
+    if not ends and not rule.varies:
         due = None
-        for fact in facts:  # as `walk`, where nothing ends
+        for fact in facts:  # as `walk`, where nothing ends: its first wait, or that one's first stage
             if due is not None and (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
                 break
-            if fact.role == START or (fact.role == RESTART and due is not None):
+            if (fact.role == START and (due is None or fact.turned is None)) or (
+                fact.role == RESTART and due is not None
+            ):
                 due = fact.occurred_at + rule.after
         return None if due is None else due + rule.lateness
+    if rule.general:
+        found = stages.walk(rule, key, _steps(key, everyone), until)[0]
+        return stages.moment(rule, found[0]) if found else None
     waits, _ = walk(rule, key, everyone)
     return waits[0].due + rule.lateness if waits else None
 

@@ -191,10 +191,10 @@ class Watches:
                 self.hearing[kind] = (*self.hearing.get(kind, ()), matcher)
         return [*dict.fromkeys(matcher.id for matcher in matchers)]
 
-    def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
-        """Whether an event is counted at all."""
+    def counting(self, kind: str, data: Mapping[str, Any]) -> list[Matcher]:
+        """Those that count an event."""
         ears = self.ears.get(kind)
-        return ears is not None and any(matcher.counts(kind, data) for matcher in ears.of(data))
+        return [] if ears is None else [matcher for matcher in ears.of(data) if matcher.counts(kind, data)]
 
     def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
@@ -211,6 +211,7 @@ class Watches:
 def hear(
     watches: Watches,
     person: Person,
+    matchers: Sequence[Matcher],
     kind: str,
     data: dict[str, Any],
     entry: Entry,
@@ -219,17 +220,14 @@ def hear(
     amounts: bool = True,
     change: Change | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """Note an event that is received at `at`; `amounts` False: it adds to no sum; `change`: what it does to a cart.
+    """Note an event that these matchers count, received at `at`; `amounts` False: it adds to no sum; `change`: what it does to a cart.
     Yields by what waits may end: a matcher's id, and for which key (empty: for all).
     """
-    ears = watches.ears.get(kind)
-    for matcher in () if ears is None else ears.of(data):
-        if not matcher.counts(kind, data):
-            continue
+    for matcher in matchers:
         value = matcher.read(kind, data, change)
         if value is not None and not amounts and matcher.value is not None:
             value = None
-        told = msgspec.structs.replace(entry, value=value)
+        told = entry if value is None else msgspec.structs.replace(entry, value=value)
         for key in matcher.keys(data):
             if not matcher.take(person.heard, key, told):
                 continue

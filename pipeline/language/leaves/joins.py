@@ -78,9 +78,9 @@ class Join:
         """The first that doesn't hold; of `any` all, of `none` the first that does."""
         if self.how == "none":
             return next((f"this holds: {_said(part)}" for part in self.parts if part.holds(now)), "")
-        failing = [why for part in self.parts if (why := part.fails(now))]
         if self.how == "all":
-            return failing[0] if failing else ""
+            return next((why for part in self.parts if (why := part.fails(now))), "")
+        failing = [why for part in self.parts if (why := part.fails(now))]
         return "; ".join(failing) if len(failing) == len(self.parts) else ""
 
     def __str__(self) -> str:
