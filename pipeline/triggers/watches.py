@@ -6,7 +6,7 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +21,7 @@ from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import DAY, Topology
 from pipeline.triggers import sequences
+from pipeline.wire.row import Row
 
 Ids = dict[str, list[str]]
 
@@ -74,7 +75,8 @@ class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
     `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
     dependence); `untold`: not only events. `keyed`: it has a value for each key. `zoned`: it hangs on where they are.
-    `weights`: of what it counts. `mark`: of what it says, and is said of it elsewhere; never nought.
+    `weights`: of what it counts. `mark`: of what it says, and is said of it elsewhere; never nought. `room`: that of
+    whom nothing is known; `starts_far`: it may be believed.
     """
 
     def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None, meaning: str) -> None:
@@ -82,7 +84,8 @@ class Watch:
         self.mark = int(meaning[:8], 16) or 1
         self.weights = condition.weights()
         self.keyed = rule is not None and rule.per is not None
-        self.empty = condition.holds(Moment({}, 0))
+        self.empty, self.room = condition.holds(Moment({}, 0)), condition.room(Moment({}, 0))
+        self.starts_far = self.room > 0 and not self.empty and not condition.segments()
         self.counted: tuple[Matcher, ...] = condition.matchers()
         self.untold = rule is not None and any(DECIDED in matcher.events for matcher in self.counted)
         self.through: tuple[Watch, ...] = ()
@@ -92,6 +95,14 @@ class Watch:
     def default(self) -> Turn:
         """Of whom it was never looked at. Nobody is in a segment before their first event."""
         return Turn() if self.rule is None else Turn(self.empty, self.empty)
+
+    def hears_first(self, memory: Memory, key: str, counted: Matcher) -> bool:
+        """Whether what was just counted is the first that it counts of them."""
+        for matcher in self.counted:
+            ledger = memory.get(matcher.ledger(key))
+            if ledger and (matcher.id != counted.id or len(ledger) > 1):
+                return False
+        return True
 
 
 LEFT = "l\0"
@@ -213,16 +224,16 @@ def hear(
     person: Person,
     matchers: Sequence[Matcher],
     kind: str,
-    data: dict[str, Any],
-    entry: Entry,
-    at: int,
+    row: Row,
     *,
     amounts: bool = True,
     change: Change | None = None,
-) -> Iterator[tuple[str, str]]:
-    """Note an event that these matchers count, received at `at`; `amounts` False: it adds to no sum; `change`: what it does to a cart.
-    Yields by what waits may end: a matcher's id, and for which key (empty: for all).
+) -> list[tuple[str, str]]:
+    """Note an event that these matchers count, as one of a `kind`; `amounts` False: it adds to no sum; `change`: what
+    it does to a cart. Returns by what waits may end: a matcher's id, and for which key (empty: for all).
     """
+    data, at, entry = row.data, row.received_at, _entry(row)
+    found: list[tuple[str, str]] = []
     for matcher in matchers:
         value = matcher.read(kind, data, change)
         if value is not None and not amounts and matcher.value is not None:
@@ -240,22 +251,28 @@ def hear(
                     continue
                 if watch.keyed and (others or matcher.per is None):
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
-                        _look_if_near(person, watch, name.removeprefix(watch.prefix), matcher.id, at)
+                        _look_if_near(person, watch, name.removeprefix(watch.prefix), matcher, at)
                 if not watch.keyed or (key and matcher.per is not None):
-                    _look_if_near(person, watch, key, matcher.id, at)
+                    _look_if_near(person, watch, key, matcher, at)
             if matcher.id in watches.untils:
-                yield matcher.id, "" if others else key
+                found.append((matcher.id, "" if others else key))
+    return found
 
 
-def begin(watches: Watches, person: Person, entry: Entry) -> None:
+def _entry(row: Row) -> Entry:
+    return Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
+
+
+def begin(watches: Watches, person: Person, row: Row) -> None:
     """A person's first event: who is in a segment of whom nothing else is known enters it."""
+    entry = _entry(row)
     if person.first is not None and person.first.known <= entry.known:
         return
     if person.first is None:
         for watch in watches.segments.values():
             if watch.empty:
                 look_at(person, watch, "", entry.received_at)
-    person.first = msgspec.structs.replace(entry, value=None)
+    person.first = entry
 
 
 def look_at_zoned(watches: Watches, person: Person, at: int) -> None:
@@ -277,13 +294,16 @@ def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int
         person.due = at
 
 
-def _look_if_near(person: Person, watch: Watch, key: str, counted: str, at: int) -> None:
-    """Look at it, unless what was `counted`, by a matcher's id, can't have changed it. When it is to be looked at next
-    stays: by that it only changes later, if it does.
+def _look_if_near(person: Person, watch: Watch, key: str, counted: Matcher, at: int) -> None:
+    """Look at it, unless what was `counted` can't have changed it. When it is to be looked at next stays: by that it
+    only changes later, if it does.
     """
-    turn = person.turned.get(watch.prefix + key)
+    name = watch.prefix + key
+    turn = person.turned.get(name)
+    if turn is None and watch.starts_far and watch.hears_first(person.heard, key, counted):
+        turn = person.turned[name] = Turn(room=watch.room, of=watch.mark)
     if turn is not None and turn.of == watch.mark and not turn.owed:
-        weight = (watch.weights.down if turn.holds else watch.weights.up)[counted]
+        weight = (watch.weights.down if turn.holds else watch.weights.up)[counted.id]
         if weight <= turn.room:
             turn.room -= weight
             return
