@@ -46,6 +46,18 @@ class Condition(Protocol):
         """The first part that doesn't hold `now`, in words; empty: it holds."""
 
 
+def said_once(say: Callable[[Any], str]) -> Callable[[Any], str]:
+    """What a condition is in words: many waits fail by it, and it stays what it is."""
+
+    def words(self: Any) -> str:
+        found: str | None = self.__dict__.get("_words")
+        if found is None:
+            found = self._words = say(self)
+        return found
+
+    return words
+
+
 class OfOne:
     """A condition on what one matcher counts: it looks at no segment, each event may change it, and time alone does
     where it says so.

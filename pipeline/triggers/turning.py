@@ -97,7 +97,7 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
                 if not other.keyed or each != other.prefix:
                     look_at(person, other, each.removeprefix(other.prefix), at)
     turn.tied, turn.ids, turn.next = False, None, watch.condition.turns(now)
-    turn.room, turn.of = watch.condition.room(now), watch.mark
+    turn.room = watch.condition.room(now)
     return [*told, *made]
 
 
@@ -115,7 +115,7 @@ def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, m
     now = Moment(person.heard, at, key=of, segments=_members(watch, person), there=person.whereabouts)
     held, owed, tied = turn.holds, turn.owed, turn.tied
     turn.holds, turn.tied, turn.next = watch.condition.holds(now), False, watch.condition.turns(now)
-    turn.room, turn.of = watch.condition.room(now), watch.mark
+    turn.room = watch.condition.room(now)
     turn.owed = turn.holds and owed
     if not turn.holds or (held and not owed):
         return None

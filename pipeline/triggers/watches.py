@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from xxhash import xxh32_intdigest
 
 from pipeline.language.carts import Change
 from pipeline.language.condition import Condition, Scope, compile_condition
@@ -24,6 +25,7 @@ from pipeline.triggers import sequences
 from pipeline.wire.row import Row
 
 Ids = dict[str, list[str]]
+UNKNOWN = -1
 
 
 class Rule(Protocol):
@@ -57,8 +59,8 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     that it counts shall. `next`: when it is to be looked at again, UTC ms, or None. `since`: from when on it holds.
     `tied`: at `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`; of a
     segment, by what they were known when they entered it, where that gave another profile id. `room`: so much more may
-    be counted of what brings it nearer to being otherwise, and nobody need look (language/room.py), as long as it is
-    what it was then, `of` a condition with that mark.
+    be counted of what brings it nearer to being otherwise, and nobody need look (language/room.py); UNKNOWN: nobody
+    knows, as something else may have come to it.
     """
 
     holds: bool = False
@@ -67,21 +69,18 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     since: int = 0
     tied: bool = False
     ids: Ids | None = None
-    room: int = 0
-    of: int = 0
+    room: int = UNKNOWN
 
 
 class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
     `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
     dependence); `untold`: not only events. `keyed`: it has a value for each key. `zoned`: it hangs on where they are.
-    `weights`: of what it counts. `mark`: of what it says, and is said of it elsewhere; never nought. `room`: that of
-    whom nothing is known; `starts_far`: it may be believed.
+    `weights`: of what it counts. `room`: that of whom nothing is known; `starts_far`: it may be believed.
     """
 
-    def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None, meaning: str) -> None:
+    def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None) -> None:
         self.name, self.rank, self.condition, self.rule = name, rank, condition, rule
-        self.mark = int(meaning[:8], 16) or 1
         self.weights = condition.weights()
         self.keyed = rule is not None and rule.per is not None
         self.empty, self.room = condition.holds(Moment({}, 0)), condition.room(Moment({}, 0))
@@ -107,6 +106,8 @@ class Watch:
 
 LEFT = "l\0"
 """Before what is noted of a person who is no more: their profile id, and the segment."""
+WATCHED = "w\0\0"
+"""Among a person's turns: `since` says by which conditions they were watched when the last event was counted."""
 
 
 class Watches:
@@ -118,7 +119,8 @@ class Watches:
     it may end. Segment's name -> `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules
     whose waits that may end. `slack`: for how long what a condition counts matters after it has left its window, ms.
     `zoned`: what is looked at when it shows where a person is, `zoned_untils`: the rules whose waits that may end;
-    `located`: a condition hangs on it. `picky`: such matchers. `still`: nothing is looked at any more.
+    `located`: a condition hangs on it. `picky`: such matchers. `still`: nothing is looked at any more. `mark`: of what
+    all of them say; nought: there are none.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
@@ -128,12 +130,15 @@ class Watches:
         scope = Scope(measures=topology.measures, lists=topology.lists, zone=topology.time.zone)
         for segment in topology.segments:
             condition = compile_condition(segment.when, scope)
-            watch = self._watch(segment.name, condition, None, fingerprint(segment, topology))
+            watch = self._watch(segment.name, condition, None)
             self.segments[segment.name] = watch
         for rule in rules.values():
             if rule.when is not None:
-                self.rules[rule.name] = self._watch(rule.name, rule.when, rule, rule.fingerprint)
+                self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
         self.still = False
+        said = [fingerprint(segment, topology) for segment in topology.segments]
+        said += [rule.fingerprint for rule in rules.values() if rule.when is not None]
+        self.mark = xxh32_intdigest(" ".join(said).encode()) if said else 0
         self.by_prefix: dict[str, Watch | sequences.Sequence] = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
         self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
@@ -155,7 +160,7 @@ class Watches:
                 for matcher in self._hear((found.matcher,)):
                     self.watching[matcher] = (found,)
             if rule.until is not None:
-                watch = self.until[rule.name] = Watch(rule.name, 0, rule.until, rule, rule.fingerprint)
+                watch = self.until[rule.name] = Watch(rule.name, 0, rule.until, rule)
                 self._through_segments(watch)
                 for matcher in self._hear(watch.counted):
                     self.untils[matcher] = (*self.untils.get(matcher, ()), rule)
@@ -176,8 +181,8 @@ class Watches:
             name: tuple(watch for watch in self.every if name in watch.condition.segments()) for name in self.segments
         }
 
-    def _watch(self, name: str, condition: Condition, rule: Rule | None, meaning: str) -> Watch:
-        watch = Watch(name, len(self.every), condition, rule, meaning)
+    def _watch(self, name: str, condition: Condition, rule: Rule | None) -> Watch:
+        watch = Watch(name, len(self.every), condition, rule)
         self._through_segments(watch)
         self.every.append(watch)
         return watch
@@ -232,6 +237,11 @@ def hear(
     """Note an event that these matchers count, as one of a `kind`; `amounts` False: it adds to no sum; `change`: what
     it does to a cart. Returns by what waits may end: a matcher's id, and for which key (empty: for all).
     """
+    marked = person.turned.get(WATCHED)
+    if (0 if marked is None else marked.since) != watches.mark:  # who was watched otherwise was counted otherwise
+        for turn in person.turned.values():
+            turn.room = UNKNOWN
+        person.turned[WATCHED] = Turn(since=watches.mark)
     data, at, entry = row.data, row.received_at, _entry(row)
     found: list[tuple[str, str]] = []
     for matcher in matchers:
@@ -301,8 +311,8 @@ def _look_if_near(person: Person, watch: Watch, key: str, counted: Matcher, at: 
     name = watch.prefix + key
     turn = person.turned.get(name)
     if turn is None and watch.starts_far and watch.hears_first(person.heard, key, counted):
-        turn = person.turned[name] = Turn(room=watch.room, of=watch.mark)
-    if turn is not None and turn.of == watch.mark and not turn.owed:
+        turn = person.turned[name] = Turn(room=watch.room)
+    if turn is not None and not turn.owed:
         weight = (watch.weights.down if turn.holds else watch.weights.up)[counted.id]
         if weight <= turn.room:
             turn.room -= weight

@@ -15,7 +15,7 @@ from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, OneOf, Record, Text, Where, Whole
 from pipeline.language import calendars, compare, hours, room
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, OfOne, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
 from pipeline.language.events import EVENTS, said_of
 from pipeline.language.memory import MOST, Entry, Matcher, Moment
 
@@ -195,6 +195,7 @@ class Did(OfOne):
         number = self._number(self._found(now))
         return "" if self._test(number) else f"{self}, and it is {number:g}"
 
+    @said_once
     def __str__(self) -> str:
         if self._how == "times" and self._tests == {"gte": 1}:
             return f"did {said_of(self._matcher)}{lasting(self._within)}"

@@ -20,7 +20,7 @@ from pipeline.grammar.shapes import Key, Record
 from pipeline.language import compare, films
 from pipeline.language.carts import Change
 from pipeline.language.compared import Compared
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, Scope, said_once
 from pipeline.language.films import Session, add_interval
 from pipeline.language.memory import MOST, Entry, Ledger, Matcher, Memory, Moment
 
@@ -280,6 +280,7 @@ class Film(Compared):
         """How much it is."""
         return f"{name} unknown" if number is None else f"{name} {float(number):g}"
 
+    @said_once
     def __str__(self) -> str:
         asked = " and ".join(f"{name} {compare.said(each)}" for name, each in self._tests.items())
         return f"{'the' if self._matcher.per else 'a'} film was watched: {asked}"

@@ -15,7 +15,7 @@ from pipeline.grammar.durations import spelt
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record, Where
 from pipeline.language import compare, room
-from pipeline.language.condition import Condition, Names, OfOne, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
 from pipeline.language.events import EVENTS, said_of
 from pipeline.language.memory import Entry, Matcher, Moment
 
@@ -108,6 +108,7 @@ class Happened(OfOne):
             return f"the {self._which} {said_of(self._matcher)} has another {self._has}"
         return ""
 
+    @said_once
     def __str__(self) -> str:
         age = f" {compare.said(self._age, spelt)} ago" if self._age else ""
         return f"the {self._which} {said_of(self._matcher)}{age}{' with ' + self._has if self._has else ''}"

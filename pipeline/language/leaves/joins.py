@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Many, Record
 from pipeline.language import room
-from pipeline.language.condition import Condition, Names, Scope, check_condition, compile_condition
+from pipeline.language.condition import Condition, Names, Scope, check_condition, compile_condition, said_once
 from pipeline.language.conditions import CONDITION
 from pipeline.language.memory import Matcher, Moment
 
@@ -83,6 +83,7 @@ class Join:
         failing = [why for part in self.parts if (why := part.fails(now))]
         return "; ".join(failing) if len(failing) == len(self.parts) else ""
 
+    @said_once
     def __str__(self) -> str:
         return f"{self.how} of ({'; '.join(map(str, self.parts))})"
 

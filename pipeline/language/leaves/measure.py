@@ -16,7 +16,7 @@ from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Duration, Key, Many, Record, Text, Value, Where
 from pipeline.language import calendars, compare, hours, room
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, Scope, said_once
 from pipeline.language.events import EVENTS
 from pipeline.language.memory import MOST, Matcher, Moment
 
@@ -154,5 +154,6 @@ class Measure:
         number = self.number(now)
         return "" if self._test(number) else f"{self}, and it is {number:g}"
 
+    @said_once
     def __str__(self) -> str:
         return f"{self._name}{lasting(self._within)} is {compare.said(self._tests)}"
