@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.shapes import Record
-from pipeline.language import leaves
+from pipeline.language import leaves, room
 from pipeline.language.events import tell
 from pipeline.language.memory import Matcher, Moment
 from pipeline.language.references import KEY
@@ -36,12 +36,32 @@ class Condition(Protocol):
     def segments(self) -> frozenset[str]:
         """Those that it looks at."""
 
+    def weights(self) -> room.Weights:
+        """By how much each event that it counts brings it nearer to being otherwise."""
+
+    def room(self, now: Moment) -> int:
+        """So much of that, and it is as it is `now`, for as long as time alone changes nothing."""
+
     def fails(self, now: Moment) -> str:
         """The first part that doesn't hold `now`, in words; empty: it holds."""
 
 
+def said_once(say: Callable[[Any], str]) -> Callable[[Any], str]:
+    """What a condition is in words: many waits fail by it, and it stays what it is."""
+
+    def words(self: Any) -> str:
+        found: str | None = self.__dict__.get("_words")
+        if found is None:
+            found = self._words = say(self)
+        return found
+
+    return words
+
+
 class OfOne:
-    """A condition on what one matcher counts: it looks at no segment, and time alone changes it where it says so."""
+    """A condition on what one matcher counts: it looks at no segment, each event may change it, and time alone does
+    where it says so.
+    """
 
     _matcher: Matcher
 
@@ -56,6 +76,14 @@ class OfOne:
     def segments(self) -> frozenset[str]:
         """None."""
         return frozenset()
+
+    def weights(self) -> room.Weights:
+        """Each may change it."""
+        return room.unknown([self._matcher.id])
+
+    def room(self, now: Moment) -> int:
+        """Whatever else happens doesn't."""
+        return room.MOST
 
 
 class Scope(NamedTuple):

@@ -102,6 +102,7 @@ class Matcher:
     ) -> None:
         self.events, self.where, self.value, self.per = tuple(sorted(set(events))), where, value, per
         self.has, self.within, self.first, self.newest, self.zoned = has, within, first, newest, zoned
+        self._own = ANY in self.events
         told = msgspec.json.encode([self.events, where, value, has, per], order="deterministic")
         self.id = blake2b(told, digest_size=8).hexdigest()
         self._where: dict[str, Where | None] = {}
@@ -119,12 +120,12 @@ class Matcher:
     def fields(self) -> tuple[str, ...]:
         """Of an event's data, that are looked at."""
         paths = [*self.where, *(self.has or ()), *(path for path in (self.value, self.per) if path is not None)]
-        own = OWN if ANY in self.events else ()
+        own = OWN if self._own else ()
         return (*dict.fromkeys([*(field for path in paths for field in needs(path)), *own]),)
 
     def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of one of its types is one of them."""
-        if ANY in self.events and kind not in MADE and not own_doing(kind, data):
+        if self._own and kind not in MADE and not own_doing(kind, data):
             return False
         return not self.where or self._meets(self._where, kind, self.where, data)
 
@@ -140,7 +141,9 @@ class Matcher:
         """
         if self.has is not None:
             return self._meets(self._has, kind, self.has, data)
-        value = None if self._value is None else self._value(data)
+        if self._value is None:
+            return None
+        value = self._value(data)
         if isinstance(value, list | tuple):
             value = value[0] if value else None
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The fingerprint of what a rule means."""
+"""The fingerprint of what a rule or a segment means."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pipeline.language.speaks import changes, meant, named
-from pipeline.topology.model import Rule, Topology
+from pipeline.topology.model import Rule, Segment, Topology
 
 NO_MEANING = frozenset({"name", "version", "description"})
 """Labels, for people."""
@@ -17,7 +17,7 @@ ZONED = frozenset({"calendar", "date"})
 """Keys of conditions that hang on where a person is."""
 
 
-def fingerprint(rule: Rule, topology: Topology) -> str:
+def fingerprint(rule: Rule | Segment, topology: Topology) -> str:
     """16 hexadecimal characters, of all that its decisions hang on but its name and version: what it says, and what the
     segments, measures and lists say of which it speaks. What is left out is the same as what is written and was so
     anyhow.

@@ -54,12 +54,12 @@ class Balance:
     """All rules', since it was asked for last. The fold counts here, whoever calls it takes what it has counted."""
 
     def __init__(self) -> None:
-        self._rules: dict[str, Waits] = {}
+        self._rules: dict[str, list[int]] = {}  # the fields of Waits
 
     def take(self) -> dict[str, Waits]:
         """By rule; from now on it counts anew."""
         found, self._rules = self._rules, {}
-        return found
+        return {rule: Waits(*counted) for rule, counted in found.items()}
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -73,7 +73,13 @@ class Balance:
     def add(self, rule: str, opened: int = 0, decided: int = 0, absorbed: int = 0, moved: int = 0) -> None:
         """So many more."""
         if opened or decided or absorbed or moved:
-            self._rules[rule] = self._rules.get(rule, Waits()).plus(Waits(opened, decided, absorbed, moved))
+            counted = self._rules.get(rule)
+            if counted is None:
+                counted = self._rules[rule] = [0, 0, 0, 0]
+            counted[0] += opened
+            counted[1] += decided
+            counted[2] += absorbed
+            counted[3] += moved
 
 
 def waiting(rule: Counted, key: Key) -> int:

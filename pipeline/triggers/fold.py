@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from pipeline.events.catalogue import own_doing
 from pipeline.language import carts, whereabouts
 from pipeline.language.carts import PUT, SET, TAKE, Change
-from pipeline.language.memory import Entry
+from pipeline.language.memory import Matcher
 from pipeline.language.references import asked, kept
 from pipeline.triggers import balance, films, happening, keys, marks, orders, remembering, waits, watches
 from pipeline.triggers.changes import Output
@@ -73,7 +72,8 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     if conditional:
         ends = [end for end in ends if end.where is None or end.where(data)]
         moves = [move for move in moves if move.where is None or move.where(data)]
-    heard = book.watches is not None and book.watches.counts(kind, data)
+    watched = book.watches
+    heard = () if watched is None else watched.counting(kind, data)
     visits = book.visits and own_doing(kind, data)
     concerned = ends or moves or heard or visits
     if concerned or always_seen:
@@ -93,8 +93,11 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         later = _locate(book, person, row)
     if visits and happening.begins(person.heard, row.occurred_at, received_at, book.max_age):
         later |= happen(book, person, happening.visit(row), out)
-    if book.watches is not None and not nothing:
-        later |= _hear(book, book.watches, person, kind, row, first, change)
+    if watched is not None and not nothing:
+        if watched.first:
+            watches.begin(watched, person, row)
+        if heard:  # of an order that isn't told for the first time no amount
+            later |= note_counted(book, watched, person, heard, kind, row, amounts=first, change=change)
     if nothing or received_at - row.occurred_at > book.max_age:
         if later:
             refresh(person)
@@ -127,8 +130,7 @@ def happen(book: RuleBook, person: Person, row: Row, out: list[Output]) -> bool:
         ends = [end for end in ends if end.where is None or end.where(data)]
         moves = [move for move in moves if move.where is None or move.where(data)]
     if book.watches is not None:
-        entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
-        later |= note_counted(book, book.watches, person, kind, data, entry, row.received_at)
+        later |= note_counted(book, book.watches, person, book.watches.counting(kind, data), kind, row)
     return _act(book, person, row, ends, moves, None, None, out) or later
 
 
@@ -178,36 +180,24 @@ def _locate(book: RuleBook, person: Person, row: Row) -> bool:
     return later
 
 
-def _hear(
-    book: RuleBook, watched: Watches, person: Person, kind: str, row: Row, first: bool, change: Change | None
-) -> bool:
-    """Note what conditions count; of an order that isn't told for the `first` time no amount. See `note_due` for what
-    it returns.
-    """
-    entry = Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
-    if watched.first:
-        watches.begin(watched, person, entry)
-    at = row.received_at
-    return note_counted(book, watched, person, kind, row.data, entry, at, amounts=first, change=change)
-
-
 def note_counted(
     book: RuleBook,
     watched: Watches,
     person: Person,
+    matchers: Sequence[Matcher],
     kind: str,
-    data: dict[str, Any],
-    entry: Entry,
-    at: int,
+    row: Row,
     *,
     amounts: bool = True,
     change: Change | None = None,
 ) -> bool:
-    """Note what conditions count, and what it does to waits that they end. See `note_due` for what it returns."""
+    """Note what conditions count, by these matchers, and what it does to waits that they end. See `note_due` for what
+    it returns.
+    """
     later = False
-    for matcher, key in list(watches.hear(watched, person, kind, data, entry, at, amounts=amounts, change=change)):
+    for matcher, key in watches.hear(watched, person, matchers, kind, row, amounts=amounts, change=change):
         for rule in watched.untils[matcher]:
-            later |= work_out(book.rules[rule.name], person, key, at)
+            later |= work_out(book.rules[rule.name], person, key, row.received_at)
     return later
 
 

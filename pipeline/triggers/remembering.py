@@ -7,7 +7,7 @@ import msgspec
 from pipeline.identity.ids import own_id
 from pipeline.language.memory import united
 from pipeline.triggers import sequences
-from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watches, look_at
+from pipeline.triggers.watches import LEFT, UNKNOWN, WATCHED, Ids, Person, Turn, Watches, look_at
 
 
 def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], now: int) -> None:
@@ -44,12 +44,12 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
         elif now:
             stays, goes = (0, 1) if own[0] <= own[1] else (1, 0)
             since = min((turn.since for turn in (a, b) if turn.holds), default=0)
-            turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since)
+            turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since, room=UNKNOWN)
             if (a, b)[goes].holds:
                 ids = (a, b)[goes].ids or copied((person, other)[goes].ids)
                 turned[f"{LEFT}{own_id(ids)}\0{watch.name}"] = Turn(next=now, ids=ids)
         else:
-            turned[name] = msgspec.structs.replace(a if a.holds else b, next=first)
+            turned[name] = msgspec.structs.replace(a if a.holds else b, next=first, room=UNKNOWN)
     person.turned = turned
     if now:
         _look_after_tie(watches, person, now)
@@ -92,7 +92,7 @@ def forget(watches: Watches, person: Person, now: int) -> None:
     known = {name.partition("\0")[2] for name in person.heard if "\0" in name}
     known.update(key for matcher in watches.picky for key in matcher.known(person.heard))
     for name in list(person.turned):
-        if name.startswith(LEFT):
+        if name.startswith(LEFT) or name == WATCHED:
             continue
         prefix = name[: name.index("\0", 2) + 1]
         watch = watches.by_prefix.get(prefix)

@@ -385,7 +385,7 @@ class RuleBook:
         of_kind: tuple[MoveMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         if any(each.where is None or each.where(data) for each in of_kind):
             return True
-        return self.watches is not None and self.watches.counts(kind, data)
+        return self.watches is not None and bool(self.watches.counting(kind, data))
 
     def _arriving(self, event: str) -> bool:
         moved = any(move.role == START and move.rule.arrives for move in self.moves.get(event, ()))

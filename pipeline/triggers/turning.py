@@ -30,24 +30,36 @@ class Start(msgspec.Struct, frozen=True):
     bounded: bool = False
 
 
+def ready(person: Person, clock: int) -> list[str]:
+    """Of all that is to be looked at by `clock` what is first, by the names of turns."""
+    first, names = clock, list[str]()
+    for name, turn in person.turned.items():
+        at = turn.next
+        if at is not None and at <= first:
+            if at < first:
+                first = at
+                names.clear()
+            names.append(name)
+    return names
+
+
 def look(watches: Watches, person: Person, clock: int, max_age: int) -> Iterator[Start | SegmentChange | Row]:
     """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. Yields what
     starts, what changes, and what is made of changes: that is to be noted before the next is asked for.
     """
     turned = person.turned
-    while True:
-        at = min([turn.next for turn in turned.values() if turn.next is not None], default=None)
-        if at is None or at > clock:
-            return
-        names = [name for name, turn in turned.items() if turn.next == at]
+    while names := ready(person, clock):
+        at = turned[names[0]].next
+        assert at is not None
         gone = sorted(name for name in names if name.startswith(LEFT))
         for name in gone:
             _, profile_id, segment = name.split("\0")
             turn = turned.pop(name)
             yield _change(segment, "left", "merged", at, profile_id, turn.ids or {}, None)
-        ready = [(*watches.watch_of(name), name) for name in names if name in turned]
-        ready.sort(key=lambda each: (each[0].rank, each[1]))
-        for watch, key, name in ready:
+        found = [(*watches.watch_of(name), name) for name in names if name in turned]
+        if len(found) > 1:
+            found.sort(key=lambda each: (each[0].rank, each[1]))
+        for watch, key, name in found:
             if isinstance(watch, sequences.Sequence):
                 del turned[name]
                 for run in watch.completed(person.heard, key, at):
@@ -85,6 +97,7 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
                 if not other.keyed or each != other.prefix:
                     look_at(person, other, each.removeprefix(other.prefix), at)
     turn.tied, turn.ids, turn.next = False, None, watch.condition.turns(now)
+    turn.room = watch.condition.room(now)
     return [*told, *made]
 
 
@@ -102,6 +115,7 @@ def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, m
     now = Moment(person.heard, at, key=of, segments=_members(watch, person), there=person.whereabouts)
     held, owed, tied = turn.holds, turn.owed, turn.tied
     turn.holds, turn.tied, turn.next = watch.condition.holds(now), False, watch.condition.turns(now)
+    turn.room = watch.condition.room(now)
     turn.owed = turn.holds and owed
     if not turn.holds or (held and not owed):
         return None

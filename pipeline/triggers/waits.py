@@ -46,14 +46,14 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
 
     `everyone`: ends that concern this key among others of the person. `until`: what else ends a wait.
     """
-    if rule.general:
-        if rule.at_once:
-            return at_once.walk(rule, key, everyone, until), []
-        return stages.walk(rule, key, _steps(key, everyone), until)
-    if rule.once:
+    if rule.at_once:
+        return at_once.walk(rule, key, everyone, until), []
+    if rule.once and not rule.general:
         return _walk_once(rule, key, everyone), []
-    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+    if not rule.stages and _undisturbed(rule, key, everyone, until):
         return _walk_undisturbed(rule, key), []
+    if rule.general:
+        return stages.walk(rule, key, _steps(key, everyone), until)
     lines = key.lines
     waits: list[Wait] = []
     emptyings: list[Order] = []
@@ -106,8 +106,20 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     return waits, emptyings
 
 
+def _undisturbed(rule: Compiled, key: Key, everyone: list[End], until: Until | None) -> bool:
+    """Whether nothing ends a wait of a key, nothing is left of one, and all are as long."""
+    return not (
+        key.ends
+        or everyone
+        or key.open is not None
+        or until is not None
+        or rule.varies
+        or (rule.emptied and _may_empty(key))
+    )
+
+
 def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
-    """The same where nothing ends a wait."""
+    """The same where that is so, without stages."""
     lines = key.lines
     waits: list[Wait] = []
     wait: Wait | None = None
@@ -124,9 +136,9 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
         if fact.role == START:
             order = (at, fact.rank, fact.received_at, fact.event_id)
             if wait is None:
-                wait = Wait(fact, order, at + rule.after, kept=fact.kept)
+                wait = Wait(fact, order, at + rule.after, opened=fact if rule.general else None, kept=fact.kept)
                 waits.append(wait)
-            else:
+            elif fact.turned is None:  # while something waits a turn is nothing
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
                 if rule.on_completion:
                     wait.kept = fact.kept
@@ -176,21 +188,25 @@ def _same(rule: Compiled, fact: Fact, wait: Wait) -> bool:
 def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> int | None:
     """The event-time moment at which the key's first undecided wait is decided."""
     facts = key.facts
-    if rule.general:
-        if rule.at_once:
-            return at_once.next_due(rule, key)
-        found = stages.walk(rule, key, _steps(key, everyone), until)[0] if facts or key.open is not None else []
-        return stages.moment(rule, found[0]) if found else None
-    if not facts:
+    if rule.at_once:
+        return at_once.next_due(rule, key)
+    if not facts and key.open is None:
         return None
-    if not (key.ends or everyone or (rule.emptied and _may_empty(key))):
+    if _undisturbed(rule, key, everyone, until):
         due = None
-        for fact in facts:  # as `walk`, where nothing ends
-            if due is not None and (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
+        for fact in facts:  # as `walk` finds the first wait, or the first stage of it
+            if due is None:
+                moves = fact.role == START
+            elif (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
                 break
-            if fact.role == START or (fact.role == RESTART and due is not None):
+            else:
+                moves = fact.role == RESTART or (fact.role == START and fact.turned is None)
+            if moves:
                 due = fact.occurred_at + rule.after
         return None if due is None else due + rule.lateness
+    if rule.general:
+        found = stages.walk(rule, key, _steps(key, everyone), until)[0]
+        return stages.moment(rule, found[0]) if found else None
     waits, _ = walk(rule, key, everyone)
     return waits[0].due + rule.lateness if waits else None
 

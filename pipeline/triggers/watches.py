@@ -6,27 +6,33 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from xxhash import xxh32_intdigest
 
 from pipeline.language.carts import Change
 from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.ears import Ears
 from pipeline.language.events import types_of
 from pipeline.language.memory import DECIDED, MOST, Entry, Matcher, Memory, Moment
+from pipeline.language.room import ANY, Weights
 from pipeline.language.whereabouts import Whereabouts
+from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import DAY, Topology
 from pipeline.triggers import sequences
+from pipeline.wire.row import Row
 
 Ids = dict[str, list[str]]
+UNKNOWN = -1
 
 
 class Rule(Protocol):
     """What of a rule (rules.Compiled) is looked at."""
 
     name: str
+    fingerprint: str
     per: str | None
     soonest: int
     arrives: bool
@@ -52,7 +58,9 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     """What a condition was last found to be of a person. `owed`: nothing has started since it holds, and the next event
     that it counts shall. `next`: when it is to be looked at again, UTC ms, or None. `since`: from when on it holds.
     `tied`: at `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`; of a
-    segment, by what they were known when they entered it, where that gave another profile id.
+    segment, by what they were known when they entered it, where that gave another profile id. `room`: so much more may
+    be counted of what brings it nearer to being otherwise, and nobody need look (language/room.py); UNKNOWN: nobody
+    knows, as something else may have come to it.
     """
 
     holds: bool = False
@@ -61,18 +69,22 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     since: int = 0
     tied: bool = False
     ids: Ids | None = None
+    room: int = UNKNOWN
 
 
 class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
     `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
     dependence); `untold`: not only events. `keyed`: it has a value for each key. `zoned`: it hangs on where they are.
+    `weights`: of what it counts. `room`: that of whom nothing is known; `starts_far`: it may be believed.
     """
 
     def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None) -> None:
         self.name, self.rank, self.condition, self.rule = name, rank, condition, rule
+        self.weights = condition.weights()
         self.keyed = rule is not None and rule.per is not None
-        self.empty = condition.holds(Moment({}, 0))
+        self.empty, self.room = condition.holds(Moment({}, 0)), condition.room(Moment({}, 0))
+        self.starts_far = self.room > 0 and not self.empty and not condition.segments()
         self.counted: tuple[Matcher, ...] = condition.matchers()
         self.untold = rule is not None and any(DECIDED in matcher.events for matcher in self.counted)
         self.through: tuple[Watch, ...] = ()
@@ -83,9 +95,19 @@ class Watch:
         """Of whom it was never looked at. Nobody is in a segment before their first event."""
         return Turn() if self.rule is None else Turn(self.empty, self.empty)
 
+    def hears_first(self, memory: Memory, key: str, counted: Matcher) -> bool:
+        """Whether what was just counted is the first that it counts of them."""
+        for matcher in self.counted:
+            ledger = memory.get(matcher.ledger(key))
+            if ledger and (matcher.id != counted.id or len(ledger) > 1):
+                return False
+        return True
+
 
 LEFT = "l\0"
 """Before what is noted of a person who is no more: their profile id, and the segment."""
+WATCHED = "w\0\0"
+"""Among a person's turns: `since` says by which conditions they were watched when the last event was counted."""
 
 
 class Watches:
@@ -97,7 +119,8 @@ class Watches:
     it may end. Segment's name -> `speaking`: what is looked at when they enter or leave it, `waiting_for`: the rules
     whose waits that may end. `slack`: for how long what a condition counts matters after it has left its window, ms.
     `zoned`: what is looked at when it shows where a person is, `zoned_untils`: the rules whose waits that may end;
-    `located`: a condition hangs on it. `picky`: such matchers. `still`: nothing is looked at any more.
+    `located`: a condition hangs on it. `picky`: such matchers. `still`: nothing is looked at any more. `mark`: of what
+    all of them say; nought: there are none.
     """
 
     def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
@@ -113,6 +136,9 @@ class Watches:
             if rule.when is not None:
                 self.rules[rule.name] = self._watch(rule.name, rule.when, rule)
         self.still = False
+        said = [fingerprint(segment, topology) for segment in topology.segments]
+        said += [rule.fingerprint for rule in rules.values() if rule.when is not None]
+        self.mark = xxh32_intdigest(" ".join(said).encode()) if said else 0
         self.by_prefix: dict[str, Watch | sequences.Sequence] = {watch.prefix: watch for watch in self.every}
         self.first = any(watch.empty or watch.untold for watch in self.every)
         self.slack = max((rule.longest_ms for rule in topology.rules), default=0) + topology.time.lateness_ms
@@ -165,6 +191,8 @@ class Watches:
         for other in self.segments.values():  # in order of dependence
             if other.name in watch.condition.segments():
                 watch.counted += other.counted
+                through = dict.fromkeys((matcher.id for matcher in other.counted), ANY)
+                watch.weights = Weights({**watch.weights.up, **through}, {**watch.weights.down, **through})
                 watch.zoned |= other.zoned
                 watch.through += tuple(each for each in (*other.through, other) if each not in watch.through)
 
@@ -179,10 +207,10 @@ class Watches:
                 self.hearing[kind] = (*self.hearing.get(kind, ()), matcher)
         return [*dict.fromkeys(matcher.id for matcher in matchers)]
 
-    def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
-        """Whether an event is counted at all."""
+    def counting(self, kind: str, data: Mapping[str, Any]) -> list[Matcher]:
+        """Those that count an event."""
         ears = self.ears.get(kind)
-        return ears is not None and any(matcher.counts(kind, data) for matcher in ears.of(data))
+        return [] if ears is None else [matcher for matcher in ears.of(data) if matcher.counts(kind, data)]
 
     def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
@@ -199,25 +227,28 @@ class Watches:
 def hear(
     watches: Watches,
     person: Person,
+    matchers: Sequence[Matcher],
     kind: str,
-    data: dict[str, Any],
-    entry: Entry,
-    at: int,
+    row: Row,
     *,
     amounts: bool = True,
     change: Change | None = None,
-) -> Iterator[tuple[str, str]]:
-    """Note an event that is received at `at`; `amounts` False: it adds to no sum; `change`: what it does to a cart.
-    Yields by what waits may end: a matcher's id, and for which key (empty: for all).
+) -> list[tuple[str, str]]:
+    """Note an event that these matchers count, as one of a `kind`; `amounts` False: it adds to no sum; `change`: what
+    it does to a cart. Returns by what waits may end: a matcher's id, and for which key (empty: for all).
     """
-    ears = watches.ears.get(kind)
-    for matcher in () if ears is None else ears.of(data):
-        if not matcher.counts(kind, data):
-            continue
+    marked = person.turned.get(WATCHED)
+    if (0 if marked is None else marked.since) != watches.mark:  # who was watched otherwise was counted otherwise
+        for turn in person.turned.values():
+            turn.room = UNKNOWN
+        person.turned[WATCHED] = Turn(since=watches.mark)
+    data, at, entry = row.data, row.received_at, _entry(row)
+    found: list[tuple[str, str]] = []
+    for matcher in matchers:
         value = matcher.read(kind, data, change)
         if value is not None and not amounts and matcher.value is not None:
             value = None
-        told = msgspec.structs.replace(entry, value=value)
+        told = entry if value is None else msgspec.structs.replace(entry, value=value)
         for key in matcher.keys(data):
             if not matcher.take(person.heard, key, told):
                 continue
@@ -230,22 +261,28 @@ def hear(
                     continue
                 if watch.keyed and (others or matcher.per is None):
                     for name in [name for name in person.turned if name.startswith(watch.prefix)]:
-                        look_at(person, watch, name.removeprefix(watch.prefix), at)
+                        _look_if_near(person, watch, name.removeprefix(watch.prefix), matcher, at)
                 if not watch.keyed or (key and matcher.per is not None):
-                    look_at(person, watch, key, at)
+                    _look_if_near(person, watch, key, matcher, at)
             if matcher.id in watches.untils:
-                yield matcher.id, "" if others else key
+                found.append((matcher.id, "" if others else key))
+    return found
 
 
-def begin(watches: Watches, person: Person, entry: Entry) -> None:
+def _entry(row: Row) -> Entry:
+    return Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
+
+
+def begin(watches: Watches, person: Person, row: Row) -> None:
     """A person's first event: who is in a segment of whom nothing else is known enters it."""
+    entry = _entry(row)
     if person.first is not None and person.first.known <= entry.known:
         return
     if person.first is None:
         for watch in watches.segments.values():
             if watch.empty:
                 look_at(person, watch, "", entry.received_at)
-    person.first = msgspec.structs.replace(entry, value=None)
+    person.first = entry
 
 
 def look_at_zoned(watches: Watches, person: Person, at: int) -> None:
@@ -265,6 +302,22 @@ def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int
         turn.next = at
     if person.due is None or at < person.due:
         person.due = at
+
+
+def _look_if_near(person: Person, watch: Watch, key: str, counted: Matcher, at: int) -> None:
+    """Look at it, unless what was `counted` can't have changed it. When it is to be looked at next stays: by that it
+    only changes later, if it does.
+    """
+    name = watch.prefix + key
+    turn = person.turned.get(name)
+    if turn is None and watch.starts_far and watch.hears_first(person.heard, key, counted):
+        turn = person.turned[name] = Turn(room=watch.room)
+    if turn is not None and not turn.owed:
+        weight = (watch.weights.down if turn.holds else watch.weights.up)[counted.id]
+        if weight <= turn.room:
+            turn.room -= weight
+            return
+    look_at(person, watch, key, at)
 
 
 def members(person: Person) -> dict[str, int]:

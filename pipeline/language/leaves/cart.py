@@ -20,7 +20,7 @@ from pipeline.grammar.shapes import Key, Record, Text
 from pipeline.language import carts, compare, money
 from pipeline.language.carts import Change, Item, Line
 from pipeline.language.compared import Compared
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, Scope, said_once
 from pipeline.language.memory import MOST, Entry, Ledger, Matcher, Memory, Moment
 
 KEY = "cart"
@@ -301,6 +301,7 @@ class Cart(Compared):
         """What it has."""
         return f"no {name}" if number is None else f"{name} {number:g}"
 
+    @said_once
     def __str__(self) -> str:
         currency = f" {self._currency}" if self._currency else ""
         asked = (

@@ -13,9 +13,9 @@ from typing import Any
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Choice, Duration, Key, OneOf, Record, Text, Where, Whole
-from pipeline.language import calendars, compare, hours
+from pipeline.language import calendars, compare, hours, room
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, OfOne, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
 from pipeline.language.events import EVENTS, said_of
 from pipeline.language.memory import MOST, Entry, Matcher, Moment
 
@@ -128,6 +128,7 @@ class Did(OfOne):
         self._matcher, self._how, self._tests, self._within = matcher, how, tests, within
         self._since_start = since_start
         self._test = compare.compiled(tests)
+        self._rises = None if how == "sum" else room.rises(tests)  # a sum may become less, too
 
     def _found(self, now: Moment) -> list[Entry]:
         return now.of(self._matcher, now.since(self._within, start=self._since_start))
@@ -172,11 +173,29 @@ class Did(OfOne):
         last = compare.changes([self._moment(entry) for entry in found], self._numbers(found), self._test)
         return None if last is None else last + self._within
 
+    def weights(self) -> room.Weights:
+        """One each; nought where it only becomes more of what there is enough of, and nothing of that is dropped for it
+        (memory.py).
+        """
+        more, every = {self._matcher.id: 1}, room.unknown([self._matcher.id])
+        if self._rises is None:
+            return every
+        stays = {self._matcher.id: 0} if self._how == "times" and self._matcher.per is None else every.up
+        return room.Weights(more, stays) if self._rises else room.Weights(stays, more)
+
+    def room(self, now: Moment) -> int:
+        """As many as are lacking, or as there may be."""
+        number = 0.0 if self._rises is None else self._number(self._found(now))
+        if self._rises is None or self._test(number) is self._rises:
+            return room.MOST
+        return room.left(self._tests, number)
+
     def fails(self, now: Moment) -> str:
         """What was found instead."""
         number = self._number(self._found(now))
         return "" if self._test(number) else f"{self}, and it is {number:g}"
 
+    @said_once
     def __str__(self) -> str:
         if self._how == "times" and self._tests == {"gte": 1}:
             return f"did {said_of(self._matcher)}{lasting(self._within)}"

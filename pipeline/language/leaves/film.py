@@ -20,7 +20,7 @@ from pipeline.grammar.shapes import Key, Record
 from pipeline.language import compare, films
 from pipeline.language.carts import Change
 from pipeline.language.compared import Compared
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, Scope, said_once
 from pipeline.language.films import Session, add_interval
 from pipeline.language.memory import MOST, Entry, Ledger, Matcher, Memory, Moment
 
@@ -29,9 +29,13 @@ ASKED = ("share", "seconds")
 PLAYBACK = tuple(doing("film"))
 _READ = ("session_id", "position", "watched_from", "watched_to", "seek_to", "seek_from")
 
+SAFE = 1 << 53  # below that a whole number is what it looks like
 KEPT = 200  # playback events of a person, beyond which the older are added up
 FILMS_KEPT = 200  # of which only that is known
 STRETCHES_KEPT = 300  # of one film
+
+
+Rational = int | Fraction
 
 
 class Seen(msgspec.Struct):
@@ -49,14 +53,14 @@ class Seen(msgspec.Struct):
             self.length, self.told = length, received_at
 
     @property
-    def seconds(self) -> Fraction:
+    def seconds(self) -> Rational:
         """Different ones."""
-        return sum((_exact(end) - _exact(start) for start, end in self.watched), Fraction(0))
+        return sum(_exact(end) - _exact(start) for start, end in self.watched)
 
     @property
-    def share(self) -> Fraction | None:
+    def share(self) -> Rational | None:
         """Of its length, if one was told."""
-        return self.seconds / _exact(self.length) if self.length else None
+        return Fraction(self.seconds, _exact(self.length)) if self.length else None
 
 
 def record(key: str) -> Record:
@@ -213,9 +217,9 @@ class FilmMatcher(Matcher):
         return bool(ledger and (ledger[0].value[1] or ledger[0].value[0] >= since))
 
 
-def _exact(number: float) -> Fraction:
+def _exact(number: float) -> Rational:
     """As it was told: 0.1 is a tenth."""
-    return Fraction(str(number))
+    return int(number) if abs(number) < SAFE and number == int(number) else Fraction(str(number))
 
 
 def _after(found: dict[str, Seen], entries: Iterable[Entry]) -> dict[str, Seen]:
@@ -268,14 +272,15 @@ class Film(Compared):
         """Films, how much of them was watched."""
         return self._matcher.seen(now).values()
 
-    def told(self, name: str, thing: Seen) -> Fraction | None:
+    def told(self, name: str, thing: Seen) -> Rational | None:
         """Of a film."""
         return thing.share if name == "share" else thing.seconds
 
-    def says(self, name: str, number: Fraction | None) -> str:
+    def says(self, name: str, number: Rational | None) -> str:
         """How much it is."""
         return f"{name} unknown" if number is None else f"{name} {float(number):g}"
 
+    @said_once
     def __str__(self) -> str:
         asked = " and ".join(f"{name} {compare.said(each)}" for name, each in self._tests.items())
         return f"{'the' if self._matcher.per else 'a'} film was watched: {asked}"

@@ -14,8 +14,8 @@ from typing import Any
 from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record, Where
-from pipeline.language import compare
-from pipeline.language.condition import Condition, Names, OfOne, Scope
+from pipeline.language import compare, room
+from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
 from pipeline.language.events import EVENTS, said_of
 from pipeline.language.memory import Entry, Matcher, Moment
 
@@ -72,7 +72,10 @@ class Happened(OfOne):
 
     def holds(self, now: Moment) -> bool:
         """Of that event."""
-        return not self.fails(now)
+        found = self._found(now)
+        if found is None or (self._has and not found.value):
+            return False
+        return self._aged is None or self._aged(now.at - found.occurred_at)
 
     def turns(self, now: Moment) -> int | None:
         """When its age reaches a bound."""
@@ -80,6 +83,19 @@ class Happened(OfOne):
         if found is None or self._age is None or (self._has and not found.value):
             return None
         return compare.reaches(self._age, found.occurred_at, now.at)
+
+    def weights(self) -> room.Weights:
+        """The last one only becomes a later one: who was away for so long is so no longer by what they do."""
+        every = room.unknown([self._matcher.id])
+        rises = room.rises(self._age or {})
+        if self._which == "first" or self._has or rises is None or self._matcher.per is not None:
+            return every
+        first = {self._matcher.id: 1}
+        return room.Weights(first, every.down) if rises else room.Weights(every.up, first)
+
+    def room(self, now: Moment) -> int:
+        """None where it never happened."""
+        return 0 if self._found(now) is None else room.MOST
 
     def fails(self, now: Moment) -> str:
         """What isn't so."""
@@ -92,6 +108,7 @@ class Happened(OfOne):
             return f"the {self._which} {said_of(self._matcher)} has another {self._has}"
         return ""
 
+    @said_once
     def __str__(self) -> str:
         age = f" {compare.said(self._age, spelt)} ago" if self._age else ""
         return f"the {self._which} {said_of(self._matcher)}{age}{' with ' + self._has if self._has else ''}"

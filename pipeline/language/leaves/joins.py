@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Many, Record
-from pipeline.language.condition import Condition, Names, Scope, check_condition, compile_condition
+from pipeline.language import room
+from pipeline.language.condition import Condition, Names, Scope, check_condition, compile_condition, said_once
 from pipeline.language.conditions import CONDITION
 from pipeline.language.memory import Matcher, Moment
 
@@ -62,15 +63,27 @@ class Join:
         """Those of all."""
         return frozenset().union(*(part.segments() for part in self.parts))
 
+    def weights(self) -> room.Weights:
+        """As each of them is concerned; of `none` what makes one hold makes it hold no longer."""
+        up, down = room.together(part.weights() for part in self.parts)
+        return room.Weights(down, up) if self.how == "none" else room.Weights(up, down)
+
+    def room(self, now: Moment) -> int:
+        """Of those that make it what it is: one of them is enough, or it takes all of them."""
+        enough = self.how != "all"  # that one holds, to know; of `all` that one doesn't
+        rooms = [part.room(now) for part in self.parts if part.holds(now) == enough]
+        return max(rooms) if rooms else min(part.room(now) for part in self.parts)
+
     def fails(self, now: Moment) -> str:
         """The first that doesn't hold; of `any` all, of `none` the first that does."""
         if self.how == "none":
             return next((f"this holds: {_said(part)}" for part in self.parts if part.holds(now)), "")
-        failing = [why for part in self.parts if (why := part.fails(now))]
         if self.how == "all":
-            return failing[0] if failing else ""
+            return next((why for part in self.parts if (why := part.fails(now))), "")
+        failing = [why for part in self.parts if (why := part.fails(now))]
         return "; ".join(failing) if len(failing) == len(self.parts) else ""
 
+    @said_once
     def __str__(self) -> str:
         return f"{self.how} of ({'; '.join(map(str, self.parts))})"
 

@@ -14,9 +14,9 @@ from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Duration, Key, Many, Record, Text, Value, Where
-from pipeline.language import calendars, compare, hours
+from pipeline.language import calendars, compare, hours, room
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, Scope
+from pipeline.language.condition import Condition, Names, Scope, said_once
 from pipeline.language.events import EVENTS
 from pipeline.language.memory import MOST, Matcher, Moment
 
@@ -93,6 +93,10 @@ class Measure:
     ) -> None:
         self._name, self._parts, self._within, self._tests = name, parts, within, tests
         self._test = compare.compiled(tests)
+        # Whole points, of which there are ever more: then it is known how many are lacking.
+        self._whole = (
+            all(points >= 0 and float(points).is_integer() for _, points in parts) and room.rises(tests) is True
+        )
 
     def _found(self, now: Moment) -> list[tuple[int, Any]]:
         """With when it goes, what each adds."""
@@ -130,10 +134,26 @@ class Measure:
         """None."""
         return frozenset()
 
+    def weights(self) -> room.Weights:
+        """Points, where they are whole."""
+        weights = room.unknown(matcher.id for matcher in self.matchers())
+        if not self._whole:
+            return weights
+        up: dict[str, int] = {}
+        for matcher, points in self._parts:
+            up[matcher.id] = up.get(matcher.id, 0) + int(points)
+        return room.Weights(up, weights.down)
+
+    def room(self, now: Moment) -> int:
+        """As many as are lacking."""
+        number = self.number(now) if self._whole else 0
+        return room.MOST if not self._whole or self._test(number) else room.left(self._tests, number)
+
     def fails(self, now: Moment) -> str:
         """What it is instead."""
         number = self.number(now)
         return "" if self._test(number) else f"{self}, and it is {number:g}"
 
+    @said_once
     def __str__(self) -> str:
         return f"{self._name}{lasting(self._within)} is {compare.said(self._tests)}"

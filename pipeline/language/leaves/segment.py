@@ -9,7 +9,7 @@ from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Key, Record, Text
-from pipeline.language import compare
+from pipeline.language import compare, room
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.memory import Matcher, Moment
 
@@ -64,6 +64,14 @@ class Segment:
     def segments(self) -> frozenset[str]:
         """This."""
         return frozenset({self._name})
+
+    def weights(self) -> room.Weights:
+        """It counts nothing."""
+        return room.Weights({}, {})
+
+    def room(self, now: Moment) -> int:
+        """Who enters or leaves is looked at then."""
+        return room.MOST
 
     def fails(self, now: Moment) -> str:
         """What isn't so."""

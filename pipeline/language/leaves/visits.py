@@ -14,7 +14,7 @@ from pipeline.grammar.reader import Path
 from pipeline.grammar.shapes import Duration, Key, OneOf, Record, Whole
 from pipeline.language import calendars, compare
 from pipeline.language.calendars import Calendar, Within
-from pipeline.language.condition import Condition, Names, OfOne, Scope
+from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
 from pipeline.language.memory import ANY, MOST, Matcher, Moment
 
 KEY = "visits"
@@ -84,5 +84,6 @@ class Visits(OfOne):
         number = len(self._began(now))
         return "" if self._test(number) else f"{self}, and there were {number}"
 
+    @said_once
     def __str__(self) -> str:
         return f"{compare.said(self._tests)} visits{lasting(self._within)}"
