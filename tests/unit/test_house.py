@@ -14,7 +14,7 @@ from pipeline import errors
 ROOT = Path(__file__).parents[2]
 TREES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_text("utf-8"))
-    for room in ("pipeline", "benchmarks")
+    for room in ("pipeline", "benchmarks", "tests")
     for path in sorted((ROOT / room).rglob("*.py"))
 }
 
@@ -32,7 +32,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
                 yield node.module
 
 
-@pytest.mark.parametrize("room", ["pipeline", "benchmarks"])
+@pytest.mark.parametrize("room", ["pipeline", "benchmarks", "tests"])
 def test_no_module_needs_itself(room: str) -> None:
     graph = {
         name: [other for other in imported(tree) if other in TREES and other != name]
