@@ -12,9 +12,9 @@ import click
 
 from pipeline.commands.common import end_option, errors_console, files_argument, plural, read_topology, topology_option
 from pipeline.commands.reading import Bar, sort_option
-from pipeline.commands.stopping import Signals, Stopped
+from pipeline.commands.stopping import Signals
 from pipeline.commands.summary import Summary
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, Stopped
 from pipeline.events.files import Recording
 from pipeline.events.registry import connect
 from pipeline.events.times import rfc3339

@@ -11,18 +11,17 @@ from typing import Any
 from aiohttp import web
 
 from pipeline.edge import bodies
-from pipeline.edge.answers import Refuse
 from pipeline.edge.gate import BODY_S
 from pipeline.edge.intake import Sender
-from pipeline.errors import InvalidEvent
+from pipeline.errors import InvalidEvent, RequestRefused
 from pipeline.topology.model import Edge
 
 Ask = web.BaseRequest
 
 
 async def body_of(request: Ask, most: int) -> bytes:
-    """At most so many bytes. Raises Refuse: 413, 408."""
-    large = Refuse(413, "too_large", f"the request has more than {most} bytes", {"Connection": "close"})
+    """At most so many bytes. Raises RequestRefused: 413, 408."""
+    large = RequestRefused(413, "too_large", f"the request has more than {most} bytes", {"Connection": "close"})
     if (length := request.content_length) is not None and length > most:
         raise large
     if request.content.is_eof():  # all of it came with the head
@@ -35,7 +34,7 @@ async def body_of(request: Ask, most: int) -> bytes:
                 if len(found) > most:
                     raise large
     except TimeoutError:
-        raise Refuse(408, "slow", "the request took too long", {"Connection": "close"}) from None
+        raise RequestRefused(408, "slow", "the request took too long", {"Connection": "close"}) from None
     return bytes(found)
 
 

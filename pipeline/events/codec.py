@@ -14,7 +14,7 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import to_parsing_canonical_form
 
-from pipeline.errors import InvalidEvent, RegistryUnavailable
+from pipeline.errors import InvalidEvent, SchemaNotFetched
 from pipeline.events import schemas
 from pipeline.events.checks import validate
 from pipeline.events.compiled import WRITER, Writer, compile_reader
@@ -40,14 +40,6 @@ class Registry(Protocol):
 
 
 encode_json = msgspec.json.Encoder(order="sorted").encode
-
-
-class MissingSchema(RegistryUnavailable):
-    """A schema has to be fetched first: `decoder.learn(error.schema_id)`, outside of the event loop; then try again."""
-
-    def __init__(self, schema_id: int) -> None:
-        super().__init__(f"Schema {schema_id} is not fetched yet: call learn({schema_id}) where blocking is allowed.")
-        self.schema_id = schema_id
 
 
 # What `stage`, `recovers`, `basis`, `fingerprint` and `detail` are where nothing is said.
@@ -141,7 +133,7 @@ class Decoder:
     """Bytes to events. Not thread-safe, but `learn` may run in another thread.
 
     With `blocking` (replay, tools, tests) a schema id seen for the first time asks the registry at once; without, it
-    raises MissingSchema, so that an event loop is never held up.
+    raises SchemaNotFetched, so that an event loop is never held up.
 
     `wanted`: event type -> body fields that are read. Others, and the context, may then be left out (`Event.trimmed`),
     as Avro leaves out what a reader's schema lacks: that spares half of the time. What can't be used there is not found
@@ -171,7 +163,7 @@ class Decoder:
         """The event in a record's value; `trace` is the record's traceparent header.
 
         Raises InvalidEvent (empty, bad_magic, truncated, trailing_bytes, unknown_schema, wrong_schema, undecodable,
-        invalid_time) and RegistryUnavailable (MissingSchema).
+        invalid_time) and RegistryUnavailable (SchemaNotFetched).
         """
         try:
             return self._compiled[value[:5]](value, trace)  # type: ignore[index,arg-type]  # None is told below
@@ -214,7 +206,7 @@ class Decoder:
         schema_id: int = HEADER.unpack_from(value)[1]
         if not self._registry.missing(schema_id):
             if not self._blocking:
-                raise MissingSchema(schema_id)
+                raise SchemaNotFetched(schema_id)
             self.learn(schema_id)
         if value[:5] not in self._readers:
             raise InvalidEvent("unknown_schema", f"the schema registry has no schema {schema_id}")

@@ -29,8 +29,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import InvalidEvent, PipelineError, RecordTooLarge, TooManyDeadLetters
-from pipeline.events.codec import MissingSchema
+from pipeline.errors import InvalidEvent, PipelineError, RecordTooLarge, SchemaNotFetched, TooManyDeadLetters
 from pipeline.events.compiled import TAKE, Open
 from pipeline.events.model import Event, Remark
 from pipeline.events.times import rfc3339
@@ -136,7 +135,7 @@ class SourcePartition:
     """One source partition of the first hop. `name`: "<topic>-<partition>". Not safe for concurrent calls.
 
     `takers`: `Decoder.takers`, empty where nothing is compiled; what they don't take, `decode` does. `learn` is needed
-    where that raises MissingSchema.
+    where that raises SchemaNotFetched.
     """
 
     def __init__(
@@ -384,7 +383,7 @@ class SourcePartition:
                 tally.nobodys += 1
                 return high
             return self._refuse(read, tally, record, error, high)
-        except MissingSchema as missing:
+        except SchemaNotFetched as missing:
             if self._learn is None:
                 raise
             if read.unasked is None:

@@ -12,9 +12,9 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from pipeline.errors import CommitRejected, InvalidEvent, RecordTooLarge, TooManyDeadLetters
+from pipeline.errors import CommitRejected, InvalidEvent, RecordTooLarge, SchemaNotFetched, TooManyDeadLetters
 from pipeline.events import compiled, schemas
-from pipeline.events.codec import Decoder, Encoder, MissingSchema
+from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
 from pipeline.flow import Intake, handed_fields, wanted_fields
@@ -338,7 +338,7 @@ def test_a_schema_is_asked_for_once_a_batch_and_what_remains_unknown_is_a_dead_l
     def patient(value: bytes | None, trace: str | None) -> Event:
         number = int((value or b"").split()[0]) if (value or b"")[:1].isdigit() else 0
         if number and number not in known:
-            raise MissingSchema(number)
+            raise SchemaNotFetched(number)
         return decode((value or b"").removeprefix(b"%d " % number), trace)
 
     async def learn(wanted: Mapping[int, int]) -> frozenset[int]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.ingest import _told
-from pipeline.commands.stopping import Signals, Stopped
+from pipeline.commands.stopping import Signals
+from pipeline.errors import Stopped
 from pipeline.events.files import Line
 from pipeline.events.model import Event
 from pipeline.runtime import forecast as module
