@@ -33,7 +33,7 @@ from pipeline.errors import InvalidEvent, PipelineError, RecordTooLarge, SchemaN
 from pipeline.events.compiled import TAKE, Open
 from pipeline.events.model import Event, Remark
 from pipeline.events.times import rfc3339
-from pipeline.flow import Intake, source_partitions
+from pipeline.flow import Intake
 from pipeline.identity.routes import Asked
 from pipeline.runtime import dead_letters, words
 from pipeline.runtime.ports import In, Out, Sender, Unreadable
@@ -168,7 +168,7 @@ class SourcePartition:
         self._skip: Skip | None = None
         self._pending: list[Said] = []
         # What is wrong with a word is the same for all: one of them tells it.
-        self._tells = self.name == source_partitions(topology)[0]
+        self._tells = self.name == topology.source_partitions[0]
         self.heard = 0
         self.position = SourcePosition()
         self.stored: SourcePosition | None = None

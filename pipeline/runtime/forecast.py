@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.files import Line
 from pipeline.events.model import Event
-from pipeline.flow import source_partitions
 from pipeline.runtime.replay import Replay
 from pipeline.runtime.second_hop import Meta, decode_meta
 from pipeline.store.redis_store import RedisProfileStore
@@ -67,7 +66,7 @@ async def clock_of(topology: Topology) -> int:
 
 async def all_quiet(topology: Topology, before: int) -> bool:
     """Whether every partition knows from all sources that what was due before a time (UTC ms) isn't to be published."""
-    found, names = await books(topology), source_partitions(topology)
+    found, names = await books(topology), topology.source_partitions
     nothing = (0, 0)
     return len(found) == topology.topics.resolved.partitions and all(
         meta.quiet.get(name, nothing)[0] >= before and not meta.quiet[name][1] for meta in found for name in names

@@ -350,3 +350,13 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
     measures: Mapping[str, Any] = {}
     lists: Mapping[str, Any] = {}
+
+    @property
+    def source_partitions(self) -> list[str]:
+        """Every source partition, as "<topic>-<partition>"."""
+        return [f"{topic.name}-{p}" for topic in self.topics.sources for p in range(topic.partitions)]
+
+    @property
+    def waited_for(self) -> list[str]:
+        """Those that the watermark waits for."""
+        return [name for name in self.source_partitions if name not in self.left_out]

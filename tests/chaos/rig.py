@@ -19,7 +19,6 @@ from redis.retry import Retry
 from pipeline.events.files import Line
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
-from pipeline.flow import source_names
 from pipeline.runtime.ingest import Ingest, complete_at
 from pipeline.runtime.second_hop import Meta, decode_meta
 from pipeline.store.keys import partition_keys
@@ -165,7 +164,7 @@ class Books:
 
     def __init__(self, topology: Topology) -> None:
         self.partitions = topology.topics.resolved.partitions
-        self.sources = source_names(topology)
+        self.sources = topology.waited_for
         self.group = topology.group
         self.client = redis.Redis.from_url(topology.redis, socket_timeout=2, retry=Retry(NoBackoff(), 0))
 
@@ -179,7 +178,7 @@ class Books:
 
     def count_sources(self, topology: Topology) -> None:
         """Source partitions were added."""
-        self.sources = source_names(topology)
+        self.sources = topology.waited_for
 
     def keys(self, partition: int) -> list[str]:
         """Redis keys of a partition."""

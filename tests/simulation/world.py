@@ -26,7 +26,7 @@ from pipeline.errors import (
     Unsent,
 )
 from pipeline.events.model import Event
-from pipeline.flow import Intake, source_names
+from pipeline.flow import Intake
 from pipeline.identity.graph import HOUSEHOLD, Graph
 from pipeline.profile import profile
 from pipeline.profile.marks import Quarantined
@@ -394,7 +394,7 @@ class Worker:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.topology, self.sources = world.topology, source_names(world.topology)
+        self.topology, self.sources = world.topology, world.topology.waited_for
         self.topics = TopicWatch(self.topology, Shapes(self))  # type: ignore[arg-type]
         self.delivery = Delivery(self.topology, Plain())  # type: ignore[arg-type]
         self.intake = Intake(self.topology, world.book)
@@ -891,7 +891,7 @@ class World:
     def why(self) -> str:
         metas = [self.profiles._partition(p).meta for p in range(RESOLVED)]
         decoded = [watermark.decode_meta(m) if m else None for m in metas]
-        return str(watermark.decide_before(decoded, decoded, source_names(self.topology)))
+        return str(watermark.decide_before(decoded, decoded, self.topology.waited_for))
 
     def decisions(self, triggers: bool = False) -> dict[str, list[Decision]]:
         """Decision id -> every version of it that was published, on `decisions` or on `triggers`."""

@@ -17,7 +17,8 @@ from pipeline.events import compiled, schemas
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, handed_fields, wanted_fields
+from pipeline.flow import Intake
+from pipeline.profile.fields import handed_fields, wanted_fields
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out, Unreadable
 from pipeline.runtime.sources import NOBODYS

@@ -48,6 +48,24 @@ def test_no_module_needs_itself(room: str) -> None:
         raise AssertionError(f"a circle: {' -> '.join(found.args[1])}") from None
 
 
+def test_worker_and_replay_go_by_the_map() -> None:
+    """What the second hop does to a profile it does by the verbs of flow.py."""
+    verbs = {"advance", "merge", "receive", "receive_all", "receive_packed", "settle", "told_now", "wakes_at"}
+    beside = [
+        f"{name}: {alias.name}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if name.startswith("pipeline.runtime") and isinstance(node, ast.ImportFrom)
+        if (node.module or "").startswith("pipeline.profile")
+        for alias in node.names
+        if alias.name in verbs
+    ]
+    assert beside == []
+    assert {"pipeline.runtime.replay", "pipeline.runtime.second_hop"} <= {
+        name for name, tree in TREES.items() if "pipeline.flow" in {*imported(tree)}
+    }
+
+
 def exceptions(module: ModuleType) -> set[str]:
     return {name for name, kind in vars(module).items() if isinstance(kind, type) and issubclass(kind, BaseException)}
 
