@@ -19,7 +19,7 @@ from pipeline.edge.intake import Accepted, Judge, Refused
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.openapi import ABOUT, document
-from pipeline.edge.reading import Ask, Senders, body_of, json_in
+from pipeline.edge.reading import Callers, Request, body_of, json_in
 from pipeline.errors import (
     InvalidEvent,
     RecordTooLarge,
@@ -35,7 +35,7 @@ from pipeline.topology.model import Edge, WriteKey
 log = logging.getLogger(__name__)
 
 BREATH_S = 1.0  # before Snowplow's clients hear that they shall wait: some ask again at once
-LINGER_S = 5.0  # so long a body is read that nobody wants, for its sender to see the answer
+LINGER_S = 5.0  # so long a body is read that nobody wants, for its caller to see the answer
 
 
 class Collector:
@@ -51,7 +51,7 @@ class Collector:
         ring: KeyRing,
         anybody: WriteKey | None = None,
         keep: Callable[[Family, list[Accepted], list[Refused]], None] | None = None,
-        more: Callable[[Ask], Awaitable[web.Response | None]] | None = None,
+        more: Callable[[Request], Awaitable[web.Response | None]] | None = None,
     ) -> None:
         self.ready = True
         self._edge = edge
@@ -62,9 +62,9 @@ class Collector:
         self._anybody = anybody
         self._keep = keep
         self._more = more
-        self._senders = Senders(edge)
+        self._callers = Callers(edge)
 
-    async def answer(self, request: Ask) -> web.StreamResponse:
+    async def answer(self, request: Request) -> web.StreamResponse:
         """Never raises, but what ends the connection."""
         began = time.perf_counter()
         path = request.path.rstrip("/") or "/"
@@ -97,7 +97,7 @@ class Collector:
 
     # Requests that bring events.
 
-    async def _post(self, request: Ask, family: Family, call: str, headers: Headers) -> web.Response:
+    async def _post(self, request: Request, family: Family, call: str, headers: Headers) -> web.Response:
         raw = await body_of(request, self._edge.request_bytes)
         told = family.key_in(request.headers.get("Authorization", ""))
         try:
@@ -115,7 +115,7 @@ class Collector:
         items = family.items(body, Beside(request.query, request.headers))
         return await self._take(request, family, call, items, told, headers, len(raw))
 
-    async def _get(self, request: Ask, family: Family, headers: Headers) -> web.Response:
+    async def _get(self, request: Request, family: Family, headers: Headers) -> web.Response:
         """A pixel: answered with a picture, whatever comes of it."""
         query = dict(request.query)
         try:
@@ -133,7 +133,7 @@ class Collector:
 
     async def _take(
         self,
-        request: Ask,
+        request: Request,
         family: Family,
         call: str,
         items: list[object],
@@ -150,12 +150,12 @@ class Collector:
         accepted: list[Accepted] = []
         refused: list[Refused] = []
         letters: list[Out] = []
-        sender = self._senders.of(request)
+        caller = self._callers.of(request)
         for key, some in self._by_key(family, items, told):
             self._may(request, key, len(some), family)
             try:
                 judged = self._judge.of(
-                    family, key, some, sender, call, time.time_ns() // 1_000_000, size > self._edge.event_bytes
+                    family, key, some, caller, call, time.time_ns() // 1_000_000, size > self._edge.event_bytes
                 )
             except (RegistryUnavailable, SchemaMissing) as error:
                 log.warning("%s", error)
@@ -192,7 +192,7 @@ class Collector:
                 found.setdefault(key.name, (key, []))[1].append(item)
         return list(found.values())
 
-    def _may(self, request: Ask, key: WriteKey, events: int, family: Family) -> None:
+    def _may(self, request: Request, key: WriteKey, events: int, family: Family) -> None:
         """Raises RequestRefused: 403 from a page that may not, 429 beyond the key's rate."""
         page = request.headers.get("Origin")
         if key.public and key.origins is not None and page is not None and origin(page) not in key.origins:
@@ -221,7 +221,7 @@ class Collector:
 
     # What a request says.
 
-    async def _other(self, request: Ask, path: str, headers: Headers) -> web.Response:
+    async def _other(self, request: Request, path: str, headers: Headers) -> web.Response:
         if request.method in ("GET", "HEAD"):
             if path in ABOUT:
                 return self._about(path, headers)

@@ -17,13 +17,12 @@ from fastavro.schema import to_parsing_canonical_form
 from pipeline.errors import InvalidEvent, SchemaNotFetched
 from pipeline.events import schemas
 from pipeline.events.checks import validate
-from pipeline.events.compiled import WRITER, Writer, compile_reader
-from pipeline.events.compiled import Reader as CompiledReader
+from pipeline.events.compiled import WRITER, Reader, Writer, compile_reader
 from pipeline.events.model import Event, Remark
 
 HEADER = struct.Struct(">BI")
 
-Reader = Callable[[bytes, str | None], Event]
+Decode = Callable[[bytes, str | None], Event]
 
 
 class Registry(Protocol):
@@ -154,10 +153,10 @@ class Decoder:
         self._registry = registry
         self._blocking = blocking
         self._wanted = wanted
-        self._readers: dict[bytes, Reader] = {}
+        self._readers: dict[bytes, Decode] = {}
         self._handed = handed or {}
-        self._compiled: dict[bytes, Reader] = {}
-        self.takers: dict[int, CompiledReader] = {}
+        self._compiled: dict[bytes, Decode] = {}
+        self.takers: dict[int, Reader] = {}
 
     def decode(self, value: bytes | None, trace: str | None = None) -> Event:
         """The event in a record's value; `trace` is the record's traceparent header.
@@ -217,7 +216,7 @@ def readers_for(
     schema_id: int,
     wanted: Mapping[str, Collection[str]] | None,
     handed: Mapping[str, tuple[Collection[str], int]],
-) -> tuple[Reader, CompiledReader | None]:
+) -> tuple[Decode, Reader | None]:
     """Functions that read what was written with the schema `text`: one that also finds the reason of what is no event,
     and, where it was built and the schema is ours as it stands, a compiled one for the good case. A schema that isn't
     ours: refused.
@@ -341,14 +340,14 @@ def to_record(event: Event) -> dict[str, Any]:
     }
 
 
-def _refusing(why: str) -> Reader:
+def _refusing(why: str) -> Decode:
     def refuse(value: bytes, trace: str | None) -> Event:
         raise InvalidEvent("wrong_schema", why)
 
     return refuse
 
 
-def _framed(name: str, writer: Any, reader: Any) -> Reader:
+def _framed(name: str, writer: Any, reader: Any) -> Decode:
     """fastavro's reader behind the wire format's header."""
 
     def read(value: bytes, trace: str | None) -> Event:

@@ -45,7 +45,7 @@ ALWAYS, NEVER = 0, 1 << 62  # `quiet`
 LOGGED_KEPT = 8
 
 
-class Value(msgspec.Struct, gc=False, eq=False):
+class ProfileValue(msgspec.Struct, gc=False, eq=False):
     """What is known under one profile id: all that is stored, sent, merged, and compared.
 
     It is kept packed (profile/about.py tells why) and comes out as copies. `packed_rows`: the buffer, `waiting` rows
@@ -87,7 +87,7 @@ class Value(msgspec.Struct, gc=False, eq=False):
         return rows
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Value):
+        if not isinstance(other, ProfileValue):
             return NotImplemented
         return (self.about, self.persons, self.buffer, self.packed_early) == (
             other.about,
@@ -97,7 +97,7 @@ class Value(msgspec.Struct, gc=False, eq=False):
         )
 
 
-class WorkedOut(Value, gc=False, eq=False):
+class WorkedOut(ProfileValue, gc=False, eq=False):
     """What was worked out of a value, so that of most events nothing has to be unpacked. It is no more than what
     `decode` makes of the stored bytes, or later somebody who asks: it may be forgotten at any time.
 
@@ -174,12 +174,12 @@ _THREE, _FOUR, _FIVE = b"\x93", b"\x94", b"\x95"  # an array of so many
 _NO_SHARES = _encode({})
 
 
-def _persons(profile: Value) -> list[Person]:
+def _persons(profile: ProfileValue) -> list[Person]:
     """As they are kept, most of those who have much packed."""
     return _decode_persons(profile.packed_persons)
 
 
-def _rows(profile: Value) -> bytes:
+def _rows(profile: ProfileValue) -> bytes:
     """The packed rows, all of them."""
     if profile.fresh is not None:
         profile.packed_rows = b"".join((profile.packed_rows, *profile.fresh))
@@ -767,7 +767,7 @@ def _counted_twice(
         profile_about.discount(about, row.type, row.occurred_at, row.data)
         if None in copies:
             rows.pop(row.fingerprint, None)  # the other copy has been folded already
-    elif told := profile_about.told(winner.about, mark) or profile_about.told(about_loser, mark):
+    elif told := profile_about.of_mark(winner.about, mark) or profile_about.of_mark(about_loser, mark):
         profile_about.discount(about, *told)
 
 

@@ -15,7 +15,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from pipeline.errors import InvalidEvent, PipelineError
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.model import Event
 from pipeline.runtime.replay import Replay
 from pipeline.runtime.second_hop import Meta, decode_meta
@@ -73,7 +73,7 @@ async def all_quiet(topology: Topology, before: int) -> bool:
     )
 
 
-def forecast(topology: Topology, lines: Iterable[Line], clock: int, now: int, *, ordered: bool = False) -> Forecast:
+def forecast(topology: Topology, lines: Iterable[FileLine], clock: int, now: int, *, ordered: bool = False) -> Forecast:
     """Look at the first 50,000 lines, for at most 15 s. `clock`: `clock_of`; `now`: UTC ms. `ordered`: the recording
     will be written in order of receipt, whatever its order here.
     """
@@ -89,7 +89,7 @@ def forecast(topology: Topology, lines: Iterable[Line], clock: int, now: int, *,
     return Forecast(first=first, past=past, late=late, old=old, events=len(events), whole=whole)
 
 
-def _some(lines: Iterable[Line]) -> tuple[list[Event], bool]:
+def _some(lines: Iterable[FileLine]) -> tuple[list[Event], bool]:
     events, looked_at, deadline = [], 0, time.monotonic() + LOOK_S
     for line in islice(lines, LOOKED_AT):
         looked_at += 1

@@ -80,7 +80,7 @@ DEAD_BYTES = 8_000_000  # of dead letters in a commit
 AHEAD = 60_000  # ms of event time
 FAR = 1 << 62
 
-Batch = list[tuple[Message, In]]
+Opened = list[tuple[Message, In]]
 States = dict[str, bytes | None]
 EncodeDecision = Callable[[Output], list[Out]]
 Smaller = Callable[[Out], Out | None]
@@ -370,7 +370,7 @@ class ProfilePartition:
         """
         self.work = Work()
         self._incoming.earlier = self._earlier()
-        batch: Batch = []
+        batch: Opened = []
         named: set[str] = set()
         rows, done = 0, self.meta.offset
         for record in records:
@@ -453,7 +453,7 @@ class ProfilePartition:
             return state.last < horizon
         return state is not None and silent_since(state) < horizon and self._upkeep.wakes_at(state) is None
 
-    async def _run(self, batch: Batch, named: set[str]) -> None:
+    async def _run(self, batch: Opened, named: set[str]) -> None:
         """`named`: every profile that the batch names.
 
         Where computing raises, all is forgotten since the last commit, and is computed again, one profile at a time:
@@ -484,7 +484,7 @@ class ProfilePartition:
             if not more:
                 return
 
-    async def _step(self, batch: Batch, named: set[str], target: int, careful: bool) -> bool:
+    async def _step(self, batch: Opened, named: set[str], target: int, careful: bool) -> bool:
         """Compute, and commit. True: there are more timers that ring before `target`."""
         await self._load(named | self._shut if self._shut else named)
         with self._computing():

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, PARTS, catalogue, doing
 from pipeline.grammar.vocabulary import MADE, VISIT_STARTED
-from pipeline.language.condition import Condition as OfPerson
-from pipeline.language.condition import Scope, compile_condition
+from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.events import types_of
 from pipeline.language.memory import ANY, DECIDED, MOST, Matcher
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
-from pipeline.language.where import Condition, compile_where
+from pipeline.language.where import EventTest, compile_where
 from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import Cancel, Rule, Topology
@@ -61,13 +60,13 @@ def rank(cart: bool, role: int, event: str) -> int:
     return _CART_RANKS.get(event, 1 if role == START else 3)
 
 
-class MoveMatcher(NamedTuple):
+class FactMatcher(NamedTuple):
     """This event may start or move a wait of `rule`, or (CONTENTS) only changes a cart's lines."""
 
     rule: Compiled
     role: int
     rank: int
-    where: Condition | None
+    where: EventTest | None
 
 
 class EndMatcher(NamedTuple):
@@ -78,7 +77,7 @@ class EndMatcher(NamedTuple):
 
     rule: Compiled
     reason: str
-    where: Condition | None
+    where: EventTest | None
     match: str | None
     without_key_all: bool
     before_start: bool
@@ -93,7 +92,7 @@ class Meaning(NamedTuple):
     """
 
     ends: Sequence[EndMatcher] = ()
-    moves: Sequence[MoveMatcher] = ()
+    moves: Sequence[FactMatcher] = ()
     conditional: bool = False
     always_seen: bool = False
     order: bool = False
@@ -109,7 +108,7 @@ class CompiledStage(NamedTuple):
     name: str
     after: int
     payload: Tell
-    only_if: OfPerson | None
+    only_if: Condition | None
 
 
 class Compiled:
@@ -181,7 +180,7 @@ class Compiled:
         self.never = rule.again == "never"
         self.rest = FOREVER if self.never else rule.rest_ms
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
-        self.asked: Sequence[OfPerson] = [each for each in asked if each is not None]
+        self.asked: Sequence[Condition] = [each for each in asked if each is not None]
         self.counts_most = tuple(m for each in self.asked for m in each.matchers() if m.newest >= MOST)
         self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if, self.at_once))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
@@ -247,7 +246,7 @@ class RuleBook:
         ordered = sorted(topology.identifiers.namespaces, key=lambda n: n.priority)
         self.unique = tuple(n.name for n in ordered if n.unique)
         self.devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
-        self.moves: dict[str, list[MoveMatcher]] = {}
+        self.moves: dict[str, list[FactMatcher]] = {}
         self.ends: dict[str, list[EndMatcher]] = {}
         self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}
         self.origins = topology.origins
@@ -368,7 +367,7 @@ class RuleBook:
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of a `choosy` type meets the condition of any rule."""
-        of_kind: tuple[MoveMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
+        of_kind: tuple[FactMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         if any(each.where is None or each.where(data) for each in of_kind):
             return True
         return self.watches is not None and self.watches.counts(kind, data)
@@ -399,7 +398,7 @@ class RuleBook:
             for event in selector.events:
                 where = compile_where(tidy.operands(event, selector.where))
                 self.moves.setdefault(event, []).append(
-                    MoveMatcher(compiled, role, rank(compiled.cart, role, event), where)
+                    FactMatcher(compiled, role, rank(compiled.cart, role, event), where)
                 )
                 kept = [path for path, _ in compiled.keeps] if role == START else []
                 lasts = [] if compiled.lasts is None or role != START else [compiled.lasts.path]
@@ -409,7 +408,7 @@ class RuleBook:
             for event in CART_TYPES:
                 if event not in moved:
                     self.moves.setdefault(event, []).append(
-                        MoveMatcher(compiled, CONTENTS, rank(True, CONTENTS, event), None)
+                        FactMatcher(compiled, CONTENTS, rank(True, CONTENTS, event), None)
                     )
                     self._reads(event, {}, rule.per)
         for cancel in rule.cancel:

@@ -16,7 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
 from pipeline.runtime.ingest import Ingest, complete_at
@@ -70,7 +70,7 @@ class Feeder(threading.Thread):
                 ingest.tell_time()
             if self._stopped.wait(max(began + number / self.rate - time.monotonic(), 0)):
                 return
-            ingest.put(Line("stream", number + 1, b"", event=event))
+            ingest.put(FileLine("stream", number + 1, b"", event=event))
             self.fed, self.high = number + 1, ingest.high
 
     def release(self) -> None:

@@ -25,9 +25,9 @@ from pipeline.events.checks import MAX_STRING, MAX_TIME, MIN_TIME
 from pipeline.events.codec import (
     HEADER,
     NOT_UTF_8,
+    Decode,
     Decoder,
     Encoder,
-    Reader,
     _framed,
     read_record,
     resolve,
@@ -106,7 +106,7 @@ def test_any_event_comes_back_whichever_reader_reads_it(event: Event) -> None:
 # --- the compiled reader against fastavro's
 
 
-def fast_reader(name: str, wanted: Collection[str] | None = None) -> Reader:
+def fast_reader(name: str, wanted: Collection[str] | None = None) -> Decode:
     reader = compiled.compile_reader(name, schemas.plain(name), HEADER.size, wanted)
     assert reader is not None, "pipeline/events/_reader isn't built: see hatch_build.py"
     return reader.read
