@@ -60,7 +60,7 @@ def rank(cart: bool, role: int, event: str) -> int:
     return _CART_RANKS.get(event, 1 if role == START else 3)
 
 
-class FactMatcher(NamedTuple):
+class MoveMatcher(NamedTuple):
     """This event may start or move a wait of `rule`, or (CONTENTS) only changes a cart's lines."""
 
     rule: Compiled
@@ -92,7 +92,7 @@ class Meaning(NamedTuple):
     """
 
     ends: Sequence[EndMatcher] = ()
-    moves: Sequence[FactMatcher] = ()
+    moves: Sequence[MoveMatcher] = ()
     conditional: bool = False
     always_seen: bool = False
     order: bool = False
@@ -246,7 +246,7 @@ class RuleBook:
         ordered = sorted(topology.identifiers.namespaces, key=lambda n: n.priority)
         self.unique = tuple(n.name for n in ordered if n.unique)
         self.devices = frozenset(n.name for n in topology.identifiers.namespaces if n.device)
-        self.moves: dict[str, list[FactMatcher]] = {}
+        self.moves: dict[str, list[MoveMatcher]] = {}
         self.ends: dict[str, list[EndMatcher]] = {}
         self.fields: dict[str, set[str]] = {t: set(f) for t, f in BUILT_IN_FIELDS.items()}
         self.origins = topology.origins
@@ -367,7 +367,7 @@ class RuleBook:
 
     def chosen(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of a `choosy` type meets the condition of any rule."""
-        of_kind: tuple[FactMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
+        of_kind: tuple[MoveMatcher | EndMatcher, ...] = (*self.moves.get(kind, ()), *self.ends.get(kind, ()))
         if any(each.where is None or each.where(data) for each in of_kind):
             return True
         return self.watches is not None and self.watches.counts(kind, data)
@@ -398,7 +398,7 @@ class RuleBook:
             for event in selector.events:
                 where = compile_where(tidy.operands(event, selector.where))
                 self.moves.setdefault(event, []).append(
-                    FactMatcher(compiled, role, rank(compiled.cart, role, event), where)
+                    MoveMatcher(compiled, role, rank(compiled.cart, role, event), where)
                 )
                 kept = [path for path, _ in compiled.keeps] if role == START else []
                 lasts = [] if compiled.lasts is None or role != START else [compiled.lasts.path]
@@ -408,7 +408,7 @@ class RuleBook:
             for event in CART_TYPES:
                 if event not in moved:
                     self.moves.setdefault(event, []).append(
-                        FactMatcher(compiled, CONTENTS, rank(True, CONTENTS, event), None)
+                        MoveMatcher(compiled, CONTENTS, rank(True, CONTENTS, event), None)
                     )
                     self._reads(event, {}, rule.per)
         for cancel in rule.cancel:
