@@ -31,7 +31,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from benchmarks.generate import PARTITIONS, Workload, partition_of, stream
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, handed_fields, wanted_fields
+from pipeline.flow import Intake
+from pipeline.profile.fields import handed_fields, wanted_fields
 from pipeline.runtime.deliver import Delivery
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out

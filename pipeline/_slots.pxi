@@ -14,10 +14,12 @@ cdef extern from "Python.h":
 
 
 cdef list places_of(of, names):
-    """Where these fields lie, for `get` and `put_into`. Raises TypeError where they are no slots."""
+    """Where these fields lie, its own and those of what it is made of, for `get` and `put_into`. Raises TypeError where
+    they are no slots.
+    """
     cdef list places = []
     for name in names:
-        slot = of.__dict__.get(name)
+        slot = getattr(of, name, None)
         if type(slot) is not MemberDescriptorType:
             raise TypeError(f"{of.__qualname__}.{name} is no slot but {slot!r}")
         places.append((<PyMemberDescrObject*> slot).d_member.offset)

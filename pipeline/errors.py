@@ -1,9 +1,10 @@
-"""Every exception this package raises on purpose, split by who must act.
+"""Every exception that this package raises on purpose and that another module catches, split by who must act.
 
 PipelineError
 ├── TopologyError        the deployer: topology.yaml can't be used as it is
 ├── InvalidEvent         the producer: one record is bad; it becomes a dead letter, the stream goes on
 ├── RegistryUnavailable  the operator: no answer from the schema registry; the partition waits
+│   └── SchemaNotFetched nobody: it is asked for, where that may take a while, and the batch is read again
 ├── SchemaMissing        the operator: the registry lacks a schema that is written with; `pipeline topics` registers it
 ├── SchemaRefused        the developer: a changed schema isn't compatible with what is registered
 ├── SendFailed           nobody: the broker didn't take it in time; claim again, and send again what isn't there
@@ -18,6 +19,16 @@ PipelineError
 ├── StateLost            the operator: Redis lacks what the log needs; the worker ends and says what to do
 ├── StoodStill           nobody: the consumer hangs; the worker ends, and its supervisor starts another
 └── TooManyDeadLetters   the operator: a source partition stops, before it drains into the dead letters; others go on
+
+What never gets as far as a command:
+
+Exception
+├── NotJson              nobody: no value begins there; the reader goes on behind it
+├── WrongFormat          who made the file: it is of a kind that isn't read; an InvalidEvent says so
+├── UnpacksTooLarge      the producer: a batch that unpacks to more than there is room for; a dead letter
+└── RequestRefused       the client: all of its request is refused; it gets a status, and why
+BaseException
+└── Stopped              nobody: a signal asked for the end of a command; no line is at fault
 """
 
 from __future__ import annotations
@@ -69,6 +80,14 @@ class InvalidEvent(PipelineError):
 
 class RegistryUnavailable(PipelineError):
     """The schema registry did not answer (anything but its own 404)."""
+
+
+class SchemaNotFetched(RegistryUnavailable):
+    """A schema has to be fetched first: `decoder.learn(error.schema_id)`, outside of the event loop; then try again."""
+
+    def __init__(self, schema_id: int) -> None:
+        super().__init__(f"Schema {schema_id} is not fetched yet: call learn({schema_id}) where blocking is allowed.")
+        self.schema_id = schema_id
 
 
 class SchemaMissing(PipelineError):
@@ -146,6 +165,35 @@ class RecordTooLarge(SendFailed):
 
 class StoodStill(PipelineError):
     """A partition has records and didn't move, or the event loop is blocked: only a new process helps."""
+
+
+class NotJson(Exception):
+    """No JSON value begins here. `at`: where in the text it broke; `more`: it may be one, were the text longer."""
+
+    def __init__(self, why: str, at: int, more: bool = False) -> None:
+        super().__init__(why)
+        self.at = at
+        self.more = more
+
+
+class WrongFormat(Exception):
+    """The file is of a kind that is not read at all; `str()` says which, and what to do."""
+
+
+class UnpacksTooLarge(Exception):
+    """A batch of records has more bytes, unpacked, than are taken (runtime/unpacking.py)."""
+
+
+class RequestRefused(Exception):
+    """All of a request is refused: status and, where its events are known, of each why."""
+
+    def __init__(self, status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.headers = status, reason, headers or {}
+
+
+class Stopped(BaseException):
+    """A signal asked for the end. No Exception: nobody shall take it for a line that can't be read."""
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")

@@ -1,20 +1,29 @@
 """The map: what happens to one batch, in verbs. Read this first.
 
-    first hop    events -> prepare (check, shape) -> route (identity graph) -> a resolved record for every partition
-    second hop   resolved records -> receive (count at once, keep for the rules) -> advance (fold, decide) -> outbox
+    first hop    events    -> prepare   check it, find whose it is among what is cached, shape what is handed on
+                           -> ask       what the graph is to be asked of those that nothing is known of yet
+                           -> answer    whose it is, as the graph says
+                 rows      -> a resolved record for every partition (wire/)
 
-The first hop's verbs are here; those of the second are `receive` and `advance` in `profile/profile.py`, and what it
-decides by in `triggers/fold.py`. What lies between the hops is in `wire/`. All are synchronous functions of their
-arguments. `runtime/first_hop.py` and `runtime/second_hop.py` put the store, the log and the clock around them;
-`runtime/replay.py` runs the same code over a recording.
+    second hop   rows      -> receive   count at once, keep for the fold what rules look at
+                 merges    -> merge     two profiles that turn out to be one person's
+                           -> tell_now  what is decided on arrival
+                           -> wakes_at  when a profile is to be looked at next
+                           -> decide    fold what is certain, decide what is due
+                 decisions -> the outbox
+
+`Intake` is the first hop's list of verbs, `Upkeep` the second's. All are synchronous functions of their arguments: no
+store, no log, no clock. The worker puts those around them (`runtime/first_hop.py`, `runtime/second_hop.py`), and
+`runtime/replay.py` runs the same verbs over a recording; tests see to it that neither goes another way. Where there is
+a compiled module, the worker's rows are read (events/compiled.py) and received (profile/packed.py) many at once, by
+what these verbs mean.
 """
 
 from __future__ import annotations
 
-from xxhash import xxh3_64_intdigest
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.errors import PipelineError
-from pipeline.events import shape
 from pipeline.events.catalogue import problems
 from pipeline.events.compiled import Open
 from pipeline.events.model import APPENDED, Event
@@ -22,25 +31,24 @@ from pipeline.events.shape import TEXT_KEPT, Shape
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.ids import leaf_id
 from pipeline.identity.routes import Asked, Routes
-from pipeline.profile import about
+from pipeline.profile import profile as profiles
+from pipeline.profile.arrivals import told_now
+from pipeline.profile.fields import fields_read
+from pipeline.profile.packed import PackedRow
+from pipeline.profile.profile import Profile, State
 from pipeline.topology.model import Topology
+from pipeline.triggers.changes import Output
+from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.records import partition_of
-from pipeline.wire.row import Row
+from pipeline.wire.row import Row, fingerprint_of
 
-
-def source_partitions(topology: Topology) -> list[str]:
-    """Every source partition, as "<topic>-<partition>"."""
-    return [f"{topic.name}-{p}" for topic in topology.topics.sources for p in range(topic.partitions)]
-
-
-def source_names(topology: Topology) -> list[str]:
-    """Those that the watermark waits for."""
-    return [name for name in source_partitions(topology) if name not in topology.left_out]
+Quiet = Callable[[Decision], bool]
+"""Whether a decision will not be published, so that nothing that takes it back need be."""
 
 
 class Intake:
-    """The first hop's computing: from events to rows. Holds nothing but caches (`routes`).
+    """The first hop's verbs: from events to rows. `routes`: what it remembers of identifiers.
 
     Raises PipelineError where there is a schema of events that could not be counted.
     """
@@ -67,31 +75,10 @@ class Intake:
         """
         if event.received_at > appended_at:
             event.count_by(appended_at, self.max_ahead, APPENDED)
-        received_at = event.received_at
-        if received_at < high - self.disorder:
-            received_at = high - self.disorder
-        identifiers = event.identifiers
-        one = None
-        if len(identifiers) == 1:
-            ((namespace, told),) = identifiers.items()
-            one = self.routes.known.get(namespace, {}).get(told)
-        asked = None
-        if one is not None and one.root is not None and received_at > one.youngest and one.implied is None:
-            root, ids = one.root, [one.namespace, one.value]  # nine of ten
-            carried = ids
-        else:
-            known = self.routes.identify(identifiers)
-            carried = ids = [part for each in known for part in (each.namespace, each.value)]
-            if any(each.implied is not None for each in known):
-                known = self.routes.with_implied(known)
-                ids = [part for each in known for part in (each.namespace, each.value)]
-            first = known[0].root
-            if first is not None and all(each.root == first and received_at > each.youngest for each in known):
-                root = first
-            else:
-                root, asked = "", known
+        received_at = max(event.received_at, high - self.disorder)
+        root, ids, carried, asked = self.routes.route(event.identifiers, received_at)
         kind, data = self._shape.shaped(event, size)
-        fingerprint = xxh3_64_intdigest("\0".join([event.event_id, *carried]).encode())
+        fingerprint = fingerprint_of(event.event_id, carried)
         row = Row(
             offset, root, kind, event.occurred_at, received_at, event.event_id, fingerprint, ids, data, event.trace
         )
@@ -108,17 +95,75 @@ class Intake:
         self.routes.learn(asked, answer, partition_of(answer.root, self.partitions))
 
 
-def fields_read(book: RuleBook) -> dict[str, tuple[str, ...]]:
-    """Event type -> the body fields that rules and profiles read: all that the first hop hands on."""
-    of = about.fields(book.profile_parts)
-    return {kind: tuple(sorted({*of.get(kind, ()), *book.fields.get(kind, ())})) for kind in {*of, *book.fields}}
+class Upkeep:
+    """The second hop's verbs: from rows to decisions, by the rules of `book`. Whose the profiles are, and when they are
+    stored, is for who calls.
+    """
+
+    def __init__(self, book: RuleBook) -> None:
+        self.book = book
+
+    def receive(self, profile: Profile, row: PackedRow) -> bool:
+        """Take one event in; False if it is a duplicate that a client made."""
+        return profiles.receive_packed(self.book, profile, row)
+
+    def receive_all(
+        self,
+        rows: list[PackedRow],
+        states: Mapping[str, State | None],
+        changed: dict[str, State],
+        elsewhere: Callable[[PackedRow], Profile | None],
+    ) -> int:
+        """`receive` for each row and the profile of its root; see profile.receive_all. Returns how many were
+        duplicates.
+        """
+        return profiles.receive_all(self.book, rows, states, changed, elsewhere)
+
+    def merge(self, winner: Profile, loser: Profile) -> Profile:
+        """Both in one place."""
+        return profiles.merge(self.book, winner, loser)
+
+    def tell_now(self, profile_id: str, profile: Profile, clock: int, quiet: Quiet | None = None) -> Sequence[Output]:
+        """What is decided on arrival, of a profile that has taken something in. `clock`: everything before it is
+        certain, and for `decide` to tell.
+        """
+        return _of(profile_id, told_now(self.book, profile, clock, quiet))
+
+    def wakes_at(self, profile: Profile) -> int | None:
+        """No decision comes of it before that moment, as it stands; None: none does."""
+        return profiles.wakes_at(self.book, profile)
+
+    def decide(self, profile_id: str, profile: Profile, upto: int, quiet: Quiet | None = None) -> Sequence[Output]:
+        """Fold everything received before `upto` and decide everything due before it, in one order."""
+        return _of(profile_id, profiles.advance(self.book, profile, upto, quiet))
+
+    def settle(
+        self,
+        changed: dict[str, State],
+        clock: int,
+        unfolded: int,
+        out: Callable[[Output], None],
+        quiet: Quiet | None = None,
+    ) -> tuple[dict[str, bytes | None], dict[str, int]]:
+        """`tell_now`, and `decide` where something is due before `clock` or more events wait than `unfolded`, of all
+        that changed; `out` gets what comes of it. Returns what is to be written of them, and when those wake that have
+        no timer by then.
+        """
+        if self.book.arriving:
+            for profile_id, state in changed.items():
+                if isinstance(state, Profile) and state.arrived:
+                    for each in self.tell_now(profile_id, state, clock, quiet):
+                        out(each)
+
+        def look(profile_id: str, profile: Profile) -> None:
+            for each in self.decide(profile_id, profile, clock, quiet):
+                out(each)
+
+        return profiles.settle(self.book, changed, clock, unfolded, look)
 
 
-def wanted_fields(book: RuleBook) -> dict[str, tuple[str, ...]]:
-    """The same for the decoder."""
-    return shape.wanted(fields_read(book))
-
-
-def handed_fields(book: RuleBook) -> dict[str, tuple[tuple[str, ...], int]]:
-    """The same for the compiled way from records to rows."""
-    return shape.handed(fields_read(book))
+def _of(profile_id: str, made: Sequence[Output]) -> Sequence[Output]:
+    """Of a household each has an id of their own by then."""
+    for each in made:
+        each.profile_id = each.profile_id or profile_id
+    return made

@@ -6,7 +6,6 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from pipeline.flow import source_partitions
 from pipeline.runtime.broker import Broker
 from pipeline.runtime.words import Word, encode
 from pipeline.topology.model import Topology
@@ -16,7 +15,7 @@ def ends(topology: Topology) -> dict[str, int]:
     """Where every source partition ends now, by name."""
     places = [(topic.name, p) for topic in topology.topics.sources for p in range(topic.partitions)]
     written = Broker(topology.kafka).written(places)
-    assert [f"{topic}-{p}" for topic, p in places] == source_partitions(topology)
+    assert [f"{topic}-{p}" for topic, p in places] == topology.source_partitions
     return {f"{topic}-{p}": written[topic, p] for topic, p in places}
 
 

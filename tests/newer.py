@@ -11,7 +11,7 @@ import runpy
 import sys
 
 from pipeline.profile import parts
-from pipeline.profile.parts.part import Facts, Part, Primitive, Told
+from pipeline.profile.parts.part import Facts, Part, PartEvent, Primitive
 from pipeline.profile.parts.timeline import MARK
 
 NAME = "kept_events"
@@ -24,7 +24,7 @@ class Marks(Primitive):
     def empty(self) -> list[int]:
         return []
 
-    def take(self, state: list[int], event: Told) -> list[int]:
+    def take(self, state: list[int], event: PartEvent) -> list[int]:
         return self.merge(state, [event.fingerprint & MARK])
 
     def merge(self, a: list[int], b: list[int]) -> list[int]:

@@ -11,7 +11,7 @@ from pipeline.commands.common import errors_console, plural
 from pipeline.commands.replay import Run
 from pipeline.commands.summary import Summary
 from pipeline.errors import InvalidEvent, PipelineError
-from pipeline.events.files import Recording
+from pipeline.events.files import RecordedFile
 from pipeline.events.times import rfc3339
 from pipeline.flow import Intake
 from pipeline.identity.ids import leaf_id
@@ -39,7 +39,7 @@ class Over(Run):
         self.topology, self.files = topology, files
         self.changes_made: list[SegmentChange] = []
         self.beside = self.changes_made.append
-        self.decisions = list(self.over(merged(map(Recording, files))))
+        self.decisions = list(self.over(merged(map(RecordedFile, files))))
         summary.tell()
         self.book = self.replay.book
         profile = self.replay.profiles.get(self.replay.graph.root(leaf_id(namespace, value)))
@@ -77,7 +77,7 @@ def theirs(person: Person, made: Decision | SegmentChange) -> bool:
 def rows_of(topology: Topology, book: RuleBook, person: Person, files: tuple[Path, ...], clock: int) -> Iterator[Any]:
     """What the rules see of each event that carries one of the person's identifiers."""
     intake, high = Intake(topology, book), 0
-    for offset, line in enumerate(merged(map(Recording, files))):
+    for offset, line in enumerate(merged(map(RecordedFile, files))):
         if line.event is None:
             continue
         try:

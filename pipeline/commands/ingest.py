@@ -12,10 +12,10 @@ import click
 
 from pipeline.commands.common import end_option, errors_console, files_argument, plural, read_topology, topology_option
 from pipeline.commands.reading import Bar, sort_option
-from pipeline.commands.stopping import Signals, Stopped
+from pipeline.commands.stopping import Signals
 from pipeline.commands.summary import Summary
-from pipeline.errors import PipelineError
-from pipeline.events.files import Recording
+from pipeline.errors import PipelineError, Stopped
+from pipeline.events.files import RecordedFile
 from pipeline.events.registry import connect
 from pipeline.events.times import rfc3339
 from pipeline.runtime.forecast import LOOKED_AT, Forecast, all_quiet, clock_of, forecast
@@ -100,7 +100,7 @@ def _write(
 ) -> Ingest:
     started = time.monotonic()
     console = errors_console()
-    recordings = [Recording(path) for path in files]
+    recordings = [RecordedFile(path) for path in files]
     summary = Summary(topology.time.disorder_ms, console)
     lines = in_order(recordings) if sort else merged(recordings)
     before = _now() - topology.time.lateness_ms - MINUTE if quiet else 0
@@ -157,7 +157,7 @@ def _compare(topology: Topology, files: tuple[Path, ...], sort: bool) -> None:
     clock = asyncio.run(clock_of(topology))
     now = _now()
     if all(path.is_file() or path == Path(os.devnull) for path in files):
-        found = forecast(topology, merged([Recording(path) for path in files]), clock, now, ordered=sort)
+        found = forecast(topology, merged([RecordedFile(path) for path in files]), clock, now, ordered=sort)
         told = _told(found, now)
     else:  # what comes through a pipe can be read once
         told = ["what comes through a pipe can't be compared with the pipeline beforehand"] if clock else []

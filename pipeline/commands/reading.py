@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pipeline.commands.summary import Summary
-from pipeline.events.files import Recording
+from pipeline.events.files import RecordedFile
 
 
 def sort_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,7 +30,7 @@ class Bar(Progress):
     It looks by itself a few times a second; nobody has to tell it.
     """
 
-    def __init__(self, verb: str, recordings: list[Recording], summary: Summary, console: Console) -> None:
+    def __init__(self, verb: str, recordings: list[RecordedFile], summary: Summary, console: Console) -> None:
         self._recordings = recordings
         self._summary = summary
         self._started = time.monotonic()

@@ -20,7 +20,7 @@ from pipeline.commands.common import end_option, errors_console, files_argument,
 from pipeline.commands.reading import Bar, sort_option
 from pipeline.commands.summary import Summary
 from pipeline.errors import InvalidEvent, PipelineError
-from pipeline.events.files import Line, Recording
+from pipeline.events.files import FileLine, RecordedFile
 from pipeline.events.times import read_time
 from pipeline.grammar.findings import suggest
 from pipeline.runtime.recordings import in_order, merged
@@ -88,7 +88,7 @@ def command(
         if target is not None and target.exists() and any(path.exists() and target.samefile(path) for path in files):
             raise click.BadParameter(f"{target} is one of the files to be read", param_hint=option)
     console = errors_console()
-    recordings = [Recording(path) for path in files]
+    recordings = [RecordedFile(path) for path in files]
     summary = Summary(wanted.time.disorder_ms, console)
     run = Run(wanted, complete=end == "complete", lines=summary, until=_moment(until))
     lines = in_order(recordings) if sort else merged(recordings)
@@ -138,7 +138,7 @@ class Run:
         self.clock = time.time_ns() // 1_000_000 if clock is None else clock
         self.outcomes: Counter[str] = Counter()
 
-    def over(self, lines: Iterable[Line]) -> Iterator[Decision]:
+    def over(self, lines: Iterable[FileLine]) -> Iterator[Decision]:
         """The decisions, in order; the summary is told of every line."""
         for line in lines:
             try:

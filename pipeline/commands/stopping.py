@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
+from pipeline.errors import Stopped
+
 T = TypeVar("T")
-
-
-class Stopped(BaseException):
-    """A signal asked for the end. No Exception: nobody shall take it for a line that can't be read."""
 
 
 class Signals:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipeline.commands.common import plural
 from pipeline.errors import InvalidEvent
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.model import Remark
 
 SHOWN = 5  # refused lines that are named on a terminal as they occur
@@ -40,7 +40,7 @@ class Summary:
         self._good: set[str] = set()  # files with events
         self._strange: dict[str, list[bytes]] = {}  # of files without: how they begin
 
-    def event(self, line: Line) -> None:
+    def event(self, line: FileLine) -> None:
         """One that could be used."""
         event = line.event
         assert event is not None
@@ -62,7 +62,7 @@ class Summary:
                 group = self._remarks[remark] = _Group(remark.detail)
             group.add(line)
 
-    def refuse(self, line: Line, error: InvalidEvent) -> None:
+    def refuse(self, line: FileLine, error: InvalidEvent) -> None:
         """One that couldn't."""
         self.refused += 1
         group = self._reasons.get(error.reason)
@@ -120,7 +120,7 @@ class _Group:
         self.count = 0
         self.places: list[str] = []
 
-    def add(self, line: Line) -> None:
+    def add(self, line: FileLine) -> None:
         self.count += 1
         if len(self.places) < PLACES:
             self.places.append(_place(line))
@@ -150,7 +150,7 @@ def looks_like(lines: list[bytes]) -> str:
     return "something else"
 
 
-def _place(line: Line) -> str:
+def _place(line: FileLine) -> str:
     return f"{line.file}:{line.number}"
 
 

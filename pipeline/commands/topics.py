@@ -15,7 +15,7 @@ from pipeline.commands.common import read_topology, topology_option
 from pipeline.errors import PipelineError, RegistryUnavailable
 from pipeline.events.registry import connect
 from pipeline.runtime import subjects
-from pipeline.runtime.broker import APPEND_TIME, STAMP, Broker, Finding, all_topics
+from pipeline.runtime.broker import APPEND_TIME, STAMP, Broker, Difference, all_topics
 from pipeline.topology.addresses import shown
 from pipeline.topology.model import DAY, HOUR, MINUTE, SECOND, Topic, Topology
 
@@ -109,7 +109,7 @@ def _by_topic(found: list[subjects.Subject], state: str) -> dict[str, list[str]]
     return names
 
 
-async def _go(broker: Broker, topics: tuple[Topic, ...], create: bool) -> tuple[list[str], list[str], list[Finding]]:
+async def _go(broker: Broker, topics: tuple[Topic, ...], create: bool) -> tuple[list[str], list[str], list[Difference]]:
     made = await broker.create(topics) if create else []
     # What was made a moment ago is as we made it, and may not be known to every broker yet.
     others = [topic for topic in topics if topic.name not in made]
@@ -117,7 +117,7 @@ async def _go(broker: Broker, topics: tuple[Topic, ...], create: bool) -> tuple[
     return made, stamped, await broker.check(others)
 
 
-def _table(topics: tuple[Topic, ...], made: list[str], stamped: list[str], findings: list[Finding]) -> Table:
+def _table(topics: tuple[Topic, ...], made: list[str], stamped: list[str], findings: list[Difference]) -> Table:
     differs = {finding.topic.name: finding for finding in reversed(findings)}
     table = Table("topic", "partitions", "retention", "cleanup", "", box=None, pad_edge=False, header_style="dim")
     for topic in topics:

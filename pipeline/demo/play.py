@@ -19,7 +19,7 @@ from pipeline.demo.stage import Stage
 from pipeline.demo.view import State, View, about, stamp, view
 from pipeline.demo.why import Decision, Recorded, why
 from pipeline.errors import InvalidEvent, PipelineError
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.registry import connect
 from pipeline.runtime.ingest import Ingest
 from pipeline.runtime.recordings import merged
@@ -71,7 +71,7 @@ def on_show(topology: Path) -> Topology:
     return rehearsal(topology, {}).with_on(SHIPPED)
 
 
-def week() -> list[Line]:
+def week() -> list[FileLine]:
     """The recording, as `pipeline ingest` reads it from a file."""
     with TemporaryDirectory(prefix="pipeline-demo-") as folder:
         path = Path(folder) / "week.jsonl"
@@ -79,7 +79,7 @@ def week() -> list[Line]:
         return list(merged([path]))
 
 
-def run(stage: Stage, screen: View, lines: list[Line], day_s: float) -> list[Decision]:
+def run(stage: Stage, screen: View, lines: list[FileLine], day_s: float) -> list[Decision]:
     """Write the week at its pace, and wait until the worker has decided all of it."""
     state = State(len(lines))
     decisions: list[Decision] = []
@@ -118,7 +118,7 @@ def run(stage: Stage, screen: View, lines: list[Line], day_s: float) -> list[Dec
     raise PipelineError(f"the worker has not decided the week within {LIMIT_S:.0f} s: {said}")
 
 
-def paced(lines: list[Line], day_s: float, look: Any) -> Iterator[Line]:
+def paced(lines: list[FileLine], day_s: float, look: Any) -> Iterator[FileLine]:
     """The lines when their moment has come, looking around in between. Nights are short."""
     first = next(line.event.received_at for line in lines if line.event is not None)
     started, shown, now = time.monotonic(), 0.0, first
@@ -135,7 +135,7 @@ def paced(lines: list[Line], day_s: float, look: Any) -> Iterator[Line]:
         yield line
 
 
-def replayed(topology: Topology, lines: list[Line]) -> tuple[set[tuple[str, str]], float]:
+def replayed(topology: Topology, lines: list[FileLine]) -> tuple[set[tuple[str, str]], float]:
     """What `pipeline replay` makes of the same week, and how long it takes (seconds)."""
     began = time.perf_counter()
     replay = Replay(topology)

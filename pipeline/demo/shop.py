@@ -37,7 +37,7 @@ NAMES = """
     ulf vito wanda yara zeno arne britt cora dirk edda falk gina
 """
 
-Line = dict[str, Any]
+Json = dict[str, Any]
 
 
 class Shop:
@@ -45,9 +45,9 @@ class Shop:
 
     def __init__(self) -> None:
         self.dice = random.Random(SEED)
-        self.lines: list[tuple[int, Line]] = []
+        self.lines: list[tuple[int, Json]] = []
 
-    def call(self, kind: str, at: int, who: Line, received: int | None = None, **parts: Any) -> str:
+    def call(self, kind: str, at: int, who: Json, received: int | None = None, **parts: Any) -> str:
         """One call of Segment's API; returns its message id."""
         number = f"e{len(self.lines) + 1:04d}"
         received = at + self.dice.randint(80, 900) if received is None else received
@@ -55,16 +55,16 @@ class Shop:
         self.lines.append((received, line))
         return number
 
-    def track(self, name: str, at: int, who: Line, received: int | None = None, **properties: Any) -> str:
+    def track(self, name: str, at: int, who: Json, received: int | None = None, **properties: Any) -> str:
         """Something somebody did."""
         return self.call("track", at, who, received, event=name, properties=properties)
 
-    def page(self, at: int, who: Line, path: str) -> None:
+    def page(self, at: int, who: Json, path: str) -> None:
         """A page read, with the time spent on it."""
         spent = self.dice.randint(3, 90) * SECOND
         self.call("page", at, who, properties={"path": path, "engaged_ms": spent, "absolute_ms": spent * 2})
 
-    def browse(self, at: int, who: Line, products: list[str]) -> int:
+    def browse(self, at: int, who: Json, products: list[str]) -> int:
         """A visit; returns when it ended."""
         self.page(at, who, "/")
         for product in products:
@@ -73,16 +73,16 @@ class Shop:
             self.track("Product Viewed", at + SECOND, who, product_id=product, price=PRODUCTS[product], currency="EUR")
         return at + self.dice.randint(10, 60) * SECOND
 
-    def add(self, at: int, who: Line, cart: str, product: str, quantity: int = 1) -> str:
+    def add(self, at: int, who: Json, cart: str, product: str, quantity: int = 1) -> str:
         """Something into a cart."""
         price = PRODUCTS[product]
-        told: Line = {"cart_id": cart, "product_id": product, "price": price, "currency": "EUR", "quantity": quantity}
+        told: Json = {"cart_id": cart, "product_id": product, "price": price, "currency": "EUR", "quantity": quantity}
         return self.track("Product Added", at, who, **told)
 
-    def watch(self, at: int, who: Line, film: str, start: float, seconds: float, every: float = 30.0) -> int:
+    def watch(self, at: int, who: Json, film: str, start: float, seconds: float, every: float = 30.0) -> int:
         """A stretch of a film, as a player tells it: a position every half minute. Returns when it ended."""
         title, length = FILMS[film]
-        told: Line = {"session_id": f"{film}-{at}", "content_asset_id": film, "title": title, "total_length": length}
+        told: Json = {"session_id": f"{film}-{at}", "content_asset_id": film, "title": title, "total_length": length}
         self.track("Video Content Started", at, who, **told, position=start)
         passed = every
         while passed < seconds:
@@ -96,7 +96,7 @@ class Shop:
     def newsletter(self, at: int, name: str, message: str) -> None:
         """The guide goes out; a mail server's scanner follows every link within seconds."""
         who = {"userId": name}
-        mail: Line = {"message_id": message, "campaign": GUIDE}
+        mail: Json = {"message_id": message, "campaign": GUIDE}
         self.track("Email Sent", at, who, **mail, link_ids=["ebook", "unsubscribe"], subject="Your winter guide")
         self.track("Email Delivered", at + 4 * SECOND, who, **mail)
         if self.dice.random() < 0.3:
@@ -123,7 +123,7 @@ def recording() -> list[str]:
 def mara(shop: Shop) -> None:
     """Two devices. The tent left on the phone was bought on the laptop; the stove was just left."""
     phone, laptop = {"anonymousId": "mara-phone"}, {"anonymousId": "mara-laptop", "userId": "mara"}
-    person: Line = {"traits": {"email": "mara@example.org", "name": "Mara"}}
+    person: Json = {"traits": {"email": "mara@example.org", "name": "Mara"}}
     shop.newsletter(MONDAY + 9 * HOUR, "mara", "guide-mara")
     shop.call("identify", MONDAY + 18 * HOUR + 38 * MINUTE, laptop, **person)
     shop.browse(MONDAY + 18 * HOUR + 40 * MINUTE, laptop, ["backpack", "tent"])
@@ -134,14 +134,14 @@ def mara(shop: Shop) -> None:
         "Order Completed", MONDAY + 19 * HOUR + 24 * MINUTE, laptop, order_id="o-1001", total=249.0, currency="EUR"
     )
     shop.call("identify", MONDAY + 19 * HOUR + 41 * MINUTE, {**phone, "userId": "mara"}, **person)
-    mail: Line = {"message_id": "guide-mara", "campaign": GUIDE}
+    mail: Json = {"message_id": "guide-mara", "campaign": GUIDE}
     opened = MONDAY + DAY + 7 * HOUR + 12 * MINUTE
     shop.track("Email Opened", opened, {"userId": "mara"}, **mail, confidence="human")
     shop.watch(MONDAY + DAY + 20 * HOUR, laptop, "ridge", 0.0, 1290.0, every=120.0)
     wednesday = MONDAY + 2 * DAY + 17 * HOUR
     shop.browse(wednesday, laptop, ["boots"])
     shop.add(wednesday + 9 * MINUTE, laptop, "mara-2", "boots")
-    order: Line = {"cart_id": "mara-2", "order_id": "o-1002", "total": 159.0, "currency": "EUR"}
+    order: Json = {"cart_id": "mara-2", "order_id": "o-1002", "total": 159.0, "currency": "EUR"}
     shop.track("Order Completed", wednesday + 15 * MINUTE, laptop, **order)
     known = {**phone, "userId": "mara"}
     thursday = MONDAY + 3 * DAY + 12 * HOUR
@@ -166,7 +166,7 @@ def pia(shop: Shop) -> None:
     tuesday = MONDAY + DAY + 11 * HOUR
     shop.browse(tuesday - 10 * MINUTE, app, ["rope", "boots"])
     shop.add(tuesday, app, "pia-1", "rope", 2)
-    order: Line = {"cart_id": "pia-1", "order_id": "o-1003", "total": 149.0, "currency": "EUR"}
+    order: Json = {"cart_id": "pia-1", "order_id": "o-1003", "total": 149.0, "currency": "EUR"}
     shop.track("Order Completed", tuesday + 40 * MINUTE, app, received=tuesday + 4 * HOUR + 20 * MINUTE, **order)
 
 
@@ -174,7 +174,7 @@ def tom(shop: Shop) -> None:
     """Reads his mail: clicks the guide on the second day."""
     shop.newsletter(MONDAY + 9 * HOUR + 30 * SECOND, "tom", "guide-tom")
     at = MONDAY + DAY + 8 * HOUR
-    mail: Line = {"message_id": "guide-tom", "campaign": GUIDE}
+    mail: Json = {"message_id": "guide-tom", "campaign": GUIDE}
     shop.track("Email Opened", at, {"userId": "tom"}, **mail, confidence="human")
     shop.track("Email Link Clicked", at + 20 * SECOND, {"userId": "tom"}, **mail, link_id="ebook", confidence="human")
 
@@ -184,7 +184,7 @@ def ruth(shop: Shop) -> None:
     who = {"anonymousId": "ruth-phone", "userId": "ruth"}
     friday = MONDAY + 4 * DAY + 16 * HOUR
     shop.add(shop.browse(friday, who, ["headlamp"]), who, "ruth-1", "headlamp")
-    order: Line = {"cart_id": "ruth-1", "order_id": "o-1004", "total": 39.9, "currency": "EUR"}
+    order: Json = {"cart_id": "ruth-1", "order_id": "o-1004", "total": 39.9, "currency": "EUR"}
     shop.track("Order Completed", friday + 2 * HOUR + 10 * MINUTE, who, **order)
 
 
@@ -198,7 +198,7 @@ def somebody(shop: Shop, name: str, number: int) -> None:
             sent = MONDAY + 9 * HOUR + number * 40 * SECOND
             shop.newsletter(sent, name, f"guide-{name}")
             if dice.random() < 0.4:
-                told: Line = {"message_id": f"guide-{name}", "campaign": GUIDE, "confidence": "human"}
+                told: Json = {"message_id": f"guide-{name}", "campaign": GUIDE, "confidence": "human"}
                 clicked = sent + dice.randint(10, 60 * 50) * MINUTE
                 shop.track("Email Link Clicked", clicked, {"userId": name}, **told, link_id="ebook")
         computer["userId"] = name
@@ -222,14 +222,14 @@ def somebody(shop: Shop, name: str, number: int) -> None:
         shop.watch(start, computer, film, 0.0, dice.choice([400.0, 950.0, 1300.0]))
 
 
-def ending(shop: Shop, at: int, who: Line, cart: str, viewed: list[str]) -> None:
+def ending(shop: Shop, at: int, who: Json, cart: str, viewed: list[str]) -> None:
     """How a cart ends: left, bought, cleared or emptied."""
     dice = shop.dice
     how = dice.random()
     later = at + dice.randint(3, 50) * MINUTE
     if how < 0.40:
         total = round(sum(PRODUCTS[p] for p in dict.fromkeys(viewed[:2])), 2)
-        told: Line = {"cart_id": cart, "order_id": f"o-{cart}", "total": total, "currency": "EUR"}
+        told: Json = {"cart_id": cart, "order_id": f"o-{cart}", "total": total, "currency": "EUR"}
         shop.track("Order Completed", later, who, **told)
     elif how < 0.48:
         shop.track("Cart Cleared", later, who, cart_id=cart)

@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 
 from pipeline.edge.families import SNOWPLOW, Family
 from pipeline.edge.intake import Accepted, Refused
+from pipeline.errors import RequestRefused
 
 Headers = CIMultiDict[str]
 
@@ -21,14 +22,6 @@ _HEADERS = (
     "posthog-sdk-info, posthog-attempt, posthog-request-id, posthog-request-timestamp"
 )
 _json = msgspec.json.Encoder().encode
-
-
-class Refuse(Exception):
-    """All of a request is refused: status and, where its events are known, of each why."""
-
-    def __init__(self, status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.reason, self.headers = status, reason, headers or {}
 
 
 def cors(page: str | None) -> Headers:
@@ -66,7 +59,7 @@ def none_of(bad: list[Refused], headers: Headers) -> web.Response:
     return _refused(400, bad[0].error.reason, bad[0].error.detail, _errors(bad), headers)
 
 
-def refusal(family: Family | None, refused: Refuse, headers: Headers) -> web.Response:
+def refusal(family: Family | None, refused: RequestRefused, headers: Headers) -> web.Response:
     """Nothing of it is taken."""
     headers.update(refused.headers)
     status = refused.status

@@ -27,7 +27,7 @@ STAGE = "edge"
 _json = msgspec.json.Encoder().encode
 
 
-class Sender(NamedTuple):
+class Caller(NamedTuple):
     """Who sent a request, as far as we saw it ourselves. `address`, `user_agent`: of the client, or None."""
 
     address: str | None = None
@@ -70,7 +70,7 @@ class Judge:
         self._most = topology.edge.event_bytes
 
     def of(
-        self, family: Family, key: WriteKey, items: list[object], sender: Sender, call: str, now: int, large: bool
+        self, family: Family, key: WriteKey, items: list[object], caller: Caller, call: str, now: int, large: bool
     ) -> Judged:
         """`call`: what an item is that doesn't say it. `now`: UTC ms. `large`: some item may have more than its bytes.
 
@@ -97,7 +97,7 @@ class Judge:
                         judged.refused.append(Refused(index, None, why, dropped=True))
                         continue
                 else:
-                    accepted = [Accepted(event, self._record(key, event, sender)) for event in events]
+                    accepted = [Accepted(event, self._record(key, event, caller)) for event in events]
             except InvalidEvent as error:
                 judged.refused.append(Refused(index, item, error))
             else:
@@ -110,8 +110,8 @@ class Judge:
         headers = dead_letters.made(STAGE, refused.error, __name__, told)
         return Out(self._dead_letters, None, None, _bytes_of(refused.item)[:DEAD_LETTER_BYTES], headers)
 
-    def _record(self, key: WriteKey, event: Event, sender: Sender) -> Out:
-        _tell_sender(key, event, sender)
+    def _record(self, key: WriteKey, event: Event, caller: Caller) -> Out:
+        _tell_caller(key, event, caller)
         record_key = key_of(event, self._normaliser)
         if record_key is None:
             raise InvalidEvent("no_identifier", "nothing in it identifies a person or device")
@@ -130,15 +130,15 @@ class Judge:
         return Out(topic, None, record_key, value, headers)
 
 
-def _tell_sender(key: WriteKey, event: Event, sender: Sender) -> None:
+def _tell_caller(key: WriteKey, event: Event, caller: Caller) -> None:
     """Of a page we know better than it where it is and what it runs on; a shop's server tells it of its visitors."""
     context = dict(event.context or {})
     if key.public or "ip" not in context:
         context.pop("ip", None)
-        if sender.address is not None and key.public:
-            context["ip"] = sender.address
-    if key.public and sender.user_agent is not None:
-        context["user_agent"] = sender.user_agent
+        if caller.address is not None and key.public:
+            context["ip"] = caller.address
+    if key.public and caller.user_agent is not None:
+        context["user_agent"] = caller.user_agent
     if (agent := context.get("user_agent")) is not None and robots.is_robot(agent):
         context["bot"] = True
     event.context = context or None

@@ -11,18 +11,17 @@ from typing import Any
 from aiohttp import web
 
 from pipeline.edge import bodies
-from pipeline.edge.answers import Refuse
 from pipeline.edge.gate import BODY_S
-from pipeline.edge.intake import Sender
-from pipeline.errors import InvalidEvent
+from pipeline.edge.intake import Caller
+from pipeline.errors import InvalidEvent, RequestRefused
 from pipeline.topology.model import Edge
 
-Ask = web.BaseRequest
+Request = web.BaseRequest
 
 
-async def body_of(request: Ask, most: int) -> bytes:
-    """At most so many bytes. Raises Refuse: 413, 408."""
-    large = Refuse(413, "too_large", f"the request has more than {most} bytes", {"Connection": "close"})
+async def body_of(request: Request, most: int) -> bytes:
+    """At most so many bytes. Raises RequestRefused: 413, 408."""
+    large = RequestRefused(413, "too_large", f"the request has more than {most} bytes", {"Connection": "close"})
     if (length := request.content_length) is not None and length > most:
         raise large
     if request.content.is_eof():  # all of it came with the head
@@ -35,11 +34,11 @@ async def body_of(request: Ask, most: int) -> bytes:
                 if len(found) > most:
                     raise large
     except TimeoutError:
-        raise Refuse(408, "slow", "the request took too long", {"Connection": "close"}) from None
+        raise RequestRefused(408, "slow", "the request took too long", {"Connection": "close"}) from None
     return bytes(found)
 
 
-def json_in(request: Ask, raw: bytes, most: int) -> Any:
+def json_in(request: Request, raw: bytes, most: int) -> Any:
     """What its body holds, of at most so many bytes when it is unpacked. Raises InvalidEvent."""
     if not raw:
         raise InvalidEvent("empty", "the request has no body")
@@ -52,20 +51,20 @@ def json_in(request: Ask, raw: bytes, most: int) -> Any:
     return bodies.json_of(body)
 
 
-class Senders:
+class Callers:
     """Who sent a request, as far as it is kept."""
 
     def __init__(self, edge: Edge) -> None:
         self._addresses = edge.addresses
         self._proxies = [ip_network(each, strict=False) for each in edge.proxies]
 
-    def of(self, request: Ask) -> Sender:
+    def of(self, request: Request) -> Caller:
         """Address and user agent."""
         agent = request.headers.get("User-Agent")
         address = None if self._addresses == "drop" else self._address(request)
-        return Sender(address, agent[:1000] if agent else None)
+        return Caller(address, agent[:1000] if agent else None)
 
-    def _address(self, request: Ask) -> str | None:
+    def _address(self, request: Request) -> str | None:
         """The client's: the last of those told that isn't a proxy of ours; its network alone, unless all is kept."""
         told = request.remote
         if told is None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from pipeline.edge import answers, bodies
-from pipeline.edge.answers import RETRY_AFTER_S, Headers, Refuse
+from pipeline.edge.answers import RETRY_AFTER_S, Headers
 from pipeline.edge.calm import calm_get, calm_post
 from pipeline.edge.delivery import Goes
 from pipeline.edge.families import GETS, POSTS, SNOWPLOW, Beside, Family
@@ -19,8 +19,15 @@ from pipeline.edge.intake import Accepted, Judge, Refused
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.openapi import ABOUT, document
-from pipeline.edge.reading import Ask, Senders, body_of, json_in
-from pipeline.errors import InvalidEvent, RecordTooLarge, RegistryUnavailable, SchemaMissing, SendFailed
+from pipeline.edge.reading import Callers, Request, body_of, json_in
+from pipeline.errors import (
+    InvalidEvent,
+    RecordTooLarge,
+    RegistryUnavailable,
+    RequestRefused,
+    SchemaMissing,
+    SendFailed,
+)
 from pipeline.runtime.ports import Out
 from pipeline.topology.addresses import origin
 from pipeline.topology.model import Edge, WriteKey
@@ -28,7 +35,7 @@ from pipeline.topology.model import Edge, WriteKey
 log = logging.getLogger(__name__)
 
 BREATH_S = 1.0  # before Snowplow's clients hear that they shall wait: some ask again at once
-LINGER_S = 5.0  # so long a body is read that nobody wants, for its sender to see the answer
+LINGER_S = 5.0  # so long a body is read that nobody wants, for its caller to see the answer
 
 
 class Collector:
@@ -44,7 +51,7 @@ class Collector:
         ring: KeyRing,
         anybody: WriteKey | None = None,
         keep: Callable[[Family, list[Accepted], list[Refused]], None] | None = None,
-        more: Callable[[Ask], Awaitable[web.Response | None]] | None = None,
+        more: Callable[[Request], Awaitable[web.Response | None]] | None = None,
     ) -> None:
         self.ready = True
         self._edge = edge
@@ -55,9 +62,9 @@ class Collector:
         self._anybody = anybody
         self._keep = keep
         self._more = more
-        self._senders = Senders(edge)
+        self._callers = Callers(edge)
 
-    async def answer(self, request: Ask) -> web.StreamResponse:
+    async def answer(self, request: Request) -> web.StreamResponse:
         """Never raises, but what ends the connection."""
         began = time.perf_counter()
         path = request.path.rstrip("/") or "/"
@@ -74,7 +81,7 @@ class Collector:
                 response = await self._get(request, family, headers)
             else:
                 response = await self._other(request, path, headers)
-        except Refuse as refused:
+        except RequestRefused as refused:
             if family is SNOWPLOW and refused.status in (429, 503):
                 await asyncio.sleep(BREATH_S)
             response = answers.refusal(family, refused, headers)
@@ -83,14 +90,14 @@ class Collector:
         except Exception:
             log.exception("a request to %s failed", path if family or len(path) < 40 else "a long path")
             response = answers.refusal(
-                family, Refuse(500, "internal", "something is wrong with the collector"), headers
+                family, RequestRefused(500, "internal", "something is wrong with the collector"), headers
             )
         self._metrics.request(family.name if family else "other", response.status, time.perf_counter() - began)
         return response
 
     # Requests that bring events.
 
-    async def _post(self, request: Ask, family: Family, call: str, headers: Headers) -> web.Response:
+    async def _post(self, request: Request, family: Family, call: str, headers: Headers) -> web.Response:
         raw = await body_of(request, self._edge.request_bytes)
         told = family.key_in(request.headers.get("Authorization", ""))
         try:
@@ -103,12 +110,12 @@ class Collector:
             self._metrics.refused(family.name, key.name if key else "unknown", error.reason, 1)
             if not family.refuses:
                 return answers.accepted(family, [], [], headers)
-            raise Refuse(413 if error.reason == "too_large" else 400, error.reason, error.detail) from None
+            raise RequestRefused(413 if error.reason == "too_large" else 400, error.reason, error.detail) from None
         told = told or family.key_of(body) or request.query.get("writeKey") or request.query.get("token")
         items = family.items(body, Beside(request.query, request.headers))
         return await self._take(request, family, call, items, told, headers, len(raw))
 
-    async def _get(self, request: Ask, family: Family, headers: Headers) -> web.Response:
+    async def _get(self, request: Request, family: Family, headers: Headers) -> web.Response:
         """A pixel: answered with a picture, whatever comes of it."""
         query = dict(request.query)
         try:
@@ -118,15 +125,15 @@ class Collector:
                 body = bodies.json_of(data)
                 items = family.items(body, Beside(query, request.headers))
                 await self._take(request, family, "", items, family.key_of(body), headers, len(data))
-        except (Refuse, InvalidEvent) as refused:
-            if isinstance(refused, Refuse) and refused.status == 503:
+        except (RequestRefused, InvalidEvent) as refused:
+            if isinstance(refused, RequestRefused) and refused.status == 503:
                 raise
         headers["Cache-Control"] = "no-store"
         return web.Response(body=answers.GIF, content_type="image/gif", headers=headers)
 
     async def _take(
         self,
-        request: Ask,
+        request: Request,
         family: Family,
         call: str,
         items: list[object],
@@ -136,21 +143,23 @@ class Collector:
     ) -> web.Response:
         if len(items) > self._edge.events:
             if family.refuses:
-                raise Refuse(413, "too_many", f"{len(items)} events in one request, {self._edge.events} are taken")
+                raise RequestRefused(
+                    413, "too_many", f"{len(items)} events in one request, {self._edge.events} are taken"
+                )
             items = items[: self._edge.events]
         accepted: list[Accepted] = []
         refused: list[Refused] = []
         letters: list[Out] = []
-        sender = self._senders.of(request)
+        caller = self._callers.of(request)
         for key, some in self._by_key(family, items, told):
             self._may(request, key, len(some), family)
             try:
                 judged = self._judge.of(
-                    family, key, some, sender, call, time.time_ns() // 1_000_000, size > self._edge.event_bytes
+                    family, key, some, caller, call, time.time_ns() // 1_000_000, size > self._edge.event_bytes
                 )
             except (RegistryUnavailable, SchemaMissing) as error:
                 log.warning("%s", error)
-                raise Refuse(503, "registry", "try again", {"Retry-After": str(RETRY_AFTER_S)}) from error
+                raise RequestRefused(503, "registry", "try again", {"Retry-After": str(RETRY_AFTER_S)}) from error
             accepted += judged.accepted
             refused += judged.refused
             letters += [self._judge.dead_letter(family, key, each) for each in judged.refused if not each.dropped]
@@ -165,14 +174,14 @@ class Collector:
         return answers.accepted(family, accepted, bad, headers)
 
     def _by_key(self, family: Family, items: list[object], told: str | None) -> list[tuple[WriteKey, list[object]]]:
-        """Whose events they are. Raises Refuse (401), but of a family that would send them for ever."""
+        """Whose events they are. Raises RequestRefused (401), but of a family that would send them for ever."""
         if self._anybody is not None:
             return [(self._anybody, items)]
         if family.key_of_item is None:
             key = self._ring.find(told)
             if key is None:
                 self._metrics.refused(family.name, "unknown", "unknown_key", len(items))
-                raise Refuse(401, "unknown_key", "no write key that is known here")
+                raise RequestRefused(401, "unknown_key", "no write key that is known here")
             return [(key, items)]
         found: dict[str, tuple[WriteKey, list[object]]] = {}
         for item in items:
@@ -183,26 +192,28 @@ class Collector:
                 found.setdefault(key.name, (key, []))[1].append(item)
         return list(found.values())
 
-    def _may(self, request: Ask, key: WriteKey, events: int, family: Family) -> None:
-        """Raises Refuse: 403 from a page that may not, 429 beyond the key's rate."""
+    def _may(self, request: Request, key: WriteKey, events: int, family: Family) -> None:
+        """Raises RequestRefused: 403 from a page that may not, 429 beyond the key's rate."""
         page = request.headers.get("Origin")
         if key.public and key.origins is not None and page is not None and origin(page) not in key.origins:
             self._metrics.refused(family.name, key.name, "origin", events)
             if family.refuses:
-                raise Refuse(403, "origin", f"pages of this origin may not use the key {key.name}")
-            raise Refuse(200, "origin", "")
+                raise RequestRefused(403, "origin", f"pages of this origin may not use the key {key.name}")
+            raise RequestRefused(200, "origin", "")
         wait_s = 0.0 if self._anybody is not None else self._ring.wait_s(key, events, time.monotonic())
         if wait_s:
             self._metrics.refused(family.name, key.name, "rate", events)
-            raise Refuse(429, "rate", f"more than the key {key.name} may send", {"Retry-After": str(int(wait_s) + 1)})
+            raise RequestRefused(
+                429, "rate", f"more than the key {key.name} may send", {"Retry-After": str(int(wait_s) + 1)}
+            )
 
     async def _send(self, records: list[Out]) -> None:
         try:
             await self._goes.send(records)
         except RecordTooLarge as error:
-            raise Refuse(413, "too_large", "a topic doesn't take an event of that size") from error
+            raise RequestRefused(413, "too_large", "a topic doesn't take an event of that size") from error
         except SendFailed as error:
-            raise Refuse(503, "kafka", "not taken, try again", {"Retry-After": str(RETRY_AFTER_S)}) from error
+            raise RequestRefused(503, "kafka", "not taken, try again", {"Retry-After": str(RETRY_AFTER_S)}) from error
 
     def _tell(self, family: Family, accepted: list[Accepted], refused: list[Refused]) -> None:
         if self._keep is not None:
@@ -210,7 +221,7 @@ class Collector:
 
     # What a request says.
 
-    async def _other(self, request: Ask, path: str, headers: Headers) -> web.Response:
+    async def _other(self, request: Request, path: str, headers: Headers) -> web.Response:
         if request.method in ("GET", "HEAD"):
             if path in ABOUT:
                 return self._about(path, headers)
@@ -224,9 +235,11 @@ class Collector:
             return web.Response(text=text, content_type=content_type, headers=headers)
         posted = path in POSTS or calm_post(path) is not None
         if not (posted or path in ABOUT or calm_get(path, "") is not None):
-            raise Refuse(404, "no_such_path", "nothing is taken here; see docs/collect.md")
+            raise RequestRefused(404, "no_such_path", "nothing is taken here; see docs/collect.md")
         allowed = (["POST"] if posted else []) + ([] if path in POSTS and path not in GETS else ["GET", "HEAD"])
-        raise Refuse(405, "method", f"{' and '.join(allowed)} only", {"Allow": ", ".join([*allowed, "OPTIONS"])})
+        raise RequestRefused(
+            405, "method", f"{' and '.join(allowed)} only", {"Allow": ", ".join([*allowed, "OPTIONS"])}
+        )
 
     def _about(self, path: str, headers: Headers) -> web.Response:
         if path == "/openapi.json":

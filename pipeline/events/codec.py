@@ -14,16 +14,15 @@ import msgspec
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import to_parsing_canonical_form
 
-from pipeline.errors import InvalidEvent, RegistryUnavailable
+from pipeline.errors import InvalidEvent, SchemaNotFetched
 from pipeline.events import schemas
 from pipeline.events.checks import validate
-from pipeline.events.compiled import WRITER, Writer, compile_reader
-from pipeline.events.compiled import Reader as CompiledReader
+from pipeline.events.compiled import WRITER, Reader, Writer, compile_reader
 from pipeline.events.model import Event, Remark
 
 HEADER = struct.Struct(">BI")
 
-Reader = Callable[[bytes, str | None], Event]
+Decode = Callable[[bytes, str | None], Event]
 
 
 class Registry(Protocol):
@@ -40,14 +39,6 @@ class Registry(Protocol):
 
 
 encode_json = msgspec.json.Encoder(order="sorted").encode
-
-
-class MissingSchema(RegistryUnavailable):
-    """A schema has to be fetched first: `decoder.learn(error.schema_id)`, outside of the event loop; then try again."""
-
-    def __init__(self, schema_id: int) -> None:
-        super().__init__(f"Schema {schema_id} is not fetched yet: call learn({schema_id}) where blocking is allowed.")
-        self.schema_id = schema_id
 
 
 # What `stage`, `recovers`, `basis`, `fingerprint` and `detail` are where nothing is said.
@@ -141,7 +132,7 @@ class Decoder:
     """Bytes to events. Not thread-safe, but `learn` may run in another thread.
 
     With `blocking` (replay, tools, tests) a schema id seen for the first time asks the registry at once; without, it
-    raises MissingSchema, so that an event loop is never held up.
+    raises SchemaNotFetched, so that an event loop is never held up.
 
     `wanted`: event type -> body fields that are read. Others, and the context, may then be left out (`Event.trimmed`),
     as Avro leaves out what a reader's schema lacks: that spares half of the time. What can't be used there is not found
@@ -162,16 +153,16 @@ class Decoder:
         self._registry = registry
         self._blocking = blocking
         self._wanted = wanted
-        self._readers: dict[bytes, Reader] = {}
+        self._readers: dict[bytes, Decode] = {}
         self._handed = handed or {}
-        self._compiled: dict[bytes, Reader] = {}
-        self.takers: dict[int, CompiledReader] = {}
+        self._compiled: dict[bytes, Decode] = {}
+        self.takers: dict[int, Reader] = {}
 
     def decode(self, value: bytes | None, trace: str | None = None) -> Event:
         """The event in a record's value; `trace` is the record's traceparent header.
 
         Raises InvalidEvent (empty, bad_magic, truncated, trailing_bytes, unknown_schema, wrong_schema, undecodable,
-        invalid_time) and RegistryUnavailable (MissingSchema).
+        invalid_time) and RegistryUnavailable (SchemaNotFetched).
         """
         try:
             return self._compiled[value[:5]](value, trace)  # type: ignore[index,arg-type]  # None is told below
@@ -214,7 +205,7 @@ class Decoder:
         schema_id: int = HEADER.unpack_from(value)[1]
         if not self._registry.missing(schema_id):
             if not self._blocking:
-                raise MissingSchema(schema_id)
+                raise SchemaNotFetched(schema_id)
             self.learn(schema_id)
         if value[:5] not in self._readers:
             raise InvalidEvent("unknown_schema", f"the schema registry has no schema {schema_id}")
@@ -225,7 +216,7 @@ def readers_for(
     schema_id: int,
     wanted: Mapping[str, Collection[str]] | None,
     handed: Mapping[str, tuple[Collection[str], int]],
-) -> tuple[Reader, CompiledReader | None]:
+) -> tuple[Decode, Reader | None]:
     """Functions that read what was written with the schema `text`: one that also finds the reason of what is no event,
     and, where it was built and the schema is ours as it stands, a compiled one for the good case. A schema that isn't
     ours: refused.
@@ -349,14 +340,14 @@ def to_record(event: Event) -> dict[str, Any]:
     }
 
 
-def _refusing(why: str) -> Reader:
+def _refusing(why: str) -> Decode:
     def refuse(value: bytes, trace: str | None) -> Event:
         raise InvalidEvent("wrong_schema", why)
 
     return refuse
 
 
-def _framed(name: str, writer: Any, reader: Any) -> Reader:
+def _framed(name: str, writer: Any, reader: Any) -> Decode:
     """fastavro's reader behind the wire format's header."""
 
     def read(value: bytes, trace: str | None) -> Event:

@@ -1,4 +1,4 @@
-"""Recorded events from files: JSON of Segment, PostHog or Snowplow however it is laid out, and Avro containers of our
+"""FileLine events from files: JSON of Segment, PostHog or Snowplow however it is laid out, and Avro containers of our
 schemas; also packed.
 
 A bad piece never stops the rest: it comes out with its error, file and line, for the dead letters.
@@ -17,7 +17,7 @@ from typing import Any
 import fastavro
 import msgspec
 
-from pipeline.errors import InvalidEvent
+from pipeline.errors import InvalidEvent, WrongFormat
 from pipeline.events import codec
 from pipeline.events.envelopes import call_of, is_envelope, items
 from pipeline.events.json_text import raw_bytes, text_of
@@ -25,13 +25,13 @@ from pipeline.events.json_values import MAX_LINE as MAX_LINE
 from pipeline.events.json_values import Value, values
 from pipeline.events.model import Event
 from pipeline.events.segment import translate
-from pipeline.events.unpack import CHUNK, Damage, WrongFormat, unpacked
+from pipeline.events.unpack import CHUNK, Damage, unpacked
 
 _AVRO = b"Obj\x01"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Line(msgspec.Struct, gc=False):
+class FileLine(msgspec.Struct, gc=False):
     """One event of a file, or what is wrong there: either `event` or `error` is given.
 
     `number` is the line on which it begins (in an Avro container: the record), from 1, `column` where on it. A line may
@@ -47,7 +47,7 @@ class Line(msgspec.Struct, gc=False):
     column: int = 1
 
 
-class Recording:
+class RecordedFile:
     """A file to be read. `size`: its bytes as it lies there (0: nobody knows); `done`: how many of them were read."""
 
     def __init__(self, path: str | Path) -> None:
@@ -64,18 +64,18 @@ class Recording:
                 yield piece
 
 
-def read(file: str | Path | Recording) -> Iterator[Line]:
+def read(file: str | Path | RecordedFile) -> Iterator[FileLine]:
     """All that stands in a file, in order. The format is told by the first bytes, not by the name.
 
     Raises OSError where the file can't be opened or read.
     """
-    recording = file if isinstance(file, Recording) else Recording(file)
+    recording = file if isinstance(file, RecordedFile) else RecordedFile(file)
     name = recording.path
     try:
         pieces = unpacked(recording.pieces())
         first = next(pieces, b"")
     except WrongFormat as error:
-        yield Line(name, 1, b"", error=InvalidEvent("wrong_format", str(error)))
+        yield FileLine(name, 1, b"", error=InvalidEvent("wrong_format", str(error)))
         return
     pieces = _again(first, pieces)
     if isinstance(first, bytes) and first.startswith(_AVRO):
@@ -104,23 +104,23 @@ def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from rest
 
 
-def _of_value(file: str, value: Value) -> Iterable[Line]:
+def _of_value(file: str, value: Value) -> Iterable[FileLine]:
     raw = raw_bytes(value.text)
     if value.error is not None:
-        return [Line(file, value.number, raw[:MAX_LINE], None, value.error, value.column)]
+        return [FileLine(file, value.number, raw[:MAX_LINE], None, value.error, value.column)]
     try:
         events = translate(call_of(value.value))
     except InvalidEvent as error:
         if is_envelope(value.value):
             return [line for item in items(value.value) for line in _of_item(file, value, item)]
-        return [Line(file, value.number, raw, None, error, value.column)]
+        return [FileLine(file, value.number, raw, None, error, value.column)]
     if value.remarks:
         for event in events:
             event.remarks += value.remarks
-    return [Line(file, value.number, raw, event, None, value.column) for event in events]
+    return [FileLine(file, value.number, raw, event, None, value.column) for event in events]
 
 
-def _of_item(file: str, batch: Value, item: object) -> Iterable[Line]:
+def _of_item(file: str, batch: Value, item: object) -> Iterable[FileLine]:
     """The events of one item of a batch."""
     text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
     if _SURROGATE.search(text):
@@ -158,7 +158,7 @@ class _Stream:
         return found
 
 
-def _container(raw: Any, file: str) -> Iterator[Line]:
+def _container(raw: Any, file: str) -> Iterator[FileLine]:
     number = 0
     try:
         blocks = fastavro.block_reader(raw)
@@ -168,19 +168,19 @@ def _container(raw: Any, file: str) -> Iterator[Line]:
                 number = line.number
                 yield line
     except InvalidEvent as error:
-        yield Line(file, number + 1, b"", error=error)
+        yield FileLine(file, number + 1, b"", error=error)
     except OSError:
         raise
     except Exception as error:  # fastavro raises what its C code meets
         if raw.damage is None:
             said = f"{type(error).__name__}: {error}"
             why = f"from here on the Avro container can't be read, it is damaged or cut off: {said}"
-            yield Line(file, number + 1, b"", error=InvalidEvent("undecodable", why))
+            yield FileLine(file, number + 1, b"", error=InvalidEvent("undecodable", why))
     if raw.damage is not None:
-        yield Line(file, number + 1, b"", error=InvalidEvent("truncated", raw.damage.detail))
+        yield FileLine(file, number + 1, b"", error=InvalidEvent("truncated", raw.damage.detail))
 
 
-def _block(block: Any, file: str, number: int, schemas: tuple[str, Any, Any]) -> Iterator[Line]:
+def _block(block: Any, file: str, number: int, schemas: tuple[str, Any, Any]) -> Iterator[FileLine]:
     """The records of one block. Where one can't be told from the next, the rest of its block is lost with it."""
     name, writer, reader = schemas
     data: io.BytesIO = block.bytes_
@@ -197,11 +197,11 @@ def _block(block: Any, file: str, number: int, schemas: tuple[str, Any, Any]) ->
                 lost = not _skip(data, writer)
             if lost and left:
                 error = InvalidEvent(error.reason, f"{error.detail}; {left} records behind it are lost with it")
-            yield Line(file, number, content[start : data.tell()][:MAX_LINE], error=error)
+            yield FileLine(file, number, content[start : data.tell()][:MAX_LINE], error=error)
             if lost:
                 return
         else:
-            yield Line(file, number, content[start : data.tell()], event=event)
+            yield FileLine(file, number, content[start : data.tell()], event=event)
 
 
 def _skip(data: io.BytesIO, writer: Any) -> bool:

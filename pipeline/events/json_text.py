@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pipeline.errors import NotJson
 from pipeline.events.model import Remark
 from pipeline.events.unpack import Damage
 
@@ -37,15 +38,6 @@ _LONGEST_TOKEN = (
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[{{}}\[\]]", re.DOTALL)
 _STRING_OR_COMMA = re.compile(rf"({_STRING})|,(\s*[}}\]])", re.DOTALL)
-
-
-class Broken(Exception):
-    """No JSON value begins here. `at`: where in the text it broke; `more`: it may be one, were the text longer."""
-
-    def __init__(self, why: str, at: int, more: bool = False) -> None:
-        super().__init__(why)
-        self.at = at
-        self.more = more
 
 
 class Read(NamedTuple):
@@ -83,7 +75,7 @@ def read_object(text: str, start: int, final: bool, deep: bool = False) -> Read:
     `deep`: what lies too deep inside of it is looked through, and left out.
 
     Beside JSON it takes what encoders write against the rules: NaN, Infinity, lone surrogates (which stay), numbers
-    without bounds, control characters in strings, trailing commas. Raises Broken.
+    without bounds, control characters in strings, trailing commas. Raises NotJson.
     """
     try:
         value, end = _DECODER.raw_decode(text, start)
@@ -91,7 +83,7 @@ def read_object(text: str, start: int, final: bool, deep: bool = False) -> Read:
         value, end = _without_trailing_commas(text, start, final, error)
     except RecursionError:
         if not deep:
-            raise Broken("nested too deeply", start) from None
+            raise NotJson("nested too deeply", start) from None
         return _shallow(text, start, final)
     piece = text[start:end]
     if _FOREIGN.search(piece):
@@ -105,7 +97,7 @@ def read_object(text: str, start: int, final: bool, deep: bool = False) -> Read:
     try:
         return Read(_mended(value, remarks), end, tuple(remarks))
     except RecursionError:
-        raise Broken("nested too deeply", start) from None
+        raise NotJson("nested too deeply", start) from None
 
 
 def _without_trailing_commas(text: str, start: int, final: bool, error: json.JSONDecodeError) -> tuple[Any, int]:
@@ -114,7 +106,7 @@ def _without_trailing_commas(text: str, start: int, final: bool, error: json.JSO
     if before.endswith(",") or before[:-1].rstrip().endswith(","):
         end = _closed(text, start)
         if end < 0 and not final:
-            raise Broken(error.msg, error.pos, more=True) from None
+            raise NotJson(error.msg, error.pos, more=True) from None
         piece = text[start : end if end > 0 else len(text)]
         tried = _STRING_OR_COMMA.sub(lambda found: found[1] or " " + found[2], piece)
         if tried != piece:
@@ -124,9 +116,9 @@ def _without_trailing_commas(text: str, start: int, final: bool, error: json.JSO
             except json.JSONDecodeError as again:
                 error = json.JSONDecodeError(again.msg, text, start + again.pos)
             except RecursionError:
-                raise Broken("nested too deeply", start) from None
+                raise NotJson("nested too deeply", start) from None
     cut = error.msg.startswith("Unterminated string") or error.pos > len(text) - _LONGEST_TOKEN
-    raise Broken(error.msg, error.pos, more=cut and not final) from None
+    raise NotJson(error.msg, error.pos, more=cut and not final) from None
 
 
 def _shallow(text: str, start: int, final: bool) -> Read:
@@ -148,7 +140,7 @@ def _shallow(text: str, start: int, final: bool) -> Read:
             elif depth == 0:
                 inner = read_object("".join([*parts, text[kept : token.end()]]), 0, True)
                 return Read(inner.value, token.end(), (TOO_DEEP, *inner.remarks))
-    raise Broken("nested too deeply", start, more=end == len(text) and not final)
+    raise NotJson("nested too deeply", start, more=end == len(text) and not final)
 
 
 def _closed(text: str, start: int) -> int:

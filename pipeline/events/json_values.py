@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import InvalidEvent
+from pipeline.errors import InvalidEvent, NotJson
 from pipeline.events.envelopes import is_envelope, is_event
-from pipeline.events.json_text import Broken, Read, raw_bytes, read_object
+from pipeline.events.json_text import Read, raw_bytes, read_object
 from pipeline.events.model import Remark
 from pipeline.events.unpack import Damage
 
@@ -204,7 +204,7 @@ class _Values:
         except _TooLarge:
             number, column, text, _ = self._lost()
             return Value(number, column, text, None, error=_too_large())
-        except Broken as broken:
+        except NotJson as broken:
             line, place = self._place(broken.at)
             why = f"what begins in column {column} breaks in line {line}, column {place}: {broken}"
             number, column, text, ends = self._lost()
@@ -232,12 +232,12 @@ class _Values:
             return Value(number, column, text, None, error=InvalidEvent("invalid_json", why))
 
     def _object(self, start: int, deep: bool = False) -> Read:
-        """The object at `start`; more text is appended as it needs. Raises Broken, _TooLarge."""
+        """The object at `start`; more text is appended as it needs. Raises NotJson, _TooLarge."""
         limit = MAX_LINE
         while True:
             try:
                 return read_object(self._text, start, self._ended, deep)
-            except Broken as broken:
+            except NotJson as broken:
                 if not broken.more:
                     raise
             size = len(self._text) - start
@@ -319,7 +319,7 @@ class _Values:
             return None
         try:
             return self._object(start)
-        except (Broken, _TooLarge):
+        except (NotJson, _TooLarge):
             return None
 
     def _unfinished(self) -> InvalidEvent | None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
+from pipeline.errors import WrongFormat
+
 CHUNK = 1 << 18
 """Bytes that are read at once."""
 
@@ -34,10 +36,6 @@ class Damage(NamedTuple):
     """Stands between pieces of a file where something is lost. `detail`: what, in words."""
 
     detail: str
-
-
-class WrongFormat(Exception):
-    """The file is of a kind that is not read at all; `str()` says which, and what to do."""
 
 
 def unpacked(pieces: Iterator[bytes]) -> Iterator[bytes | Damage]:

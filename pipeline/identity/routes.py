@@ -56,6 +56,28 @@ class Routes:
         self._aged: dict[str, dict[str, Known | None]] = {name: {} for name in names}
         self._names = {name: name for name in names}
 
+    def route(self, raw: dict[str, str], received_at: int) -> tuple[str, list[str], list[str], Asked | None]:
+        """Whose an event with these identifiers is that was received then: the root's id, its ids and those of them
+        that it carried itself, both flat [namespace, value, ...]; or no root, and whom to ask the graph about.
+
+        Raises InvalidEvent(`no_identifier`).
+        """
+        if len(raw) == 1:
+            ((namespace, told),) = raw.items()
+            one = self.known.get(namespace, {}).get(told)
+            if one is not None and one.root is not None and received_at > one.youngest and one.implied is None:
+                ids = [one.namespace, one.value]  # nine of ten
+                return one.root, ids, ids, None
+        known = self.identify(raw)
+        carried = ids = _flat(known)
+        if any(each.implied is not None for each in known):
+            known = self.with_implied(known)
+            ids = _flat(known)
+        root = known[0].root
+        if root is not None and all(each.root == root and received_at > each.youngest for each in known):
+            return root, ids, carried, None
+        return "", ids, carried, known
+
     def identify(self, raw: dict[str, str]) -> list[Known]:
         """What is known of an event's identifiers, the strongest first. Raises InvalidEvent(`no_identifier`)."""
         out = []
@@ -139,3 +161,7 @@ class Routes:
         """Forget: somebody else changed whose a device is, or the store fell back."""
         for cache in (*self.known.values(), *self._aged.values()):
             cache.clear()
+
+
+def _flat(known: list[Known]) -> list[str]:
+    return [part for each in known for part in (each.namespace, each.value)]

@@ -20,8 +20,7 @@ from pipeline.grammar.vocabulary import MADE
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.carts import Change
 from pipeline.language.paths import keys_of, needs, read_path
-from pipeline.language.where import Condition as Where
-from pipeline.language.where import compile_where
+from pipeline.language.where import EventTest, compile_where
 from pipeline.language.whereabouts import Whereabouts
 
 ANY = "any"
@@ -105,8 +104,8 @@ class Matcher:
         self._own = ANY in self.events
         told = msgspec.json.encode([self.events, where, value, has, per], order="deterministic")
         self.id = blake2b(told, digest_size=8).hexdigest()
-        self._where: dict[str, Where | None] = {}
-        self._has: dict[str, Where | None] = {}
+        self._where: dict[str, EventTest | None] = {}
+        self._has: dict[str, EventTest | None] = {}
         self._value: Callable[[Mapping[str, Any]], Any] | None = None if value is None else read_path(value)
         self._per: Callable[[Mapping[str, Any]], Any] | None = None if per is None else read_path(per)
         self._keys = None if per is None else keys_of(per)
@@ -129,7 +128,7 @@ class Matcher:
             return False
         return not self.where or self._meets(self._where, kind, self.where, data)
 
-    def _meets(self, known: dict[str, Where | None], kind: str, where: Any, data: Mapping[str, Any]) -> bool:
+    def _meets(self, known: dict[str, EventTest | None], kind: str, where: Any, data: Mapping[str, Any]) -> bool:
         if kind not in known:
             known[kind] = compile_where(tidy.operands(kind, where))
         test = known[kind]

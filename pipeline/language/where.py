@@ -12,10 +12,10 @@ from typing import Any
 from pipeline.language.operators import Test, compile_tests
 from pipeline.language.paths import Read, parse, read_path
 
-Condition = Callable[[Mapping[str, Any]], bool]
+EventTest = Callable[[Mapping[str, Any]], bool]
 
 
-def compile_where(where: Mapping[str, Mapping[str, Any]]) -> Condition | None:
+def compile_where(where: Mapping[str, Mapping[str, Any]]) -> EventTest | None:
     """One callable for all conditions, or None where there are none (the caller saves the call). It takes a row's data.
 
     Operands are values: what stands for one of a wait's is compared by references.py.

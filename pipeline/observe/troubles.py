@@ -48,7 +48,7 @@ class Ongoing(msgspec.Struct):
     said: bool = False
 
 
-Ask = Callable[[], Iterable[Trouble]]
+Asker = Callable[[], Iterable[Trouble]]
 
 
 class Troubles:
@@ -57,14 +57,14 @@ class Troubles:
     def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._wall = wall
-        self._askers: list[Ask] = []
+        self._askers: list[Asker] = []
         self._asked: set[tuple[str, str]] = set()
         self._now: dict[tuple[str, str], Ongoing] = {}
         self._over: list[Ongoing] = []  # and not said yet
         self._said_at: dict[tuple[str, str], float] = {}
 
-    def ask(self, asker: Ask) -> None:
-        """Ask it, too, whenever somebody looks. It must not block."""
+    def ask(self, asker: Asker) -> None:
+        """Asker it, too, whenever somebody looks. It must not block."""
         self._askers.append(asker)
 
     def begin(self, cause: Cause, where: str, what: str) -> None:
@@ -140,7 +140,7 @@ def _places(troubles: list[Ongoing]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _told(asker: Ask) -> list[Trouble]:
+def _told(asker: Asker) -> list[Trouble]:
     try:
         return list(asker())
     except Exception:  # one that is broken must not hide the others

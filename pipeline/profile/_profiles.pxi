@@ -52,6 +52,7 @@ cdef enum:
 cdef inline void fetch_object(PyObject* profile) noexcept:
     prefetch(profile)
     prefetch(<char*> profile + LINE)
+    prefetch(<char*> profile + 2 * LINE)
 
 
 cdef inline void fetch_bytes(PyObject* profile, Py_ssize_t place) noexcept:

@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.events.catalogue import catalogue
 from pipeline.profile.parts import PARTS, timeline
-from pipeline.profile.parts.part import CODE, Facts, Part, Primitive, Step, Told
+from pipeline.profile.parts.part import CODE, Facts, Part, PartEvent, Primitive, Step
 from pipeline.wire.row import array_head
 
 
@@ -251,7 +251,7 @@ def count(
     about = unpack(packed)
     if timeline.knows((about.recent, about.labels, about.older), fingerprint):
         return packed
-    event = Told(kind, CODE[kind], occurred_at, received_at, fingerprint, data)
+    event = PartEvent(kind, CODE[kind], occurred_at, received_at, fingerprint, data)
     for each in _CHANGED[kind]:
         each.put(about, each.law.take(each.get(about), event))
     for part in _TAGGED:
@@ -260,7 +260,7 @@ def count(
     return pack(about)
 
 
-def count_asked(packed: bytes, event: Told, asked: Collection[str]) -> bytes:
+def count_asked(packed: bytes, event: PartEvent, asked: Collection[str]) -> bytes:
     """An event that was taken in without them, and wasn't known, is taken into the parts that are asked for."""
     rest = _decode_rest(packed)
     for part in _TAGGED:
@@ -287,7 +287,7 @@ def discount(about: About, kind: str, occurred_at: int, data: Mapping[str, Any])
     """Take one event out of the sums again: two copies of it were counted in two profiles that are now one. (Of what
     isn't known here nothing is.)
     """
-    event = Told(kind, CODE[kind], occurred_at, 0, 0, data)
+    event = PartEvent(kind, CODE[kind], occurred_at, 0, 0, data)
     for each in _CHANGED[kind]:
         each.put(about, each.law.discount(each.get(about), event))
     for part in _TAGGED:
@@ -315,11 +315,11 @@ def marks(about: About) -> set[int]:
     return timeline.marks(_ring(about))
 
 
-def told(about: About, mark: int) -> tuple[str, int, dict[str, str]] | None:
+def of_mark(about: About, mark: int) -> tuple[str, int, dict[str, str]] | None:
     """(type, occurred_at in whole seconds as ms, data, as far as it is known) of an event that is still on the
     timeline, by its mark.
     """
-    found = timeline.told(_ring(about), mark)
+    found = timeline.of_mark(_ring(about), mark)
     if found is None:
         return None
     kind, occurred_at, label = found

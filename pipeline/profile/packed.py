@@ -16,7 +16,7 @@ from msgspec import inspect
 
 from pipeline.events.compiled import fitting
 from pipeline.profile import about as plain
-from pipeline.profile.parts.part import CODE, Told
+from pipeline.profile.parts.part import CODE, PartEvent
 from pipeline.wire.row import Row
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -53,7 +53,7 @@ def plain_count(packed: bytes, row: PlainRow | PackedRow, asked: Collection[str]
 def count_asked(packed: bytes, row: PlainRow | PackedRow, asked: Collection[str]) -> bytes:
     """See about.count_asked."""
     data = _decode_row(row.raw).data
-    event = Told(row.type, CODE[row.type], row.occurred_at, row.received_at, row.fingerprint, data)
+    event = PartEvent(row.type, CODE[row.type], row.occurred_at, row.received_at, row.fingerprint, data)
     return plain.count_asked(packed, event, asked)
 
 

@@ -45,44 +45,24 @@ ALWAYS, NEVER = 0, 1 << 62  # `quiet`
 LOGGED_KEPT = 8
 
 
-class Profile(msgspec.Struct, gc=False, eq=False):
-    """What is known under one profile id.
+class ProfileValue(msgspec.Struct, gc=False, eq=False):
+    """What is known under one profile id: all that is stored, sent, merged, and compared.
 
-    All of it is kept packed (profile/about.py tells why) and comes out as copies. `packed_rows`: the buffer, `waiting`
-    rows one after the other as they came, but for those `fresh` ones that came since it was packed. `due`: the
-    earliest moment at which a wait of one of the persons is decided, or None. `wakes`: what the buffer adds to that
-    (`wakes_at`), or UNKNOWN; only where it is known, `first` is when the first of the buffer was received. `soonest`:
-    what `_outlook` says of the persons, or UNKNOWN; only where it is known, `moved` and `fired` are the rest of it.
-    `one`: packed identifiers that were found to be one person's before, and so still are; `quiet`: before that (event
-    time) an event with them is no login that the fold must see. `logged`: when those were that it will see, by packed
-    identifiers; `repeats`: their logins beside those that it hasn't come to, by packed identifiers (repeats.py), or
-    None. `tying`: what waits may tie persons; None: unknown. `user`: a user id under which somebody is known.
-    `packed_shares`: of a household, instead of `packed_about`, which is empty then (shares.py). `timer`: at that moment
-    or before it a timer is set (timers.py), or None; its owner's business. `packed_early`: what was told on arrival and
-    the fold hasn't come to (early.py); `arrived`: something may have come that is to be told so (arrivals.py).
+    It is kept packed (profile/about.py tells why) and comes out as copies. `packed_rows`: the buffer, `waiting` rows
+    one after the other as they came, but for those `fresh` ones that came since it was packed. `repeats`: logins beside
+    those that the fold hasn't come to, by packed identifiers (repeats.py), or None. `packed_shares`: of a household,
+    instead of `packed_about`, which is empty then (shares.py). `packed_early`: what was told on arrival and the fold
+    hasn't come to (early.py).
     """
 
     packed_about: bytes
     packed_persons: bytes
     packed_rows: bytes = b""
     waiting: int = 0
-    first: int = 0
-    due: int | None = None
-    wakes: int | None = None
-    soonest: int | None = None
-    moved: int = -1
-    fired: int = -1
-    one: bytes | None = None
     fresh: list[bytes] | None = None
-    timer: int | None = None
-    quiet: int = ALWAYS
-    logged: dict[bytes, int] | None = None
-    tying: bool | None = False
     packed_shares: bytes = b""
-    user: str | None = None
     repeats: Repeats | None = None
     packed_early: bytes = b""
-    arrived: bool = False
 
     @property
     def about(self) -> About:
@@ -107,7 +87,7 @@ class Profile(msgspec.Struct, gc=False, eq=False):
         return rows
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Profile):
+        if not isinstance(other, ProfileValue):
             return NotImplemented
         return (self.about, self.persons, self.buffer, self.packed_early) == (
             other.about,
@@ -115,6 +95,48 @@ class Profile(msgspec.Struct, gc=False, eq=False):
             other.buffer,
             other.packed_early,
         )
+
+
+class WorkedOut(ProfileValue, gc=False, eq=False):
+    """What was worked out of a value, so that of most events nothing has to be unpacked. It is no more than what
+    `decode` makes of the stored bytes, or later somebody who asks: it may be forgotten at any time.
+
+    Of the persons, as the fold left them:
+    `due`: the earliest moment at which a wait of one of them is decided, or None. `soonest`, `moved`, `fired`: what
+    `_outlook` says of them; UNKNOWN, -1, -1: nobody has looked.
+
+    Of the buffer:
+    `wakes`: what it adds to `due` (`wakes_at`), and `first`: when the first of it was received; UNKNOWN, and anything:
+    nobody has looked. `tying`: what waits may tie persons; None: nobody has looked.
+
+    Of both, by packed identifiers:
+    `one`: some that were found to be one person's before, and so still are; None: none were. `quiet`: before that
+    (event time) an event with them is no login that the fold must see. `logged`: when those were that it will see.
+    `user`: a user id under which somebody is known; None: nobody is, as far as was looked.
+    """
+
+    due: int | None = None
+    soonest: int | None = None
+    moved: int = -1
+    fired: int = -1
+    wakes: int | None = None
+    first: int = 0
+    tying: bool | None = False
+    one: bytes | None = None
+    quiet: int = ALWAYS
+    logged: dict[bytes, int] | None = None
+    user: str | None = None
+
+
+class Profile(WorkedOut, gc=False, eq=False):
+    """A profile in its owner's hands, who wakes it, and tells what it decides on arrival.
+
+    `timer`: at that moment or before it one is set (timers.py), or None: none is. `arrived`: something may have come
+    that is to be told before the fold comes to it (arrivals.py).
+    """
+
+    timer: int | None = None
+    arrived: bool = False
 
 
 if packed.COMPILED is not None:
@@ -152,12 +174,12 @@ _THREE, _FOUR, _FIVE = b"\x93", b"\x94", b"\x95"  # an array of so many
 _NO_SHARES = _encode({})
 
 
-def _persons(profile: Profile) -> list[Person]:
+def _persons(profile: ProfileValue) -> list[Person]:
     """As they are kept, most of those who have much packed."""
     return _decode_persons(profile.packed_persons)
 
 
-def _rows(profile: Profile) -> bytes:
+def _rows(profile: ProfileValue) -> bytes:
     """The packed rows, all of them."""
     if profile.fresh is not None:
         profile.packed_rows = b"".join((profile.packed_rows, *profile.fresh))
@@ -745,7 +767,7 @@ def _counted_twice(
         profile_about.discount(about, row.type, row.occurred_at, row.data)
         if None in copies:
             rows.pop(row.fingerprint, None)  # the other copy has been folded already
-    elif told := profile_about.told(winner.about, mark) or profile_about.told(about_loser, mark):
+    elif told := profile_about.of_mark(winner.about, mark) or profile_about.of_mark(about_loser, mark):
         profile_about.discount(about, *told)
 
 

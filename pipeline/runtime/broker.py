@@ -25,7 +25,7 @@ AWAY = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DO
 ROOM = 2
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Where the broker and the topology differ in one respect. `what` "missing": the topic isn't there."""
 
     topic: Topic
@@ -108,11 +108,11 @@ class Broker:
         self._settings: dict[str, str | int | float | bool] = {"bootstrap.servers": bootstrap, "log_level": 0}
         self._admin = AdminClient(self._settings)
 
-    async def check(self, topics: Iterable[Topic]) -> list[Finding]:
+    async def check(self, topics: Iterable[Topic]) -> list[Difference]:
         """Compare; no findings: all is as the topology says. Order as given."""
         return await asyncio.to_thread(self._guard, self._check, list(topics))
 
-    async def unusable(self, topics: Iterable[Topic], *, wait_s: float = TIMEOUT_S) -> list[Finding]:
+    async def unusable(self, topics: Iterable[Topic], *, wait_s: float = TIMEOUT_S) -> list[Difference]:
         """Why a worker can't start: topics that are missing or have another number of partitions.
 
         Waits up to `wait_s` for the broker. Asks for metadata alone, which needs no admin rights.
@@ -169,19 +169,19 @@ class Broker:
                 found[name] = (str(told.topic_id), len(told.partitions))
         return found
 
-    def _unusable(self, admin: AdminClient, topics: list[Topic], wait_s: float) -> list[Finding]:
+    def _unusable(self, admin: AdminClient, topics: list[Topic], wait_s: float) -> list[Difference]:
         known = admin.list_topics(timeout=wait_s).topics
         findings = []
         for topic in topics:
             if topic.name not in known or known[topic.name].error is not None:
-                findings.append(Finding(topic=topic, what="missing", expected="a topic", found="none"))
+                findings.append(Difference(topic=topic, what="missing", expected="a topic", found="none"))
             elif (count := len(known[topic.name].partitions)) != topic.partitions:
                 findings.append(
-                    Finding(topic=topic, what="partitions", expected=str(topic.partitions), found=str(count))
+                    Difference(topic=topic, what="partitions", expected=str(topic.partitions), found=str(count))
                 )
         return findings
 
-    def _check(self, admin: AdminClient, topics: list[Topic]) -> list[Finding]:
+    def _check(self, admin: AdminClient, topics: list[Topic]) -> list[Difference]:
         findings = self._unusable(admin, topics, TIMEOUT_S)
         missing = {finding.topic.name for finding in findings if finding.what == "missing"}
         there = [topic for topic in topics if topic.name not in missing]
@@ -193,10 +193,10 @@ class Broker:
             for what in (STAMP, "retention.ms", "cleanup.policy"):
                 found = config.get(what, "unknown")
                 if found != wanted.get(what, found):
-                    findings.append(Finding(topic=topic, what=what, expected=wanted[what], found=found))
+                    findings.append(Difference(topic=topic, what=what, expected=wanted[what], found=found))
             size, needed = config[SIZE], _size(topic, configs)
             if int(size) < needed:
-                findings.append(Finding(topic=topic, what=SIZE, expected=str(needed), found=size))
+                findings.append(Difference(topic=topic, what=SIZE, expected=str(needed), found=size))
         order = [topic.name for topic in topics]
         return sorted(findings, key=lambda finding: order.index(finding.topic.name))
 

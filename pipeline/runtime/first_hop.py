@@ -29,12 +29,11 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import InvalidEvent, PipelineError, RecordTooLarge, TooManyDeadLetters
-from pipeline.events.codec import MissingSchema
+from pipeline.errors import InvalidEvent, PipelineError, RecordTooLarge, SchemaNotFetched, TooManyDeadLetters
 from pipeline.events.compiled import TAKE, Open
 from pipeline.events.model import Event, Remark
 from pipeline.events.times import rfc3339
-from pipeline.flow import Intake, source_partitions
+from pipeline.flow import Intake
 from pipeline.identity.routes import Asked
 from pipeline.runtime import dead_letters, words
 from pipeline.runtime.ports import In, Out, Sender, Unreadable
@@ -136,7 +135,7 @@ class SourcePartition:
     """One source partition of the first hop. `name`: "<topic>-<partition>". Not safe for concurrent calls.
 
     `takers`: `Decoder.takers`, empty where nothing is compiled; what they don't take, `decode` does. `learn` is needed
-    where that raises MissingSchema.
+    where that raises SchemaNotFetched.
     """
 
     def __init__(
@@ -169,7 +168,7 @@ class SourcePartition:
         self._skip: Skip | None = None
         self._pending: list[Said] = []
         # What is wrong with a word is the same for all: one of them tells it.
-        self._tells = self.name == source_partitions(topology)[0]
+        self._tells = self.name == topology.source_partitions[0]
         self.heard = 0
         self.position = SourcePosition()
         self.stored: SourcePosition | None = None
@@ -383,7 +382,7 @@ class SourcePartition:
                 tally.nobodys += 1
                 return high
             return self._refuse(read, tally, record, error, high)
-        except MissingSchema as missing:
+        except SchemaNotFetched as missing:
             if self._learn is None:
                 raise
             if read.unasked is None:

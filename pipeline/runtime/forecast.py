@@ -15,9 +15,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from pipeline.errors import InvalidEvent, PipelineError
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.model import Event
-from pipeline.flow import source_partitions
 from pipeline.runtime.replay import Replay
 from pipeline.runtime.second_hop import Meta, decode_meta
 from pipeline.store.redis_store import RedisProfileStore
@@ -67,14 +66,14 @@ async def clock_of(topology: Topology) -> int:
 
 async def all_quiet(topology: Topology, before: int) -> bool:
     """Whether every partition knows from all sources that what was due before a time (UTC ms) isn't to be published."""
-    found, names = await books(topology), source_partitions(topology)
+    found, names = await books(topology), topology.source_partitions
     nothing = (0, 0)
     return len(found) == topology.topics.resolved.partitions and all(
         meta.quiet.get(name, nothing)[0] >= before and not meta.quiet[name][1] for meta in found for name in names
     )
 
 
-def forecast(topology: Topology, lines: Iterable[Line], clock: int, now: int, *, ordered: bool = False) -> Forecast:
+def forecast(topology: Topology, lines: Iterable[FileLine], clock: int, now: int, *, ordered: bool = False) -> Forecast:
     """Look at the first 50,000 lines, for at most 15 s. `clock`: `clock_of`; `now`: UTC ms. `ordered`: the recording
     will be written in order of receipt, whatever its order here.
     """
@@ -90,7 +89,7 @@ def forecast(topology: Topology, lines: Iterable[Line], clock: int, now: int, *,
     return Forecast(first=first, past=past, late=late, old=old, events=len(events), whole=whole)
 
 
-def _some(lines: Iterable[Line]) -> tuple[list[Event], bool]:
+def _some(lines: Iterable[FileLine]) -> tuple[list[Event], bool]:
     events, looked_at, deadline = [], 0, time.monotonic() + LOOK_S
     for line in islice(lines, LOOKED_AT):
         looked_at += 1

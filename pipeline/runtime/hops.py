@@ -30,7 +30,7 @@ from pipeline.errors import (
 )
 from pipeline.events.codec import Decoder
 from pipeline.events.times import rfc3339
-from pipeline.flow import Intake, source_names
+from pipeline.flow import Intake
 from pipeline.observe.causes import OPEN_TRANSACTION, RECORDING, TOPICS_CHANGED, WAITS
 from pipeline.observe.logs import in_words
 from pipeline.observe.metrics import Metrics
@@ -121,7 +121,7 @@ class Hops:
         self._topics = TopicWatch(topology, broker)
         self._resolved = topology.topics.resolved
         self._counts = {topic.name: topic.partitions for topic in all_topics(topology.topics)}
-        self._sources_waited_for = source_names(topology)
+        self._sources_waited_for = topology.waited_for
         self._sources: dict[TP, SourcePartition] = {}
         self._writer: Together | None = None
         self._owning = asyncio.Lock()

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from pipeline.errors import InvalidEvent, PipelineError
 from pipeline.events.catalogue import stream_of
 from pipeline.events.codec import Encoder, Registry
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.model import NOW, Event
 from pipeline.identity.identifiers import Normaliser
 from pipeline.runtime import dead_letters
@@ -72,7 +72,7 @@ class Ingest:
         word_every_s: float | None = None,
         quiet: int = 0,
         over: bool = False,
-        told: Callable[[Line, InvalidEvent], None] = lambda line, error: None,
+        told: Callable[[FileLine, InvalidEvent], None] = lambda line, error: None,
     ) -> None:
         self.id = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}-{token_hex(3)}"
         self.events: Counter[str] = Counter()
@@ -124,7 +124,7 @@ class Ingest:
                 if error is None:  # else that one tells more
                     raise
 
-    def put(self, line: Line) -> bool:
+    def put(self, line: FileLine) -> bool:
         """One line: its event goes to its topic (True), a bad one to the dead letters (False)."""
         with self._lock:
             written = False
@@ -223,7 +223,7 @@ class Ingest:
         self.events[event.type] += 1
         self.high = max(self.high, event.received_at)
 
-    def _bad(self, line: Line, error: InvalidEvent) -> None:
+    def _bad(self, line: FileLine, error: InvalidEvent) -> None:
         self.bad += 1
         self._told(line, error)
         headers: Headers = [*dead_letters.made("ingest", error, __name__, {"file": line.file, "line": line.number})]
@@ -315,7 +315,7 @@ class Ingest:
 
 
 def ingest(
-    topology: Topology, registry: Registry, lines: Iterable[Line], *, complete: bool = True, **options: Any
+    topology: Topology, registry: Registry, lines: Iterable[FileLine], *, complete: bool = True, **options: Any
 ) -> Ingest:
     """A whole recording; see `Ingest`."""
     with Ingest(topology, registry, **options) as run:

@@ -15,7 +15,6 @@ import msgspec
 
 from pipeline.errors import InvalidEvent
 from pipeline.events.times import rfc3339
-from pipeline.flow import source_partitions
 from pipeline.runtime import words
 from pipeline.runtime.broker import Broker
 from pipeline.runtime.control_topic import ControlTopic
@@ -43,7 +42,7 @@ class Listener:
 
     def __init__(self, topology: Topology, broker: Broker, clock: Callable[[], float] = time.monotonic) -> None:
         self._topic = topology.topics.control.name
-        self._names = source_partitions(topology)
+        self._names = topology.source_partitions
         self._source_of = {
             f"{topic.name}-{p}": (topic.name, p) for topic in topology.topics.sources for p in range(topic.partitions)
         }

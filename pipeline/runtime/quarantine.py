@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from pipeline.errors import InvalidEvent
+from pipeline.flow import Upkeep
 from pipeline.profile.marks import Moved, Quarantined, decode_mark, is_mark
 from pipeline.profile.packed import PackedRow
-from pipeline.profile.profile import Profile, State, decode, encode_profile, merge, new_profile, receive_packed
+from pipeline.profile.profile import Profile, State, decode, encode_profile, new_profile
 from pipeline.runtime.incoming import UNREADABLE
-from pipeline.triggers.rules import RuleBook
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,11 @@ NAMED = 1_000  # in the books of a partition; what is shut beyond that is tried 
 
 class Quarantine:
     """Of one partition. `suspects`: profile id -> why, of those that raised since the claim. `fresh`: those shut since
-    the last commit, as they are. `book`: as the partition's owner counts; `decode`: how it reads a profile.
+    the last commit, as they are. `upkeep`: as the partition's owner counts; `decode`: how it reads a profile.
     """
 
-    def __init__(self, book: RuleBook, name: str) -> None:
-        self.book = book
+    def __init__(self, upkeep: Upkeep, name: str) -> None:
+        self.upkeep = upkeep
         self.decode: Callable[[bytes], State] = decode
         self._name = name
         self.suspects: dict[str, str] = {}
@@ -75,10 +75,10 @@ class Quarantine:
             one = self.decode(raw)
             if not isinstance(one, Profile):
                 raise ValueError(f"not a profile: {raw[:100]!r}")
-            profile = one if profile is None else merge(self.book, profile, one)
+            profile = one if profile is None else self.upkeep.merge(profile, one)
         profile = profile or new_profile()
         for row in state.rows:
-            receive_packed(self.book, profile, PackedRow(row))
+            self.upkeep.receive(profile, PackedRow(row))
         return profile
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Recorded files as one stream: what `pipeline ingest` writes and `pipeline replay` decides over, in the same order."""
+"""FileLine files as one stream: what `pipeline ingest` writes and `pipeline replay` decides over, in the same order."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.events.files import Line, Recording, read
+from pipeline.events.files import FileLine, RecordedFile, read
 from pipeline.runtime.sorting import MEMORY, Sorted
 
-File = str | Path | Recording
+File = str | Path | RecordedFile
 
 
-def merged(files: Iterable[File]) -> Iterator[Line]:
+def merged(files: Iterable[File]) -> Iterator[FileLine]:
     """The lines of all files, merged by `received_at`; lines of one file keep their order.
 
     A file stands at the largest `received_at` that it has shown so far, and the file that stands earliest goes on (of
@@ -24,7 +24,7 @@ def merged(files: Iterable[File]) -> Iterator[Line]:
     return (line for _, line in heapq.merge(*stands, key=lambda pair: pair[0]))
 
 
-def in_order(files: Iterable[File], memory: int = MEMORY) -> Iterator[Line]:
+def in_order(files: Iterable[File], memory: int = MEMORY) -> Iterator[FileLine]:
     """The events of all files by `received_at`; of equal ones the file named first, then the line that stands first.
 
     Lines that can't be used come at once, while the files are read; the first event comes when all are. No more than
@@ -41,7 +41,7 @@ def in_order(files: Iterable[File], memory: int = MEMORY) -> Iterator[Line]:
         yield from events
 
 
-def _standing(file: File) -> Iterator[tuple[int, Line]]:
+def _standing(file: File) -> Iterator[tuple[int, FileLine]]:
     high = 0
     for line in _lines(file):
         if line.event is not None and line.event.received_at > high:
@@ -49,9 +49,9 @@ def _standing(file: File) -> Iterator[tuple[int, Line]]:
         yield high, line
 
 
-def _lines(file: File) -> Iterator[Line]:
+def _lines(file: File) -> Iterator[FileLine]:
     try:
         yield from read(file)
     except OSError as error:
-        path = file.path if isinstance(file, Recording) else file
+        path = file.path if isinstance(file, RecordedFile) else file
         raise PipelineError(f"{path} can't be read: {error.strerror or error}") from error

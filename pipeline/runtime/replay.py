@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.errors import InvalidEvent
 from pipeline.events.model import NOW, Event
-from pipeline.flow import Intake
+from pipeline.flow import Intake, Upkeep
 from pipeline.identity.graph import Graph, compile_namespaces
-from pipeline.profile.arrivals import told_now
-from pipeline.profile.profile import Profile, advance, merge, new_profile, receive, stand_still, wakes_at
+from pipeline.profile.packed import pack_row
+from pipeline.profile.profile import Profile, new_profile, stand_still
 from pipeline.topology.model import Topology
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
@@ -31,6 +31,7 @@ class Replay:
     def __init__(self, topology: Topology) -> None:
         self.book = RuleBook(topology)
         self.intake = Intake(topology, self.book)
+        self.upkeep = Upkeep(self.book)
         self.graph = Graph()
         self.profiles: dict[str, Profile] = {}
         self.high = 0
@@ -57,7 +58,7 @@ class Replay:
         profile = self.profiles.get(row.root)
         if profile is None:
             profile = self.profiles[row.root] = new_profile()
-        if not receive(self.book, profile, row):
+        if not self.upkeep.receive(profile, pack_row(row)):
             self.duplicates += 1
         self._arm(row.root, profile)
         if event.received_at > self.high:
@@ -70,14 +71,13 @@ class Replay:
         while timers and timers[0][0] < upto:
             at, profile_id = heapq.heappop(timers)
             profile = self.profiles.get(profile_id)
-            if profile is None or wakes_at(self.book, profile) != at:
+            if profile is None or self.upkeep.wakes_at(profile) != at:
                 continue
-            yield from self._out(profile_id, advance(self.book, profile, min(upto, at + 1)))
+            yield from self._out(self.upkeep.decide(profile_id, profile, min(upto, at + 1)))
             self._arm(profile_id, profile)
 
-    def _out(self, profile_id: str, made: list[Output]) -> Iterator[Decision]:
+    def _out(self, made: Iterable[Output]) -> Iterator[Decision]:
         for each in made:
-            each.profile_id = each.profile_id or profile_id
             if isinstance(each, SegmentChange):
                 self.changes.append(each)
             else:
@@ -91,7 +91,7 @@ class Replay:
         self.book.still = True
         if self.book.watches is not None:
             for profile_id, profile in self.profiles.items():
-                yield from self._out(profile_id, advance(self.book, profile, max(self.high, until or 0) + 1))
+                yield from self._out(self.upkeep.decide(profile_id, profile, max(self.high, until or 0) + 1))
                 stand_still(profile)
                 self._arm(profile_id, profile)
             self.book.watches.still = True
@@ -100,14 +100,14 @@ class Replay:
     def told(self) -> Iterator[Decision]:
         """The recording goes on: what is decided on arrival is told, also where the watermark hasn't come to it."""
         for profile_id, profile in self.profiles.items() if self.book.arriving else ():
-            yield from self._out(profile_id, [*told_now(self.book, profile, 0)])
+            yield from self._out(self.upkeep.tell_now(profile_id, profile, 0))
 
     def waiting(self) -> int:
         """Waits that are still open, also where only the disorder keeps them from being seen, or decided."""
         held = [
             decision
-            for profile in self.profiles.values()
-            for decision in advance(self.book, profile, self.high + 1)
+            for profile_id, profile in self.profiles.items()
+            for decision in self.upkeep.decide(profile_id, profile, self.high + 1)
             if isinstance(decision, Decision) and decision.retracts is None and decision.recovers is None
         ]
         return len(held) + sum(
@@ -119,7 +119,7 @@ class Replay:
         )
 
     def _arm(self, profile_id: str, profile: Profile) -> None:
-        at = wakes_at(self.book, profile)
+        at = self.upkeep.wakes_at(profile)
         if at is not None:
             heapq.heappush(self._timers, (at, profile_id))
 
@@ -128,7 +128,7 @@ class Replay:
         if moved is None:
             return
         into = self.profiles.get(winner)
-        self.profiles[winner] = moved if into is None else merge(self.book, into, moved)
+        self.profiles[winner] = moved if into is None else self.upkeep.merge(into, moved)
         self._arm(winner, self.profiles[winner])
 
 

@@ -36,25 +36,11 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import OTHER_VERSION, START_OVER, InvalidEvent, NewerState, StateLost, Unsent
+from pipeline.flow import Upkeep
 from pipeline.profile import about, format2
-from pipeline.profile.arrivals import told_now
 from pipeline.profile.marks import Moved, Parts, Quarantined, is_mark
 from pipeline.profile.packed import PackedRow, unpack_row
-from pipeline.profile.profile import (
-    Profile,
-    State,
-    advance,
-    decode,
-    encode_profile,
-    merge,
-    new_profile,
-    receive_all,
-    receive_packed,
-    settle,
-    silent_since,
-    waits_of,
-    wakes_at,
-)
+from pipeline.profile.profile import Profile, State, decode, encode_profile, new_profile, silent_since, waits_of
 from pipeline.profile.timers import Timers
 from pipeline.runtime.incoming import UNREADABLE, Incoming, Message
 from pipeline.runtime.ports import In, Out, Sender
@@ -94,7 +80,7 @@ DEAD_BYTES = 8_000_000  # of dead letters in a commit
 AHEAD = 60_000  # ms of event time
 FAR = 1 << 62
 
-Batch = list[tuple[Message, In]]
+Opened = list[tuple[Message, In]]
 States = dict[str, bytes | None]
 EncodeDecision = Callable[[Output], list[Out]]
 Smaller = Callable[[Out], Out | None]
@@ -205,7 +191,7 @@ class ProfilePartition:
         self._topics = {topic.name for topic in topology.topics.sources}
         self._left_out = list(topology.left_out)
         self._decode: Callable[[bytes], State] = decode
-        self._ours = self._book = book  # which counts what else the partition's books ask for
+        self._ours, self._upkeep = book, Upkeep(book)  # which counts what else the partition's books ask for
         self._seal = Seal(topology.group)
         self._incoming = Incoming(topology, partition)
         self._store = store
@@ -220,7 +206,7 @@ class ProfilePartition:
         self._pending: list[Out] = []
         self._tail = 0
         self._published = 0
-        self._quarantine = Quarantine(book, f"{self._topic}-{partition}")
+        self._quarantine = Quarantine(self._upkeep, f"{self._topic}-{partition}")
         self._shut: set[str] = set()  # quarantined by others than this owner, and not tried yet
         self._joined: set[str] = set()  # those of the batch in hand
         self._raised: list[Exception] = []
@@ -255,7 +241,7 @@ class ProfilePartition:
             self._begin_to_count()
             return None
         self._take_up(claimed.meta)
-        self.meta.waits = {rule: waits for rule, waits in self.meta.waits.items() if rule in self._book.rules}
+        self.meta.waits = {rule: waits for rule, waits in self.meta.waits.items() if rule in self._upkeep.book.rules}
         self._shut = set(self.meta.quarantined)  # each is tried once more
         self._begin_to_count()
         if self.meta.earlier:
@@ -302,8 +288,9 @@ class ProfilePartition:
                 f" {', '.join(f'{name} (version {n})' for name, n in sorted(unknown.items()))} here, and this one would"
                 " leave it out. Upgrade this worker: the partition waits for a newer one, all others go on."
             )
-        self._book = self._quarantine.book = self._ours.asking(about.asked_among(meta.counts))
-        counts = about.told_parts(self._book.profile_parts)
+        book = self._ours.asking(about.asked_among(meta.counts))
+        self._upkeep = self._quarantine.upkeep = Upkeep(book)
+        counts = about.told_parts(book.profile_parts)
         since = meta.offset, self._now()
         meta.counts = {
             name: meta.counts[name] if meta.counts.get(name, (0,))[0] == version else (version, *since)
@@ -383,7 +370,7 @@ class ProfilePartition:
         """
         self.work = Work()
         self._incoming.earlier = self._earlier()
-        batch: Batch = []
+        batch: Opened = []
         named: set[str] = set()
         rows, done = 0, self.meta.offset
         for record in records:
@@ -437,7 +424,7 @@ class ProfilePartition:
 
         A wait that is still open keeps its profile.
         """
-        horizon = self.meta.clock - self._book.retention
+        horizon = self.meta.clock - self._upkeep.book.retention
         if horizon <= 0:
             return 0
         self._cursor, ids = await self._store.walk(self.partition, self._cursor, SWEPT)
@@ -464,9 +451,9 @@ class ProfilePartition:
             return state.at < horizon
         if isinstance(state, Quarantined):
             return state.last < horizon
-        return state is not None and silent_since(state) < horizon and wakes_at(self._book, state) is None
+        return state is not None and silent_since(state) < horizon and self._upkeep.wakes_at(state) is None
 
-    async def _run(self, batch: Batch, named: set[str]) -> None:
+    async def _run(self, batch: Opened, named: set[str]) -> None:
         """`named`: every profile that the batch names.
 
         Where computing raises, all is forgotten since the last commit, and is computed again, one profile at a time:
@@ -497,7 +484,7 @@ class ProfilePartition:
             if not more:
                 return
 
-    async def _step(self, batch: Batch, named: set[str], target: int, careful: bool) -> bool:
+    async def _step(self, batch: Opened, named: set[str], target: int, careful: bool) -> bool:
         """Compute, and commit. True: there are more timers that ring before `target`."""
         await self._load(named | self._shut if self._shut else named)
         with self._computing():
@@ -560,9 +547,9 @@ class ProfilePartition:
                     continue
                 if careful:
                     with self._guard(profile_id):
-                        at = wakes_at(self._book, state)
+                        at = self._upkeep.wakes_at(state)
                 else:
-                    at = wakes_at(self._book, state)
+                    at = self._upkeep.wakes_at(state)
                 if at is not None and at >= target:
                     again[profile_id] = state.timer = at
                 elif at is not None:
@@ -617,13 +604,13 @@ class ProfilePartition:
         except StateLost:
             raise
         except Exception as problem:
-            self._book.balance.take()  # it is computed again
+            self._upkeep.book.balance.take()  # it is computed again
             raise _Raised(problem) from problem
         self._add_up()
 
     def _add_up(self) -> None:
         """Into the books what has become of waits."""
-        for rule, waits in self._book.balance.take().items():
+        for rule, waits in self._upkeep.book.balance.take().items():
             self.meta.waits[rule] = self.meta.waits.get(rule, NO_WAITS).plus(waits)
             self.work.waits[rule] = self.work.waits.get(rule, NO_WAITS).plus(waits)
 
@@ -684,7 +671,7 @@ class ProfilePartition:
             for row in rows:
                 self._receive_with_care(row)
         else:
-            duplicates = receive_all(self._book, rows, self._cache, self._dirty, self._elsewhere)
+            duplicates = self._upkeep.receive_all(rows, self._cache, self._dirty, self._elsewhere)
             self.work.duplicates += duplicates  # and what `_receive` added meanwhile
         for i in range(0, len(message.merges), 2):
             loser, winner = message.merges[i : i + 2]
@@ -701,7 +688,7 @@ class ProfilePartition:
 
     def _receive_with_care(self, row: PackedRow) -> None:
         try:
-            receive_packed(self._book, new_profile(), row)
+            self._upkeep.receive(new_profile(), row)
             unpack_row(row)
         except Exception as problem:  # whosever it is
             self._incoming.refuse_row(row.raw, InvalidEvent("unreadable_row", f"{type(problem).__name__}: {problem}"))
@@ -738,7 +725,7 @@ class ProfilePartition:
             if not self._quarantine.keep(state, row):
                 self._incoming.refuse_row(row.raw, InvalidEvent("quarantined", f"profile {profile_id} is, and full"))
         elif isinstance(state, Profile):
-            if not receive_packed(self._book, state, row):
+            if not self._upkeep.receive(state, row):
                 self.work.duplicates += 1
         else:
             raise TypeError(f"{profile_id} is no profile")
@@ -794,16 +781,16 @@ class ProfilePartition:
             return
         timer = None
         if into is not None:
-            timer, profile = into.timer, merge(self._book, into, profile)
+            timer, profile = into.timer, self._upkeep.merge(into, profile)
         profile.timer = timer
-        profile.arrived = bool(self._book.arriving)
+        profile.arrived = bool(self._upkeep.book.arriving)
         self._cache[home] = self._dirty[home] = profile
 
     def _waits_move(self, profile: Profile | Quarantined, out: int) -> None:
         """With a profile its waits leave (1), or come (-1)."""
         for each in self._quarantine.inside(profile, self._decode):
-            for rule, waits in waits_of(self._book, each).items():
-                self._book.balance.add(rule, moved=out * waits)
+            for rule, waits in waits_of(self._upkeep.book, each).items():
+                self._upkeep.book.balance.add(rule, moved=out * waits)
 
     def _send(self, message: Move | Forward[Row], home: str) -> None:
         destination = partition_of(home, self.partitions)
@@ -899,35 +886,20 @@ class ProfilePartition:
         """Whatever is certain before `clock` in the profiles that changed; returns what is to be written of them, and
         when to look at them again.
         """
-
-        def look(profile_id: str, profile: Profile) -> None:
-            for decision in advance(self._book, profile, clock, self._quiet if self.meta.quiet else None):
-                self._keep(profile_id, decision)
-
+        quiet = self._quiet if self.meta.quiet else None
         if not careful:
-            if self._book.arriving:
-                self._tell_now(self._dirty, clock)
-            return settle(self._book, self._dirty, clock, UNFOLDED, look)
+            return self._upkeep.settle(self._dirty, clock, UNFOLDED, self._keep, quiet)
         states: States = {}
         timers: dict[str, int] = {}
         for profile_id, state in self._dirty.items():
             with self._guard(profile_id):
-                self._tell_now({profile_id: state}, clock)
-                state_of, timer_of = settle(self._book, {profile_id: state}, clock, UNFOLDED, look)
+                state_of, timer_of = self._upkeep.settle({profile_id: state}, clock, UNFOLDED, self._keep, quiet)
                 states |= state_of
                 timers |= timer_of
         return states, timers
 
-    def _tell_now(self, changed: dict[str, State], clock: int) -> None:
-        """What is decided on arrival, of those profiles that have taken something in."""
-        for profile_id, state in changed.items():
-            if isinstance(state, Profile) and state.arrived:
-                for decision in told_now(self._book, state, clock, self._quiet if self.meta.quiet else None):
-                    self._keep(profile_id, decision)
-
-    def _keep(self, profile_id: str, decision: Output) -> None:
+    def _keep(self, decision: Output) -> None:
         """Into the outbox."""
-        decision.profile_id = decision.profile_id or profile_id
         decision.left_out = self._left_out
         if isinstance(decision, SegmentChange):
             decision.published = not self._is_quiet(decision.at, decision.at)

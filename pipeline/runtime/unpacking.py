@@ -18,7 +18,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record import default_records, legacy_records
 from aiokafka.record.memory_records import MemoryRecords
 
-from pipeline.errors import InvalidEvent
+from pipeline.errors import InvalidEvent, UnpacksTooLarge
 from pipeline.runtime.ports import In, Unreadable
 
 UNPACKED = 16 * 1024 * 1024
@@ -31,10 +31,6 @@ XERIAL_HEAD = 16
 _mine = threading.local()
 
 
-class TooLarge(Exception):
-    """More than `UNPACKED` bytes."""
-
-
 def gunzip(payload: Any) -> bytes:
     """gzip, of one member or several."""
     out, left = [], bytes(payload)
@@ -44,7 +40,7 @@ def gunzip(payload: Any) -> bytes:
         out.append(member.decompress(left, room + 1))
         room -= len(out[-1])
         if room < 0:
-            raise TooLarge
+            raise UnpacksTooLarge
         if not member.eof:
             raise ValueError("the gzip stream is cut off")
         left = member.unused_data
@@ -60,7 +56,7 @@ def _into(decompress_into: Callable[[Any, bytearray], int]) -> Callable[[Any], b
             size = decompress_into(payload, room)
         except cramjam.DecompressionError as error:
             if "whole buffer" in str(error):
-                raise TooLarge from error
+                raise UnpacksTooLarge from error
             raise
         return bytes(memoryview(room)[:size])
 
@@ -88,7 +84,7 @@ def unsnappy(payload: Any) -> bytes:
 
 def _block(block: memoryview, room: int) -> bytes:
     if cramjam.snappy.decompress_raw_len(block) > room:
-        raise TooLarge
+        raise UnpacksTooLarge
     return bytes(cramjam.snappy.decompress_raw(block))
 
 
@@ -134,7 +130,7 @@ class Batches:
         _mine.size = 0
         try:
             records: Iterator[In] = iter(batch if hasattr(batch, "base_offset") else _old(batch))
-        except TooLarge:
+        except UnpacksTooLarge:
             detail = f"packed with {name} and holds more than {UNPACKED:,} bytes"
             return iter([self._unreadable(batch, "too_large", detail, start, end)])
         except Exception as problem:  # its checksum was right: it was sent so

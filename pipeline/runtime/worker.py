@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 from pipeline.errors import PipelineError, ProducersTime, RegistryUnavailable
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
-from pipeline.flow import handed_fields, wanted_fields
 from pipeline.observe.causes import CLOCKS_DIFFER
 from pipeline.observe.health import HealthServer, is_loopback
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.troubles import Trouble, Troubles
+from pipeline.profile.fields import handed_fields, wanted_fields
 from pipeline.runtime.app import Worker, run_process
 from pipeline.runtime.broker import STAMP, Broker, all_topics
 from pipeline.runtime.clocks import BrokerClock, Clocks

@@ -123,7 +123,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     takes: bool = False
 
 
-Condition = Mapping[str, Any]
+WrittenCondition = Mapping[str, Any]
 """As it is written (pipeline/language), durations in ms."""
 
 
@@ -131,7 +131,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """Persons of whom `when` holds."""
 
     name: str
-    when: Condition
+    when: WrittenCondition
 
 
 Payload = tuple[str, ...] | dict[str, str]
@@ -162,7 +162,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     after_ms: int
     payload: Payload | None = None
-    only_if: Condition | None = None
+    only_if: WrittenCondition | None = None
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,9 +234,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     watched_share: float | None = None
     until_cart_empty: str | None = None
     payload: Payload = ()
-    when: Condition | None = None
-    until: tuple[Condition, str] | None = None
-    only_if: Condition | None = None
+    when: WrittenCondition | None = None
+    until: tuple[WrittenCondition, str] | None = None
+    only_if: WrittenCondition | None = None
     after: AfterField | AfterUntil | None = None
     stages: tuple[Stage, ...] = ()
     recovered: Recovered | None = None
@@ -350,3 +350,13 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
     measures: Mapping[str, Any] = {}
     lists: Mapping[str, Any] = {}
+
+    @property
+    def source_partitions(self) -> list[str]:
+        """Every source partition, as "<topic>-<partition>"."""
+        return [f"{topic.name}-{p}" for topic in self.topics.sources for p in range(topic.partitions)]
+
+    @property
+    def waited_for(self) -> list[str]:
+        """Those that the watermark waits for."""
+        return [name for name in self.source_partitions if name not in self.left_out]

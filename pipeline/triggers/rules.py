@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 from pipeline.events import tidy
 from pipeline.events.catalogue import OWN, PARTS, catalogue, doing
 from pipeline.grammar.vocabulary import MADE, VISIT_STARTED
-from pipeline.language.condition import Condition as OfPerson
-from pipeline.language.condition import Scope, compile_condition
+from pipeline.language.condition import Condition, Scope, compile_condition
 from pipeline.language.events import types_of
 from pipeline.language.memory import ANY, DECIDED, MOST, Matcher
 from pipeline.language.paths import Read, keys_of, needs, read_path
 from pipeline.language.references import Comparison, split, start_path
-from pipeline.language.where import Condition, compile_where
+from pipeline.language.where import EventTest, compile_where
 from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import Cancel, Rule, Topology
@@ -67,7 +66,7 @@ class MoveMatcher(NamedTuple):
     rule: Compiled
     role: int
     rank: int
-    where: Condition | None
+    where: EventTest | None
 
 
 class EndMatcher(NamedTuple):
@@ -78,7 +77,7 @@ class EndMatcher(NamedTuple):
 
     rule: Compiled
     reason: str
-    where: Condition | None
+    where: EventTest | None
     match: str | None
     without_key_all: bool
     before_start: bool
@@ -109,7 +108,7 @@ class CompiledStage(NamedTuple):
     name: str
     after: int
     payload: Tell
-    only_if: OfPerson | None
+    only_if: Condition | None
 
 
 class Compiled:
@@ -181,7 +180,7 @@ class Compiled:
         self.never = rule.again == "never"
         self.rest = FOREVER if self.never else rule.rest_ms
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
-        self.asked: Sequence[OfPerson] = [each for each in asked if each is not None]
+        self.asked: Sequence[Condition] = [each for each in asked if each is not None]
         self.counts_most = tuple(m for each in self.asked for m in each.matchers() if m.newest >= MOST)
         self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if, self.at_once))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms

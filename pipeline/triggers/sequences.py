@@ -24,8 +24,7 @@ from pipeline.language.references import (
     split,
     start_path,
 )
-from pipeline.language.where import Condition as Where
-from pipeline.language.where import compile_where
+from pipeline.language.where import EventTest, compile_where
 from pipeline.topology import model
 
 KEPT = 300  # events of one sequence
@@ -97,7 +96,7 @@ class _Step:
         plain, comparisons = split(step.select.where)
         self.where, self.paths = plain, [*step.select.where]
         self.compares: list[tuple[Comparison, Read]] = [(each, read_path(each.path)) for each in comparisons]
-        self._tests: dict[str, Where | None] = {
+        self._tests: dict[str, EventTest | None] = {
             event: compile_where(tidy.operands(event, plain)) for event in self.events
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
@@ -29,6 +30,11 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     def order(self) -> tuple[int, int, str, int]:
         """Order of knowledge."""
         return (self.received_at, self.occurred_at, self.event_id, self.fingerprint)
+
+
+def fingerprint_of(event_id: str, carried: list[str]) -> int:
+    """Of an event with those identifiers, flat [namespace, value, ...], as it carried them."""
+    return xxh3_64_intdigest("\0".join([event_id, *carried]).encode())
 
 
 _SHORT_ARRAYS = [bytes((0x90 | n,)) for n in range(16)]

@@ -16,10 +16,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
-from pipeline.flow import source_names
 from pipeline.runtime.ingest import Ingest, complete_at
 from pipeline.runtime.second_hop import Meta, decode_meta
 from pipeline.store.keys import partition_keys
@@ -71,7 +70,7 @@ class Feeder(threading.Thread):
                 ingest.tell_time()
             if self._stopped.wait(max(began + number / self.rate - time.monotonic(), 0)):
                 return
-            ingest.put(Line("stream", number + 1, b"", event=event))
+            ingest.put(FileLine("stream", number + 1, b"", event=event))
             self.fed, self.high = number + 1, ingest.high
 
     def release(self) -> None:
@@ -165,7 +164,7 @@ class Books:
 
     def __init__(self, topology: Topology) -> None:
         self.partitions = topology.topics.resolved.partitions
-        self.sources = source_names(topology)
+        self.sources = topology.waited_for
         self.group = topology.group
         self.client = redis.Redis.from_url(topology.redis, socket_timeout=2, retry=Retry(NoBackoff(), 0))
 
@@ -179,7 +178,7 @@ class Books:
 
     def count_sources(self, topology: Topology) -> None:
         """Source partitions were added."""
-        self.sources = source_names(topology)
+        self.sources = topology.waited_for
 
     def keys(self, partition: int) -> list[str]:
         """Redis keys of a partition."""

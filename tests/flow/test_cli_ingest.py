@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from pipeline.cli import cli
 from pipeline.errors import PipelineError
 from pipeline.events.codec import Decoder
-from pipeline.events.files import Line
+from pipeline.events.files import FileLine
 from pipeline.events.model import NOW, Event
 from pipeline.events.registry import connect
 from pipeline.runtime.ingest import Ingest
@@ -237,7 +237,7 @@ def test_an_interrupted_recording_lifts_its_hold(
     """Else time would stand still until it lapses."""
     site.create_topics(*NAMES)
 
-    def interrupted(paths: tuple[Path, ...]) -> Iterator[Line]:
+    def interrupted(paths: tuple[Path, ...]) -> Iterator[FileLine]:
         yield from islice(merged(paths), 5)
         signal.raise_signal(number)
         raise AssertionError("it goes on")
@@ -310,7 +310,7 @@ def test_partitions_that_are_added_hear_of_it_and_are_written_to(site: Site) -> 
             ingest.tell_time()
         for number in range(50):
             event = Event("email_sent", f"e{number}", NOON, NOON, {"email": f"p{number}@example.org"}, {})
-            assert ingest.put(Line("recording", number, b"", event=event))
+            assert ingest.put(FileLine("recording", number, b"", event=event))
     words = site.words()
     begin, again = (word for word in words if word.word == "begin")
     assert again.offsets == {**begin.offsets, f"{name}-{PARTITIONS}": 0}

@@ -1,4 +1,4 @@
-"""Recorded events through real Kafka and Redis: the decisions are those of `replay`, and of the oracle."""
+"""FileLine events through real Kafka and Redis: the decisions are those of `replay`, and of the oracle."""
 
 from __future__ import annotations
 

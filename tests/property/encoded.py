@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
-from pipeline.flow import handed_fields, wanted_fields
+from pipeline.profile.fields import handed_fields, wanted_fields
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.topology.model import Topology
 from tests.property.hops import Hops, now

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from pipeline.events.model import Event
-from pipeline.flow import Intake, source_names
+from pipeline.flow import Intake
 from pipeline.profile.profile import Profile, decode, wakes_at
 from pipeline.profile.timers import entries
 from pipeline.runtime import watermark
@@ -100,7 +100,7 @@ class Hops:
         self.log = MemoryLog()
         self.graph = MemoryGraphStore(self.topology.identifiers)
         self.profiles = MemoryProfileStore()
-        self.names = source_names(self.topology)
+        self.names = self.topology.waited_for
         self.events: list[Event] = []
         for partition, events in enumerate(log):
             for event in events:

@@ -68,13 +68,13 @@ def bodies(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional={field: known[field] for field in fields})
 
 
-Told = tuple[str, int, dict[str, Any]]
-events: st.SearchStrategy[Told] = st.sampled_from(TYPES).flatmap(
+PartEvent = tuple[str, int, dict[str, Any]]
+events: st.SearchStrategy[PartEvent] = st.sampled_from(TYPES).flatmap(
     lambda kind: st.tuples(st.just(kind), times, bodies(kind))
 )
 
 
-def about_of(told: list[tuple[int, Told]]) -> About:
+def about_of(told: list[tuple[int, PartEvent]]) -> About:
     """An About that has counted these events in: (fingerprint, (type, time, body))."""
     packed = about.EMPTY
     for fingerprint, (kind, at, body) in told:
@@ -153,7 +153,7 @@ def test_sums_add_once_a_merge_and_a_discount_takes_one_out_again(told: Any) -> 
 def test_capped_parts_keep_the_newest_whatever_the_order(seed: int) -> None:
     """Days, attributes, timeline and ring far beyond their caps."""
     rng = Random(seed)
-    told: list[tuple[int, Told]] = []
+    told: list[tuple[int, PartEvent]] = []
     for number in range(1, 400):
         at = rng.randrange(1000, 400 * DAY)
         if rng.random() < 0.5:
@@ -203,7 +203,7 @@ def test_event_ids_are_remembered_by_receipt_where_the_timeline_has_left_them(se
 
 
 def test_products_and_messages_are_bounded_too() -> None:
-    told: list[tuple[int, Told]] = [
+    told: list[tuple[int, PartEvent]] = [
         (n, ("product_viewed", n * 1000, {"product_id": f"p{n:03d}"})) for n in range(1, 60)
     ]
     told += [(n, ("email_sent", n * 1000, {"message_id": f"m{n:03d}"})) for n in range(100, 160)]

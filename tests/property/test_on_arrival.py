@@ -70,10 +70,10 @@ def test_read_in_order_it_is_what_replay_decides_and_told_before_that_is_certain
     prompt = []
     keep = ProfilePartition._keep
 
-    def noted(self: ProfilePartition, profile_id: str, decision: Output) -> None:
+    def noted(self: ProfilePartition, decision: Output) -> None:
         if isinstance(decision, Decision) and decision.basis == "arrival" and not decision.retracts:
             prompt.append(decision.decided_at >= self.meta.clock)
-        keep(self, profile_id, decision)
+        keep(self, decision)
 
     monkeypatch.setattr(ProfilePartition, "_keep", noted)
     wrong = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partialmethod
 from random import Random
 
 import pytest
 
-from pipeline.profile.profile import advance
-from pipeline.runtime import replay
+from pipeline.flow import Upkeep
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.decisions import Decision
 from tests.oracle.histories import history
@@ -41,7 +40,7 @@ def test_a_retraction_goes_where_its_trigger_went(monkeypatch: pytest.MonkeyPatc
             return (since <= decision.decided_at < until) != over
 
         with monkeypatch.context() as patched:
-            patched.setattr(replay, "advance", partial(advance, quiet=quiet))
+            patched.setattr(Upkeep, "decide", partialmethod(Upkeep.decide, quiet=quiet))
             found = decisions(seed)
         triggers = {d.id: d for d in plain if d.outcome == "fired"}
         for decision in found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -14,32 +14,15 @@ from pipeline.flow import Intake
 from pipeline.profile.profile import Profile
 from tests.property.hops import Hops, now
 from tests.replayed import shipped
+from tests.standins import Away, Pause
 
 T0 = 1_700_000_000_000
 Ids = dict[str, str]
 
 
-class Pause:
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-class Stepwise:
-    """A port whose every call is a point at which the other worker may go on, before and after."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._real, name)
-
-        async def call(*args: Any) -> Any:
-            await Pause()
-            result = await method(*args)
-            await Pause()
-            return result
-
-        return call
+async def pause(name: str, args: tuple[Any, ...]) -> None:
+    """The other worker may go on."""
+    await Pause()
 
 
 class TwoWorkers:
@@ -52,8 +35,8 @@ class TwoWorkers:
         for partition, hop in enumerate(self.hops.sources):
             now(hop._begin())
             hop._intake = Intake(self.hops.topology, self.hops.book)
-            hop._graph = Stepwise(self.hops.graph)
-            hop._sender = Stepwise(self.hops.log)
+            hop._graph = Away(self.hops.graph, pause, pause)
+            hop._sender = Away(self.hops.log, pause, pause)
             self.tasks.append(self.work(partition))
 
     async def work(self, partition: int, claim: bool = False) -> None:

@@ -36,30 +36,13 @@ from pipeline.runtime.transport import Batch
 from tests.property.hops import END, Hops, encode_decision
 from tests.property.test_any_order import handed_round, oracle_history, shop_history, shuffled, unlike_replay
 from tests.replayed import shipped
+from tests.standins import Away
 
 SEEDS = int(os.environ.get("SCHEDULE_SEEDS", "60"))
 STEP = 10
 TROUBLE = 0.01  # of calls
 REBALANCE = 0.002  # of the scheduler's steps
 CHAOS = 3_000  # steps
-
-
-class Far:
-    """A server some way off: each call lets others go on before and after, and may fail before or after."""
-
-    def __init__(self, world: World, real: Any) -> None:
-        self._world, self._real = world, real
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._real, name)
-
-        async def call(*args: Any) -> Any:
-            await self._world.way(f"before {name}")
-            result = await method(*args)
-            await self._world.way(f"after {name}")
-            return result
-
-        return call
 
 
 class Sender:
@@ -109,7 +92,7 @@ class Process:
         self.fetched: dict[TP, int] = {}
         self.lost: set[TP] = set()  # another has them, and what is in hand here doesn't know
         self.epoch = 0
-        graph, profiles = Far(world, world.made.graph), Far(world, world.made.profiles)
+        graph, profiles = (Away(real, self._leave, self._return) for real in (world.made.graph, world.made.profiles))
         self.hops = hops.Hops(
             world.made.topology,
             cast(Any, graph),
@@ -143,6 +126,12 @@ class Process:
     async def shapes(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
         await self.world.way("the topics")
         return dict.fromkeys(names, ("the same", 1))
+
+    async def _leave(self, name: str, args: tuple[Any, ...]) -> None:
+        await self.world.way(f"before {name}")
+
+    async def _return(self, name: str, args: tuple[Any, ...]) -> None:
+        await self.world.way(f"after {name}")
 
     async def committed_offsets(self, tps: Iterable[TP]) -> dict[TP, int | None]:
         return dict.fromkeys(tps, None)

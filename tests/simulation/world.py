@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.errors import (
     Unsent,
 )
 from pipeline.events.model import Event
-from pipeline.flow import Intake, source_names
+from pipeline.flow import Intake
 from pipeline.identity.graph import HOUSEHOLD, Graph
 from pipeline.profile import profile
 from pipeline.profile.marks import Quarantined
@@ -51,6 +51,7 @@ from pipeline.wire.records import Headers, Resolved, Seal, encode
 from pipeline.wire.row import Row
 from tests.property.hops import now, recording
 from tests.sealed import sealed
+from tests.standins import Away, Pause
 
 RESOLVED = 3
 SOURCES = 3
@@ -97,13 +98,6 @@ profile.learn = poison.learn  # type: ignore[attr-defined]
 
 class Crash(Exception):
     """The process is gone."""
-
-
-class Pause:
-    """Where the scheduler may step in."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
 
 
 @dataclass
@@ -309,25 +303,6 @@ def size(out: Out) -> int:
     return len(out.value or b"") + sum(len(name) + len(value or b"") for name, value in out.headers)
 
 
-class Store:
-    """Either store behind scheduler points: any method of the real one."""
-
-    def __init__(self, worker: Worker, real: Any) -> None:
-        self._worker, self._real = worker, real
-
-    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method = getattr(self._real, name)
-
-        async def call(*args: Any) -> Any:
-            await self._worker.point()
-            self._worker.world.before(name, self._real, args)
-            result = await method(*args)
-            await self._worker.point(after=True)
-            return result
-
-        return call
-
-
 class Unfenced(MemoryProfileStore):
     """The store with a check left out."""
 
@@ -394,7 +369,7 @@ class Worker:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.topology, self.sources = world.topology, source_names(world.topology)
+        self.topology, self.sources = world.topology, world.topology.waited_for
         self.topics = TopicWatch(self.topology, Shapes(self))  # type: ignore[arg-type]
         self.delivery = Delivery(self.topology, Plain())  # type: ignore[arg-type]
         self.intake = Intake(self.topology, world.book)
@@ -427,6 +402,18 @@ class Worker:
         await self.point(after=True)
         return writer
 
+    def away(self, store: Any) -> Any:
+        """Either store, behind scheduler points."""
+
+        async def before(name: str, args: tuple[Any, ...]) -> None:
+            await self.point()
+            self.world.before(name, store, args)
+
+        async def after(name: str, args: tuple[Any, ...]) -> None:
+            await self.point(after=True)
+
+        return Away(store, before, after)
+
     async def point(self, after: bool = False) -> None:
         world = self.world
         await Pause()
@@ -445,7 +432,7 @@ class Worker:
 
     async def source(self, partition: int) -> None:
         world = self.world
-        graph = Store(self, world.graph)
+        graph = self.away(world.graph)
         while True:
             idle = False
             sender = await self.own(partition)
@@ -483,7 +470,7 @@ class Worker:
 
     async def decided(self) -> int:
         """As `Hops._decided`; and it may take long until what it says is heeded."""
-        world, store = self.world, Store(self, self.world.profiles)
+        world, store = self.world, self.away(self.world.profiles)
         if await self.clock_of(store):
             for partition in range(RESOLVED):
                 await store.claim(partition)
@@ -500,7 +487,7 @@ class Worker:
     async def profiles(self, partition: int) -> None:
         world = self.world
         sender = Sender(world, self)
-        store = Store(self, world.profiles)
+        store = self.away(world.profiles)
         smaller = (lambda out: None) if world.off.smaller else self.delivery.smaller
         hop = ProfilePartition(
             self.topology, world.book, store, sender, self.delivery.encode, partition, smaller=smaller
@@ -891,7 +878,7 @@ class World:
     def why(self) -> str:
         metas = [self.profiles._partition(p).meta for p in range(RESOLVED)]
         decoded = [watermark.decode_meta(m) if m else None for m in metas]
-        return str(watermark.decide_before(decoded, decoded, source_names(self.topology)))
+        return str(watermark.decide_before(decoded, decoded, self.topology.waited_for))
 
     def decisions(self, triggers: bool = False) -> dict[str, list[Decision]]:
         """Decision id -> every version of it that was published, on `decisions` or on `triggers`."""

@@ -12,18 +12,9 @@ from hypothesis import strategies as st
 from pipeline.observe.metrics import Metrics
 from pipeline.runtime import clocks
 from pipeline.runtime.clocks import BrokerClock, Clocks
+from tests.standins import Hand
 
 T0 = 1_700_000_000_000
-
-
-class Hand:
-    """A clock moved by hand, in seconds."""
-
-    def __init__(self, at: float) -> None:
-        self.at = at
-
-    def __call__(self) -> float:
-        return self.at
 
 
 def test_nothing_is_known_before_every_leader_was_heard_of() -> None:

@@ -10,10 +10,11 @@ import pytest
 from pipeline.errors import NewerState
 from pipeline.profile import about
 from pipeline.runtime.second_hop import ProfilePartition, decode_format, decode_meta
+from pipeline.store.memory import MemoryProfileStore as Store
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.records import FORMAT, MORE
-from tests.unit.test_second_hop import HERE, T0, TOPOLOGY, Broker, encode_decision, record, row, run, told
-from tests.unit.test_second_hop import MemoryProfileStore as Store
+from tests.effects import Broker
+from tests.unit.test_second_hop import HERE, T0, TOPOLOGY, encode_decision, record, row, run, told
 
 VISITING = msgspec.structs.replace(TOPOLOGY, profile_parts=frozenset({"visits"}))
 WITHOUT = msgspec.structs.replace(TOPOLOGY, profile_parts=frozenset())

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline.edge import bodies
 from pipeline.edge.calm import calm_get
 from pipeline.edge.families import POSTHOG, POSTS, SEGMENT
-from pipeline.edge.intake import Judge, Judged, Sender
+from pipeline.edge.intake import Caller, Judge, Judged
 from pipeline.edge.keys import Bucket, KeyRing, basic, bearer
 from pipeline.errors import InvalidEvent
 from pipeline.events.files import parse
@@ -121,7 +121,7 @@ def judged(told: dict[str, Any], call: dict[str, Any], name: str = "page") -> Ju
     ring = keys(**{name: told})
     key = ring.find(f"{name}-key")
     assert key is not None
-    return Judge(shipped(), None).of(SEGMENT, key, [call], Sender("9.9.9.0", "Firefox"), "track", NOW, True)
+    return Judge(shipped(), None).of(SEGMENT, key, [call], Caller("9.9.9.0", "Firefox"), "track", NOW, True)
 
 
 ADDED = {"event": "Product Added", "anonymousId": "a", "userId": "u", "properties": {"product_id": "p"}}
@@ -203,7 +203,7 @@ def test_two_that_are_alike_and_say_no_time_are_two() -> None:
     ring = keys(page={})
     key = ring.find("page-key")
     assert key is not None
-    later = Judge(shipped(), None).of(SEGMENT, key, [ADDED], Sender(), "track", NOW + 1, True).accepted[0].event
+    later = Judge(shipped(), None).of(SEGMENT, key, [ADDED], Caller(), "track", NOW + 1, True).accepted[0].event
     assert first.event_id != later.event_id
 
 

@@ -19,16 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hatch_build
-from pipeline.errors import InvalidEvent, PipelineError, RegistryUnavailable
+from pipeline.errors import InvalidEvent, PipelineError, RegistryUnavailable, SchemaNotFetched
 from pipeline.events import codec, compiled, schemas
 from pipeline.events.checks import MAX_STRING, MAX_TIME, MIN_TIME
 from pipeline.events.codec import (
     HEADER,
     NOT_UTF_8,
+    Decode,
     Decoder,
     Encoder,
-    MissingSchema,
-    Reader,
     _framed,
     read_record,
     resolve,
@@ -107,7 +106,7 @@ def test_any_event_comes_back_whichever_reader_reads_it(event: Event) -> None:
 # --- the compiled reader against fastavro's
 
 
-def fast_reader(name: str, wanted: Collection[str] | None = None) -> Reader:
+def fast_reader(name: str, wanted: Collection[str] | None = None) -> Decode:
     reader = compiled.compile_reader(name, schemas.plain(name), HEADER.size, wanted)
     assert reader is not None, "pipeline/events/_reader isn't built: see hatch_build.py"
     return reader.read
@@ -592,7 +591,7 @@ def test_a_decoder_that_may_not_block_says_which_schema_to_fetch() -> None:
     registry = connect("mock://patient")
     value = Encoder(registry).encode("t", sample("searched"))
     decoder = Decoder(registry, blocking=False)
-    with pytest.raises(MissingSchema) as missing:
+    with pytest.raises(SchemaNotFetched) as missing:
         decoder.decode(value)
     assert isinstance(missing.value, RegistryUnavailable)  # who doesn't handle it waits, and loses nothing
     decoder.learn(missing.value.schema_id)
@@ -602,7 +601,7 @@ def test_a_decoder_that_may_not_block_says_which_schema_to_fetch() -> None:
 def test_a_schema_that_does_not_exist_is_fetched_once_and_then_said_to_be_unknown() -> None:
     decoder = Decoder(connect("mock://patient"), blocking=False)
     value = HEADER.pack(0, 4711) + b"x"
-    with pytest.raises(MissingSchema) as missing:
+    with pytest.raises(SchemaNotFetched) as missing:
         decoder.decode(value)
     decoder.learn(missing.value.schema_id)
     assert reason(value, decoder) == "unknown_schema"
@@ -618,7 +617,7 @@ def test_prepare_registers_ahead() -> None:
 
 
 def test_every_error_is_one_of_ours() -> None:
-    assert issubclass(MissingSchema, PipelineError)
+    assert issubclass(SchemaNotFetched, PipelineError)
 
 
 def _any_value(rng: Random, kind: Any) -> Any:

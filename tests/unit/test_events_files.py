@@ -1,4 +1,4 @@
-"""Recorded events from files: every good one comes out, every bad one is named, and neither stops the other."""
+"""FileLine events from files: every good one comes out, every bad one is named, and neither stops the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.events import schemas
 from pipeline.events.codec import to_record
-from pipeline.events.files import MAX_LINE, Line, parse, read
+from pipeline.events.files import MAX_LINE, FileLine, parse, read
 from pipeline.events.model import Event
 from tests.unit.event_samples import NOW, sample
 
@@ -26,18 +26,18 @@ def segment(number: int, **parts: Any) -> bytes:
     return json.dumps({"timestamp": "2026-11-22T19:00:00Z", **obj}).encode()
 
 
-def told(lines: list[Line]) -> list[tuple[int, str]]:
+def told(lines: list[FileLine]) -> list[tuple[int, str]]:
     """(number, event id or reason) of each line."""
     return [(line.number, line.event.event_id if line.event else why(line)) for line in lines]
 
 
-def why(line: Line) -> str:
+def why(line: FileLine) -> str:
     assert line.error is not None
     assert line.event is None
     return line.error.reason
 
 
-def written(path: Path, content: bytes) -> list[Line]:
+def written(path: Path, content: bytes) -> list[FileLine]:
     path.write_bytes(content)
     lines = list(read(path))
     assert {line.file for line in lines} <= {str(path)}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.events.files import MAX_LINE, Line, Recording, parse, read
+from pipeline.events.files import MAX_LINE, FileLine, RecordedFile, parse, read
 from pipeline.events.json_text import NO_NUMBER, TOO_DEEP, WINDOWS_1252, text_of
 from pipeline.events.json_values import Value, values
 from pipeline.events.unpack import CHUNK, unpacked
@@ -34,7 +34,7 @@ def found(content: bytes, size: int = CHUNK) -> list[Value]:
     return list(values(text_of(unpacked(pieces))))
 
 
-def ids(lines: list[Line]) -> list[str]:
+def ids(lines: list[FileLine]) -> list[str]:
     return [line.event.event_id if line.event else why(line) for line in lines]
 
 
@@ -371,7 +371,7 @@ def test_text_behind_what_is_none(tmp_path: Path) -> None:
 
 def test_how_much_was_read(tmp_path: Path) -> None:
     (tmp_path / "events").write_bytes(PACKED)
-    recording = Recording(tmp_path / "events")
+    recording = RecordedFile(tmp_path / "events")
     assert recording.done == 0
     assert len(list(read(recording))) == 400
     assert recording.done == recording.size == len(PACKED)

@@ -12,12 +12,13 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from pipeline.errors import CommitRejected, InvalidEvent, RecordTooLarge, TooManyDeadLetters
+from pipeline.errors import CommitRejected, InvalidEvent, RecordTooLarge, SchemaNotFetched, TooManyDeadLetters
 from pipeline.events import compiled, schemas
-from pipeline.events.codec import Decoder, Encoder, MissingSchema
+from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, handed_fields, wanted_fields
+from pipeline.flow import Intake
+from pipeline.profile.fields import handed_fields, wanted_fields
 from pipeline.runtime.first_hop import SourcePartition
 from pipeline.runtime.ports import In, Out, Unreadable
 from pipeline.runtime.sources import NOBODYS
@@ -28,6 +29,7 @@ from pipeline.topology.model import DeadLetterLimit, Topology
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire.records import Resolved
 from pipeline.wire.row import Row
+from tests.effects import Asked, Broker, Effect, GraphEffects, Refused, Sent, Took
 from tests.property.hops import with_partitions
 from tests.replayed import shipped
 from tests.sealed import unsealed
@@ -35,20 +37,6 @@ from tests.unit.event_samples import sample
 
 T0 = 1_700_000_000_000
 DISORDER = 10_000
-
-
-class Broker:
-    """Keeps what is sent; `down` raises once."""
-
-    def __init__(self) -> None:
-        self.sent: list[list[Out]] = []
-        self.down = False
-
-    async def send(self, messages: list[Out]) -> None:
-        if self.down:
-            self.down = False
-            raise ConnectionError("no broker")
-        self.sent.append(messages)
 
 
 def decode(value: bytes | None, trace: str | None) -> Event:
@@ -67,8 +55,9 @@ class Part:
         self.topology: Topology = with_partitions(shipped(), 1, 2)
         if limit is not None:
             self.topology = msgspec.structs.replace(self.topology, dead_letter_limit=limit)
-        self.graph = MemoryGraphStore(self.topology.identifiers)
-        self.broker = Broker()
+        self.effects: list[Effect] = []
+        self.graph = GraphEffects(self.topology.identifiers, self.effects)
+        self.broker = Broker(self.effects)
         self.hop = self.another()
 
     def another(self) -> SourcePartition:
@@ -78,7 +67,7 @@ class Part:
 
     def resolved(self, batch: int = -1) -> list[Resolved]:
         """The resolved records of a batch, a partition each."""
-        out = [o for o in self.broker.sent[batch] if o.topic == self.topology.topics.resolved.name]
+        out = [o for o in self.broker.batches[batch] if o.topic == self.topology.topics.resolved.name]
         assert [o.partition for o in out] == [0, 1]
         return [unsealed(o, self.topology.group) for o in out]
 
@@ -86,7 +75,7 @@ class Part:
         return sorted((r for m in self.resolved(batch) for r in m.rows), key=lambda r: r.offset)
 
     def dead(self, batch: int = -1) -> list[Out]:
-        return [o for o in self.broker.sent[batch] if o.topic == self.topology.topics.dead_letters.name]
+        return [o for o in self.broker.batches[batch] if o.topic == self.topology.topics.dead_letters.name]
 
 
 def run(step: Coroutine[Any, Any, Any]) -> Any:
@@ -99,7 +88,8 @@ def part() -> Part:
     one = Part()
     assert run(one.hop.claim()) is None
     run(one.hop._begin())
-    one.broker.sent.clear()
+    one.broker.batches.clear()
+    one.effects.clear()
     return one
 
 
@@ -139,8 +129,8 @@ def test_one_that_was_never_read_says_where_it_begins_before_it_ties_anybody() -
     assert run(part.hop.claim()) is None
     part.hop.start_at(7, T0)
     for down in (True, False):
-        part.broker.down = down
         if down:
+            part.broker.troubles = [ConnectionError("no broker")]
             with pytest.raises(ConnectionError):
                 run(part.hop.process([seen(7, "user_id:u,anonymous_id:a", T0 + 9)]))
             assert not part.graph.graph.links
@@ -148,17 +138,27 @@ def test_one_that_was_never_read_says_where_it_begins_before_it_ties_anybody() -
             run(part.hop.process([seen(7, "user_id:u,anonymous_id:a", T0 + 9)]))
     for batch, until in ((0, 7), (1, 8)):
         assert {(m.first, m.next, m.before) for m in part.resolved(batch)} == {(7, until, T0)}
-    assert len(part.broker.sent) == 2
+    assert len(part.broker.batches) == 2
     later = part.another()
     run(later.claim())
     run(later.process([seen(7), seen(8)]))
-    assert len(part.broker.sent) == 3  # once
+    everyone: Any = [("identity.resolved", 0), ("identity.resolved", 1)]
+    assert part.effects == [
+        Took("s-0"),
+        Refused(everyone),
+        Sent(everyone),  # that it begins: once
+        Asked(7, [7]),
+        Sent(everyone),
+        Took("s-0"),
+        Asked(7, [7, 8]),  # by one that has met nobody yet
+        Sent(everyone),
+    ]
 
 
 def test_what_was_read_before_is_dropped(part: Part) -> None:
     run(part.hop.process([seen(0), seen(1)]))
     run(part.hop.process([seen(0), seen(1)]))
-    assert len(part.broker.sent) == 1
+    assert len(part.broker.batches) == 1
     run(part.hop.process([seen(1), seen(2)]))
     assert [r.offset for r in part.rows()] == [2]
 
@@ -166,13 +166,23 @@ def test_what_was_read_before_is_dropped(part: Part) -> None:
 def test_a_batch_that_could_not_be_sent_is_read_again_and_tells_its_ties_again(part: Part) -> None:
     run(part.hop.process([seen(0)]))
     batch = [seen(1, "user_id:u,anonymous_id:a")]
-    part.broker.down = True
+    part.broker.troubles = [ConnectionError("no broker")]
     with pytest.raises(ConnectionError):
         run(part.hop.process(batch))
     assert part.hop.position.offset == 1
     later = part.another()
-    assert run(later.claim()) == 1  # stored with the second batch: what lies before it is done
+    assert run(later.claim()) == 1
     run(later.process(batch))
+    everyone: Any = [("identity.resolved", 0), ("identity.resolved", 1)]
+    assert part.effects == [
+        Asked(0, [0]),
+        Sent(everyone),
+        Asked(1, [1]),  # stored with the second batch: what lies before it is done
+        Refused(everyone),
+        Took("s-0"),
+        Asked(1, [1]),
+        Sent(everyone),
+    ]
     assert sum(len(m.merges) for m in part.resolved()) == 2
     assert part.rows()[0].offset == 1
 
@@ -182,7 +192,7 @@ def test_a_zombie_is_told(part: Part) -> None:
     run(part.another().claim())
     with pytest.raises(CommitRejected):
         run(part.hop.process([seen(1)]))
-    assert len(part.broker.sent) == 1
+    assert len(part.broker.batches) == 1
 
 
 def test_late_events_count_as_received_at_the_watermark(part: Part) -> None:
@@ -272,7 +282,7 @@ def test_too_many_in_a_row_stop_the_partition_before_the_batch() -> None:
     run(part.hop.process([seen(4), *(record(n, "bad") for n in range(5, 9))]))
     with pytest.raises(TooManyDeadLetters, match=r"s-0 stops before offset 9: 5 records in a row .*dead_letter_limit"):
         run(part.hop.process([record(9, "bad"), seen(10)][:1]))
-    assert len(part.broker.sent) == 3  # the first says that it begins
+    assert len(part.broker.batches) == 3  # the first says that it begins
     assert part.hop.position.offset == 9
 
 
@@ -299,7 +309,7 @@ def test_good_records_behind_them_in_the_same_batch_excuse_nothing() -> None:
                     ]
                 )
             )
-        assert part.broker.sent == []
+        assert part.broker.batches == []
 
 
 def test_what_an_operator_lets_pass_is_dead_letters_and_then_the_limit_holds_again() -> None:
@@ -338,7 +348,7 @@ def test_a_schema_is_asked_for_once_a_batch_and_what_remains_unknown_is_a_dead_l
     def patient(value: bytes | None, trace: str | None) -> Event:
         number = int((value or b"").split()[0]) if (value or b"")[:1].isdigit() else 0
         if number and number not in known:
-            raise MissingSchema(number)
+            raise SchemaNotFetched(number)
         return decode((value or b"").removeprefix(b"%d " % number), trace)
 
     async def learn(wanted: Mapping[int, int]) -> frozenset[int]:
@@ -374,7 +384,7 @@ def test_a_batch_that_cannot_be_unpacked_is_one_dead_letter_and_the_position_is_
 
 
 def test_a_dead_letter_that_its_topic_does_not_take_is_cut_and_nothing_else_is(part: Part) -> None:
-    topic, sent = part.topology.topics.dead_letters.name, part.broker.sent
+    topic, sent = part.topology.topics.dead_letters.name, part.broker.batches
 
     class Narrow(Broker):
         async def send(self, messages: list[Out]) -> None:
@@ -459,7 +469,7 @@ def test_a_word_counts_where_everything_before_it_is_read(part: Part) -> None:
 def test_words_of_a_batch_that_was_not_sent_are_obeyed_when_it_is(part: Part) -> None:
     part.hop.hear(word(0, "begin"))
     part.hop.hear(word(1, "through", T0, at=1))
-    part.broker.down = True
+    part.broker.troubles = [ConnectionError("no broker")]
     with pytest.raises(ConnectionError):
         run(part.hop.process([seen(0)]))
     assert part.hop.position.control == 0
@@ -510,7 +520,9 @@ def test_what_is_no_word_is_a_dead_letter_of_the_first_partition_alone(part: Par
     run(other.claim())
     other.hear(said)
     run(other.obey())
-    assert not [out for sent in part.broker.sent[1:] for out in sent if out.topic != part.topology.topics.resolved.name]
+    assert not [
+        out for sent in part.broker.batches[1:] for out in sent if out.topic != part.topology.topics.resolved.name
+    ]
 
 
 def test_one_that_says_nothing_lets_go_and_may_go_on(part: Part) -> None:
@@ -545,7 +557,7 @@ def test_a_header_in_a_source_topic_commands_nothing(part: Part) -> None:
 
 def test_time_alone_moves_a_partition_that_has_seen_something(part: Part) -> None:
     assert not run(part.hop.idle(T0))  # nothing was ever seen: a recording may come
-    assert part.broker.sent == []
+    assert part.broker.batches == []
     run(part.hop.process([seen(0)]))
     run(part.hop.process([seen(1)]))
     assert run(part.hop.idle(T0 + 60_000))
@@ -578,7 +590,7 @@ def test_a_clock_that_was_read_before_anything_was_seen_moves_nobody(part: Part)
 
 def test_where_nobody_knows_the_clock_yet_it_is_asked_for_by_telling_the_same_again(part: Part) -> None:
     assert not run(part.hop.idle(None))  # nothing was ever seen
-    assert part.broker.sent == []
+    assert part.broker.batches == []
     for offset in range(2):
         run(part.hop.process([seen(offset)]))
     part.hop.hear(word(0, "begin"))
@@ -664,7 +676,7 @@ def test_rows_made_of_records_at_once_change_nothing(hand: Callable[[list[In]], 
         for start in range(0, len(records), 100):
             run(hop.process(hand(records[start : start + 100])))
             outcomes.append((hop.tally.events, hop.tally.dead, hop.tally.remarks, hop.position))
-        outcomes.append([(o.topic, o.partition, o.value, o.headers) for batch in broker.sent for o in batch])
+        outcomes.append([(o.topic, o.partition, o.value, o.headers) for o in broker.sent])
     half = len(outcomes) // 2
     assert outcomes[:half] == outcomes[half:]
     told_of = [each[0].get(("unknown", "nobodys"), 0) for each in outcomes[: half - 1]]

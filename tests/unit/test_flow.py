@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import flow
 from pipeline.errors import InvalidEvent
 from pipeline.events import compiled, schemas, shape
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import APPENDED, Event
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, handed_fields, wanted_fields
+from pipeline.flow import Intake
 from pipeline.identity import routes
 from pipeline.identity.asks import Answer
 from pipeline.identity.ids import leaf_id
+from pipeline.profile.fields import handed_fields, wanted_fields
 from pipeline.runtime import dead_letters
 from pipeline.runtime.ports import In, Out
 from pipeline.triggers.rules import RuleBook
@@ -483,7 +483,7 @@ def test_dead_letter_headers_are_kafka_connects() -> None:
 
 
 def test_sources_that_are_left_out_are_not_waited_for() -> None:
-    names = flow.source_names(shipped())
+    names = shipped().waited_for
     assert len(names) == 16
     less = msgspec.structs.replace(shipped(), left_out=(names[3],))
-    assert flow.source_names(less) == names[:3] + names[4:]
+    assert less.waited_for == names[:3] + names[4:]

@@ -22,6 +22,7 @@ from pipeline.triggers.facts import End, Fact, Key
 from pipeline.triggers.person import Person, person_of, unite
 from pipeline.triggers.rules import RESTART, START, RuleBook
 from pipeline.wire.row import Row
+from tests.codes import ADDED
 from tests.replayed import shipped
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -126,7 +127,7 @@ def test_a_copy_that_was_received_earlier_counts_though_it_was_read_later() -> N
     for rows in ((first, later), (later, first)):
         profile = told(BOOK, *(msgspec.structs.replace(r) for r in rows))
         assert [r.received_at for r in profile.buffer] == [T0]
-        assert profile.about.totals == {5: 1}
+        assert profile.about.totals == {ADDED: 1}
         assert [d.decided_at for d in advance(BOOK, profile, 1 << 60)] == [T0 + HOUR + LATE]
 
 
@@ -136,7 +137,7 @@ def test_a_copy_folded_on_one_side_is_not_folded_again_from_the_other() -> None:
     advance(BOOK, here, T0 + 1)
     both = merge(BOOK, here, there)
     assert both.buffer == []
-    assert both.about.totals == {5: 1}
+    assert both.about.totals == {ADDED: 1}
 
 
 # Rules that come and go.

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.ingest import _told
-from pipeline.commands.stopping import Signals, Stopped
-from pipeline.events.files import Line
+from pipeline.commands.stopping import Signals
+from pipeline.errors import Stopped
+from pipeline.events.files import FileLine
 from pipeline.events.model import Event
 from pipeline.runtime import forecast as module
 from pipeline.runtime.forecast import Forecast, forecast
@@ -22,13 +23,13 @@ DAY = 24 * HOUR
 T0 = 1_760_000_000_000
 
 
-def carts(number: int, start: int = T0) -> list[Line]:
+def carts(number: int, start: int = T0) -> list[FileLine]:
     """Each left behind a second after the one before."""
     events = [
         Event("product_added", f"e{n}", start + n * 1000, start + n * 1000, {"anonymous_id": f"v{n}"}, {"cart_id": "c"})
         for n in range(number)
     ]
-    return [Line("f", n, b"", event=event) for n, event in enumerate(events)]
+    return [FileLine("f", n, b"", event=event) for n, event in enumerate(events)]
 
 
 def test_into_a_pipeline_that_saw_nothing_old_reminders_are_counted() -> None:

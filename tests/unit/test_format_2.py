@@ -16,6 +16,7 @@ from pipeline.store.ports import Commit
 from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key
 from pipeline.triggers.rules import CONTENTS, ENDS, RESTART, START
 from pipeline.wire.records import MORE, Forward, Move
+from tests.codes import ADDED, VIEWED
 from tests.unit.test_second_hop import BOOK, HERE, RESOLVED, T0, THERE, Part, profile_of, row, run
 
 pack = msgspec.msgpack.encode
@@ -48,7 +49,7 @@ def key_of(raw: bytes) -> Key:
 def test_what_people_read() -> None:
     profile = read(state(orders={"EUR": [2, 30.5]}))
     about = profile.about
-    assert (about.first_seen, about.last_seen, about.engaged_ms, about.totals) == (T0, T0 + 5, 10, {0: 3})
+    assert (about.first_seen, about.last_seen, about.engaged_ms, about.totals) == (T0, T0 + 5, 10, {VIEWED: 3})
     assert about.kept.attributes == {"plan": ["pro", T0, 7]}
     assert about.kept.products == {"tent": [2, T0 // 1_000]}
     assert about.kept.messages == {"m1": [1, 0, 0, 0, 0, 0, 0]}
@@ -136,8 +137,8 @@ def test_books_records_and_profiles_of_a_partition() -> None:
     part = Older({HERE[0]: state(person([]))}, [], end=7)
     assert part.next == 5
     part.tell(packed(10, row(HERE[0], "page_viewed")), packed(11, row(HERE[1])))
-    assert part.profile(HERE[0]).about.totals == {0: 4}
-    assert part.profile(HERE[1]).about.totals == {5: 1}
+    assert part.profile(HERE[0]).about.totals == {VIEWED: 4}
+    assert part.profile(HERE[1]).about.totals == {ADDED: 1}
     assert (part.meta().format, part.meta().earlier, part.meta().seen) == (MORE, 7, {"s-0": 12})
     assert part.refused() == 0
     part.tell(packed(12, row(HERE[1])))  # what nobody of format 2 can have written
@@ -157,7 +158,7 @@ def test_moves_and_forwards_of_format_2() -> None:
     assert isinstance(sent, Move)
     found = decode(sent.profile)
     assert isinstance(found, Profile)
-    assert found.about.totals == {0: 7}
+    assert found.about.totals == {VIEWED: 7}
     assert found.about.kept.products["tent"][0] == 4
     assert [each.ids for each in found.persons[:2]] == [{"user_id": ["u1"]}, {"user_id": ["u2"]}]
 
@@ -185,7 +186,7 @@ def test_a_claim_that_comes_to_nothing_changes_nothing_and_the_next_one_converts
     again = Part(part.store)
     again.hop.catch_up_to = 8
     run(again.hop.process([In(5, T0, None, packed(10, row(HERE[0], "page_viewed")), [])]))
-    assert again.profile(HERE[0]).about.totals == {0: 4}
+    assert again.profile(HERE[0]).about.totals == {VIEWED: 4}
     assert (again.meta().format, again.meta().earlier) == (MORE, 8)
 
 

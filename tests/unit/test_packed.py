@@ -22,7 +22,7 @@ from pipeline.language.references import Asked
 from pipeline.profile import about, marks, packed, profile
 from pipeline.profile.packed import PlainRow, pack_row, plain_count, unpack_ids, unpack_row
 from pipeline.profile.parts import counts
-from pipeline.profile.parts.part import CODE, DOES, LONGEST, TYPES, Step, Told
+from pipeline.profile.parts.part import CODE, DOES, LONGEST, TYPES, PartEvent, Step
 from pipeline.profile.parts.primitives import Counter, Earliest, EarliestOfEach, Latest, Newest, Sum, Tally
 from pipeline.profile.parts.timeline import Timeline
 from pipeline.triggers.contact import Contact
@@ -147,7 +147,7 @@ def test_each_primitive_compiled_does_what_it_means(name: str, told: list[Any]) 
         one = pack_row(row(kind, at, 5, fingerprint, ["a", "b"], data))
         before = msgspec.msgpack.encode(beside)
         fast = compiled.taken(before, one, [Step("array", (), (len(beside),)), Step("copy", (), (1,)), step])
-        state = law.take(state, Told(kind, CODE[kind], at, at + 5, fingerprint, data))
+        state = law.take(state, PartEvent(kind, CODE[kind], at, at + 5, fingerprint, data))
         beside[1:-1] = state if name == "timeline" else [state]
         left += fast is None
         assert fast is None or msgspec.msgpack.decode(fast) == beside

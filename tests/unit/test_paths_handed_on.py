@@ -13,8 +13,9 @@ from pipeline.events import compiled, schemas, shape
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
-from pipeline.flow import Intake, handed_fields, wanted_fields
+from pipeline.flow import Intake
 from pipeline.language.paths import fixed, needs, read_path, told
+from pipeline.profile.fields import handed_fields, wanted_fields
 from pipeline.runtime.ports import In
 from pipeline.topology.model import Rule, Selector
 from pipeline.triggers.rules import RuleBook

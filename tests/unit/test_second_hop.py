@@ -18,12 +18,13 @@ from pipeline.runtime import quarantine, second_hop
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import Meta, ProfilePartition, decode_meta
 from pipeline.runtime.watermark import decide_before
-from pipeline.store.memory import MemoryProfileStore
 from pipeline.store.ports import Commit
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire import records as wire
 from pipeline.wire.records import FORMAT, MORE, Forward, Move, Resolved, encode, partition_of
 from pipeline.wire.row import Row
+from tests.codes import ADDED, VIEWED
+from tests.effects import Broker, Committed, ProfileEffects, Refused, Sent, Took
 from tests.property.hops import with_partitions
 from tests.replayed import shipped
 from tests.sealed import record, sealed, unsealed
@@ -37,19 +38,6 @@ HERE = [f"p{n}" for n in range(60) if partition_of(f"p{n}", 2) == 0]
 THERE = [f"p{n}" for n in range(60) if partition_of(f"p{n}", 2) == 1]
 
 
-class Broker:
-    """Keeps what is sent, unless it is down."""
-
-    def __init__(self) -> None:
-        self.sent: list[Out] = []
-        self.down = False
-
-    async def send(self, messages: list[Out]) -> None:
-        if self.down:
-            raise ConnectionError("no broker")
-        self.sent += messages
-
-
 def run(step: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(step)
 
@@ -61,9 +49,10 @@ def encode_decision(decision: Any) -> list[Out]:
 class Part:
     """Partition 0 of two."""
 
-    def __init__(self, store: MemoryProfileStore | None = None, cached: int = 50_000) -> None:
-        self.store = store or MemoryProfileStore()
-        self.broker = Broker()
+    def __init__(self, store: ProfileEffects | None = None, cached: int = 50_000) -> None:
+        self.store = store or ProfileEffects()
+        self.effects = self.store.effects
+        self.broker = Broker(self.effects)
         self.hop = ProfilePartition(TOPOLOGY, BOOK, self.store, self.broker, encode_decision, 0, cached)
         self.new = run(self.hop.claim()) is None
         self.next = self.hop.meta.offset
@@ -132,7 +121,7 @@ def test_rows_are_counted_at_once_and_decided_when_it_is_certain() -> None:
     assert part.new
     who = HERE[0]
     part.give(told(0, 1, [row(who)], T0 + 1))
-    assert part.profile(who).about.totals == {5: 1}
+    assert part.profile(who).about.totals == {ADDED: 1}
     assert part.fired() == []
     run(part.hop.advance(T0 + HOUR + 300_000))
     assert part.fired() == []  # D + L is before the clock only then
@@ -223,12 +212,12 @@ def test_records_below_the_position_and_empty_ones_are_dropped() -> None:
     first = record(0, told(0, 1, [row(who)]), TOPOLOGY.group)
     run(part.hop.process([first, In(1, 0, None, None, [])]))
     run(part.hop.process([first]))
-    assert part.profile(who).about.totals == {5: 1}
+    assert part.profile(who).about.totals == {ADDED: 1}
     again = Part(part.store)
     assert not again.new
     assert again.next == 2
     run(again.hop.process([first]))
-    assert again.profile(who).about.totals == {5: 1}
+    assert again.profile(who).about.totals == {ADDED: 1}
 
 
 def test_where_a_partition_begins() -> None:
@@ -244,7 +233,7 @@ def test_a_source_told_twice_counts_once() -> None:
     part.give(told(10, 13, rows[:3]))
     part.give(told(11, 14, rows[1:]))  # another cut of the same source: only 13 is new
     part.give(told(10, 13, rows[:3]))
-    assert part.profile(HERE[0]).about.totals == {5: 4}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 4}
     assert part.meta().seen == {"s-0": 14}
     assert part.hop.work.duplicates == 0
 
@@ -284,7 +273,7 @@ def test_a_profile_that_merged_moves_and_leaves_a_mark() -> None:
     assert (move.id, move.winner, move.at) == (f"{here}>{there}", there, T0 + 5)
     moved = decode(move.profile)
     assert isinstance(moved, Profile)
-    assert moved.about.totals == {5: 2}
+    assert moved.about.totals == {ADDED: 2}
     assert part.meta().sent == {move.id: (T0 + 5, 1)}
     part.give(told(3, 4, merges=[loser, here]))  # told again
     assert len(part.sent()) == 1
@@ -302,7 +291,7 @@ def test_what_was_told_as_one_stays_one_where_it_is_told_otherwise() -> None:
     part.give(told(3, 4, after=T0 + 9, merges=[loser, large]))
     part.give(told(4, 5, after=T0 + 20, merges=[loser, small]))
     assert part.state(large) == Moved(small, T0 + 20)
-    assert part.profile(small).about.totals == {5: 3}
+    assert part.profile(small).about.totals == {ADDED: 3}
     assert part.sent() == []
 
     part.give(told(5, 6, after=T0 + 30, merges=[HERE[3], max(there, beyond)]))
@@ -333,7 +322,7 @@ def test_an_owner_is_told_that_its_profile_is_one_with_another() -> None:
         assert (move.id, move.at, move.winner) == (f"{gone}>{there}", T0 + 3, there)
         profile = decode(move.profile)
         assert isinstance(profile, Profile)
-        assert profile.about.totals == {5: 2 if moved_before else 1}
+        assert profile.about.totals == {ADDED: 2 if moved_before else 1}
 
 
 def test_what_is_one_already_but_for_what_is_on_its_way_matters_as_early() -> None:
@@ -382,12 +371,12 @@ def test_a_move_is_taken_once() -> None:
     part.give(told(0, 1, [row(winner)]))
     part.give(move)
     part.give(move)
-    assert part.profile(winner).about.totals == {5: 2, 0: 1}
+    assert part.profile(winner).about.totals == {ADDED: 2, VIEWED: 1}
     assert part.meta().taken == {move.id: T0 + 5}
     run(part.hop.advance(T0 + 10 * HOUR))
     assert part.meta().taken == {}
     part.give(move)  # from before the clock: it has been taken, or nobody could have gone on
-    assert part.profile(winner).about.totals == {5: 2, 0: 1}
+    assert part.profile(winner).about.totals == {ADDED: 2, VIEWED: 1}
     assert len(part.fired()) == 2
 
 
@@ -411,7 +400,7 @@ def test_a_move_under_way_matters_from_where_a_new_source_begins() -> None:
 def test_a_move_to_nobody_yet_makes_somebody() -> None:
     part = Part()
     part.give(Move("x", T0, HERE[0], profile_of(row(THERE[0]))))
-    assert part.profile(HERE[0]).about.totals == {5: 1}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 1}
 
 
 def test_what_comes_for_one_who_moved_on_is_passed_on() -> None:
@@ -434,7 +423,7 @@ def test_a_forward_is_taken_once() -> None:
     forward = Forward("f", T0, row(HERE[0]))
     part.give(forward)
     part.give(forward)
-    assert part.profile(HERE[0]).about.totals == {5: 1}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 1}
 
 
 def test_the_cache_is_bounded_and_misses_nothing() -> None:
@@ -444,7 +433,7 @@ def test_the_cache_is_bounded_and_misses_nothing() -> None:
             number = turn * len(HERE) + n
             part.give(told(number, number + 1, [row(who, "page_viewed")], T0))
             assert len(part.hop._cache) <= 6
-    assert all(part.profile(who).about.totals == {0: 3} for who in HERE)
+    assert all(part.profile(who).about.totals == {VIEWED: 3} for who in HERE)
 
 
 def test_who_does_nothing_leaves_the_memory_and_is_known_again() -> None:
@@ -456,8 +445,8 @@ def test_who_does_nothing_leaves_the_memory_and_is_known_again() -> None:
         assert here in part.hop._cache
         assert (away in part.hop._aged) == (number == 2)
     part.give(told(4, 5, [row(away, "page_viewed")], T0))
-    assert part.profile(away).about.totals == {0: 2}
-    assert part.profile(here).about.totals == {0: 3}
+    assert part.profile(away).about.totals == {VIEWED: 2}
+    assert part.profile(here).about.totals == {VIEWED: 3}
 
 
 def test_a_timer_of_one_who_fell_out_of_the_cache_still_rings() -> None:
@@ -491,81 +480,102 @@ def test_what_waits_in_a_profile_that_was_read_back_is_woken_in_time() -> None:
     assert part.fired() == [who.encode()]
 
 
+def test_what_is_committed_is_sent_and_what_is_sent_goes_with_the_next_commit() -> None:
+    part, who = Part(), HERE[0]
+    part.give(told(0, 1, [row(who)], T0))
+    run(part.hop.advance(T0 + 2 * HOUR))
+    part.give(told(1, 2))
+    assert part.effects == [
+        Took(0),
+        Committed(1, [who]),
+        Committed(1, [who], outbox=1),
+        Sent([("decisions", who.encode())]),
+        Committed(2, [], outbox=0),
+    ]
+
+
 def test_a_batch_is_worked_off_in_several_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_hop, "STATES_A_COMMIT", 4)
     part = Part()
-    commits: list[int] = []
-    original = part.store.commit
-
-    async def counted(partition: int, commit: Commit) -> None:
-        commits.append(len(commit.states))
-        await original(partition, commit)
-
-    part.store.commit = counted  # type: ignore[method-assign]
     part.give(
         *(
             told(2 * n, 2 * n + 2, [row(HERE[2 * n], at=T0 + 2 * n), row(HERE[2 * n + 1], at=T0 + 2 * n + 1)], T0)
             for n in range(5)
         )
     )
-    assert commits == [4, 4, 2]
-    assert part.meta().offset == 5
-    commits.clear()
+    assert part.effects == [
+        Took(0),
+        Committed(2, sorted(HERE[:4])),
+        Committed(4, sorted(HERE[4:8])),
+        Committed(5, sorted(HERE[8:10])),
+    ]
+    part.effects.clear()
     run(part.hop.advance(T0 + 2 * HOUR))  # a clock that jumps: many are due at once
+    commits = [each for each in part.effects if isinstance(each, Committed)]
     assert len(commits) > 3
-    assert max(commits) <= 4
+    assert max(len(each.states) for each in commits) <= 4
+    assert {each.offset for each in commits} == {5}
     assert part.fired() == [who.encode() for who in HERE[:10]]
-    assert part.meta().offset == 5
 
 
 def test_what_is_committed_and_not_published_is_published_after_the_claim() -> None:
-    part = Part()
-    part.give(told(0, 1, [row(HERE[0])], T0))
+    part, who = Part(), HERE[0]
+    part.give(told(0, 1, [row(who)], T0))
     part.broker.down = True
     with pytest.raises(ConnectionError):
         run(part.hop.advance(T0 + 2 * HOUR))
     later = Part(part.store)
     assert later.hop.waiting == 1
-    assert later.fired() == []
     run(later.hop.publish())
     run(later.hop.publish())
-    assert later.fired() == [HERE[0].encode()]
     assert later.hop.waiting == 0
     later.give(told(1, 2))
-    assert Part(part.store).hop.waiting == 0  # trimmed with the next commit
+    decided = ("decisions", who.encode())
+    assert part.effects[2:] == [
+        Committed(1, [who], outbox=1),
+        Refused([decided]),
+        Took(0),
+        Sent([decided]),
+        Committed(2, [], outbox=0),
+    ]
 
 
-def test_what_the_broker_has_is_sent_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_broker_has_is_sent_no_more() -> None:
     """Of what it hasn't, what is too large goes out smaller, and the rest is left: also for the next owner."""
     part = Part()
     part.give(told(0, 6, [row(who, at=T0 + n) for n, who in enumerate(HERE[:6])], T0))
-    part.hop._smaller = lambda out: out._replace(value=b"small") if out.value != b"small" else None
-    sends: list[list[bytes | None]] = []
-    troubles = [Unsent("some", [1, 3, 4], [3]), Unsent("too large still", [1, 2], [1]), Unsent("not now", [1])]
-
-    async def send(messages: list[Out]) -> None:
-        sends.append([out.key if out.value != b"small" else b"small" for out in messages])
-        if troubles:
-            raise troubles.pop(0)
-
-    monkeypatch.setattr(part.broker, "send", send)
+    part.hop._smaller = lambda out: out._replace(key=b"less") if out.key != b"less" else None
+    part.broker.troubles = [Unsent("some", [1, 3, 4], [3]), Unsent("too large still", [1, 2], [1])]
+    part.effects.clear()
     with pytest.raises(Unsent, match="too large still"):
         run(part.hop.advance(T0 + 2 * HOUR))
-    who = [each.encode() for each in HERE[:6]]
-    assert sends == [who, [who[1], b"small", who[4]]]
     assert part.hop.waiting == 2
     later = Part(part.store)
     assert later.hop.waiting == 2
-    monkeypatch.setattr(later.broker, "send", send)
+    later.broker.troubles = [Unsent("not now", [1])]
     with pytest.raises(Unsent, match="not now"):
         run(later.hop.publish())
-    assert sends.pop() == [b"small", who[4]]
-    assert [out.key for out in later.hop._pending] == [who[4]]
-    assert len(later.store._partition(0).outbox) == 1
     run(later.hop.publish())
-    assert sends.pop() == [who[4]]
     later.give(told(6, 7))
     assert Part(later.store).hop.waiting == 0
+    who = [("decisions", each.encode()) for each in HERE[:6]]
+    less = ("decisions", b"less")
+    assert part.effects == [
+        Committed(1, sorted(HERE[:6]), outbox=6),
+        Sent([who[0], who[2], who[5]]),
+        Refused([who[1], who[3], who[4]]),
+        Committed(1, [], outbox=3),
+        Sent([who[1]]),
+        Refused([less, who[4]]),
+        Committed(1, [], outbox=2),
+        Took(0),
+        Sent([less]),
+        Refused([who[4]]),
+        Committed(1, [], outbox=1),
+        Sent([who[4]]),
+        Committed(2, [], outbox=0),
+        Took(0),
+    ]
 
 
 def test_nothing_is_decided_before_all_that_was_there_is_read() -> None:
@@ -587,7 +597,7 @@ def test_an_owner_that_was_replaced_commits_nothing() -> None:
     second.give(told(1, 2, [row(HERE[1])]))
     with pytest.raises((Fenced, CommitRejected)):
         first.give(told(1, 2, [row(HERE[1])]))
-    assert second.profile(HERE[1]).about.totals == {5: 1}
+    assert second.profile(HERE[1]).about.totals == {ADDED: 1}
     with pytest.raises((Fenced, CommitRejected)):
         run(first.hop.advance(T0 + 9 * HOUR))
     assert first.fired() == []
@@ -625,7 +635,7 @@ def test_what_is_none_of_ours_is_a_dead_letter_and_stops_nothing() -> None:
         In(7, 0, None, b"", []),
     ]
     run(part.hop.process(foreign))
-    assert part.profile(who).about.totals == {5: 2}
+    assert part.profile(who).about.totals == {ADDED: 2}
     assert dead(part) == [
         ("foreign", 0, b'{"a":1}'),
         ("foreign", 1, None),
@@ -673,7 +683,7 @@ def test_what_a_record_of_ours_covers_counts_as_seen_though_it_cannot_be_read(va
     assert part.meta().seen == {"s-0": 5}
     assert part.meta().marks == {"s-0": T0 + 9}
     assert part.state(loser) == Moved(there, T0 + 9)
-    assert part.profile(HERE[1]).about.totals == {5: 1}
+    assert part.profile(HERE[1]).about.totals == {ADDED: 1}
 
 
 def test_a_row_that_cannot_be_read_costs_itself() -> None:
@@ -683,7 +693,7 @@ def test_a_row_that_cannot_be_read_costs_itself() -> None:
     packed = [encode(each) for each in rows]
     with_bad = b"\x94" + packed[0] + b"\x92\x01\x02" + packed[1] + b"\xa4text"
     run(part.hop.process([In(0, 0, None, with_bad, headers)]))
-    assert [part.profile(who).about.totals for who in HERE[:2]] == [{5: 1}, {5: 1}]
+    assert [part.profile(who).about.totals for who in HERE[:2]] == [{ADDED: 1}, {ADDED: 1}]
     assert dead(part) == [("unreadable_row", 0, b"\x92\x01\x02"), ("unreadable_row", 0, b"\xa4text")]
 
 
@@ -751,7 +761,7 @@ def test_a_profile_that_raises_is_shut_and_all_others_go_on(poison: set[str], ca
     poison.clear()
     mended = Part(part.store)
     run(mended.hop.finish())
-    assert mended.profile(bad).about.totals == {5: 1, 0: 1}
+    assert mended.profile(bad).about.totals == {ADDED: 1, VIEWED: 1}
     assert mended.fired() == [bad.encode()]
     assert mended.meta().quarantined == {}
     assert "is out of quarantine" in caplog.text
@@ -797,7 +807,7 @@ def test_what_is_shut_moves_as_it_is(poison: set[str]) -> None:
     taker = Part()
     taker.give(told(0, 1, [row(HERE[2])]), Move(f"{winner}>{HERE[2]}", T0 + 3 * HOUR, HERE[2], move.profile))
     run(taker.hop.finish())
-    assert taker.profile(HERE[2]).about.totals == {5: 4, 0: 1}
+    assert taker.profile(HERE[2]).about.totals == {ADDED: 4, VIEWED: 1}
     assert taker.meta().quarantined == {}
 
 
@@ -828,7 +838,7 @@ def test_a_stored_profile_that_cannot_be_read_is_shut(stored: bytes) -> None:
     shut = part.state(who)
     assert isinstance(shut, Quarantined)
     assert shut.profiles == [stored]
-    assert part.profile(HERE[1]).about.totals == {5: 1}
+    assert part.profile(HERE[1]).about.totals == {ADDED: 1}
 
 
 def test_a_row_that_no_profile_can_take_costs_itself() -> None:
@@ -837,7 +847,7 @@ def test_a_row_that_no_profile_can_take_costs_itself() -> None:
     bad.data = {"product_id": 7}
     unknown = row(HERE[0], "never_heard_of")
     part.give(told(0, 3, [bad, unknown, row(HERE[0])], T0 + 9))
-    assert part.profile(HERE[0]).about.totals == {5: 1}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 1}
     assert sorted(reason for reason, _, _ in dead(part)) == ["unreadable_row", "unreadable_row"]
     assert part.meta().quarantined == {}
 
@@ -887,7 +897,7 @@ def test_a_profile_that_is_too_large_for_a_record_moves_in_parts() -> None:
     assert part.meta().sent == {each.id: (T0 + 5, 1) for each in parts}
     moved = decode(b"".join(each.profile for each in parts))
     assert isinstance(moved, Profile)
-    assert moved.about.totals == {5: 4}
+    assert moved.about.totals == {ADDED: 4}
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -908,7 +918,7 @@ def test_parts_count_when_all_are_there_in_any_order_and_across_owners() -> None
             if not done:
                 assert (part.state(HERE[0]) is not None) == (len(seen) == len(parts))
             part = Part(part.store)
-        assert part.profile(HERE[0]).about.totals == {5: 3}
+        assert part.profile(HERE[0]).about.totals == {ADDED: 3}
         assert part.meta().taken == {**{each.id: T0 + 5 for each in parts}, whole: T0 + 5}
 
 
@@ -922,14 +932,14 @@ def test_parts_of_two_copies_are_not_mixed_and_one_copy_counts() -> None:
     part.give(*one[:-1], *two[:-1])
     assert part.state(HERE[0]) is None
     part.give(two[-1])
-    assert part.profile(HERE[0]).about.totals == {5: 3}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 3}
     part.give(one[-1])
     part.give(*one, *two)
-    assert part.profile(HERE[0]).about.totals == {5: 3}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 3}
     assert part.state(one[0].whole) is None
     monkey = Move(one[0].whole, T0 + 5, HERE[0], profile_of(*rows))  # or it fitted into one record
     part.give(monkey)
-    assert part.profile(HERE[0]).about.totals == {5: 3}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 3}
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -942,7 +952,7 @@ def test_parts_that_make_no_profile_are_a_dead_letter() -> None:
     assert (reason, value) == ("unreadable", b"".join(each.profile for each in parts))
     assert part.state(parts[0].whole) is None
     part.give(told(0, 1, [row(HERE[0])]))
-    assert part.profile(HERE[0]).about.totals == {5: 1}
+    assert part.profile(HERE[0]).about.totals == {ADDED: 1}
 
 
 def test_many_large_dead_letters_go_in_several_commits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from types import SimpleNamespace
 
 import pytest
 from faust.types import TP
@@ -13,6 +14,7 @@ from pipeline.observe.troubles import Trouble, Troubles
 from pipeline.runtime import signs
 from pipeline.runtime.lanes import LaneState
 from pipeline.runtime.signs import STANDS_S, TICKS_S, Signs
+from tests.standins import Hand
 
 A, B = TP("s", 0), TP("r", 1)
 
@@ -38,31 +40,24 @@ class Hops:
         return self.ended & {*tps} if self.asked % 3 == 0 else set()  # it is busy with a job now and then
 
 
-class Clock:
-    now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 class World:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Hand) -> None:
         self.clock = clock
         self.hops = Hops()
-        self.troubles = Troubles(clock.monotonic)
+        self.troubles = Troubles(clock)
         self.signs = Signs(self.troubles, self.hops)  # type: ignore[arg-type]
 
     def names(self) -> dict[str, tuple[str, str]]:
         """Where -> cause and words, once what is over is over."""
         self.troubles.look()
-        self.clock.now += 3.0
+        self.clock.at += 3.0
         return {t.where: (t.cause.name, t.what) for t in (known.trouble for known in self.troubles.look())}
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    clock = Clock()
-    monkeypatch.setattr(signs, "time", clock)
+    clock = Hand(1_000.0)
+    monkeypatch.setattr(signs, "time", SimpleNamespace(monotonic=clock))
     return World(clock)
 
 
@@ -103,7 +98,7 @@ def test_records_that_nobody_reads_stand_and_markers_do_not(world: World) -> Non
     world.hops.ended = {B}  # what lies behind its position is no record
     for _ in range(3):
         look({A: 5, B: 7})
-        world.clock.now += STANDS_S / 2
+        world.clock.at += STANDS_S / 2
     assert list(world.names()) == ["s-0"]
     assert world.names()["s-0"][1].startswith("it has stood at offset 5 for ")
     look({A: 6, B: 7})
@@ -118,7 +113,7 @@ def test_what_ticks_do_and_what_fails_or_hangs_is_named(world: World, hangs: boo
     if not hangs:
         assert not begun.__exit__(ConnectionError, problem, None)
     with world.signs.trying("recordings"):  # others go well
-        world.clock.now += TICKS_S + 1
+        world.clock.at += TICKS_S + 1
     assert world.names() == {
         "event time": (
             "ticks_fail",

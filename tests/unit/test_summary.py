@@ -18,7 +18,7 @@ from pipeline.cli import cli
 from pipeline.commands.reading import Bar
 from pipeline.commands.summary import KINDS, Summary, looks_like
 from pipeline.errors import InvalidEvent
-from pipeline.events.files import Line, Recording, read
+from pipeline.events.files import FileLine, RecordedFile, read
 from pipeline.events.model import Event, Remark
 
 TOPOLOGY = Path(__file__).parents[2] / "topology.yaml"
@@ -33,8 +33,8 @@ def summary(terminal: bool = False) -> tuple[Summary, io.StringIO]:
     return Summary(10_000, Console(file=out, force_terminal=terminal, width=200, soft_wrap=True)), out
 
 
-def line(number: int, received: int = 0, *remarks: Remark) -> Line:
-    return Line("f", number, b"", Event("custom", "e", received, received, {}, {}, remarks=remarks))
+def line(number: int, received: int = 0, *remarks: Remark) -> FileLine:
+    return FileLine("f", number, b"", Event("custom", "e", received, received, {}, {}, remarks=remarks))
 
 
 def added(number: int, minute: int, **parts: Any) -> str:
@@ -140,7 +140,7 @@ def test_little_disorder_is_none() -> None:
 
 def test_the_bar_tells_how_far_it_is(tmp_path: Path) -> None:
     (tmp_path / "f.gz").write_bytes(gzip.compress(b"\n".join(added(n, n).encode() for n in range(50))))
-    recording = Recording(tmp_path / "f.gz")
+    recording = RecordedFile(tmp_path / "f.gz")
     told, out = summary(terminal=True)
     with Bar("replaying", [recording], told, told._console) as bar:
         for found in read(recording):

@@ -17,12 +17,12 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
+from pipeline.errors import UnpacksTooLarge
 from pipeline.runtime.ports import Unreadable
 from pipeline.runtime.unpacking import (
     UNPACKED,
     Batches,
     Records,
-    TooLarge,
     gunzip,
     unlz4,
     unsnappy,
@@ -63,7 +63,7 @@ def test_what_does_not_is_never_unpacked(codec: str) -> None:
     tracemalloc.start()
     try:
         for each in packed:
-            with pytest.raises(TooLarge):
+            with pytest.raises(UnpacksTooLarge):
                 UNPACK[codec](each)
         assert tracemalloc.get_traced_memory()[1] < 2.5 * UNPACKED
     finally:
@@ -76,14 +76,14 @@ def test_several_members_count_as_one() -> None:
     assert unzstd(zstd_encode(b"a") + zstd_encode(b"b")) == b"ab"
     half = bytes(UNPACKED // 2 + 1)
     for pack, unpack in ((gzip.compress, gunzip), (lz4_encode, unlz4), (zstd_encode, unzstd)):
-        with pytest.raises(TooLarge):
+        with pytest.raises(UnpacksTooLarge):
             unpack(pack(half) + pack(half))
 
 
 def test_a_size_that_is_a_lie_is_not_believed() -> None:
     lie = bytearray(bytes(cramjam.snappy.compress_raw(b"x" * 100)))
     lie[0:1] = b"\xff\xff\xff\xff\x0f"  # 4 GB
-    with pytest.raises(TooLarge):
+    with pytest.raises(UnpacksTooLarge):
         unsnappy(bytes(lie))
 
 

@@ -31,6 +31,7 @@ from pipeline.store.ports import SourcePosition
 from pipeline.triggers.decisions import Decision
 from pipeline.wire.records import Resolved
 from pipeline.wire.row import Row
+from tests import effects
 from tests.property.hops import with_partitions
 from tests.replayed import shipped
 from tests.sealed import record
@@ -53,23 +54,17 @@ class Senders:
         return Sender(self, "outbox")
 
 
-class Sender:
+class Sender(effects.Broker):
+    """A producer by its name; their troubles are anybody's."""
+
     def __init__(self, senders: Senders, name: str) -> None:
-        self.senders = senders
+        super().__init__()
+        self.troubles = senders.troubles
         self.name = name
         self.state = "new"
-        self.sent: list[Out] = []
 
     async def start(self) -> None:
         self.state = "open"
-
-    async def send(self, messages: list[Out]) -> None:
-        if self.senders.troubles:
-            trouble = self.senders.troubles.pop(0)
-            if isinstance(trouble, Unsent):
-                self.sent += [out for n, out in enumerate(messages) if n not in trouble.left]
-            raise trouble
-        self.sent += messages
 
     async def close(self) -> None:
         self.state = "closed"
@@ -247,7 +242,7 @@ def test_a_batch_that_fails_is_read_again_with_a_new_sender(process: Process) ->
     async def main() -> None:
         await process.hops.claim({SOURCE})
         await process.read(0, 1)
-        process.senders.troubles = [SendFailed("the commit was not answered")]
+        process.senders.troubles += [SendFailed("the commit was not answered")]
         await process.read(2)
         assert process.consumer.sought == [(SOURCE, 2)]
         failed, fresh, ended = process.senders.made
@@ -273,7 +268,7 @@ def test_what_kafka_refuses_holds_its_partition_and_repeats_nothing(process: Pro
         hop._outbox = [Out("decisions", None, None, each, []) for each in told]
         await hop._commit({}, {})
         refused = Unsent("decisions: Broker: Topic authorization failed", [1, 3])
-        process.senders.troubles = [refused, Unsent("decisions: still", [0, 1]), Unsent("decisions: still", [1])]
+        process.senders.troubles += [refused, Unsent("decisions: still", [0, 1]), Unsent("decisions: still", [1])]
         resolved = record(0, Resolved[Row]("s-0", 0, 1, 0, 5, [], []), process.hops._topology.group)
         await process.hops.maintain_profile(RESOLVED, [resolved])
         sent = [out.value for out in cast(Sender, process.hops._outbox).sent]
@@ -351,7 +346,7 @@ def test_who_was_fenced_waits_to_hear_of_it_and_does_not_fence_back(process: Pro
 
     async def main() -> None:
         await process.hops.claim({SOURCE})
-        process.senders.troubles = [Fenced("another producer has taken over")]
+        process.senders.troubles += [Fenced("another producer has taken over")]
         reading = asyncio.create_task(process.read(0))
         await asyncio.sleep(0.02)
         process.consumer.ours = set()  # the next heartbeat

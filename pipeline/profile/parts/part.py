@@ -38,7 +38,7 @@ class Step(NamedTuple):
     empty: bytes = b""
 
 
-class Told(NamedTuple):
+class PartEvent(NamedTuple):
     """An event, as a part sees it. Times in UTC ms. `code`: of its type; `data`: the body fields that are read."""
 
     kind: str
@@ -67,14 +67,14 @@ class Primitive(ABC):
         """The state of whom nothing is known; merged with any other it leaves that as it is."""
 
     @abstractmethod
-    def take(self, state: Any, event: Told) -> Any:
+    def take(self, state: Any, event: PartEvent) -> Any:
         """The state with one event more; the old one may change."""
 
     @abstractmethod
     def merge(self, a: Any, b: Any) -> Any:
         """Of two histories as one. Idempotent, unless it sums."""
 
-    def discount(self, state: Any, event: Told) -> Any:
+    def discount(self, state: Any, event: PartEvent) -> Any:
         """An event that was counted in both of two that were merged is taken out again once, where it was summed."""
         return state
 

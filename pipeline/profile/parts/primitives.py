@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pipeline.events.catalogue import MOST
-from pipeline.profile.parts.part import CODE, Primitive, Step, Told, bounded
+from pipeline.profile.parts.part import CODE, PartEvent, Primitive, Step, bounded
 
 
 class Earliest(Primitive):
@@ -15,7 +15,7 @@ class Earliest(Primitive):
     def empty(self) -> int:
         return 0
 
-    def take(self, state: int, event: Told) -> int:
+    def take(self, state: int, event: PartEvent) -> int:
         return event.occurred_at if event.occurred_at < state or not state else state
 
     def merge(self, a: int, b: int) -> int:
@@ -31,7 +31,7 @@ class Latest(Primitive):
     def empty(self) -> int:
         return 0
 
-    def take(self, state: int, event: Told) -> int:
+    def take(self, state: int, event: PartEvent) -> int:
         return max(state, event.occurred_at)
 
     def merge(self, a: int, b: int) -> int:
@@ -50,13 +50,13 @@ class Sum(Primitive):
     def empty(self) -> int:
         return 0
 
-    def take(self, state: int, event: Told) -> int:
+    def take(self, state: int, event: PartEvent) -> int:
         return bounded(state + (event.data.get(self.field) or 0))
 
     def merge(self, a: int, b: int) -> int:
         return bounded(a + b)
 
-    def discount(self, state: int, event: Told) -> int:
+    def discount(self, state: int, event: PartEvent) -> int:
         return bounded(state - (event.data.get(self.field) or 0))
 
     def step(self, kind: str) -> Step:
@@ -74,7 +74,7 @@ class Counter(Primitive):
     def empty(self) -> dict[int, int]:
         return {}
 
-    def take(self, state: dict[int, int], event: Told) -> dict[int, int]:
+    def take(self, state: dict[int, int], event: PartEvent) -> dict[int, int]:
         key = self._key(event)
         state[key] = bounded(state.get(key, 0) + 1)
         return self._highest(state)
@@ -82,7 +82,7 @@ class Counter(Primitive):
     def merge(self, a: dict[int, int], b: dict[int, int]) -> dict[int, int]:
         return self._highest({key: bounded(a.get(key, 0) + b.get(key, 0)) for key in sorted({*a, *b})})
 
-    def discount(self, state: dict[int, int], event: Told) -> dict[int, int]:
+    def discount(self, state: dict[int, int], event: PartEvent) -> dict[int, int]:
         key = self._key(event)
         if key in state:
             state[key] = bounded(state[key] - 1)
@@ -93,7 +93,7 @@ class Counter(Primitive):
         keep = self.keep or MOST
         return Step("span", (), (self.per, keep)) if self.per else Step("count", (), (CODE[kind], keep))
 
-    def _key(self, event: Told) -> int:
+    def _key(self, event: PartEvent) -> int:
         return event.occurred_at // self.per if self.per else event.code
 
     def _highest(self, state: dict[int, int]) -> dict[int, int]:
@@ -113,7 +113,7 @@ class Tally(Primitive):
     def empty(self) -> dict[str, list[int]]:
         return {}
 
-    def take(self, state: dict[str, list[int]], event: Told) -> dict[str, list[int]]:
+    def take(self, state: dict[str, list[int]], event: PartEvent) -> dict[str, list[int]]:
         name, second = self._name(event), event.occurred_at // 1000
         if name:
             had = state.get(name)
@@ -129,7 +129,7 @@ class Tally(Primitive):
             both[name] = [events, last] if had is None else [bounded(had[0] + events), max(had[1], last)]
         return capped(both, self.keep, lambda each: each[1])
 
-    def discount(self, state: dict[str, list[int]], event: Told) -> dict[str, list[int]]:
+    def discount(self, state: dict[str, list[int]], event: PartEvent) -> dict[str, list[int]]:
         had = state.get(self._name(event))
         if had is not None:
             had[0] = bounded(had[0] - 1)
@@ -138,7 +138,7 @@ class Tally(Primitive):
     def step(self, kind: str) -> Step:
         return Step("tally", self.names, (self.keep,))
 
-    def _name(self, event: Told) -> str:
+    def _name(self, event: PartEvent) -> str:
         return next((value for name in self.names if (value := event.data.get(name))), "")
 
 
@@ -157,7 +157,7 @@ class EarliestOfEach(Primitive):
     def empty(self) -> dict[str, list[int]]:
         return {}
 
-    def take(self, state: dict[str, list[int]], event: Told) -> dict[str, list[int]]:
+    def take(self, state: dict[str, list[int]], event: PartEvent) -> dict[str, list[int]]:
         name, (field, value) = event.data.get(self.name), self.unless
         if not name or event.data.get(field) == value:
             return state
@@ -190,7 +190,7 @@ class Newest(Primitive):
     def empty(self) -> dict[str, list[Any]]:
         return {}
 
-    def take(self, state: dict[str, list[Any]], event: Told) -> dict[str, list[Any]]:
+    def take(self, state: dict[str, list[Any]], event: PartEvent) -> dict[str, list[Any]]:
         told = event.data.get(self.field) or {}
         return self.merge(state, {name: [value, event.occurred_at, event.fingerprint] for name, value in told.items()})
 

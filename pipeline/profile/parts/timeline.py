@@ -10,7 +10,7 @@ from struct import Struct
 
 from pipeline.events.catalogue import catalogue
 from pipeline.events.times import rfc3339
-from pipeline.profile.parts.part import CODE, TYPES, Facts, Part, Primitive, Step, Told
+from pipeline.profile.parts.part import CODE, TYPES, Facts, Part, PartEvent, Primitive, Step
 
 TIMELINE_KEPT = 20
 OLDER_KEPT = 44
@@ -35,7 +35,7 @@ class Timeline(Primitive):
     def empty(self) -> State:
         return b"", b"", b""
 
-    def take(self, state: State, event: Told) -> State:
+    def take(self, state: State, event: PartEvent) -> State:
         recent, labels, older = state
         entry, label = _entry_of(event)
         if entry > recent[-RECENT:]:  # nearly always
@@ -92,7 +92,7 @@ def knows(state: State, fingerprint: int) -> bool:
     return (mark in recent or mark in older) and (_holds(recent, mark, RECENT) or _holds(older, mark, OLDER))
 
 
-def told(state: State, mark: int) -> tuple[str, int, str] | None:
+def of_mark(state: State, mark: int) -> tuple[str, int, str] | None:
     """(type, occurred_at in whole seconds as ms, label) of an event that is still on the timeline, by its mark."""
     for entry, label in _entries(*state[:2]):
         if int.from_bytes(entry[4:10], "big") == mark:
@@ -100,7 +100,7 @@ def told(state: State, mark: int) -> tuple[str, int, str] | None:
     return None
 
 
-def _entry_of(event: Told) -> tuple[bytes, bytes]:
+def _entry_of(event: PartEvent) -> tuple[bytes, bytes]:
     """(entry, label)."""
     text = next((value for field in LABELS.get(event.kind, ()) if (value := event.data.get(field))), "")
     label = text[:LABEL_LENGTH].encode()

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.events.catalogue import GAP, OWN, catalogue, own_doing
 from pipeline.events.schemas import body_fields
 from pipeline.events.times import rfc3339
-from pipeline.profile.parts.part import Facts, Part, Primitive, Told
+from pipeline.profile.parts.part import Facts, Part, PartEvent, Primitive
 
 VISITS_KEPT = 20
 
@@ -24,7 +24,7 @@ class Visits(Primitive):
     def empty(self) -> State:
         return [0, []]
 
-    def take(self, state: State, event: Told) -> State:
+    def take(self, state: State, event: PartEvent) -> State:
         at = event.occurred_at
         if not own_doing(event.kind, event.data):
             return state

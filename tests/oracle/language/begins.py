@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from tests.oracle.language.topologies import Sayings
+from random import Random
+from typing import Any, Protocol
 
 Told = dict[str, Any]
 
@@ -24,6 +22,18 @@ TELLS = {
 }
 LENGTHS = ["10m", "20m", "30m"]
 OUTCOMES = ["fired", "fired", "fired", "cancelled", "suppressed"]
+
+
+class Sayings(Protocol):
+    """What of `topologies.Sayings` is asked here."""
+
+    rng: Random
+    known: dict[str, list[Told]]
+    told: dict[str, Told]
+    begins: tuple[str, ...]
+
+    def where(self, event: str, chance: float = 0.35) -> Told:
+        """See there."""
 
 
 def begin(say: Sayings, told: Told, begins: tuple[str, ...]) -> None:
