@@ -34,7 +34,6 @@ KINDS: dict[str, Told] = {
     "lengths on shared devices": {"lengths": True, "shared": True},
     "emptied carts": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "again": True},
     "emptied carts and ties": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "ties": True},
-    "emptied carts in stages": {"carts": True, "emptied": True, "conditions": False, "staged": True, "ties": True},
     "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
     "payloads": {"payloads": True, "staged": True, "again": True, "recovered": True},
     "payloads and ties": {"payloads": True, "staged": True, "ties": True},
