@@ -259,7 +259,8 @@ def _place(line: Line) -> tuple[str, ...]:
 
 
 def _sum(a: Line, b: Line) -> Line:
-    priced = max((a, b), key=lambda v: (v.price is not None, v.added, v.price or 0, v.currency or ""))
+    priced = max((a, b), key=lambda v: (v.price is not None, v.added, v.price or 0))
+    valued = max((a, b), key=lambda v: (v.currency is not None, v.added, v.currency or ""))
     names: Names = [max(_name(a.names, which) or "", _name(b.names, which) or "") or None for which in range(4)]
     while names and not names[-1]:
         names.pop()
@@ -267,7 +268,7 @@ def _sum(a: Line, b: Line) -> Line:
         names,
         money.plus(a.quantity, b.quantity),
         priced.price,
-        priced.currency,
+        valued.currency,
         max(a.added, b.added),
         max(a.url or "", b.url or "") or None,
         max(a.image_url or "", b.image_url or "") or None,

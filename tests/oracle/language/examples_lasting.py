@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.build import Event, add, among, event, lines, order, play, remove, update
+from tests.oracle.build import Event, add, among, event, lines, login, order, play, remove, update
 from tests.oracle.language.build import Example, page, rules, traits, viewed, want
 
 Told = dict[str, Any]
@@ -135,6 +135,13 @@ CARTS = [
             rules(r={**CART, "start": {"event": "product_added", "where": {"price": {"gte": 10}}}}),
             [of_q("1", 0, price=5), add("2", 5), of_q("3", 10, price=5)],
             [want("fired", "due", "2", 5, 35, 40, key="c", payload=lines("c", P, ("q", 2, 5)))]),
+    Example(21, "of two who are one, of each line the price and the currency that were told last", rules(r=CART),
+            [of_q("1", 0, price=5, currency="USD"), of_q("2", 1, price=6, currency=None, who="u:1"), login("3", 40),
+             add("4", 50)],
+            [want("fired", "due", "1", 0, 30, 35, key="c", payload=lines("c", ("q", 1, 5), currency="USD")),
+             want("fired", "due", "2", 1, 31, 36, key="c", who="u:1", payload=lines("c", ("q", 1, 6), currency=None)),
+             want("fired", "due", "4", 50, 80, 85, key="c", who="a:phone u:1",
+                  payload={**lines("c", P, ("q", 2, 6, {"currency": "USD"})), "currency": None, "total": None})]),
     Example(13, "what starts and moves it is put in once", rules(r={**CART, "restart": {"event": "product_added"}}),
             [add("1", 0)], [want("fired", "due", "1", 0, 30, 35, key="c", payload=lines("c", P))]),
 ]  # fmt: skip

@@ -63,7 +63,17 @@ def of_cart(rng: Random, told: Told) -> None:
     if rng.random() < 0.75:
         bought["takes"] = "products"
     cleared = {"event": "cart_cleared", "match": "cart_id", "without_key": "all", "reason": "cleared"}
-    told["cancel"] = [bought, cleared]
+    for cancel in (bought, cleared):
+        if rng.random() < 0.2:
+            del cancel["without_key"]
+    if rng.random() < 0.2:
+        bought["where"] = rng.choice([{"total": {"gte": 50}}, {"total": {"lt": 50}}])
+    told["cancel"] = [bought, cleared] if rng.random() < 0.8 else [rng.choice([bought, cleared])]
+    if rng.random() < 0.2:
+        told["cancel"].append({"event": "page_viewed", "reason": "seen"})
+    if rng.random() < 0.15:
+        told.pop("stages", None)
+        told["after"] = upto(rng)
     if rng.random() < 0.6:
         told["until"] = {"cart": "empty", "reason": "emptied"}
     elif rng.random() < 0.4 and "event" in told["start"]:
