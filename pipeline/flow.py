@@ -44,7 +44,7 @@ from pipeline.wire.records import partition_of
 from pipeline.wire.row import Row, fingerprint_of
 
 Quiet = Callable[[Decision], bool]
-"""Whether a decision will not be published, so that nothing that takes it back need be."""
+"""Whether a trigger will not be published."""
 
 
 class Intake:

@@ -23,13 +23,16 @@ from pipeline.identity import routes
 from pipeline.identity.asks import Answer
 from pipeline.identity.ids import leaf_id
 from pipeline.profile.fields import handed_fields, wanted_fields
+from pipeline.profile.profile import Profile, decode, encode_profile
 from pipeline.runtime import dead_letters
 from pipeline.runtime.ports import In, Out
+from pipeline.runtime.replay import Replay
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire import records as wire
 from pipeline.wire.records import Resolved, partition_of, resolved_records
 from pipeline.wire.row import Row
-from tests.replayed import shipped
+from tests.oracle.histories import history
+from tests.replayed import as_event, shipped
 from tests.sealed import unsealed
 from tests.unit.event_samples import body_schema, context_schema, events
 
@@ -38,6 +41,7 @@ needs_compiled = pytest.mark.skipif(
     reason="pipeline/events/_reader isn't built",
 )
 T0 = 1_700_000_000_000
+FAR = 1 << 60
 PHONE = {"anonymous_id": "phone"}
 
 
@@ -487,3 +491,27 @@ def test_sources_that_are_left_out_are_not_waited_for() -> None:
     assert len(names) == 16
     less = msgspec.structs.replace(shipped(), left_out=(names[3],))
     assert less.waited_for == names[:3] + names[4:]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_was_worked_out_of_a_profile_may_be_forgotten_at_any_time(shared: bool) -> None:
+    made = 0
+    for seed in range(12):
+        told = history(seed, shared_devices=shared, segment=False)
+        events = sorted(map(as_event, told), key=lambda each: (each.received_at, each.occurred_at, each.event_id))
+        lasting, forgetful = Replay(shipped()), Replay(shipped())
+        wanted, found = [], []
+        for each in events:
+            wanted += lasting.feed(msgspec.structs.replace(each), FAR)
+            found += forgetful.feed(each, FAR)
+            for profile_id, profile in forgetful.profiles.items():
+                state = decode(encode_profile(profile))
+                assert isinstance(state, Profile)
+                assert state == profile
+                forgetful.profiles[profile_id] = state
+                forgetful._arm(profile_id, state)
+        wanted += lasting.finish()
+        found += forgetful.finish()
+        assert sorted(found, key=lambda each: each.id) == sorted(wanted, key=lambda each: each.id), seed
+        made += len(wanted)
+    assert made > 20
