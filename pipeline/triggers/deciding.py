@@ -40,7 +40,7 @@ def decide(
     `quiet`: whether a trigger will not be published. `early`: what was told on arrival.
     """
     while person.due is not None and person.due <= clock:
-        if turning.ready(person, clock):
+        if person.turned and turning.ready(person, clock):
             _look(book, person, clock, out)
             if person.due is None or person.due > clock:
                 break
