@@ -27,6 +27,7 @@ from pipeline.profile.profile import Profile, decode, encode_profile
 from pipeline.runtime import dead_letters
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.replay import Replay
+from pipeline.triggers.decisions import Decision
 from pipeline.triggers.rules import RuleBook
 from pipeline.wire import records as wire
 from pipeline.wire.records import Resolved, partition_of, resolved_records
@@ -500,7 +501,8 @@ def test_what_was_worked_out_of_a_profile_may_be_forgotten_at_any_time(shared: b
         told = history(seed, shared_devices=shared, segment=False)
         events = sorted(map(as_event, told), key=lambda each: (each.received_at, each.occurred_at, each.event_id))
         lasting, forgetful = Replay(shipped()), Replay(shipped())
-        wanted, found = [], []
+        wanted: list[Decision] = []
+        found: list[Decision] = []
         for each in events:
             wanted += lasting.feed(msgspec.structs.replace(each), FAR)
             found += forgetful.feed(each, FAR)
