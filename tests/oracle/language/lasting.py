@@ -4,10 +4,9 @@ is told of all."""
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tests.oracle.language.topologies import Sayings
+from tests.oracle.language.begins import Sayings
 
 Told = dict[str, Any]
 
