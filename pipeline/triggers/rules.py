@@ -200,7 +200,7 @@ class Compiled:
         return None if length is None else length + self.after
 
 
-def _but_for(before: Sequence[MoveMatcher], where: Condition | None = None) -> Condition:
+def _but_for(before: Sequence[MoveMatcher], where: EventTest | None = None) -> EventTest:
     """What meets a condition, and none of those `before`."""
     wheres = [each.where for each in before if each.where is not None]
 

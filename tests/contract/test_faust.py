@@ -144,7 +144,7 @@ def test_of_a_fetch_each_agent_gets_one_message(app: BatchApp, monkeypatch: pyte
         assert fetched == {sources[0].tp: [sources], others: [[Batch(others, 2, [record], 4)]]}
         assert thread.handed == dict.fromkeys(thread.epochs, 8)
         message = consumer._to_message(sources[0].tp, fetched[sources[0].tp][0])
-        assert (message.tp, message.value) == (sources[0].tp, sources)
+        assert (message.tp, cast(object, message.value)) == (sources[0].tp, sources)
 
     asyncio.run(main())
 
