@@ -6,17 +6,17 @@ from unittest import mock
 
 import pytest
 
+from pipeline.flow import Upkeep
 from pipeline.profile.profile import Profile
 from pipeline.runtime import replay
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.rules import RuleBook
 from tests.oracle.histories import history
 from tests.replayed import FAR, as_event, shipped
 
 SEEDS = 300
 
 
-def at_once(book: RuleBook, profile: Profile) -> int | None:
+def at_once(upkeep: Upkeep, profile: Profile) -> int | None:
     """When the fold has anything to do."""
     times = [row.received_at for row in profile.buffer]
     return min(times if profile.due is None else [*times, profile.due], default=None)
@@ -33,7 +33,7 @@ def told(seed: int) -> list[list[Decision]]:
 def test_no_decision_is_told_later(start: int) -> None:
     number = 0
     for seed in range(start, start + 50):
-        with mock.patch.object(replay, "wakes_at", at_once):
+        with mock.patch.object(Upkeep, "wakes_at", at_once):
             wanted = told(seed)
         assert told(seed) == wanted, f"seed {seed}"
         number += sum(map(len, wanted))
