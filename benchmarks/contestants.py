@@ -36,6 +36,7 @@ HERE = Path(__file__).parent
 OUT = HERE / "out"
 PEERS = HERE / "peers"
 CORE = "1"
+PIPELINE = str(Path(sys.executable).with_name("pipeline"))
 
 
 class Servers:
@@ -165,17 +166,24 @@ class Ours(Contestant):
         count = self.topology.topics.resolved.partitions
         self._metas = [partition_keys(group, p, count)[0] for p in range(count)]
 
-    def start(self) -> None:
-        """Make the topics, start the worker, wait until it has claimed its partitions."""
-        pipeline = [str(Path(sys.executable).with_name("pipeline"))]
+    def prepare(self) -> None:
+        """Make the topics."""
         made = subprocess.run(
-            [*pipeline, "topics", "--create", "--topology", str(self.topology_file)],
+            [PIPELINE, "topics", "--create", "--topology", str(self.topology_file)],
             env={**os.environ, **self.env}, capture_output=True, text=True,
         )  # fmt: skip
         if made.returncode:
             raise RuntimeError(f"pipeline topics: {made.stdout}{made.stderr}")
-        command = [*pipeline, "worker", "--topology", str(self.topology_file)]
-        self._spawn(command, self.env, HERE.parent)
+
+    @property
+    def command(self) -> list[str]:
+        """Of a worker."""
+        return [PIPELINE, "worker", "--topology", str(self.topology_file)]
+
+    def start(self) -> None:
+        """Make the topics, start the worker."""
+        self.prepare()
+        self._spawn(self.command, self.env, HERE.parent)
 
     def _metas_now(self) -> list[Any]:
         pipe = self.servers.client.pipeline(transaction=False)

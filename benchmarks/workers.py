@@ -14,7 +14,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,23 +45,13 @@ class Fleet(Live):
         self._number = 0
         self._spent = 0.0
 
-    def prepare(self) -> None:
-        """Make the topics."""
-        command = [str(Path(sys.executable).with_name("pipeline")), "topics", "--create"]
-        made = subprocess.run(
-            [*command, "--topology", str(self.topology_file)], env={**os.environ, **self.env}, capture_output=True
-        )
-        if made.returncode:
-            raise RuntimeError(f"pipeline topics: {made.stdout!r}{made.stderr!r}")
-
     def add(self) -> None:
         """One more; returns when it has joined the group."""
         log = OUT / "logs" / f"fleet-{self.run}-{self._number}.log"
         self._number += 1
-        command = [str(Path(sys.executable).with_name("pipeline")), "worker", "--topology", str(self.topology_file)]
         with log.open("wb") as out:
             process = subprocess.Popen(
-                ["taskset", "-c", CORE, *command],
+                ["taskset", "-c", CORE, *self.command],
                 env={**os.environ, **self.env, "PIPELINE_HTTP_PORT": str(free_port())}, cwd=HERE.parent,
                 stdout=out, stderr=out,
             )  # fmt: skip
