@@ -15,7 +15,6 @@ import pytest
 import redis
 
 from pipeline.language import whereabouts
-from pipeline.triggers import devices
 from tests import older
 from tests.servers import KafkaServer, RedisServer, SchemaRegistry, Server
 
@@ -131,9 +130,8 @@ def _no_skip(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 
 @pytest.fixture
-def every_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All logins are remembered, and all that tells where somebody is, so that what is decided is exactly what is meant
+def every_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that tells where somebody is is remembered, so that what is decided is exactly what is meant
     (docs/semantics.md, Bounds)."""
-    monkeypatch.setattr(devices, "REPEATS", 0)
     monkeypatch.setattr(whereabouts, "ALIKE", 1000)
     monkeypatch.setattr(whereabouts, "KEPT", 1000)

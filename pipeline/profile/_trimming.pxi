@@ -8,7 +8,8 @@ cdef enum:
     MAP = 3
     ANY = 4
     SHAPES = 512
-    FIELDS = 15  # of a struct: as many as an array with a head of one byte holds
+    FIELDS = 32  # of a struct, at most
+    SHORT = 15  # so many an array with a head of one byte holds
 
 
 cdef uint64_t MINUS_NOUGHT = 1 << 63
@@ -121,8 +122,12 @@ cdef uint8_t* trim(int of, Cursor* c, uint8_t* to) noexcept:
             to = trim(field.shape, c, to)
             if to - begin != field.default.size or field.default.at == NULL or memcmp(begin, field.default.at, to - begin):
                 kept, end = i + 1, to
-        head[0] = 0x90 | <uint8_t> kept
-        return end
+        if kept <= SHORT:
+            head[0] = 0x90 | <uint8_t> kept
+            return end
+        memmove(head + 3, head + 1, end - head - 1)
+        head[0], head[1], head[2] = 0xDC, 0, <uint8_t> kept
+        return end + 2
     n = array(c) if shape.kind == LIST else entries(c)
     to = put(to, start, c.at - start)
     for i in range(n):

@@ -690,7 +690,8 @@ def _logins(book: RuleBook, person: Person, noted: list[repeats.Entry]) -> Calla
             received, occurred, packed_ids = left.pop()
             user, on = known[packed_ids]
             for device in on:
-                devices.note(person.logins, device, devices.Login(occurred, received - occurred, user), book.max_age)
+                login = devices.Login(occurred, received - occurred, user)
+                devices.note(person.logins, person.logins_aside, device, login, book.max_age)
 
     return note
 

@@ -33,6 +33,10 @@ class Login(NamedTuple):
 
 Logins = dict[str, list[Login]]
 """By device. Sorted by time; of one moment in the order of knowledge."""
+Aside = dict[str, list[int]]
+"""By device on which one person alone logs in: logins of the last days that aren't among those, in any order. A time
+(UTC ms), and of each how much later than that it was, and its lag.
+"""
 
 _place = itemgetter(0, 1)
 
@@ -47,26 +51,59 @@ def split(told: str) -> list[str]:
     return told.split("\0", 1)
 
 
-def note(logins: Logins, device: str, login: Login, max_age: int) -> None:
+def note(logins: Logins, aside: Aside, device: str, login: Login, max_age: int) -> None:
     """One more login; what can say nothing any more is forgotten."""
     of_device = logins.setdefault(device, [])
+    if device in aside and login.user != of_device[0].user:
+        of_device = logins[device] = all_on(logins, aside, device)
+        del aside[device]
+    horizon = login.at + login.lag - max_age
     if not of_device or of_device[-1][:2] <= login[:2]:
         if len(of_device) > 1 and login.at - of_device[-2].at < REPEATS and _alone([*of_device, login]):
+            _put(aside, device, of_device[-1], horizon)
             of_device[-1] = login
         else:
             of_device.append(login)
     else:
         of_device.insert(bisect_right(of_device, login[:2], key=_place), login)
     if len(of_device) > ALONE:
-        _forget(of_device, login.at + login.lag - max_age)
+        _forget(of_device, aside, device, horizon)
+    if device in aside:
+        _trim(aside, device, horizon)
+
+
+def all_on(logins: Logins, aside: Aside, device: str) -> list[Login]:
+    """All that are known of a device, in their order."""
+    known = logins.get(device, [])
+    if device not in aside:
+        return list(known)
+    start, *rest = aside[device]
+    others = (Login(start + late, lag, known[0].user) for late, lag in zip(rest[::2], rest[1::2], strict=True))
+    return sorted({*known, *others}, key=_place)
+
+
+def _put(aside: Aside, device: str, login: Login, horizon: int) -> None:
+    if login.at >= horizon:
+        known = aside.setdefault(device, [login.at])
+        known += login.at - known[0], login.lag
+
+
+def _trim(aside: Aside, device: str, horizon: int) -> None:
+    known = aside[device]
+    while len(known) > 1 and (known[0] + known[1] < horizon or len(known) > 2 * MOST + 1):
+        del known[1:3]
+    if len(known) == 1:
+        del aside[device]
 
 
 def _alone(logins: list[Login]) -> bool:
     return len({login.user for login in logins}) == 1
 
 
-def _forget(logins: list[Login], horizon: int) -> None:
+def _forget(logins: list[Login], aside: Aside, device: str, horizon: int) -> None:
     if _alone(logins):
+        for login in logins[1 : len(logins) - ALONE + 1]:
+            _put(aside, device, login, horizon)
         del logins[1 : len(logins) - ALONE + 1]
         return
     while len(logins) > KEPT and logins[1].at < horizon:
@@ -88,14 +125,13 @@ def owner(logins: list[Login], at: int, holder: list[str]) -> str | None:
     return logins[0].user
 
 
-def joined(some: Logins, others: Logins) -> Logins:
+def joined(some: tuple[Logins, Aside], others: tuple[Logins, Aside]) -> tuple[Logins, Aside]:
     """Those of two persons who turn out to be one."""
-    if not some or not others:
-        return some or others
-    out = {**some, **others}
-    for device in some.keys() & others.keys():
-        out[device] = sorted({*some[device], *others[device]}, key=_place)
-    return out
+    logins, aside = {**some[0], **others[0]}, {**some[1], **others[1]}
+    for device in some[0].keys() & others[0].keys():
+        logins[device] = sorted({*all_on(*some, device), *all_on(*others, device)}, key=_place)
+        aside.pop(device, None)
+    return logins, aside
 
 
 def carried(event_id: str, fingerprint: int, devices: list[str]) -> str | None:

@@ -17,7 +17,7 @@ from pipeline.language.memory import Entry, Memory
 from pipeline.language.whereabouts import Whereabouts
 from pipeline.triggers import balance, devices, films, happening, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
-from pipeline.triggers.devices import Login
+from pipeline.triggers.devices import Aside, Login
 from pipeline.triggers.facts import Key, Until
 from pipeline.triggers.films import Film, FilmPage
 from pipeline.triggers.keys import RuleState
@@ -28,8 +28,8 @@ from pipeline.wire.row import Row
 
 class Person(msgspec.Struct, array_like=True, gc=False):
     """`ids`: namespace -> values. `due`: the earliest moment at which something of theirs is decided or looked at, or
-    None. `told`: the orders that were told, `bought`: what they add up to (orders.py). `logins`: on devices among `ids`
-    (devices.py). `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide
+    None. `told`: the orders that were told, `bought`: what they add up to (orders.py). `logins`, `logins_aside`:
+    on devices among `ids` (devices.py). `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide
     nothing any more went last. `heard`: what conditions count, `turned`: what they were last found to be, `first`: the
     person's first event, where that matters (watches.py). `whereabouts`: their time zones, where that matters.
     """
@@ -49,6 +49,7 @@ class Person(msgspec.Struct, array_like=True, gc=False):
     turned: dict[str, Turn] = {}
     first: Entry | None = None
     whereabouts: Whereabouts | None = None
+    logins_aside: Aside = {}
 
     def has(self, namespace: str, value: str) -> bool:
         values = self.ids.get(namespace)
@@ -79,7 +80,9 @@ def whose(book: RuleBook, persons: list[Person], row: Row) -> Person:
             holder = person if person.has(namespace, value) else _holder(persons, namespace, value)
             if holder is not None:
                 login = Login(row.occurred_at, row.received_at - row.occurred_at, user)
-                devices.note(holder.logins, devices.name(namespace, value), login, book.max_age)
+                devices.note(
+                    holder.logins, holder.logins_aside, devices.name(namespace, value), login, book.max_age
+                )
     return person
 
 
@@ -120,7 +123,7 @@ def counts_for(book: RuleBook, persons: list[Person], rows: list[Row], ids: list
         [] if holder is None else [devices.name(ns, value) for ns in book.unique for value in holder.ids.get(ns, ())]
     )
     if told[0] in book.devices:
-        logins = [] if holder is None else list(holder.logins.get(device, ()))
+        logins = [] if holder is None else devices.all_on(holder.logins, holder.logins_aside, device)
         for row in rows:
             if len(row.ids) > 2 and told[1] in row.ids and (user := user_of(book, row.ids)) is not None:
                 logins.append(Login(row.occurred_at, row.received_at - row.occurred_at, user))
@@ -256,7 +259,9 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
     person.told = orders.merge(person.told, other.told)
     for currency, (number, revenue) in other.bought.items():
         orders.add(person.bought, currency, revenue, number)
-    person.logins = devices.joined(person.logins, other.logins)
+    if person.logins or other.logins:
+        mine_on, theirs_on = (person.logins, person.logins_aside), (other.logins, other.logins_aside)
+        person.logins, person.logins_aside = devices.joined(mine_on, theirs_on)
     if other.contact is not None:
         person.contact = other.contact if person.contact is None else person.contact.merge(other.contact)
     person.whereabouts = whereabouts.joined(person.whereabouts, other.whereabouts)

@@ -26,6 +26,7 @@ def history(
     *,
     shared_devices: bool = False,
     handed_round: bool = False,
+    taken_over: bool = False,
     segment: bool = True,
     behind: bool = False,
     size: int | None = None,
@@ -35,7 +36,7 @@ def history(
 
     `segment`: only what Segment's JSON can say (no intervals of our own player, no crm_id, no offline_purchased).
     `behind`: some events lie further back in the log than the disorder. `size`: how many events at least.
-    `handed_round`: two to five people on one device, or two, by turns.
+    `handed_round`: two to five people on one device, or two, by turns. `taken_over`: one alone, but for a few moments.
     `real`: what people really send (real.py); without it a seed's history is what it always was.
     """
     story = RealStory(seed, segment=segment) if real else Story(seed, segment=segment)
@@ -47,6 +48,8 @@ def history(
     wanted = size or rng.randint(8, 45)
     if handed_round:
         story.handed_round(rng.randint(2, 5))
+    if taken_over:
+        story.taken_over()
     if shared_devices:
         story.shared_tablet(people)
     favourite = rng.choice(["cart", "cart", "ebook", "film", "any"])

@@ -362,6 +362,23 @@ class Story:
                 self.done_on(rng.choice([tablet, tablet, tablet, user, {**tablet, **user}]), kind, at, got, key)
             at += rng.choice(pace) if rng.random() < 0.9 else 60
 
+    def taken_over(self) -> None:
+        """Somebody alone on a device, logged in with each page, for hours; and in between, told late, who else was."""
+        rng = self.rng
+        tablet = rng.choice([{"anonymous_id": "tablet"}, {"device_id": "tablet"}])
+        at = 5.0 * rng.randrange(0, 20)
+        for _ in range(rng.randint(8, 40)):
+            at += rng.choice([MS, 1 / 60, 0.5, 1, 5, 10]) if rng.random() < 0.95 else 40
+            kind = rng.choice(["seen", "seen", "seen", "add", "add", "order", "clear"])
+            got = at + rng.choice([MS, 1, 5, 30, 61]) if rng.random() < 0.3 else at
+            if kind == "seen":
+                user = {"user_id": "u1" if rng.random() < 0.9 else "u2"}
+                got = at + rng.choice([1, 5, 12, 30]) if user["user_id"] == "u2" else got
+                self.tell("page_viewed", at, {**tablet, **user}, got, url="https://shop.example/")
+            else:
+                who = rng.choice([tablet, tablet, tablet, {"user_id": "u1"}, {"user_id": "u2"}])
+                self.done_on(who, kind, at, got, rng.choice(["c1", "c2"]))
+
     def done_on(self, who: dict[str, str], kind: str, at: float, got: float, key: str | None) -> None:
         """Something that rules look at."""
         rng = self.rng

@@ -23,7 +23,7 @@ from tests.replayed import shipped
 
 SEEDS = int(os.environ.get("ADDED_SEEDS", "40"))
 STEP = 20
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 
 
 def told(number: int, word: Any, through: int, ends: list[int]) -> Said:

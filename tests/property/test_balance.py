@@ -17,7 +17,7 @@ from tests.property.test_language import topology_of
 from tests.replayed import as_event
 
 SEEDS = 10
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 
 
 def ended(replay: Replay, decision: Decision) -> int:

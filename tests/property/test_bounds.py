@@ -17,7 +17,7 @@ from pipeline.triggers import films, keys, waits
 from tests.oracle.histories import history
 from tests.replayed import replayed
 
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 BOUNDS: dict[str, list[tuple[Any, str, int]]] = {
     "waits": [(keys, "WAITS_KEPT", 2)],
     "triggers to be taken back": [(keys, "FIRED_KEPT", 1)],

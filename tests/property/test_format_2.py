@@ -64,7 +64,7 @@ def rest(replay: Replay, events: list[Event]) -> dict[str, Any]:
     return {decision.id: public(decision) for decision in [*made, *replay.finish()]}
 
 
-@pytest.mark.usefixtures("every_login")
+@pytest.mark.usefixtures("every_zone")
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_the_rest_is_decided_as_if_nothing_had_been(before: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(stream, "pass_on", lambda r, household: 0)

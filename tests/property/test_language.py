@@ -29,7 +29,7 @@ SEEDS = int(os.environ.get("LANGUAGE_SEEDS", "25"))
 STEP = 25
 
 SHIPPED = Path(__file__).parents[2] / "topology.yaml"
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 
 
 @cache

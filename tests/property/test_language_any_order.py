@@ -24,7 +24,7 @@ from tests.property.test_language import topology_of
 from tests.replayed import as_event
 
 SEEDS = int(os.environ.get("LANGUAGE_ORDERS", "10"))
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 Said = dict[str, dict[str, Any]]
 
 

@@ -34,7 +34,7 @@ from tests.ruled import ruled
 SEEDS = int(os.environ.get("ARRIVAL_SEEDS", "30"))
 STEP = 20
 KINDS = ("at once", "at once and ties", "at once on shared devices", "made events at once")
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 
 
 def said(value: bytes | None) -> dict[str, Any]:

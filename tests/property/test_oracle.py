@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[int, dict[str, Any]]] = {
         {"handed_round": True, "shared_devices": True, "behind": True},
     ),
     "a device handed round, in our own schemas": (SEEDS // 3, {"handed_round": True, "segment": False}),
+    "a device taken over": (SEEDS, {"taken_over": True}),
     "our own player and identifiers": (SEEDS // 3, {"segment": False}),
     "what people really send": (SEEDS, {"real": True}),
     "what people really send, on shared devices": (SEEDS // 3, {"real": True, "shared_devices": True}),
@@ -33,7 +34,7 @@ KINDS: dict[str, tuple[int, dict[str, Any]]] = {
     "what people really send, in our own schemas": (SEEDS // 3, {"real": True, "segment": False}),
 }
 STEP = 50
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 BLOCKS = [(kind, start) for kind, (seeds, _) in KINDS.items() for start in range(0, seeds, STEP)]
 
 

@@ -18,7 +18,7 @@ from tests.replayed import as_event
 from tests.ruled import ruled
 
 SEEDS = int(os.environ.get("STARTS_ORDERS", "150"))
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 TOPOLOGY = ruled("""
 plain:
   version: 1

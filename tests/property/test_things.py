@@ -27,7 +27,7 @@ from tests.replayed import replayed, replayed_with_changes
 
 SEEDS = int(os.environ.get("THING_SEEDS", "60"))
 Told = dict[str, Any]
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 
 EMPTY = {"cart": "empty", "reason": "emptied"}
 NO_LINES = {"when": {"cart": {"lines": {"is": 0}}}, "reason": "emptied"}

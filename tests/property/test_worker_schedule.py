@@ -283,7 +283,7 @@ def differences(seed: int, events: list[Event]) -> list[str]:
     return unlike_replay(events, world.made.decisions(), world.made.final_profiles(), busy=TIMELINE_KEPT)
 
 
-@pytest.mark.usefixtures("every_login")
+@pytest.mark.usefixtures("every_zone")
 @pytest.mark.parametrize("make", [oracle_history, handed_round, shop_history])
 @pytest.mark.parametrize("start", range(0, SEEDS, STEP))
 def test_nothing_changes(make: Callable[[int], list[Event]], start: int) -> None:

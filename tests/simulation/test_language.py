@@ -21,7 +21,7 @@ from tests.simulation.world import ADDED, SOURCES, Faults, World
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200")) // 5
 STEP = 10
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 LANGUAGE: dict[str, Any] = {
     "segments": {
         "keen": {"when": {"did": "product_added", "times": 2, "within": "40m"}},

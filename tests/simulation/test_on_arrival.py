@@ -22,7 +22,7 @@ from tests.simulation.world import ADDED, SOURCES, Faults, World
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200")) // 4
 STEP = 10
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 TRIGGERS: dict[str, Any] = {
     "told": {
         "version": 1,

@@ -27,7 +27,7 @@ from tests.simulation.world import ADDED, SOURCES, Faults, Off, World
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200"))
 TOPOLOGY = load("topology.yaml")
-pytestmark = pytest.mark.usefixtures("every_login", "small_records")
+pytestmark = pytest.mark.usefixtures("every_zone", "small_records")
 
 
 @pytest.fixture

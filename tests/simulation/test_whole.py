@@ -21,7 +21,7 @@ from tests.simulation.world import ADDED, SOURCES
 from tests.whole import document, doing, hurried
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200")) // 25
-pytestmark = pytest.mark.usefixtures("every_login")
+pytestmark = pytest.mark.usefixtures("every_zone")
 
 
 @pytest.fixture(scope="module", params=["as shipped", "short days"])

@@ -16,6 +16,7 @@ from tests.oracle.build import add, event, login
 from tests.replayed import FAR, as_event, shipped
 
 MINUTE = 60_000
+DAYS = 72 * 3_600_000
 BERT, ANN = "user_id\0bert", "user_id\0ann"
 
 
@@ -105,27 +106,65 @@ def test_households_that_meet_keep_everybody_apart() -> None:
         assert sum(one_of("", both, "user_id", user)[1].about.totals.values()) == events, user
 
 
-def test_of_one_person_alone_repetitions_are_one() -> None:
+def test_of_one_person_alone_repetitions_are_put_aside() -> None:
     logins: devices.Logins = {}
+    aside: devices.Aside = {}
     for minute in range(100):
-        devices.note(logins, "d", Login(minute * MINUTE, 0, BERT), 1 << 60)
+        devices.note(logins, aside, "d", Login(minute * MINUTE, minute, BERT), DAYS)
     assert [each.at // MINUTE for each in logins["d"]] == [0, 29, 58, 87, 99]
+    assert devices.all_on(logins, aside, "d") == [Login(minute * MINUTE, minute, BERT) for minute in range(100)]
     for day in range(1, 50):
-        devices.note(logins, "d", Login(day * 86_400_000, 0, BERT), 1 << 60)
+        devices.note(logins, aside, "d", Login(day * 86_400_000, 0, BERT), DAYS)
     assert len(logins["d"]) == ALONE
     assert logins["d"][0].at == 0
+    assert not aside, "of the last days alone"
+
+
+def test_each_login_of_who_was_alone_counts_as_soon_as_somebody_else_logged_in_between() -> None:
+    logins: devices.Logins = {}
+    aside: devices.Aside = {}
+    for minute in (0, 20, 5, 10, 15, 25):
+        devices.note(logins, aside, "d", Login(minute * MINUTE, 0, BERT), DAYS)
+    devices.note(logins, aside, "d", Login(7 * MINUTE, 30 * MINUTE, ANN), DAYS)
+    assert not aside
+    assert [each.at // MINUTE for each in logins["d"]] == [0, 5, 7, 10, 15, 20, 25]
+    assert devices.owner(logins["d"], 9 * MINUTE, []) == ANN
+    assert devices.owner(logins["d"], 11 * MINUTE, []) == BERT
+
+
+def test_what_is_put_aside_is_bounded() -> None:
+    logins: devices.Logins = {}
+    aside: devices.Aside = {}
+    for second in range(3 * MOST):
+        devices.note(logins, aside, "d", Login(second, 0, BERT), DAYS)
+    assert len(devices.all_on(logins, aside, "d")) <= MOST + 2
+    for at in (0, 1, 500, 0):  # earlier than all that is there
+        devices.note(logins, aside, "d", Login(at - 10**9, 0, BERT), DAYS)
+
+
+def test_logins_of_persons_that_are_one_are_all_there() -> None:
+    one: tuple[devices.Logins, devices.Aside] = ({}, {})
+    other: tuple[devices.Logins, devices.Aside] = ({}, {})
+    for minute in range(10):
+        devices.note(*one, "d", Login(minute * MINUTE, 0, BERT), DAYS)
+        devices.note(*other, "d", Login(minute * MINUTE + 1, 0, ANN), DAYS)
+        devices.note(*other, "e", Login(minute * MINUTE, 0, ANN), DAYS)
+    logins, aside = devices.joined(one, other)
+    assert len(logins["d"]) == 20
+    assert set(aside) == {"e"}
+    assert len(devices.all_on(logins, aside, "e")) == 10
 
 
 def test_logins_of_several_are_kept_for_days_and_the_last_before() -> None:
     logins: devices.Logins = {}
     for hour in range(200):
         at = hour * 3_600_000
-        devices.note(logins, "d", Login(at, 0, (BERT, ANN)[hour % 2]), 72 * 3_600_000)
+        devices.note(logins, {}, "d", Login(at, 0, (BERT, ANN)[hour % 2]), 72 * 3_600_000)
     hours = [each.at // 3_600_000 for each in logins["d"]]
     assert hours == list(range(199 - 73, 200))
     assert len(hours) > KEPT
     for second in range(2 * MOST):
-        devices.note(logins, "d", Login(second, (1 << 50) - second, BERT), 1 << 50)
+        devices.note(logins, {}, "d", Login(second, (1 << 50) - second, BERT), 1 << 50)
     assert len(logins["d"]) <= MOST
 
 
