@@ -28,10 +28,11 @@ from pipeline.wire.row import Row
 
 class Person(msgspec.Struct, array_like=True, gc=False):
     """`ids`: namespace -> values. `due`: the earliest moment at which something of theirs is decided or looked at, or
-    None. `told`: the orders that were told, `bought`: what they add up to (orders.py). `logins`, `logins_aside`:
-    on devices among `ids` (devices.py). `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which what can decide
-    nothing any more went last. `heard`: what conditions count, `turned`: what they were last found to be, `first`: the
-    person's first event, where that matters (watches.py). `whereabouts`: their time zones, where that matters.
+    None. `told`: the orders that were told, `bought`: what they add up to (orders.py). `logins`, `logins_aside`: on
+    devices among `ids` (devices.py). `films`: those at hand, `film_pages`: the others. `swept`: the day (UTC) on which
+    what can decide nothing any more went last. `heard`: what conditions count, `turned`: what they were last found to
+    be, `first`: the person's first event, where that matters (watches.py). `whereabouts`: their time zones, where that
+    matters.
     """
 
     ids: dict[str, list[str]]
@@ -80,9 +81,7 @@ def whose(book: RuleBook, persons: list[Person], row: Row) -> Person:
             holder = person if person.has(namespace, value) else _holder(persons, namespace, value)
             if holder is not None:
                 login = Login(row.occurred_at, row.received_at - row.occurred_at, user)
-                devices.note(
-                    holder.logins, holder.logins_aside, devices.name(namespace, value), login, book.max_age
-                )
+                devices.note(holder.logins, holder.logins_aside, devices.name(namespace, value), login, book.max_age)
     return person
 
 
