@@ -361,6 +361,12 @@ def decisions(workload: Workload, topology: Topology) -> list[Decision]:
     return out
 
 
+def register(registry: Registry, topic: str) -> None:
+    """All types of events, for that topic."""
+    for name in schemas.names():
+        registry.register(schemas.subject(topic, name), schemas.text(name))
+
+
 def load(bootstrap: str, registry: Registry, topic: str, workload: Workload) -> int:
     """Write the workload into a topic that is there. Returns the bytes of all values."""
     from confluent_kafka import Producer
@@ -369,8 +375,7 @@ def load(bootstrap: str, registry: Registry, topic: str, workload: Workload) -> 
         {"bootstrap.servers": bootstrap, "linger.ms": 50, "compression.type": "lz4", "acks": "all",
          "enable.idempotence": True, "queue.buffering.max.messages": 1_000_000}
     )  # fmt: skip
-    for name in schemas.names():
-        registry.register(schemas.subject(topic, name), schemas.text(name))
+    register(registry, topic)
     encoder = Encoder(registry)
     size = 0
     for event in stream(workload):

@@ -37,7 +37,7 @@ import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from benchmarks.contestants import OUT, Bytewax, Contestant, KStreams, Ours, Peer, Servers, servers
-from benchmarks.generate import Workload, stream
+from benchmarks.generate import Workload, register, stream
 from benchmarks.meter import Meter
 from pipeline.events import schemas
 from pipeline.events.codec import Encoder
@@ -315,6 +315,7 @@ def measure(servers: Servers, name: str, rate: float, seconds: float) -> dict[st
     if name in OURS:
         contestant = Live(servers, topic, OURS[name])
     else:
+        register(connect(servers.registry.url), topic)
         contestant = PEERS[name](servers, topic, 0)
         contestant.env = {**contestant.env, "WAIT_MS": str(WAIT_S * 1000), "TICK_MS": "1000", "BATCH": "1000"}  # type: ignore[attr-defined]
         warm = Load(servers, topic, handed, events, 0, 500_000 if name.startswith("kstreams") else 5_000)
