@@ -63,7 +63,7 @@ def launcher(checkout: Path, module: str = "pipeline.cli", *arguments: str) -> l
 
 
 def exact(checkout: Path) -> list[str]:
-    """A worker without the memory of logins that are repeated, as in tests/chaos/crippled.py."""
+    """A worker without the memory of logins that are repeated: what that version decides is exactly what is meant."""
     return launcher(checkout, "tests.chaos.crippled", "repeats")
 
 

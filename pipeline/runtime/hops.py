@@ -533,6 +533,9 @@ class Hops:
                 give_back()
             if now >= self._next_metrics:
                 self._next_metrics = now + METRICS_S
+                for tp, hop in self._partitions.items():
+                    if hop.untidy and tp not in self._busy and now - self._fed.get(tp, 0.0) > METRICS_S:
+                        self._submit(tp, hop, hop.tidy)
                 with self.signs.trying("numbers"):
                     await self._watch()
         except Exception as problem:  # a server is away: the batches notice it too, and act

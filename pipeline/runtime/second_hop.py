@@ -6,7 +6,8 @@ A batch, step by step, and what a crash right after each leaves behind:
 2. compute                                                         nothing
 3. one commit: states, timers, outbox, meta; checks fence, token   all of it: the outbox holds what was not published
 4. publish the outbox, in order                                    published entries again, under the same ids
-5. the next commit trims what was published                        -
+5. the next commit, or after a while one of its own, trims         -
+   what was published
 
 On any failure caches are dropped and the partition is claimed again: its position, and what stands in its outbox, are
 read back from the store, so a lost reply and a lost commit are the same case.
@@ -202,10 +203,9 @@ class ProfilePartition:
         self._fence = 0
         self._token = ""
         self._name, self._commits = token_hex(8), 0  # of tokens: as good as random ones, and cheaper
-        self._head = 0
         self._pending: list[Out] = []
         self._tail = 0
-        self._published = 0
+        self._published = self._trimmed = 0
         self._quarantine = Quarantine(self._upkeep, f"{self._topic}-{partition}")
         self._shut: set[str] = set()  # quarantined by others than this owner, and not tried yet
         self._joined: set[str] = set()  # those of the batch in hand
@@ -233,7 +233,7 @@ class ProfilePartition:
         self._stored = claimed.meta
         self._fence, self._token = claimed.fence, claimed.token
         self._pending = [decode_out(entry) for entry in claimed.outbox]
-        self._head = self._published = claimed.head
+        self._published = self._trimmed = claimed.head
         self._tail = claimed.head + len(claimed.outbox)
         self.target = 0
         if claimed.meta is None:
@@ -445,6 +445,16 @@ class ProfilePartition:
         if forgotten:
             await self._commit({}, {})
         return forgotten
+
+    @property
+    def untidy(self) -> bool:
+        """Whether the store's outbox still holds something that is published."""
+        return self._trimmed < self._published
+
+    async def tidy(self) -> None:
+        """Trim it, where no other commit does."""
+        if self.untidy:
+            await self._commit({}, {})
 
     def _is_old(self, state: State | None, horizon: int) -> bool:
         if isinstance(state, Moved | Parts):
@@ -948,7 +958,7 @@ class ProfilePartition:
             ),
         )
         self.work.commits_s.append(time.perf_counter() - began)
-        self._token, self._stored = token, meta
+        self._token, self._stored, self._trimmed = token, meta, self._published
         self._tail += len(self._outbox)
         self._pending += self._outbox
         self._outbox = []

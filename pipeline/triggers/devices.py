@@ -15,12 +15,8 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-ALONE = 8  # logins kept of a device on which one person alone logs in: the first, and the last ones
-KEPT = 16  # of others all those of the last days (rules.max_age), the last before, and as many in any case
+KEPT = 16  # of a device's logins all those of the last days (rules.max_age), the last before, and as many in any case
 MOST = 500
-# As long as one person alone logs in on a device, of logins closer together than this the first and last say it all:
-# nobody looks at every page view. Where people are known to share a device each login counts for itself.
-REPEATS = 30 * 60_000
 
 
 class Login(NamedTuple):
@@ -34,8 +30,9 @@ class Login(NamedTuple):
 Logins = dict[str, list[Login]]
 """By device. Sorted by time; of one moment in the order of knowledge."""
 Aside = dict[str, list[int]]
-"""By device on which one person alone logs in: logins of the last days that aren't among those, in any order. A time
-(UTC ms), and of each how much later than that it was, and its lag.
+"""As long as one person alone logs in on a device, the first login and the last say it all (whoever is logged in
+tells it with each page), until somebody else turns out to have logged in between. By device: those of the last days
+between these two, in any order. A time (UTC ms), and of each how much later than that it was, and its lag.
 """
 
 _place = itemgetter(0, 1)
@@ -57,19 +54,16 @@ def note(logins: Logins, aside: Aside, device: str, login: Login, max_age: int) 
     if device in aside and login.user != of_device[0].user:
         of_device = logins[device] = all_on(logins, aside, device)
         del aside[device]
+    of_device.insert(bisect_right(of_device, login[:2], key=_place), login)
     horizon = login.at + login.lag - max_age
-    if not of_device or of_device[-1][:2] <= login[:2]:
-        if len(of_device) > 1 and login.at - of_device[-2].at < REPEATS and _alone([*of_device, login]):
-            _put(aside, device, of_device[-1], horizon)
-            of_device[-1] = login
-        else:
-            of_device.append(login)
-    else:
-        of_device.insert(bisect_right(of_device, login[:2], key=_place), login)
-    if len(of_device) > ALONE:
-        _forget(of_device, aside, device, horizon)
+    if len(of_device) > 2 and _alone(of_device):
+        for each in of_device[1:-1]:
+            _put(aside, device, each, horizon)
+        del of_device[1:-1]
     if device in aside:
         _trim(aside, device, horizon)
+    if len(of_device) > KEPT:
+        _forget(of_device, horizon)
 
 
 def all_on(logins: Logins, aside: Aside, device: str) -> list[Login]:
@@ -97,15 +91,11 @@ def _trim(aside: Aside, device: str, horizon: int) -> None:
 
 
 def _alone(logins: list[Login]) -> bool:
-    return len({login.user for login in logins}) == 1
+    user = logins[0].user
+    return all(login.user == user for login in logins)
 
 
-def _forget(logins: list[Login], aside: Aside, device: str, horizon: int) -> None:
-    if _alone(logins):
-        for login in logins[1 : len(logins) - ALONE + 1]:
-            _put(aside, device, login, horizon)
-        del logins[1 : len(logins) - ALONE + 1]
-        return
+def _forget(logins: list[Login], horizon: int) -> None:
     while len(logins) > KEPT and logins[1].at < horizon:
         del logins[0]
     if len(logins) > MOST:

@@ -1,10 +1,8 @@
 """A `pipeline` with something switched off from outside: a protection, to show that the crash test would notice.
 
-python -m tests.chaos.crippled WHAT[,WHAT...] worker --topology FILE
+python -m tests.chaos.crippled WHAT worker --topology FILE
 
-`repeats` is no protection: without it each login counts, and none stands for those that repeat it, so that what is
-decided is exactly what is meant. The production code has no such switches: they are patched in here, before the command
-line runs.
+The production code has no such switches: they are patched in here, before the command line runs.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from pipeline import cli
 from pipeline.runtime import hops, producers
 from pipeline.runtime.ports import Out
 from pipeline.store import redis_store
-from pipeline.triggers import devices
 
 
 def no_token() -> None:
@@ -90,22 +87,15 @@ def no_household() -> None:
     redis_store.RedisGraphStore.__init__ = init  # type: ignore[method-assign, assignment]
 
 
-def no_repeats() -> None:
-    """Logins that are repeated within half an hour count each for itself."""
-    devices.REPEATS = 0
-
-
 OFF = {
-    "repeats": no_repeats,
     "token": no_token,
     "transactions": no_transactions,
     "source-watermark": source_watermark,
     "household": no_household,
 }
 
-EXACT = [sys.executable, "-m", "tests.chaos.crippled", "repeats"]
+LAUNCHER = [sys.executable, "-m", "tests.chaos.crippled"]
 
 if __name__ == "__main__":
-    for what in sys.argv.pop(1).split(","):
-        OFF[what]()
+    OFF[sys.argv.pop(1)]()
     cli.main()

@@ -23,8 +23,8 @@ from pipeline.runtime.ingest import Ingest, complete_at
 from pipeline.runtime.second_hop import Meta, decode_meta
 from pipeline.store.keys import partition_keys
 from pipeline.topology.model import Topology
-from tests.chaos.crippled import EXACT
-from tests.deployment import Deployment, WorkerProcess
+from tests.chaos.crippled import LAUNCHER
+from tests.deployment import PIPELINE, Deployment, WorkerProcess
 from tests.servers import KafkaServer, RedisServer
 
 SLOTS = 2
@@ -256,7 +256,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.books = Books(self.topology)
-        launcher = EXACT if self.off is None else [*EXACT[:-1], f"{EXACT[-1]},{self.off}"]
+        launcher = PIPELINE if self.off is None else [*LAUNCHER, self.off]
         self.supervisor = Supervisor(self.deployment, launcher)
         self.feeder = Feeder(self.topology, self.events, self.rate)
         self.began = 0.0

@@ -10,9 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from unittest.mock import patch
 
-from pipeline.triggers import devices
 from tests.chaos.faults import FAULTS, NOBODY_READS
 from tests.chaos.rig import Books, Ending, Feeder, Rig, Strike, last_words
 from tests.chaos.stream import LATENESS, stream
@@ -115,18 +113,6 @@ def run(
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Feed, break, compare."""
-    with patch.object(devices, "REPEATS", 0):  # as in the workers (crippled.py)
-        return _run(plan, folder, kafka, store, registry, say)
-
-
-def _run(
-    plan: Plan,
-    folder: Path,
-    kafka: KafkaServer,
-    store: RedisServer,
-    registry: SchemaRegistry,
-    say: Callable[[str], None],
-) -> Report:
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     made = stream(plan.seed, plan.events)

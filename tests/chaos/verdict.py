@@ -17,7 +17,6 @@ from pipeline.profile.profile import Profile, decode
 from pipeline.runtime.recordings import merged
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.rules import RuleBook
-from tests.chaos.crippled import EXACT
 from tests.chaos.rig import Books
 from tests.chaos.stream import LATENESS, Tie
 from tests.deployment import Deployment
@@ -51,15 +50,13 @@ class Expected:
         return sum(t.cart in due and due[t.cart] <= t.received_at <= due[t.cart] + LATENESS for t in ties)
 
 
-def expect(
-    deployment: Deployment, files: Sequence[Path], until: int | None = None, launcher: Sequence[str] = EXACT
-) -> Expected:
+def expect(deployment: Deployment, files: Sequence[Path], until: int | None = None) -> Expected:
     """Ask the command line for decisions and changes of segments, and the same code for the profiles. `until`: how far
     `ingest` lets time go on (UTC ms), where conditions are looked at; None: nothing turns by time alone.
     """
     told_changes = deployment.folder / "changes.jsonl"
     options = [] if until is None else ["--segments", str(told_changes), "--until", rfc3339(until)]
-    told = deployment.run("replay", *map(str, files), *options, launcher=launcher)
+    told = deployment.run("replay", *map(str, files), *options)
     decisions = [json.loads(line) for line in told.splitlines()]
     lines = [] if until is None else told_changes.read_text(encoding="utf-8").splitlines()
     changes = [json.loads(line) for line in lines]

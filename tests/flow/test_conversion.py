@@ -35,7 +35,7 @@ from tests import older
 from tests.chaos.rig import Books
 from tests.chaos.stream import Stream
 from tests.chaos.verdict import expect
-from tests.deployment import PIPELINE, Deployment
+from tests.deployment import Deployment
 
 pytestmark = pytest.mark.servers
 
@@ -182,7 +182,7 @@ def test_a_deployment_of_format_2_is_taken_over(
             time.sleep(0.05)
         new[0].kill()
         files = Stream([event for _, _, event in events]).write(tmp_path)
-        expected = expect(deployment, files, launcher=PIPELINE)
+        expected = expect(deployment, files)
         wanted = expected.decisions
         got = decisions(deployment, wanted)
         assert new[1].stop() == 0

@@ -11,17 +11,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 from pipeline.profile.parts.timeline import MARK
 from pipeline.profile.profile import Profile, decode
 from pipeline.runtime.second_hop import Meta
-from pipeline.triggers import devices
 from pipeline.wire.records import Forward, Move, Resolved, Seal, decode_row, decode_rows
 from tests import newer, older
-from tests.chaos.crippled import EXACT
 from tests.chaos.rig import Books, Feeder, last_words
 from tests.chaos.stream import Stream, stream
 from tests.chaos.verdict import expect, judge, stored_profiles
@@ -82,7 +79,6 @@ def test_old_and_new_workers_side_by_side(
     files = made.write(tmp_path)
     with (
         older.checkout(BEFORE, tmp_path) as before,
-        patch.object(devices, "REPEATS", 0),  # as in the workers
         Deployment(tmp_path, prefix.rstrip("."), kafka.bootstrap, redis_url, registry) as deployment,
         ThreadPoolExecutor() as beside,
     ):
@@ -136,13 +132,12 @@ def test_a_partition_waits_for_a_newer_worker_and_the_others_go_on(
     made = stream(12, 1_000)
     files = made.write(tmp_path)
     with (
-        patch.object(devices, "REPEATS", 0),
         Deployment(tmp_path, prefix.rstrip("."), kafka.bootstrap, redis_url, registry) as deployment,
         ThreadPoolExecutor() as beside,
     ):
         deployment.run("topics")
         upgrade = Upgrade(deployment, made)
-        stays = deployment.worker(launcher=EXACT)
+        stays = deployment.worker()
         comes = deployment.worker(launcher=newer.LAUNCHER)
         for worker in (stays, comes):
             worker.wait_ready()

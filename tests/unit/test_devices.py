@@ -11,7 +11,7 @@ from pipeline.profile.profile import Profile, decode, encode_profile, merge, one
 from pipeline.runtime.replay import Replay
 from pipeline.triggers import devices
 from pipeline.triggers.decisions import Decision
-from pipeline.triggers.devices import ALONE, KEPT, MOST, Login
+from pipeline.triggers.devices import KEPT, MOST, Login
 from tests.oracle.build import add, event, login
 from tests.replayed import FAR, as_event, shipped
 
@@ -111,13 +111,12 @@ def test_of_one_person_alone_repetitions_are_put_aside() -> None:
     aside: devices.Aside = {}
     for minute in range(100):
         devices.note(logins, aside, "d", Login(minute * MINUTE, minute, BERT), DAYS)
-    assert [each.at // MINUTE for each in logins["d"]] == [0, 29, 58, 87, 99]
+    assert [each.at // MINUTE for each in logins["d"]] == [0, 99]
     assert devices.all_on(logins, aside, "d") == [Login(minute * MINUTE, minute, BERT) for minute in range(100)]
     for day in range(1, 50):
         devices.note(logins, aside, "d", Login(day * 86_400_000, 0, BERT), DAYS)
-    assert len(logins["d"]) == ALONE
-    assert logins["d"][0].at == 0
-    assert not aside, "of the last days alone"
+    assert [each.at // 86_400_000 for each in logins["d"]] == [0, 49]
+    assert [each.at // 86_400_000 for each in devices.all_on(logins, aside, "d")] == [0, 46, 47, 48, 49]
 
 
 def test_each_login_of_who_was_alone_counts_as_soon_as_somebody_else_logged_in_between() -> None:

@@ -494,6 +494,21 @@ def test_what_is_committed_is_sent_and_what_is_sent_goes_with_the_next_commit() 
     ]
 
 
+def test_what_is_sent_goes_where_nothing_else_is_committed() -> None:
+    part = Part()
+    part.give(told(0, 1, [row(HERE[0])], T0))
+    run(part.hop.advance(T0 + 2 * HOUR))
+    before = len(part.effects)
+    assert part.hop.untidy
+    for _ in range(2):
+        run(part.hop.tidy())
+    assert part.effects[before:] == [Committed(1, [], outbox=0)]
+    assert not part.hop.untidy
+    again = Part(part.store)
+    assert not again.hop.untidy
+    assert again.hop.waiting == 0
+
+
 def test_a_batch_is_worked_off_in_several_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(second_hop, "STATES_A_COMMIT", 4)
     part = Part()
