@@ -14,8 +14,8 @@ from rich.text import Text
 
 from pipeline.commands.person import facts
 from pipeline.commands.person_view import OUTCOMES, columns, grid, panel, render
+from pipeline.demo.playground import Playground
 from pipeline.demo.shop import DAY, recording
-from pipeline.demo.stage import Stage
 from pipeline.demo.view import State, View, about, stamp, view
 from pipeline.demo.why import Decision, Recorded, why
 from pipeline.errors import InvalidEvent, PipelineError
@@ -47,14 +47,14 @@ def play(console: Console, topology: Path, day_s: float) -> bool:
     try:
         lines = week()
         screen.step("starting an embedded Kafka (librdkafka's mock), an embedded Redis (Valkey) and the worker")
-        with Stage(topology, lambda read: msgspec.structs.replace(read, rules=shown.rules)) as stage:
+        with Playground(topology, lambda read: msgspec.structs.replace(read, rules=shown.rules)) as ground:
             screen.step(f"playing the week: a day of the shop takes {day_s:g} seconds here")
-            decisions = run(stage, screen, lines, day_s)
-            person = stage.person("user_id", "mara")
+            decisions = run(ground, screen, lines, day_s)
+            person = ground.person("user_id", "mara")
             if person is None:
                 raise PipelineError("Mara is not in Redis, though her events went through the worker")
-            expected, seconds = replayed(stage.topology, lines)
-            told = facts(Replay(stage.topology).book, *person)
+            expected, seconds = replayed(ground.topology, lines)
+            told = facts(Replay(ground.topology).book, *person)
     finally:
         screen.close()
     same = expected == {(d["id"], d["outcome"]) for d in decisions}
@@ -79,23 +79,23 @@ def week() -> list[FileLine]:
         return list(merged([path]))
 
 
-def run(stage: Stage, screen: View, lines: list[FileLine], day_s: float) -> list[Decision]:
+def run(ground: Playground, screen: View, lines: list[FileLine], day_s: float) -> list[Decision]:
     """Write the week at its pace, and wait until the worker has decided all of it."""
     state = State(len(lines))
     decisions: list[Decision] = []
 
     def look() -> int:
-        news = sorted(stage.decisions(), key=lambda decision: (decision["decided_at"], decision["id"]))
+        news = sorted(ground.decisions(), key=lambda decision: (decision["decided_at"], decision["id"]))
         for decision in news:
             state.decided(decision)
         decisions.extend(news)
         if state.due():
-            state.sample(stage.processed())
-        state.event_time = min(stage.clock(), state.shop_clock)
+            state.sample(ground.processed())
+        state.event_time = min(ground.clock(), state.shop_clock)
         screen.show(state, news)
         return len(news)
 
-    with Ingest(stage.topology, connect(stage.topology.registry), word_every_s=FRAME_S * 2) as ingest:
+    with Ingest(ground.topology, connect(ground.topology.registry), word_every_s=FRAME_S * 2) as ingest:
         for line in paced(lines, day_s, look):
             ingest.put(line)
             state.written += 1
@@ -107,14 +107,14 @@ def run(stage: Stage, screen: View, lines: list[FileLine], day_s: float) -> list
     quiet = deadline = time.monotonic()
     deadline += LIMIT_S
     while time.monotonic() < deadline:
-        if look() or stage.decided_before() < through:
+        if look() or ground.decided_before() < through:
             quiet = time.monotonic()
         elif time.monotonic() - quiet > QUIET_S:
             screen.step(f"done: {len(decisions):,} decisions")
             look()
             return decisions
         time.sleep(FRAME_S)
-    said = f"{len(decisions)} decisions so far, event time is at {stamp(stage.clock())}"
+    said = f"{len(decisions)} decisions so far, event time is at {stamp(ground.clock())}"
     raise PipelineError(f"the worker has not decided the week within {LIMIT_S:.0f} s: {said}")
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.commands.person_view import OUTCOMES
-from pipeline.demo.stage import Stage
+from pipeline.demo.playground import Playground
 from pipeline.demo.view import about, who
 from pipeline.edge.delivery import Delivery
 from pipeline.edge.families import Family
@@ -57,8 +57,8 @@ def hurried(topology: Topology) -> Topology:
 
 def visit(console: Console, topology: Path, port: int, seconds: float | None) -> None:
     """Until ^C, or for so many seconds. Raises PipelineError when something didn't start, OSError of the port."""
-    with listening("127.0.0.1", port) as listener, Stage(topology, hurried) as stage:
-        edge = _Edge(stage.topology, listener, _told(console))
+    with listening("127.0.0.1", port) as listener, Playground(topology, hurried) as ground:
+        edge = _Edge(ground.topology, listener, _told(console))
         edge.start()
         try:
             address = f"http://127.0.0.1:{port}/"
@@ -69,7 +69,7 @@ def visit(console: Console, topology: Path, port: int, seconds: float | None) ->
             )
             until = None if seconds is None else time.monotonic() + seconds
             while until is None or time.monotonic() < until:
-                for decision in stage.decisions():
+                for decision in ground.decisions():
                     _show(console, decision)
                 time.sleep(FRAME_S)
         except KeyboardInterrupt:

@@ -99,7 +99,7 @@ class Many:
 
 
 @dataclass(frozen=True)
-class Key:
+class Clause:
     """One key of a record."""
 
     shape: Shape
@@ -113,7 +113,7 @@ class Record:
     one key. Nothing required: may be empty.
     """
 
-    keys: dict[str, Key] = field(default_factory=dict)
+    keys: dict[str, Clause] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     some: bool = False

@@ -72,7 +72,7 @@ class Member(NamedTuple):
     value: str | None
 
 
-class Login(NamedTuple):
+class PublicLogin(NamedTuple):
     """From `at` on (event time) a public device belongs to this person; where that is the device itself: to somebody
     of its household. Ordered by time, then leaf.
     """
@@ -124,7 +124,7 @@ class Graph:
         self.household = household
         self.links: dict[str, Link] = {}
         self.members: dict[str, tuple[Member, ...]] = {}
-        self.logins: dict[str, tuple[Login, ...]] = {}
+        self.logins: dict[str, tuple[PublicLogin, ...]] = {}
         self.shared = 0
 
     def copy(self) -> Graph:
@@ -142,7 +142,7 @@ class Graph:
             leaf = link.parent
         return leaf
 
-    def owner(self, device: str, at: int) -> Login:
+    def owner(self, device: str, at: int) -> PublicLogin:
         """Whose a public device was at `at`: the last login up to then, else the first. Raises KeyError."""
         logins = self.logins[device]
         # A login at exactly `at` counts: "~" sorts after every leaf id.
@@ -176,7 +176,7 @@ class Graph:
             if public:
                 cacheable = False
                 if user is not None:
-                    self._log_in(leaf, user if other != root else Login(at, leaf, namespace, value))
+                    self._log_in(leaf, user if other != root else PublicLogin(at, leaf, namespace, value))
             if other == root:
                 if trip.youngest > ask.received_at:
                     self._tied_earlier(path, way, source, ask)
@@ -190,7 +190,7 @@ class Graph:
             if why == "public":
                 assert user is not None
                 cacheable = False
-                self.logins[leaf] = (Login(0, leaf, namespace, value),)
+                self.logins[leaf] = (PublicLogin(0, leaf, namespace, value),)
                 self._hand_over(leaf, user)
             elif why is not None:
                 refused += (namespace, value, why)
@@ -242,7 +242,7 @@ class Graph:
                 return "limit"
         return None
 
-    def _log_in(self, device: str, login: Login) -> None:
+    def _log_in(self, device: str, login: PublicLogin) -> None:
         """On a public device: kept where it says something new."""
         owner = self.owner(device, login.at)
         if owner.leaf != login.leaf:
@@ -250,7 +250,7 @@ class Graph:
         elif login.at < owner.at:  # the first by event time, and arrived after others
             self.logins[device] = (login, *self.logins[device])
 
-    def _hand_over(self, device: str, login: Login) -> None:
+    def _hand_over(self, device: str, login: PublicLogin) -> None:
         logins = list(self.logins[device])
         if login not in logins:
             insort(logins, login)
@@ -270,11 +270,11 @@ class Graph:
             self.links[node] = Link(self.links[node].parent, ask.received_at, source, ask.offset)
 
 
-def _login(ids: list[str], at: int, namespaces: Namespaces) -> Login | None:
+def _login(ids: list[str], at: int, namespaces: Namespaces) -> PublicLogin | None:
     """The event seen as a login of its strongest unique identifier, if it has one."""
     for i in range(0, len(ids), 3):
         if namespaces.get(ids[i], PLAIN).unique:
-            return Login(at, ids[i + 2], ids[i], ids[i + 1])
+            return PublicLogin(at, ids[i + 2], ids[i], ids[i + 1])
     return None
 
 

@@ -9,7 +9,7 @@ from datetime import date, time, timedelta
 from typing import Any, NamedTuple
 
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.shapes import Choice, Key
+from pipeline.grammar.shapes import Choice, Clause
 from pipeline.language import zones
 
 UNITS = ("day", "week", "month")
@@ -65,10 +65,10 @@ Within = int | Calendar | None
 """How far back it is looked: ms, a unit of the calendar, or for ever."""
 
 
-def keys() -> dict[str, Key]:
+def keys() -> dict[str, Clause]:
     """What may be written instead of `within`."""
     return {
-        "calendar": Key(
+        "calendar": Clause(
             Choice(UNITS, "a unit of the calendar"),
             "Instead of `within`: only in the `day`, `week` (from Monday) or `month` that it is, where the person is.",
         )

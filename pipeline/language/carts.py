@@ -81,6 +81,8 @@ def read(kind: str, data: dict[str, Any], origins: frozenset[str]) -> Change:
 
 
 _HOW = {name: {"put": PUT, "take": TAKE, "set": SET}[how] for name, how in doing("cart").items()}
+REMOVAL = next(name for name, how in _HOW.items() if how == TAKE)
+"""What an event is to rules that only takes something out."""
 
 
 def _item(told: dict[str, Any], currency: str | None, origins: frozenset[str]) -> Item:

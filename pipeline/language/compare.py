@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.events.segment_fields import number
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.shapes import Duration, Key, Many, Record, Shape, Value
+from pipeline.grammar.shapes import Clause, Duration, Many, Record, Shape, Value
 
 Test = Callable[[float], bool]
 
@@ -34,11 +34,11 @@ _WORDS = {
 NAMES = tuple(_TESTS)
 
 
-def keys(of: Shape | None = None) -> dict[str, Key]:
+def keys(of: Shape | None = None) -> dict[str, Clause]:
     """What may be written, of numbers unless it is said otherwise."""
     shape = of or Value(numbers=True)
     return {
-        name: Key(Many(shape, least=2, most=2) if name == "between" else shape, f"The number is {words} this.")
+        name: Clause(Many(shape, least=2, most=2) if name == "between" else shape, f"The number is {words} this.")
         for name, words in _WORDS.items()
     }
 

@@ -45,11 +45,6 @@ def parse(path: str) -> Path:
     return Path(head, rest, bool(rest) and head in ITEMS)
 
 
-def fields_of(path: str) -> str:
-    """The field of a row's data that it needs, such as `properties`, `context.timezone`, `consent`."""
-    return parse(path).field
-
-
 def needs(path: str) -> tuple[str, ...]:
     """What the first hop must hand on for it: the field, and of several items the path itself, as rows have of each
     only what is asked for.

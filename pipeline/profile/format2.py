@@ -19,13 +19,12 @@ from pipeline.profile.about import About, Kept
 from pipeline.profile.marks import is_mark
 from pipeline.profile.packed import PackedRow, rows_of, unpack_row
 from pipeline.profile.profile import State, decode, encode_profile, profile_of
-from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key, Order
+from pipeline.triggers.facts import ENDS, NEVER, PAST, End, Fact, Fired, Key, Order
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.person import Person
-from pipeline.triggers.rules import ENDS, RuleBook, rank
-from pipeline.wire.records import Forward, Headers, Move, Resolved, Seal
-from pipeline.wire.row import Row
+from pipeline.triggers.rules import RuleBook, rank
+from pipeline.wire.records import Forward, Headers, Move, Resolved, Seal, decode_rows
 
 FORMAT = 2
 
@@ -140,7 +139,6 @@ class _Forward(msgspec.Struct, array_like=True, gc=False, tag="f"):
 _decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_about = msgspec.msgpack.Decoder(_About).decode
 _decode_persons = msgspec.msgpack.Decoder(list[_Person]).decode
-_decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_message = msgspec.msgpack.Decoder(_Packed | _Move | _Forward).decode
 
 
@@ -170,7 +168,7 @@ def state(book: RuleBook, raw: bytes) -> bytes:
     persons = [_person(book, each) for each in _decode_persons(packed_persons)]
     if persons:
         persons[0].bought = kept.orders  # of several persons nobody knows whose they were
-    return encode_profile(profile_of(about, persons, _decode_rows(packed_rows)))
+    return encode_profile(profile_of(about, persons, decode_rows(packed_rows)))
 
 
 def read(book: RuleBook, raw: bytes) -> State:

@@ -38,6 +38,7 @@ from pipeline.triggers.early import Early
 from pipeline.triggers.fold import learn
 from pipeline.triggers.person import Person, counts_for, refresh, unite, user_of, waiting, whole, whose
 from pipeline.triggers.rules import ORDERS, RuleBook
+from pipeline.wire.records import decode_rows
 from pipeline.wire.row import Row, array_head
 
 UNKNOWN = -1
@@ -81,7 +82,7 @@ class ProfileValue(msgspec.Struct, gc=False, eq=False):
         """What rules have yet to look at, by order of knowledge."""
         if not self.waiting:
             return []
-        rows = _decode_rows(array_head(self.waiting) + _rows(self))
+        rows = decode_rows(array_head(self.waiting) + _rows(self))
         if len(rows) > 1:
             rows.sort(key=_order)
         return rows
@@ -166,7 +167,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _pack = packer(list[Person])
 _decode_dues = msgspec.msgpack.Decoder(list[_Due]).decode
 _decode_persons = msgspec.msgpack.Decoder(list[Person]).decode
-_decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_names = msgspec.msgpack.Decoder(list[_Names]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _NOBODY = _encode([])

@@ -17,7 +17,7 @@ from pipeline.grammar.findings import Finding, suggest
 from pipeline.grammar.hints import OF_YOUR_OWN
 from pipeline.grammar.reader import Path as Place
 from pipeline.grammar.reader import Reader
-from pipeline.grammar.shapes import Anything, Choice, Key, Many, Moment, Record, Text, Time
+from pipeline.grammar.shapes import Anything, Choice, Clause, Many, Moment, Record, Text, Time
 from pipeline.grammar.vocabulary import Field, bodies, context, event_types, field_names
 from pipeline.topology.grammar import WORD
 from pipeline.topology.model import Topology
@@ -106,62 +106,64 @@ def grammar(rules: tuple[str, ...] | None = None, segments: tuple[str, ...] | No
     segment = WORD if segments is None else Choice(segments, "a segment of the topology", "unknown-segment", "", meant)
     meant = {name: f"it is a segment: write segment: {name}" for name in segments or ()}
     rule = WORD if rules is None else Choice(rules, "a rule of the topology", "unknown-rule", "", meant)
-    who = Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.")
+    who = Clause(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.")
     event = Record(
         {
-            "at": Key(Moment(), "When it occurred, after the test's beginning.", required=True),
-            "received": Key(Moment(), "When it was received. Default: when it occurred."),
-            "who": Key(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.", required=True),
-            "event": Key(
+            "at": Clause(Moment(), "When it occurred, after the test's beginning.", required=True),
+            "received": Clause(Moment(), "When it was received. Default: when it occurred."),
+            "who": Clause(Anything(), "A name, or identifiers: {user_id: ann, anonymous_id: tablet}.", required=True),
+            "event": Clause(
                 Choice(event_types(), "an event type", "unknown-event", OF_YOUR_OWN), "Its type.", required=True
             ),
-            "context": Key(Anything(), "Its context: {timezone: Europe/Vienna, consent: {marketing: true}}."),
-            **{field: Key(Anything(), "A field of its body.") for field in field_names() if field not in _OWN},
+            "context": Clause(Anything(), "Its context: {timezone: Europe/Vienna, consent: {marketing: true}}."),
+            **{field: Clause(Anything(), "A field of its body.") for field in field_names() if field not in _OWN},
         }
     )
     decision = Record(
         {
-            "rule": Key(rule, "Default: the file's or test's rule."),
-            "outcome": Key(Choice(OUTCOMES, "an outcome"), "Default: fired."),
-            "reason": Key(Text(), "Such as bought, due or overtaken."),
+            "rule": Clause(rule, "Default: the file's or test's rule."),
+            "outcome": Clause(Choice(OUTCOMES, "an outcome"), "Default: fired."),
+            "reason": Clause(Text(), "Such as bought, due or overtaken."),
             "who": who,
-            "key": Key(Anything(), "The correlation key, such as a cart's id."),
-            "stage": Key(Text(), "Its name, where a wait has several."),
-            "due": Key(Moment(), "When its wait ran out, after the test's beginning."),
-            "decided": Key(Moment(), "When it was decided: lateness later."),
-            "payload": Key(Anything(), "What of the payload is looked at."),
-            "contact": Key(Anything(), "What of the contact is looked at."),
+            "key": Clause(Anything(), "The correlation key, such as a cart's id."),
+            "stage": Clause(Text(), "Its name, where a wait has several."),
+            "due": Clause(Moment(), "When its wait ran out, after the test's beginning."),
+            "decided": Clause(Moment(), "When it was decided: lateness later."),
+            "payload": Clause(Anything(), "What of the payload is looked at."),
+            "contact": Clause(Anything(), "What of the contact is looked at."),
         }
     )
     change = Record(
         {
-            "segment": Key(segment, "Default: the file's or test's segment."),
-            "change": Key(Choice(CHANGES, "a change"), "Default: entered."),
-            "reason": Key(Text(), "event, time, tie or merged."),
+            "segment": Clause(segment, "Default: the file's or test's segment."),
+            "change": Clause(Choice(CHANGES, "a change"), "Default: entered."),
+            "reason": Clause(Text(), "event, time, tie or merged."),
             "who": who,
-            "at": Key(Moment(), "When, after the test's beginning."),
+            "at": Clause(Moment(), "When, after the test's beginning."),
         }
     )
     one = {
-        "rule": Key(
+        "rule": Clause(
             rule, "Only its decisions are looked at; it is on, whatever the topology says. Default: all that are on."
         ),
-        "segment": Key(
+        "segment": Clause(
             segment, "Only its changes are looked at; it is on, whatever the topology says. Default: all that are on."
         ),
-        "begins": Key(Time(), "The moment 0. Default: 2026-01-05T09:00:00Z, a Monday."),
+        "begins": Clause(Time(), "The moment 0. Default: 2026-01-05T09:00:00Z, a Monday."),
     }
     test = Record(
         {
-            "name": Key(Text(), "What it shows.", required=True),
+            "name": Clause(Text(), "What it shows.", required=True),
             **one,
-            "events": Key(Many(event), "What happens, in the order in which it is received.", required=True),
-            "until": Key(Moment(), "How far time goes on after the last event, for conditions. Default: not at all."),
-            "decisions": Key(Many(decision), "All that is decided: [] where nothing is."),
-            "changes": Key(Many(change), "All that segments change: [] where nothing does."),
+            "events": Clause(Many(event), "What happens, in the order in which it is received.", required=True),
+            "until": Clause(
+                Moment(), "How far time goes on after the last event, for conditions. Default: not at all."
+            ),
+            "decisions": Clause(Many(decision), "All that is decided: [] where nothing is."),
+            "changes": Clause(Many(change), "All that segments change: [] where nothing does."),
         }
     )
-    return Record({**one, "tests": Key(Many(test, least=1), "The tests.", required=True)})
+    return Record({**one, "tests": Clause(Many(test, least=1), "The tests.", required=True)})
 
 
 class _File:

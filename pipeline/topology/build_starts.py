@@ -7,10 +7,9 @@ from typing import Any
 
 from pipeline.grammar.operands import NAMED
 from pipeline.language.events import tell
+from pipeline.language.leaves.trait import TELLS
 from pipeline.language.references import COMPARABLE
 from pipeline.topology import model
-
-TELLS_TRAITS = ("identified",)
 
 Where = Mapping[str, Mapping[str, Any]]
 
@@ -55,7 +54,7 @@ def follows(start: Mapping[str, Any]) -> tuple[str, str] | None:
 def telling(date: Mapping[str, Any]) -> model.Selector:
     """The events that tell a date."""
     if "trait" in date:
-        return model.Selector(events=TELLS_TRAITS, where={path_of(date): {"exists": True}})
+        return model.Selector(events=TELLS, where={path_of(date): {"exists": True}})
     return model.Selector(events=tuple(date["event"]), where=date.get("where", {}))
 
 

@@ -11,9 +11,9 @@ from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path, Reader
 from pipeline.grammar.vocabulary import Field
 from pipeline.language import paths
-from pipeline.language.leaves.trait import check_name
+from pipeline.language.leaves.trait import TELLS, check_name
 from pipeline.language.references import KEY
-from pipeline.topology.build_starts import TELLS_TRAITS, lasts, step_named, steps
+from pipeline.topology.build_starts import lasts, step_named, steps
 from pipeline.topology.check_where import check_where
 from pipeline.topology.model import DAY
 
@@ -27,7 +27,7 @@ EVERY_MOST = 90 * DAY
 def start_events(start: Mapping[str, Any]) -> list[str]:
     """The types of the events that open a wait: the last step's, or those that tell a date."""
     if date := start.get("date"):
-        return list(TELLS_TRAITS) if "trait" in date else list(date.get("event", ()))
+        return list(TELLS) if "trait" in date else list(date.get("event", ()))
     present = [told for told, absent, _ in steps(start) if not absent]
     return list(present[-1].get("event", ())) if present else []
 
@@ -213,7 +213,7 @@ def _told_anew(path: Path, rule: dict[str, Any], date: Mapping[str, Any], reader
     """What tells the date opens the wait: as a cancel it would end that at once."""
     cancels = rule.get("cancel", [])
     for index, cancel in enumerate(cancels):
-        if {*TELLS_TRAITS} & {*cancel.get("event", ())} and f"traits.{date.get('trait')}" in cancel.get("where", {}):
+        if {*TELLS} & {*cancel.get("event", ())} and f"traits.{date.get('trait')}" in cancel.get("where", {}):
             at = (*path, "cancel", index) if reader.has((*path, "cancel", 0)) else (*path, "cancel")
             message = f"who tells {date['trait']} opens the wait, and ends it too"
             hint = "remove it: told anew, a date moves the wait by itself"

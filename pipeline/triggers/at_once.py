@@ -6,8 +6,8 @@ in which it started.
 
 from __future__ import annotations
 
-from pipeline.triggers.facts import PAST, End, Fact, Key, Until, Wait
-from pipeline.triggers.rules import START, Compiled
+from pipeline.triggers.facts import PAST, START, End, Fact, Key, Until, Wait
+from pipeline.triggers.rules import Compiled
 
 
 def next_due(rule: Compiled, key: Key) -> int | None:
@@ -31,7 +31,7 @@ def _wait(rule: Compiled, start: Fact, ends: list[End], until: Until | None) -> 
     if rule.arrives:
         wait.moment = start.received_at
     for end in ends:
-        stands = order < end.order or (end.before_start and rule.once)
+        stands = order < end.order or end.before_start
         if stands and end.occurred_at <= at and end.takes is None and end.applies(start.kept):
             wait.end, wait.reason = end.order, end.reason
             return wait

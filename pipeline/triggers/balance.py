@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
+from pipeline.triggers.facts import Key
+
 
 class Waits(NamedTuple):
     """Of one rule, in one place, how many. `moved`: with their profile to another place, less those that came."""
@@ -32,14 +34,7 @@ class Waits(NamedTuple):
         return Waits(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-class Key(Protocol):
-    """What of a key (facts.Key) matters here."""
-
-    due: int | None
-    open: Any
-
-
-class Counted(Protocol):
+class CountedRule(Protocol):
     """What of a rule (rules.Compiled) matters here. `on_completion`: its waits count once they are decided: the last
     step of a sequence is that something doesn't happen.
     """
@@ -82,12 +77,12 @@ class Balance:
             counted[3] += moved
 
 
-def waiting(rule: Counted, key: Key) -> int:
+def waiting(rule: CountedRule, key: Key) -> int:
     """How many waits of a key count now."""
     return 0 if key.due is None else _left(rule, key)
 
 
-def _left(rule: Counted, key: Key) -> int:
+def _left(rule: CountedRule, key: Key) -> int:
     if rule.on_completion:
         return 0
     if not rule.stages:
@@ -95,7 +90,7 @@ def _left(rule: Counted, key: Key) -> int:
     return len(rule.stages) - (0 if key.open is None else key.open.stage)
 
 
-def turned(rule: Counted, key: Key) -> None:
+def turned(rule: CountedRule, key: Key) -> None:
     """Something waits that didn't; or nothing does any more, and nothing was decided."""
     left = _left(rule, key)
     if key.due is not None:
@@ -104,18 +99,18 @@ def turned(rule: Counted, key: Key) -> None:
         rule.balance.add(rule.name, absorbed=left)
 
 
-def refused(rule: Counted) -> None:
+def refused(rule: CountedRule) -> None:
     """One for which there is no room is opened, and decided at once."""
     rule.balance.add(rule.name, opened=1, decided=1)
 
 
-def decided(rule: Counted, key: Key, before: int, *, ends: bool) -> None:
+def decided(rule: CountedRule, key: Key, before: int, *, ends: bool) -> None:
     """One was decided; `before`: how many of its key counted. `ends`: all that are left of it were."""
     many = max(before, 1) if ends else 1
     rule.balance.add(rule.name, opened=waiting(rule, key) - before + many, decided=many)
 
 
-def joined(rule: Counted, before: int, keys: Iterable[Key]) -> None:
+def joined(rule: CountedRule, before: int, keys: Iterable[Key]) -> None:
     """Two persons became one, whose waits were so many."""
     less = before - sum(waiting(rule, key) for key in keys)
     rule.balance.add(rule.name, opened=max(-less, 0), absorbed=max(less, 0))

@@ -7,21 +7,16 @@ from collections.abc import Callable
 from pipeline.language import carts
 from pipeline.language.memory import DECIDED, Moment
 from pipeline.topology.model import BROKEN
-from pipeline.triggers import balance, happening, keys, turning, waits, watches
+from pipeline.triggers import balance, happening, keys, recoveries, turning, waits, watches
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.early import Early
-from pipeline.triggers.facts import End, Fact, Fired, Key, Wait
+from pipeline.triggers.facts import START, End, Fact, Fired, Key, Wait
 from pipeline.triggers.fold import happen, lead_to, state_of, take, take_back, work_out
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, decision_of, retraction
 from pipeline.triggers.person import Person, refresh, somebody_elses, until_of
-from pipeline.triggers.rules import (
-    START,
-    Compiled,
-    RuleBook,
-    rank,
-)
+from pipeline.triggers.rules import Compiled, RuleBook, rank
 from pipeline.wire.row import Row
 
 
@@ -83,8 +78,8 @@ def decide(
             waits.close(rule, key, wait)
             if rule.date is not None and rule.date.yearly and not book.still:
                 waits.begin_again(rule, key, wait, person.whereabouts)
-            if rule.rest and outcome == "fired":
-                waits.bar(rule, key, decision.due_at)
+            if outcome == "fired":
+                rule.recurrence.fired(key, decision.due_at)
             if outcome == "fired" and state.tells_enough(key):
                 decision.bounded = True  # nothing can take it back
             elif outcome == "fired":
@@ -104,7 +99,7 @@ def decide(
                 )
                 if rule.within:
                     fired.decided, fired.until = decision.decided_at, decision.due_at + rule.within
-                    waits.credit(key, fired)
+                    recoveries.credit(key, fired)
                 key.fired.append(fired)
             key.due = waits.next_due(rule, key, everyone, until)
             balance.decided(rule, key, before, ends=outcome == "cancelled")
@@ -238,7 +233,7 @@ def _bounded(book: RuleBook, rule: Compiled, state: RuleState, key: Key, wait: W
     if state.forgot < 0:  # nearly always
         return False
     first = wait.cause if rule.at_once else key.facts[0] if key.open is None else key.open.start
-    since = 0 if rule.once and rule.forget is None else first.received_at - book.max_age
+    since = 0 if rule.recurrence.lasting else first.received_at - book.max_age
     return state.forgot >= since
 
 

@@ -19,9 +19,10 @@ from pipeline.topology.model import Cancel, Rule
 from pipeline.triggers import films, happening
 from pipeline.triggers.counted import Counted, segments_of
 from pipeline.triggers.dates import Dated
+from pipeline.triggers.facts import CONTENTS, RESTART, START
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled, RuleBook, comparisons
+from pipeline.triggers.rules import Compiled, RuleBook, comparisons
 from pipeline.triggers.sequences import Steps
 from pipeline.wire.row import Row
 
@@ -251,15 +252,12 @@ def said(rule: Compiled, role: int) -> str:
     """What an event in that role does."""
     if role == START and rule.at_once:
         when = "as it is received" if rule.arrives else "by itself"
-        rests = ", if none of its key has fired" if rule.never else ", if its last trigger is long enough ago"
-        return f"is decided {when}" + (", if none was before" if rule.once else rests if rule.rest else "")
-    if role == START and rule.never:
-        return "starts a wait, or begins it anew, if none of its key has fired"
-    if role == START and rule.rest:
-        return "starts a wait, or begins it anew, if its last reminder is long enough ago"
-    if rule.stages and not rule.once and role == START:
+        return ", ".join(filter(None, [f"is decided {when}", rule.recurrence.needs]))
+    if role == START and rule.recurrence.starts:
+        return rule.recurrence.starts
+    if role == START and rule.stages:
         return "starts a wait, or begins it anew with its first stage"
-    return "starts a wait, if none was started before" if role == START and rule.once else _SAYS[role]
+    return _SAYS[role]
 
 
 def _ending(row: Row, cancel: Cancel, key: str | None) -> str:

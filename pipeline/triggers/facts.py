@@ -13,12 +13,13 @@ from pipeline.language import carts
 from pipeline.language.carts import Change, Line, Names
 from pipeline.language.references import Asked, meet_key, meet_start
 from pipeline.topology.model import BROKEN
-from pipeline.triggers.rules import ENDS
 from pipeline.triggers.sequences import AT_ONCE
 
 # In event time: occurred_at, its rank among what occurred in one millisecond (rules.rank), received_at, event id.
 Order = tuple[int, int, int, str]
 NEVER: Order = (-1, -1, -1, "")
+START, RESTART, CONTENTS = 1, 2, 0  # what a fact does: it starts a wait, moves it, or only changes a cart
+ENDS = 4  # the rank of what ends: it comes last
 PAST = ENDS + 1  # after all that occurred in one millisecond
 
 
@@ -149,6 +150,11 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
     def id(self) -> str:
         """The trigger's."""
         return self.digest.hex()
+
+    @property
+    def order(self) -> tuple[int, bytes, bool]:
+        """By when it was due."""
+        return (self.due, self.digest, self.published)
 
     @property
     def occurred_at(self) -> int:

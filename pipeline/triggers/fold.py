@@ -11,20 +11,29 @@ from pipeline.language import carts, whereabouts
 from pipeline.language.carts import PUT, SET, TAKE, Change
 from pipeline.language.memory import Matcher
 from pipeline.language.references import asked, kept
-from pipeline.triggers import balance, films, happening, keys, marks, orders, remembering, waits, watches
+from pipeline.triggers import (
+    balance,
+    films,
+    happening,
+    keys,
+    marks,
+    orders,
+    recoveries,
+    remembering,
+    waits,
+    watches,
+)
 from pipeline.triggers.changes import Output
 from pipeline.triggers.contact import tell
 from pipeline.triggers.decisions import DAY, Decision
-from pipeline.triggers.facts import End, Fact, Key
+from pipeline.triggers.facts import CONTENTS, START, End, Fact, Key
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, recovered, refused, retraction
 from pipeline.triggers.person import Person, note_due, refresh, relocate, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
-    CONTENTS,
     NOTHING,
-    START,
     Compiled,
     EndMatcher,
     MoveMatcher,
@@ -66,7 +75,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
     if kind in CART_TYPES:
         change = carts.read(kind, data, book.origins)
         if change.how == TAKE:
-            kind = "product_removed"
+            kind = carts.REMOVAL
         nothing = not change.items and change.how == PUT  # none of something was added
     ends, moves, conditional, always_seen, order, playing = book.meanings.get(kind, NOTHING)
     if conditional:
@@ -223,7 +232,7 @@ def _over(book: RuleBook, person: Person, film: str) -> bool:
     """Whether no rule will ever look at that film again."""
     for rule in book.of_films:
         state = person.rules.get(rule.name)
-        if state is None or not (state.marks and rule.once and rule.forget is None and marks.marked(state.marks, film)):
+        if state is None or not (state.marks and rule.recurrence.lasting and marks.marked(state.marks, film)):
             return False
     return True
 
@@ -306,9 +315,9 @@ def take(
     everyone = state.everyone and state.ends(name)
     opens = role == START and (rule.date is None or fact.length is not None)
     full = state.crowded if rule.at_once else key.due is None and state.full
-    if opens and full and waits.may_open(rule, key, fact):
+    if opens and full and rule.recurrence.may_open(key, fact):
         out.append(_refused(rule, person, name, key, fact))
-        if rule.at_once and not rule.once:
+        if rule.at_once and not rule.recurrence.single:
             return False
         if known is None:  # nothing more is kept of it than that there was something
             keys.mark(state, [marks.hashed(name)], received_at)
@@ -335,11 +344,12 @@ def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: K
             waits.forget(rule, known, state.ends(name), now - book.max_age, now)
         return known
     key = Key()
-    if rule.never and state.marks and marks.marked(state.marks, keys.for_ever(name)):
+    if not state.marks:
+        return key
+    over = rule.recurrence.mark(name)
+    if over is not None and marks.marked(state.marks, over):
         return None
-    if state.marks and marks.marked(state.marks, name):
-        if rule.once and rule.forget is None:
-            return None
+    if marks.marked(state.marks, name):
         state.marks = marks.without(state.marks, name)
         key.bounded = True
         if rule.cart:
@@ -424,7 +434,7 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
     if key.fired and (taken_back := waits.retracts(key, end)):
         out += [retraction(rule, person, name, fired, end) for fired in taken_back]
         prevented = True
-    if key.credits and (fired := waits.recovers(rule, key, end)) is not None:
+    if key.credits and (fired := recoveries.recovers(rule, key, end)) is not None:
         out.append(recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)

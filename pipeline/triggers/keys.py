@@ -228,10 +228,8 @@ def sweep(rule: Compiled, state: RuleState, max_age: int, now: int) -> list[str]
             continue  # it waits, and that is all of it
         if waits.forget(rule, key, state.ends(name), horizon, now):
             del state.keys[name]
-            if key.decided is not None and rule.forget is None:
-                gone.append(name)
-            elif rule.never and key.barred is not None:
-                gone.append(for_ever(name))
+            if rule.recurrence.over(key) and (over := rule.recurrence.mark(name)) is not None:
+                gone.append(over)
         elif (
             not (key.facts or key.ends or key.fired or key.credits or key.decided is not None)
             and key.closed[0] < horizon
@@ -301,11 +299,6 @@ def _drop_some(state: RuleState, over: int, now: int) -> None:
         if _missed(state.keys.pop(name)):
             mark(state, [marks.hashed(name)], now)
         state.forgot = max(state.forgot, at)
-
-
-def for_ever(name: str) -> str:
-    """What is marked of a key that fired, and never starts again."""
-    return name + "\0"
 
 
 def _missed(key: Key) -> bool:

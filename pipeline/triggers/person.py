@@ -18,10 +18,10 @@ from pipeline.language.whereabouts import Whereabouts
 from pipeline.triggers import balance, devices, films, happening, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Aside, Login
-from pipeline.triggers.facts import Key, Until
+from pipeline.triggers.facts import CONTENTS, Key, Until
 from pipeline.triggers.films import Film, FilmPage
 from pipeline.triggers.keys import RuleState
-from pipeline.triggers.rules import CONTENTS, Compiled, RuleBook
+from pipeline.triggers.rules import Compiled, RuleBook
 from pipeline.triggers.watches import Turn
 from pipeline.wire.row import Row
 
@@ -242,8 +242,8 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
             everyone = (mine.ends(name_of_key), theirs.ends(name_of_key))
             key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
-            if rule.once and (key.facts or key.open) and marks.marked(mine.marks, name_of_key):
-                key.facts, key.open = [], None  # the decided one absorbs the open one
+            if mine.marks and marks.marked(mine.marks, name_of_key):
+                rule.recurrence.marked(key)
         mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: e.identity)
     films.open_all(person.films, person.film_pages)
     films.open_all(other.films, other.film_pages)
@@ -297,7 +297,7 @@ def whole(person: Person) -> Person:
 
 
 def note_due(rule: Compiled, person: Person, key: Key, due: int | None) -> bool:
-    """Note when a key is decided. True if that may make the person's `due` later: then `_refresh` has to find it."""
+    """Note when a key is decided. True if that may make the person's `due` later: then `refresh` has to find it."""
     old, key.due = key.due, due
     if (old is None) is not (due is None):
         balance.turned(rule, key)

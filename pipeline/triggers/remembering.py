@@ -7,10 +7,10 @@ import msgspec
 from pipeline.identity.ids import own_id
 from pipeline.language.memory import united
 from pipeline.triggers import sequences
-from pipeline.triggers.watches import LEFT, UNKNOWN, WATCHED, Ids, Person, Turn, Watches, look_at
+from pipeline.triggers.watches import LEFT, UNKNOWN, WATCHED, Ids, Turn, WatchedPerson, Watches, look_at
 
 
-def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], now: int) -> None:
+def join(watches: Watches, person: WatchedPerson, other: WatchedPerson, own: tuple[str, str], now: int) -> None:
     """Memories become one. `own`: the profile ids of both, as each alone. `now`: received_at of the tie; 0: it is none,
     one person was in two places.
     """
@@ -55,7 +55,7 @@ def join(watches: Watches, person: Person, other: Person, own: tuple[str, str], 
         _look_after_tie(watches, person, now)
 
 
-def renamed(watches: Watches, person: Person, was: Ids, now: int) -> None:
+def renamed(watches: Watches, person: WatchedPerson, was: Ids, now: int) -> None:
     """A person has another profile id by what is told of them at `now`; before they were known as `was`: under the id
     that this gave them they leave the segments that they are in.
     """
@@ -66,7 +66,7 @@ def renamed(watches: Watches, person: Person, was: Ids, now: int) -> None:
             look_at(person, watch, "", now)
 
 
-def _look_after_tie(watches: Watches, person: Person, now: int) -> None:
+def _look_after_tie(watches: Watches, person: WatchedPerson, now: int) -> None:
     for watch in watches.segments.values():
         if (turn := person.turned.get(watch.prefix)) is not None:
             turn.tied = True
@@ -80,7 +80,7 @@ def copied(ids: Ids) -> Ids:
     return {namespace: list(values) for namespace, values in ids.items()}
 
 
-def forget(watches: Watches, person: Person, now: int) -> None:
+def forget(watches: Watches, person: WatchedPerson, now: int) -> None:
     """What no condition will ask for any more goes."""
     for name in {ledger.partition("\0")[0] for ledger in person.heard}:
         if (matcher := watches.matchers.get(name)) is not None:

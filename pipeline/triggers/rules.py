@@ -18,15 +18,15 @@ from pipeline.language.where import EventTest, compile_where
 from pipeline.language.whereabouts import Whereabouts
 from pipeline.topology.meaning import fingerprint
 from pipeline.topology.model import Cancel, Rule, Topology
-from pipeline.triggers import lengths
+from pipeline.triggers import lengths, recurrence
 from pipeline.triggers.balance import Balance
 from pipeline.triggers.dates import Dated
+from pipeline.triggers.facts import CONTENTS, RESTART, START
 from pipeline.triggers.lengths import ByField, UpToTime
 from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
 from pipeline.triggers.watches import Watch, Watches
 
 Keys = Callable[[Mapping[str, Any]], list[str]]
-START, RESTART, CONTENTS = 1, 2, 0
 CART_TYPES = doing("cart")
 ORDERS = doing("order")
 PLAYBACK = doing("film")
@@ -45,15 +45,14 @@ ADDRESSES = ("url", "image_url")
 CONTACT = ("context.locale", "context.timezone")
 ALWAYS_SEEN = frozenset({*doing("traits"), *ORDERS})  # by the fold, whatever the rules are
 
-ENDS = 4
-FOREVER = 1 << 60
 _CART_RANKS = {**dict.fromkeys(_TAKES, 0), **dict.fromkeys(_PUTS, 1), **dict.fromkeys(_SETS, 2)}
 _ROLE_RANKS = {START: 1, RESTART: 2, CONTENTS: 3}
 
 
 def rank(cart: bool, role: int, event: str) -> int:
     """Where an event stands among those of one millisecond (semantics 2). Of a cart: what is removed, what is put in or
-    begins, what the cart is said to hold, looks. Elsewhere a start before what moves it. What ends comes last (ENDS).
+    begins, what the cart is said to hold, looks. Elsewhere a start before what moves it. What ends comes last
+    (facts.ENDS).
     """
     if not cart:
         return _ROLE_RANKS[role]
@@ -115,7 +114,7 @@ class Compiled:
     """A rule with what the fold needs at hand. Durations in ms.
 
     `asked`: what must hold of a person where it, or one of its stages, is due.
-    `rest`: so long after its last trigger was due a key doesn't start anew; `never`: that is for ever.
+    `recurrence`: whether a key that is decided starts again.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
     `clock`: how long it waits, where it `varies`; `date`: up to that. `moves_about`: it hangs on where the person
@@ -144,8 +143,6 @@ class Compiled:
         self.keys = keys_of(rule.per) if rule.per else None
         self.keeps = tuple((path, read_path(path)) for path in starts_kept(rule))
         self.shared = rule.without_key == "shared" or rule.per is None
-        self.once = rule.once
-        self.forget = rule.forget_ms
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
         self.cart = rule.until_cart_empty is not None or "cart" in rule.parts
@@ -177,8 +174,7 @@ class Compiled:
         self.arrives = rule.on_arrival
         self.follows = rule.follows is not None
         self.soonest = 0 if self.arrives else self.after + lateness_ms
-        self.never = rule.again == "never"
-        self.rest = FOREVER if self.never else rule.rest_ms
+        self.recurrence = recurrence.of(rule)
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
         self.asked: Sequence[Condition] = [each for each in asked if each is not None]
         self.counts_most = tuple(m for each in self.asked for m in each.matchers() if m.newest >= MOST)
@@ -346,8 +342,10 @@ class RuleBook:
         if self.clocked or watches.zoned_untils:  # whatever tells where a person is may make a wait shorter
             self.closing |= self.concerned
         arriving = [rule for rule in self.rules.values() if rule.arrives]
-        whatever = {rule.name: bool(rule.once or rule.when or rule.sequence) for rule in arriving}
-        self.single = {rule.name: whatever[rule.name] for rule in arriving if whatever[rule.name] or rule.rest}
+        whatever = {rule.name: bool(rule.recurrence.single or rule.when or rule.sequence) for rule in arriving}
+        self.single = {
+            rule.name: whatever[rule.name] for rule in arriving if rule.recurrence.some or whatever[rule.name]
+        }
         arriving_at = frozenset(event for event in looked_at if self._arriving(event))
         made = arriving_at & self.makes
         self.leading = beginning if VISIT_STARTED in made else frozenset[str]()

@@ -77,7 +77,7 @@ class Found(NamedTuple):
     bounded: bool
 
 
-class Rule(Protocol):
+class SequencedRule(Protocol):
     """What of a rule is looked at."""
 
     name: str
@@ -111,7 +111,7 @@ class _Step:
 class Steps(Matcher):
     """Which events a sequence is made of, as a matcher of conditions (language/memory.py)."""
 
-    def __init__(self, rule: Rule, sequence: model.Sequence, max_age: int) -> None:
+    def __init__(self, rule: SequencedRule, sequence: model.Sequence, max_age: int) -> None:
         self._max_age = max_age
         self.steps = [_Step(step, rule.per) for step in sequence.steps]
         self.rule = rule

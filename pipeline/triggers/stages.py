@@ -13,8 +13,8 @@ import msgspec
 
 from pipeline.language.carts import Line
 from pipeline.triggers.dates import CHANGED, Base, Dated
-from pipeline.triggers.facts import PAST, End, Fact, Key, Open, Order, Until, Wait
-from pipeline.triggers.rules import RESTART, START, Compiled
+from pipeline.triggers.facts import PAST, RESTART, START, End, Fact, Key, Open, Order, Until, Wait
+from pipeline.triggers.rules import Compiled
 
 Steps = list[tuple[Order, Fact | None, End | None]]
 
@@ -115,7 +115,7 @@ class _Way:
         if end.takes is None:
             if self.wait is not None:
                 self._ends(order, end.reason, before)
-            elif end.before_start and self.rule.once:
+            elif end.before_start:
                 self._before.append(end)
         elif before and not self.lines:
             self.emptyings.append(order)
@@ -232,11 +232,11 @@ def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, 
 
 def joined(rule: Compiled, a: Key, b: Key) -> Open | None:
     """What is left of the waits of two who turn out to be one. Of two of which stages are decided the one that started
-    last goes on. Where a key starts once, what is decided to the end absorbs what is left of the other.
+    last goes on. What is decided to the end may absorb what is left of the other.
     """
     if a.open is None or b.open is None:
         left, other = (b.open, a) if a.open is None else (a.open, b)
-        return None if rule.once and other.decided is not None else left
+        return None if rule.recurrence.absorbs(other) else left
     one, two = (a.open, b.open) if _further(a.open) >= _further(b.open) else (b.open, a.open)
     known = [each for each in (one, two) if each.end is not None and each.start.order == one.start.order]
     if known:

@@ -12,7 +12,7 @@ from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.triggers import happening, sequences
 from pipeline.triggers.changes import SegmentChange, change_id
 from pipeline.triggers.remembering import copied
-from pipeline.triggers.watches import LEFT, Ids, Person, Turn, Watch, Watches, look_at, members
+from pipeline.triggers.watches import LEFT, Ids, Turn, Watch, WatchedPerson, Watches, look_at, members
 from pipeline.wire.row import Row
 
 
@@ -30,7 +30,7 @@ class Start(msgspec.Struct, frozen=True):
     bounded: bool = False
 
 
-def ready(person: Person, clock: int) -> list[str]:
+def ready(person: WatchedPerson, clock: int) -> list[str]:
     """Of all that is to be looked at by `clock` what is first, by the names of turns."""
     first, names = clock, list[str]()
     for name, turn in person.turned.items():
@@ -43,7 +43,7 @@ def ready(person: Person, clock: int) -> list[str]:
     return names
 
 
-def look(watches: Watches, person: Person, clock: int, max_age: int) -> Iterator[Start | SegmentChange | Row]:
+def look(watches: Watches, person: WatchedPerson, clock: int, max_age: int) -> Iterator[Start | SegmentChange | Row]:
     """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. Yields what
     starts, what changes, and what is made of changes: that is to be noted before the next is asked for.
     """
@@ -72,7 +72,9 @@ def look(watches: Watches, person: Person, clock: int, max_age: int) -> Iterator
                 yield start
 
 
-def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn, at: int) -> list[SegmentChange | Row]:
+def _look_at_segment(
+    watches: Watches, watch: Watch, person: WatchedPerson, turn: Turn, at: int
+) -> list[SegmentChange | Row]:
     """What changes, and what is made of it; of a change by a tie nothing."""
     now = Moment(person.heard, at, segments=_members(watch, person), there=person.whereabouts)
     holds, was, name = watch.condition.holds(now), turn.ids, watch.name
@@ -101,7 +103,7 @@ def _look_at_segment(watches: Watches, watch: Watch, person: Person, turn: Turn,
     return [*told, *made]
 
 
-def _why(watch: Watch, person: Person, turn: Turn, now: Moment, holds: bool) -> tuple[str, Entry | None]:
+def _why(watch: Watch, person: WatchedPerson, turn: Turn, now: Moment, holds: bool) -> tuple[str, Entry | None]:
     """The reason of a change, and the event that it is."""
     received = _received(watch, now)
     begins = person.first is not None and person.first.received_at == now.at
@@ -110,7 +112,7 @@ def _why(watch: Watch, person: Person, turn: Turn, now: Moment, holds: bool) -> 
     return ("event", causes[0]) if causes else ("tie" if turn.tied else "time", None)
 
 
-def _look_at_rule(watch: Watch, person: Person, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
+def _look_at_rule(watch: Watch, person: WatchedPerson, key: str, turn: Turn, at: int, max_age: int) -> Start | None:
     of = key if watch.keyed else None
     now = Moment(person.heard, at, key=of, segments=_members(watch, person), there=person.whereabouts)
     held, owed, tied = turn.holds, turn.owed, turn.tied
@@ -168,7 +170,7 @@ def _without(watch: Watch, now: Moment, entries: list[Entry], last: Entry | None
     return anew(watch, then, now.key)
 
 
-def held(watch: Watch, person: Person, key: str, at: int) -> bool:
+def held(watch: Watch, person: WatchedPerson, key: str, at: int) -> bool:
     """What it was then, and the segments that it speaks of, by what is known now."""
     then = Moment(person.heard, at, decided=at, segments=members(person), there=person.whereabouts)
     return anew(watch, then, key if watch.keyed else None)
@@ -206,7 +208,7 @@ class First:
     a wait are asked for after earlier ones, so that each is looked at once.
     """
 
-    def __init__(self, watch: Watch, person: Person, key: str) -> None:
+    def __init__(self, watch: Watch, person: WatchedPerson, key: str) -> None:
         self._watch, self._person, self._key = watch, person, key if watch.keyed else None
         self._of: tuple[int, int] | None = None
         self._now = Moment({}, 0)
@@ -256,5 +258,5 @@ def _made_by(watch: Watch, now: Moment) -> str:
     return made_by
 
 
-def _members(watch: Watch, person: Person) -> dict[str, int]:
+def _members(watch: Watch, person: WatchedPerson) -> dict[str, int]:
     return members(person) if watch.through else {}

@@ -17,17 +17,29 @@ import msgspec
 from pipeline.language import carts
 from pipeline.language.carts import PUT, SET, Item, Line
 from pipeline.language.whereabouts import Whereabouts
-from pipeline.triggers import at_once, stages
-from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Folded, Key, Open, Order, Until, Wait
-from pipeline.triggers.rules import CONTENTS, RESTART, START, Compiled
+from pipeline.triggers import at_once, recoveries, stages
+from pipeline.triggers.facts import (
+    CONTENTS,
+    PAST,
+    RESTART,
+    START,
+    End,
+    Fact,
+    Fired,
+    Folded,
+    Key,
+    Open,
+    Order,
+    Until,
+    Wait,
+)
+from pipeline.triggers.rules import Compiled
 
 _first = itemgetter(0)
 # Of a key. No person has as much; a robot that keeps one cart open for ever must not grow a profile past what Kafka
 # takes.
 FACTS_KEPT = 500
 ENDS_KEPT = 500
-CREDITS_KEPT = 8
-SPENT = -1
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
@@ -48,8 +60,6 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     """
     if rule.at_once:
         return at_once.walk(rule, key, everyone, until), []
-    if rule.once and not rule.general:
-        return _walk_once(rule, key, everyone), []
     if not rule.stages and _undisturbed(rule, key, everyone, until):
         return _walk_undisturbed(rule, key), []
     if rule.general:
@@ -58,6 +68,7 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     waits: list[Wait] = []
     emptyings: list[Order] = []
     wait: Wait | None = None
+    early: list[End] = []  # what ends a start, though it stands before it
     for order, fact, end in _steps(key, everyone):
         at = order[0]
         begins = at if fact is None or fact.folded is None else fact.folded.first
@@ -67,6 +78,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
         before = lines
         ended = None
         if end is not None:
+            if end.before_start and wait is None:
+                early.append(end)
             if end.asks and (wait is None or not end.applies(wait.kept)):
                 continue
             if rule.on_completion and wait is not None and end.is_step(wait):
@@ -95,6 +108,9 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
             if wait is None:
                 wait = Wait(fact, order, at + rule.after, kept=fact.kept)
                 waits.append(wait)
+                if early and (first := next((each for each in early if each.applies(fact.kept)), None)) is not None:
+                    wait.end, wait.reason, wait.lines, wait.left = first.order, first.reason, before, lines
+                    wait = None
             else:
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
                 if rule.on_completion:
@@ -147,21 +163,6 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
     if wait is not None:
         wait.lines = wait.left = lines
     return waits
-
-
-def _walk_once(rule: Compiled, key: Key, everyone: list[End]) -> list[Wait]:
-    """A key that starts once has at most one fact: its start."""
-    if not key.facts:
-        return []
-    start = key.facts[0]
-    wait = Wait(start, start.order, start.occurred_at + rule.after, kept=start.kept)
-    for order, _, end in _steps(key, everyone):
-        if end is None or not (end.before_start or order > start.order) or order[0] > wait.due:
-            continue
-        if end.applies(start.kept) and not (rule.on_completion and end.is_step(wait)):
-            wait.end, wait.reason = order, end.reason
-            break
-    return [wait]
 
 
 def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyings: list[Order]) -> bool:
@@ -239,50 +240,9 @@ def _ids(told: list[Line] | list[Item]) -> set[str]:
     return {name for each in told if each.names and (name := each.names[0])}
 
 
-def may_open(rule: Compiled, key: Key, start: Fact) -> bool:
-    """Whether a start may open a wait, where none is open."""
-    if rule.once:
-        decided = key.decided
-        return decided is None or (_forgotten(rule, key, start.received_at) and key.open is None)
-    return start.occurred_at > key.closed[0] and not barred(key, start)
-
-
-def barred(key: Key, start: Fact) -> bool:
-    """Whether a key that has fired may not start anew by this."""
-    return key.barred is not None and start.occurred_at < key.barred
-
-
-def bar(rule: Compiled, key: Key, due: int) -> None:
-    """A trigger has fired that was due then (UTC ms): what has started since, and too soon, begins nothing either."""
-    key.barred = max(key.barred or 0, due + rule.rest)
-    key.facts = [fact for fact in key.facts if fact.role != START or not barred(key, fact) or _moves(rule, key, fact)]
-
-
-def _moves(rule: Compiled, key: Key, start: Fact) -> bool:
-    """A start that begins nothing moves a wait that a tie brought. False: it is nothing at all."""
-    if rule.at_once:
-        return False
-    start.role = CONTENTS if key.open is not None else RESTART
-    return start.turned is None
-
-
-def _forgotten(rule: Compiled, key: Key, now: int) -> bool:
-    """Whether a key that started once may start anew."""
-    return rule.forget is not None and key.decided is not None and now > key.decided + rule.forget
-
-
 def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
     """Take a fact in that has just become known. The caller works `due` out anew. False: there is no room for it."""
-    if rule.once:
-        if key.decided is not None and key.open is None and _forgotten(rule, key, fact.received_at):
-            key.decided = None
-            key.closed = NEVER
-        if fact.role == START and key.decided is None and not key.facts:
-            key.facts.append(fact)
-        return True
-    if rule.never and key.barred is not None and not key.facts and key.open is None:
-        return True
-    if rule.rest and fact.role == START and barred(key, fact) and not _moves(rule, key, fact):
+    if rule.recurrence.takes(key, fact):
         return True
     if fact.occurred_at <= key.closed[0]:  # late: opens and moves nothing, but a cart's lines count from then on
         if fact.change is not None:
@@ -382,35 +342,8 @@ def retracts(key: Key, end: End) -> list[Fired]:
     if hit:
         key.fired = [f for f in key.fired if f not in hit]
         if key.credits:
-            _spend(key, {f.digest for f in hit})
+            recoveries.spend(key, hit)
     return hit
-
-
-def credit(key: Key, fired: Fired) -> None:
-    """A trigger has fired of which a success may be told."""
-    key.credits = [*key.credits, fired][-CREDITS_KEPT:]
-
-
-def recovers(rule: Compiled, key: Key, end: End) -> Fired | None:
-    """The trigger of which this end is the success: the last that was decided by then, if it has none yet and wasn't
-    taken back.
-    """
-    if end.reason not in rule.by:
-        return None
-    last = max((each for each in key.credits if each.decided < end.occurred_at), key=_fired_at, default=None)
-    if last is None or end.occurred_at > last.until or (end.asks and not end.applies(last.kept)):
-        return None
-    if end.takes is not None and not (last.lines and all(carts.holds(end.takes, names) for names in last.lines)):
-        return None
-    _spend(key, {last.digest})
-    return last
-
-
-def _spend(key: Key, digests: set[bytes]) -> None:
-    """These have no success any more."""
-    key.credits = [
-        msgspec.structs.replace(each, until=SPENT) if each.digest in digests else each for each in key.credits
-    ]
 
 
 def clear_late(key: Key, end: End) -> bool:
@@ -427,10 +360,7 @@ def close(rule: Compiled, key: Key, wait: Wait) -> None:
     if rule.stages:
         end = wait.closes or end
         key.open = _left(rule, key, wait, end)
-    if rule.once:
-        key.facts = []
-        key.decided = wait.due
-        key.closed = max(key.closed, end)
+    if rule.recurrence.shut(key, wait.due, end):
         return
     if rule.at_once:
         at_once.close(key, wait)
@@ -512,7 +442,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     `everyone`: the ends of each side that concern this key among others. `now`: received_at of the tie (0: it is no
     tie, the same person was in two places). What ended before `horizon` says nothing any more.
     """
-    if rule.once and now:  # a click remembered too long is none to those who join
+    if rule.recurrence.single and now:  # a click remembered too long is none to those who join
         forget(rule, a, everyone[0], horizon, now)
         forget(rule, b, everyone[1], horizon, now)
     remains = None
@@ -520,13 +450,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         remains = stages.joined(rule, a, b)
     closed = max(a.closed, b.closed)
     facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
-    told_again = rule.forget is not None and remains is None
-    known = [d for d in (a.decided, b.decided) if d is not None and not (told_again and now > d + (rule.forget or 0))]
-    decided = max(known, default=None)
-    if rule.once:
-        # The decided one absorbs the open one; of two open ones the first received stays.
-        first = sorted(facts, key=lambda f: (f.received_at, f.occurred_at, f.event_id))[:1]
-        facts = [] if decided is not None else first
+    facts, decided = rule.recurrence.joined(a, b, facts, remains, now)
     lines: list[Line] = []
     if rule.cart and (a.lines or b.lines):
         starts = [f.order for f in facts if f.role == START]
@@ -547,13 +471,13 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         facts=facts,
         ends=union(a.ends, b.ends, lambda e: e.identity),
         lines=lines,
-        fired=union(a.fired, b.fired, _fired_at),
+        fired=union(a.fired, b.fired, lambda f: f.order),
         decided=decided,
         folded=max((f for f in (a.folded, b.folded) if f is not None), default=None),
         bounded=a.bounded or b.bounded or bool((a.folded and b.facts) or (b.folded and a.facts)),
         open=remains,
         barred=max((moment for moment in (a.barred, b.barred) if moment is not None), default=None),
-        credits=_credits(a, b),
+        credits=recoveries.joined(a, b),
     )
     if remains is not None:
         for mine, theirs, ends_of_all in ((a, b, everyone[1]), (b, a, everyone[0])):
@@ -569,18 +493,6 @@ def _end_joined(key: Key, lines: list[Line], ends: list[End]) -> None:
         if lines and end.occurred_at <= key.closed[0]:
             lines = end.leaves(lines)
         late_end(key, end, bool(before) and not lines)
-
-
-def _credits(a: Key, b: Key) -> list[Fired]:
-    """Of both; what one side knows to be spent is."""
-    if not a.credits or not b.credits:
-        return a.credits or b.credits
-    found = {each.digest: each for each in sorted([*a.credits, *b.credits], key=lambda each: -each.until)}
-    return sorted(found.values(), key=_fired_at)[-CREDITS_KEPT:]
-
-
-def _fired_at(fired: Fired) -> tuple[int, bytes, bool]:
-    return fired.due, fired.digest, fired.published
 
 
 def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
@@ -639,15 +551,12 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
         key.ends = [e for e in key.ends if e.occurred_at >= keep_from or (e.before_start and key.facts)]
     if key.fired:
         key.fired = [f for f in key.fired if f.due >= horizon]
-    if key.credits:
-        key.credits = [f for f in key.credits if f.due + rule.within >= horizon]
-    if rule.never and key.barred is not None and not key.facts and key.open is None:
+    recoveries.forget(rule, key, horizon)
+    if rule.recurrence.over(key):
         key.lines = []
     if key.facts or key.ends or key.fired or key.lines or key.open is not None or key.credits:
         return False
-    if rule.once:
-        return key.decided is None or rule.forget is None or now > key.decided + rule.forget
-    return key.closed[0] < horizon and (key.barred is None or key.barred <= horizon or rule.never)
+    return rule.recurrence.gone(key, horizon, now)
 
 
 def _settle(key: Key, everyone: list[End], horizon: int) -> None:

@@ -28,7 +28,7 @@ Ids = dict[str, list[str]]
 UNKNOWN = -1
 
 
-class Rule(Protocol):
+class WatchedRule(Protocol):
     """What of a rule (rules.Compiled) is looked at."""
 
     name: str
@@ -43,7 +43,7 @@ class Rule(Protocol):
     sequence: Any
 
 
-class Person(Protocol):
+class WatchedPerson(Protocol):
     """What of a person (person.Person) is looked at."""
 
     ids: Ids
@@ -79,7 +79,7 @@ class Watch:
     `weights`: of what it counts. `room`: that of whom nothing is known; `starts_far`: it may be believed.
     """
 
-    def __init__(self, name: str, rank: int, condition: Condition, rule: Rule | None) -> None:
+    def __init__(self, name: str, rank: int, condition: Condition, rule: WatchedRule | None) -> None:
         self.name, self.rank, self.condition, self.rule = name, rank, condition, rule
         self.weights = condition.weights()
         self.keyed = rule is not None and rule.per is not None
@@ -123,7 +123,7 @@ class Watches:
     all of them say; nought: there are none.
     """
 
-    def __init__(self, topology: Topology, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, topology: Topology, rules: Mapping[str, WatchedRule]) -> None:
         self.segments: dict[str, Watch] = {}
         self.rules: dict[str, Watch] = {}
         self.every: list[Watch] = []
@@ -145,7 +145,7 @@ class Watches:
         self.slack += topology.time.max_age_ms + DAY
         self.hearing: dict[str, tuple[Matcher, ...]] = {}
         self.watching: dict[str, tuple[Watch | sequences.Sequence, ...]] = {}
-        self.untils: dict[str, tuple[Rule, ...]] = {}
+        self.untils: dict[str, tuple[WatchedRule, ...]] = {}
         self.matchers: dict[str, Matcher] = {}
         for watch in self.every:
             for matcher in self._hear(watch.counted):
@@ -181,7 +181,7 @@ class Watches:
             name: tuple(watch for watch in self.every if name in watch.condition.segments()) for name in self.segments
         }
 
-    def _watch(self, name: str, condition: Condition, rule: Rule | None) -> Watch:
+    def _watch(self, name: str, condition: Condition, rule: WatchedRule | None) -> Watch:
         watch = Watch(name, len(self.every), condition, rule)
         self._through_segments(watch)
         self.every.append(watch)
@@ -226,7 +226,7 @@ class Watches:
 
 def hear(
     watches: Watches,
-    person: Person,
+    person: WatchedPerson,
     matchers: Sequence[Matcher],
     kind: str,
     row: Row,
@@ -273,7 +273,7 @@ def _entry(row: Row) -> Entry:
     return Entry(row.occurred_at, row.received_at, row.event_id, row.fingerprint)
 
 
-def begin(watches: Watches, person: Person, row: Row) -> None:
+def begin(watches: Watches, person: WatchedPerson, row: Row) -> None:
     """A person's first event: who is in a segment of whom nothing else is known enters it."""
     entry = _entry(row)
     if person.first is not None and person.first.known <= entry.known:
@@ -285,14 +285,14 @@ def begin(watches: Watches, person: Person, row: Row) -> None:
     person.first = entry
 
 
-def look_at_zoned(watches: Watches, person: Person, at: int) -> None:
+def look_at_zoned(watches: Watches, person: WatchedPerson, at: int) -> None:
     """They are somewhere else: look at all that hangs on it."""
     for watch in () if watches.still else watches.zoned:
         for name in [name for name in person.turned if name.startswith(watch.prefix)]:
             look_at(person, watch, name.removeprefix(watch.prefix), at)
 
 
-def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int) -> None:
+def look_at(person: WatchedPerson, watch: Watch | sequences.Sequence, key: str, at: int) -> None:
     """Look at it then, at the latest."""
     name = watch.prefix + key
     turn = person.turned.get(name)
@@ -304,7 +304,7 @@ def look_at(person: Person, watch: Watch | sequences.Sequence, key: str, at: int
         person.due = at
 
 
-def _look_if_near(person: Person, watch: Watch, key: str, counted: Matcher, at: int) -> None:
+def _look_if_near(person: WatchedPerson, watch: Watch, key: str, counted: Matcher, at: int) -> None:
     """Look at it, unless what was `counted` can't have changed it. When it is to be looked at next stays: by that it
     only changes later, if it does.
     """
@@ -320,7 +320,7 @@ def _look_if_near(person: Person, watch: Watch, key: str, counted: Matcher, at: 
     look_at(person, watch, key, at)
 
 
-def members(person: Person) -> dict[str, int]:
+def members(person: WatchedPerson) -> dict[str, int]:
     """Segments they are in -> since when."""
     return {name[2:-1]: turn.since for name, turn in person.turned.items() if turn.holds and name.startswith("s\0")}
 

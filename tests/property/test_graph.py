@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.identity.asks import Answer, Ask
-from pipeline.identity.graph import Graph, Login, compile_namespaces
+from pipeline.identity.graph import Graph, PublicLogin, compile_namespaces
 from pipeline.identity.ids import leaf_id
 from pipeline.topology.model import Identifiers, Namespace
 
@@ -276,7 +276,7 @@ def test_past_a_limit_the_newcomer_is_refused() -> None:
 @given(st.lists(st.tuples(times, st.integers(0, 3)), min_size=1, max_size=20), times)
 def test_a_device_is_whose_last_login_was(logins: list[tuple[int, int]], at: int) -> None:
     graph = Graph()
-    listed = sorted(Login(time, leaf_id("user_id", str(user)), "user_id", str(user)) for time, user in logins)
+    listed = sorted(PublicLogin(time, leaf_id("user_id", str(user)), "user_id", str(user)) for time, user in logins)
     graph.logins["device"] = tuple(listed)
     before = [login for login in listed if login.at <= at]
     assert graph.owner("device", at) == (before[-1] if before else listed[0])

@@ -23,10 +23,10 @@ from pipeline.profile.parts.part import CODE, TYPES
 from pipeline.profile.parts.timeline import LAG, OLDER_KEPT, TIMELINE_KEPT
 from pipeline.profile.profile import Profile, advance, encode_profile, merge, new_profile, receive
 from pipeline.triggers import films, waits
-from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key, Open, Order
+from pipeline.triggers.facts import NEVER, PAST, START, End, Fact, Fired, Key, Open, Order
 from pipeline.triggers.films import Film
 from pipeline.triggers.person import Person, person_of
-from pipeline.triggers.rules import START, RuleBook
+from pipeline.triggers.rules import RuleBook
 from pipeline.wire.row import Row
 from tests.replayed import shipped
 from tests.ruled import ruled

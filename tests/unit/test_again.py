@@ -122,7 +122,7 @@ def test_what_never_starts_again_is_known_by_a_mark_when_all_else_is_gone() -> N
     (person,) = profile.persons
     state = person.rules["cart"]
     assert list(state.keys) == ["d"]
-    assert marks.marked(state.marks, keys.for_ever("c"))
+    assert marks.marked(state.marks, "c\0")
     assert decided(NEVER, [add("1", 0), add("2", 40 * DAY, cart="d"), add("3", 41 * DAY)])[-1].endswith(" key=d")
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from pipeline.commands.person import facts
 from pipeline.commands.person_view import render
 from pipeline.demo.play import SHIPPED, on_show, reasons
+from pipeline.demo.playground import embedded
 from pipeline.demo.shop import recording
-from pipeline.demo.stage import embedded
 from pipeline.demo.view import LiveView, PlainView, State, sparkline
 from pipeline.demo.why import Recorded, why
 from pipeline.errors import InvalidEvent

@@ -56,8 +56,6 @@ def test_bounds_are_as_the_code_has_them() -> None:
 
 
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
-# Two ideas that go by one name still; whoever renames one of them takes it out.
-STILL_TWO = {"Key", "Login", "Person", "Rule", "Segment", "Stage"}
 
 
 def found(name: str) -> object:
@@ -96,7 +94,7 @@ def test_no_two_classes_go_by_one_word_of_the_glossary() -> None:
         for node in ast.parse(path.read_text("utf-8")).body
         if isinstance(node, ast.ClassDef)
     )
-    assert {name for name in named if defined[name] > 1} == STILL_TWO
+    assert {name for name in named if defined[name] > 1} == set()
 
 
 def test_what_the_collector_takes_is_described_as_it_is() -> None:

@@ -18,9 +18,9 @@ from pipeline.profile.profile import Profile, merge, new_profile, receive, wakes
 from pipeline.topology.model import Rule, Selector, Topology
 from pipeline.triggers import films, fold, keys, waits
 from pipeline.triggers.decisions import decision_id, public, retraction_id
-from pipeline.triggers.facts import End, Fact, Key
+from pipeline.triggers.facts import RESTART, START, End, Fact, Key
 from pipeline.triggers.person import Person, person_of, unite
-from pipeline.triggers.rules import RESTART, START, RuleBook
+from pipeline.triggers.rules import RuleBook
 from pipeline.wire.row import Row
 from tests.codes import ADDED
 from tests.replayed import shipped

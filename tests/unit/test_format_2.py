@@ -13,8 +13,7 @@ from pipeline.profile.profile import Profile, decode, encode_profile
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.second_hop import encode_out
 from pipeline.store.ports import Commit
-from pipeline.triggers.facts import NEVER, PAST, End, Fact, Fired, Key
-from pipeline.triggers.rules import CONTENTS, ENDS, RESTART, START
+from pipeline.triggers.facts import CONTENTS, ENDS, NEVER, PAST, RESTART, START, End, Fact, Fired, Key
 from pipeline.wire.records import MORE, Forward, Move
 from tests.codes import ADDED, VIEWED
 from tests.unit.test_second_hop import BOOK, HERE, RESOLVED, T0, THERE, Part, profile_of, row, run

@@ -10,7 +10,7 @@ from pipeline.profile.profile import Profile, advance, decode, encode_profile, w
 from pipeline.runtime.deliver import ACTED_ON
 from pipeline.runtime.replay import Replay
 from pipeline.triggers.decisions import recovery_id
-from pipeline.triggers.waits import CREDITS_KEPT
+from pipeline.triggers.recoveries import CREDITS_KEPT
 from tests.oracle.build import add, clear, login, order
 from tests.replayed import FAR, as_event, replayed
 from tests.ruled import decided, ruled

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pipeline.events import schemas
-from pipeline.grammar.shapes import Key, Many, OneOf, Record, Shape, Table
+from pipeline.grammar.shapes import Clause, Many, OneOf, Record, Shape, Table
 from pipeline.grammar.vocabulary import bodies, event_types
 from pipeline.topology import jsonschema, lint
 from pipeline.topology.grammar import document
@@ -169,7 +169,7 @@ def test_both_miss_what_must_be_there(key: str, validator: Draft202012Validator,
     assert not validator.is_valid(changed)
 
 
-def keys(shape: Shape) -> list[tuple[str, Key]]:
+def keys(shape: Shape) -> list[tuple[str, Clause]]:
     """Every key of the grammar, at any depth."""
     match shape:
         case Record():

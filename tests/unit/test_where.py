@@ -10,7 +10,7 @@ import pytest
 from pipeline.events import tidy
 from pipeline.grammar.operands import MODIFIERS, OPERATORS
 from pipeline.language import patterns
-from pipeline.language.paths import fields_of, fixed, known, meant, needs, read_path, told
+from pipeline.language.paths import fixed, known, meant, needs, read_path, told
 from pipeline.language.where import compile_where
 
 OPERATORS_TESTED: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
@@ -138,7 +138,6 @@ def test_what_is_read_of_a_path_and_what_it_needs(path: str, value: Any, needed:
     assert read_path(path)(DATA) == value
     assert read_path(path)({}) is None
     assert needs(path) == needed
-    assert fields_of(path) == needed[0]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.events.catalogue import doing
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Key, Record, Text
+from pipeline.grammar.shapes import Clause, Record, Text
 from pipeline.language import carts, compare, money
 from pipeline.language.carts import Change, Item, Line
 from pipeline.language.compared import Compared
@@ -44,13 +44,13 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "cart": Key(
+            "cart": Clause(
                 Record(
                     {
-                        "lines": Key(compare.record(), "How many lines are in it: {gte: 2}; {is: 0}: it is empty."),
-                        "quantity": Key(compare.record(), "How many pieces they are together."),
-                        "total": Key(compare.record(), "What it costs. Where a line has no price it has no total."),
-                        "currency": Key(Text(), "Of the total: EUR. Without it only of carts in one currency."),
+                        "lines": Clause(compare.record(), "How many lines are in it: {gte: 2}; {is: 0}: it is empty."),
+                        "quantity": Clause(compare.record(), "How many pieces they are together."),
+                        "total": Clause(compare.record(), "What it costs. Where a line has no price it has no total."),
+                        "currency": Clause(Text(), "Of the total: EUR. Without it only of carts in one currency."),
                     },
                     some=True,
                 ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.events.model import CONSENT
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Choice, Key, Record, Text
+from pipeline.grammar.shapes import Choice, Clause, Record, Text
 from pipeline.grammar.vocabulary import event_types
 from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.memory import Matcher, Moment
@@ -20,8 +20,8 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "consent": Key(Text(), "A purpose, such as marketing.", required=True),
-            "is": Key(Choice(STATES, "a state of consent"), "given (default), refused, or unknown: never told."),
+            "consent": Clause(Text(), "A purpose, such as marketing.", required=True),
+            "is": Clause(Choice(STATES, "a state of consent"), "given (default), refused, or unknown: never told."),
         }
     )
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import EventPath, Key, OneOf, Record, Text, Where
+from pipeline.grammar.shapes import Clause, EventPath, OneOf, Record, Text, Where
 from pipeline.language import compare, zones
 from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.events import EVENTS, said_of, types_of
@@ -30,9 +30,9 @@ WAYS = ("in", "ago", "anniversary")
 YEAR_MOST = 366 * 86_400_000
 _EVENT = Record(
     {
-        "event": Key(EVENTS, "Event type, or a list of them, of which the last tells the date.", required=True),
-        "where": Key(Where(), "Conditions on the event's fields; all must hold."),
-        "field": Key(EventPath(), "Which of the event's fields tells it.", required=True),
+        "event": Clause(EVENTS, "Event type, or a list of them, of which the last tells the date.", required=True),
+        "where": Clause(Where(), "Conditions on the event's fields; all must hold."),
+        "field": Clause(EventPath(), "Which of the event's fields tells it.", required=True),
     }
 )
 
@@ -41,14 +41,14 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "date": Key(
+            "date": Clause(
                 OneOf(Text("a trait such as trait.contract_end"), _EVENT),
                 "What tells the date: `trait.NAME`, or the `field` of the last `event` (with `where`).",
                 required=True,
             ),
-            "in": Key(compare.DURATIONS, "It is still to come, and so far off: {lte: 30d}."),
-            "ago": Key(compare.DURATIONS, "It has come, so long ago: {gte: 7d}."),
-            "anniversary": Key(compare.DURATIONS, "So far off is its day of the year: {lte: 7d}."),
+            "in": Clause(compare.DURATIONS, "It is still to come, and so far off: {lte: 30d}."),
+            "ago": Clause(compare.DURATIONS, "It has come, so long ago: {gte: 7d}."),
+            "anniversary": Clause(compare.DURATIONS, "So far off is its day of the year: {lte: 7d}."),
         },
         one_of=WAYS,
     )

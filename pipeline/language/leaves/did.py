@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Choice, Duration, Key, OneOf, Record, Text, Where, Whole
+from pipeline.grammar.shapes import Choice, Clause, Duration, OneOf, Record, Text, Where, Whole
 from pipeline.language import calendars, compare, hours, room
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
@@ -26,17 +26,17 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "did": Key(
+            "did": Clause(
                 EVENTS, "Event type, a list of them, or `any`: whatever is a person's own doing.", required=True
             ),
-            "where": Key(Where(), "Conditions on the event's fields; all must hold."),
-            "times": Key(
+            "where": Clause(Where(), "Conditions on the event's fields; all must hold."),
+            "times": Clause(
                 OneOf(Whole(1), compare.record(Whole(0))), "How often: a number means at least. Default: once."
             ),
-            "sum": Key(Text(), "A number of the event that is added up, compared with gte, lt and so on."),
-            "distinct": Key(Text(), "A field whose different values are counted, compared with gte, lt and so on."),
-            "within": Key(Duration(), "How far back it is looked, to the millisecond. Default: for ever."),
-            "since": Key(Choice(("start",), "a moment"), "`start`: only since the rule's wait began."),
+            "sum": Clause(Text(), "A number of the event that is added up, compared with gte, lt and so on."),
+            "distinct": Clause(Text(), "A field whose different values are counted, compared with gte, lt and so on."),
+            "within": Clause(Duration(), "How far back it is looked, to the millisecond. Default: for ever."),
+            "since": Clause(Choice(("start",), "a moment"), "`start`: only since the rule's wait began."),
             **calendars.keys(),
             **compare.keys(),
         }

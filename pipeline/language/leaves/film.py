@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.events.catalogue import doing
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Key, Record
+from pipeline.grammar.shapes import Clause, Record
 from pipeline.language import compare, films
 from pipeline.language.carts import Change
 from pipeline.language.compared import Compared
@@ -67,11 +67,13 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "film": Key(
+            "film": Clause(
                 Record(
                     {
-                        "share": Key(compare.record(), "The share of its length that was watched: {gte: 0.5} is half."),
-                        "seconds": Key(compare.record(), "How many different seconds were watched: {gte: 600}."),
+                        "share": Clause(
+                            compare.record(), "The share of its length that was watched: {gte: 0.5} is half."
+                        ),
+                        "seconds": Clause(compare.record(), "How many different seconds were watched: {gte: 600}."),
                     },
                     some=True,
                 ),

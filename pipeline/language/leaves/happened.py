@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Key, Record, Where
+from pipeline.grammar.shapes import Clause, Record, Where
 from pipeline.language import compare, room
 from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
 from pipeline.language.events import EVENTS, said_of
@@ -26,10 +26,12 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            key: Key(EVENTS, "Event type, a list of them, or `any`: whatever is a person's own doing.", required=True),
-            "where": Key(Where(), "Conditions on the event's fields: which of them are looked at."),
-            "age": Key(compare.DURATIONS, "How long ago it occurred: {gte: 60d}."),
-            "has": Key(Where(), "What must hold of that very event."),
+            key: Clause(
+                EVENTS, "Event type, a list of them, or `any`: whatever is a person's own doing.", required=True
+            ),
+            "where": Clause(Where(), "Conditions on the event's fields: which of them are looked at."),
+            "age": Clause(compare.DURATIONS, "How long ago it occurred: {gte: 60d}."),
+            "has": Clause(Where(), "What must hold of that very event."),
         }
     )
 

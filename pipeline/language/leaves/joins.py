@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Key, Many, Record
+from pipeline.grammar.shapes import Clause, Many, Record
 from pipeline.language import room
 from pipeline.language.condition import Condition, Names, Scope, check_condition, compile_condition, said_once
 from pipeline.language.conditions import CONDITION
@@ -22,7 +22,7 @@ _DOCS = {
 
 def record(key: str) -> Record:
     """What may be written."""
-    return Record({key: Key(Many(CONDITION, least=1), _DOCS[key], required=True)})
+    return Record({key: Clause(Many(CONDITION, least=1), _DOCS[key], required=True)})
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Choice, Duration, EventPath, Key, Many, Record, Text, Value, Where
+from pipeline.grammar.shapes import Choice, Clause, Duration, EventPath, Many, Record, Text, Value, Where
 from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.events import EVENTS
 from pipeline.language.memory import Entry, Matcher, Moment
@@ -22,11 +22,11 @@ KEY = "list"
 MESSAGE = "message_id"
 LIST = Record(
     {
-        "description": Key(Text(), "What it is for, in words."),
-        "event": Key(EVENTS, "Event type, a list of them, or `any`: what tells an answer.", required=True),
-        "where": Key(Where(), "Conditions on the event's fields; all must hold."),
-        "value": Key(EventPath(), "The field that holds the answer.", required=True),
-        "of": Key(
+        "description": Clause(Text(), "What it is for, in words."),
+        "event": Clause(EVENTS, "Event type, a list of them, or `any`: what tells an answer.", required=True),
+        "where": Clause(Where(), "Conditions on the event's fields; all must hold."),
+        "value": Clause(EventPath(), "The field that holds the answer.", required=True),
+        "of": Clause(
             Many(Value(flags=True), least=1), "The answers. What holds none of them is no answer.", required=True
         ),
     }
@@ -37,15 +37,15 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "list": Key(Text(), "A list's name.", required=True),
-            "is": Key(
+            "list": Clause(Text(), "A list's name.", required=True),
+            "is": Clause(
                 Many(Value(flags=True), single=True, least=1),
                 "The latest answer is this, or one of these.",
                 required=True,
             ),
-            "of_message": Key(Choice((WAITS_KEY,), "a message"), "`key`: only answers to the message of the wait."),
-            "since": Key(Choice(("start",), "a moment"), "`start`: only since the rule's wait began."),
-            "within": Key(Duration(), "How far back it is looked. Default: for ever."),
+            "of_message": Clause(Choice((WAITS_KEY,), "a message"), "`key`: only answers to the message of the wait."),
+            "since": Clause(Choice(("start",), "a moment"), "`start`: only since the rule's wait began."),
+            "within": Clause(Duration(), "How far back it is looked. Default: for ever."),
         }
     )
 

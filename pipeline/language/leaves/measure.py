@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Duration, Key, Many, Record, Text, Value, Where
+from pipeline.grammar.shapes import Clause, Duration, Many, Record, Text, Value, Where
 from pipeline.language import calendars, compare, hours, room
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, Scope, said_once
@@ -24,14 +24,14 @@ KEY = "measure"
 _first = itemgetter(0)
 MEASURE = Record(
     {
-        "description": Key(Text(), "What it is for, in words."),
-        "sum": Key(
+        "description": Clause(Text(), "What it is for, in words."),
+        "sum": Clause(
             Many(
                 Record(
                     {
-                        "did": Key(EVENTS, "Event type, a list of them, or `any`.", required=True),
-                        "where": Key(Where(), "Conditions on the event's fields; all must hold."),
-                        "points": Key(Value(numbers=True), "What each of them adds.", required=True),
+                        "did": Clause(EVENTS, "Event type, a list of them, or `any`.", required=True),
+                        "where": Clause(Where(), "Conditions on the event's fields; all must hold."),
+                        "points": Clause(Value(numbers=True), "What each of them adds.", required=True),
                     }
                 ),
                 least=1,
@@ -39,7 +39,7 @@ MEASURE = Record(
             "What is added up.",
             required=True,
         ),
-        "within": Key(Duration(), "How far back it is looked. Default: for ever."),
+        "within": Clause(Duration(), "How far back it is looked. Default: for ever."),
         **calendars.keys(),
     }
 )
@@ -47,7 +47,7 @@ MEASURE = Record(
 
 def record(key: str) -> Record:
     """What may be written."""
-    return Record({"measure": Key(Text(), "A measure's name.", required=True), **compare.keys()})
+    return Record({"measure": Clause(Text(), "A measure's name.", required=True), **compare.keys()})
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:

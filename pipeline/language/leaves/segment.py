@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.grammar.durations import measured, spelt
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Key, Record, Text
+from pipeline.grammar.shapes import Clause, Record, Text
 from pipeline.language import compare, room
 from pipeline.language.condition import Condition, Names, Scope
 from pipeline.language.memory import Matcher, Moment
@@ -20,8 +20,8 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "segment": Key(Text(), "A segment's name.", required=True),
-            "for": Key(compare.DURATIONS, "How long ago they entered it: {gte: 30d}."),
+            "segment": Clause(Text(), "A segment's name.", required=True),
+            "for": Clause(compare.DURATIONS, "How long ago they entered it: {gte: 30d}."),
         }
     )
 
@@ -37,10 +37,10 @@ def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
 
 def compile(value: Mapping[str, Any], scope: Scope) -> Condition:
     """What it means."""
-    return Segment(value["segment"], value.get("for"))
+    return InSegment(value["segment"], value.get("for"))
 
 
-class Segment:
+class InSegment:
     """Whether a person is in a segment, as the fold has it."""
 
     def __init__(self, name: str, lasting: Mapping[str, int] | None) -> None:

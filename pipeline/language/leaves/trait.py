@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.events.catalogue import doing
 from pipeline.grammar.operands import MODIFIERS, OPERATORS, TAKES
 from pipeline.grammar.reader import Path, Reader
-from pipeline.grammar.shapes import Flag, Key, Many, Record, Shape, Text, Value
+from pipeline.grammar.shapes import Clause, Flag, Many, Record, Shape, Text, Value
 from pipeline.language.condition import Condition, Names, OfOne, Scope
 from pipeline.language.memory import Matcher, Moment
 from pipeline.language.operators import compile_tests
 
 KEY = "trait"
-TELLS = ("identified",)
+TELLS = tuple(doing("traits"))
 
 
 def record(key: str) -> Record:
     """What may be written."""
-    return Record({"trait": Key(Text(), "A trait's name, as it is told.", required=True), **_tests()})
+    return Record({"trait": Clause(Text(), "A trait's name, as it is told.", required=True), **_tests()})
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:
@@ -50,7 +51,7 @@ def told_last(name: str, asked: Mapping[str, Any] | None = None) -> Trait:
     return Trait(name, Matcher(TELLS, {path: {"exists": True}}, value=path), asked or {})
 
 
-def _tests() -> dict[str, Key]:
+def _tests() -> dict[str, Clause]:
     shapes: dict[str, Shape] = {
         "value": Value(flags=True),
         "values": Many(Value(), least=1),
@@ -60,7 +61,7 @@ def _tests() -> dict[str, Key]:
         "flag": Flag(),
     }
     known = {name: f"The trait {words}." for name, words in OPERATORS.items()} | MODIFIERS
-    return {name: Key(shapes[TAKES.get(name, "value")], words) for name, words in known.items()}
+    return {name: Clause(shapes[TAKES.get(name, "value")], words) for name, words in known.items()}
 
 
 def _asked(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.findings import suggest
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Choice, Duration, Key, Record, Text
+from pipeline.grammar.shapes import Choice, Clause, Duration, Record, Text
 from pipeline.language import calendars
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, OfOne, Scope
@@ -25,9 +25,9 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "trigger": Key(Text(), "A rule's name.", required=True),
-            "outcome": Key(Choice(OUTCOMES, "an outcome"), "fired (default), cancelled or suppressed."),
-            "within": Key(Duration(), "How far back it was due. Default: for ever."),
+            "trigger": Clause(Text(), "A rule's name.", required=True),
+            "outcome": Clause(Choice(OUTCOMES, "an outcome"), "fired (default), cancelled or suppressed."),
+            "within": Clause(Duration(), "How far back it was due. Default: for ever."),
             **calendars.keys(),
         }
     )

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.events.catalogue import GAP
 from pipeline.grammar.durations import lasting
 from pipeline.grammar.reader import Path
-from pipeline.grammar.shapes import Duration, Key, OneOf, Record, Whole
+from pipeline.grammar.shapes import Clause, Duration, OneOf, Record, Whole
 from pipeline.language import calendars, compare
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.condition import Condition, Names, OfOne, Scope, said_once
@@ -24,10 +24,10 @@ def record(key: str) -> Record:
     """What may be written."""
     return Record(
         {
-            "visits": Key(
+            "visits": Clause(
                 OneOf(Whole(1), compare.record(Whole(0))), "How many: a number means at least.", required=True
             ),
-            "within": Key(Duration(), "How far back a visit may have begun. Default: for ever."),
+            "within": Clause(Duration(), "How far back a visit may have begun. Default: for ever."),
             **calendars.keys(),
         }
     )

@@ -45,7 +45,7 @@ _PROCESSED = re.compile(r'pipeline_events_total\{.*outcome="processed".*\} ')
 T = TypeVar("T")
 
 
-class Stage:
+class Playground:
     """Servers and worker from `with` to its end.
 
     `topology`: the one the worker runs, as `change` makes it. Everything else may be asked from the thread that holds
