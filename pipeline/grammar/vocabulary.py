@@ -40,7 +40,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 MADE: Mapping[str, Mapping[str, Field]] = {
-    **{name: {"segment": Field("text")} for name in SEGMENT_CHANGES},
+    **{name: {"segment": Field("text"), "reason": Field("choice", ("event", "time"))} for name in SEGMENT_CHANGES},
     VISIT_STARTED: {},
 }
 """Event types that nobody sends, made of what is received (triggers/happening.py): field -> what it holds. A visit has

@@ -63,6 +63,8 @@ KINDS: dict[str, Told] = {
     "made events and ties": {"made": True, "recovered": True, "ties": True},
     "made events on shared devices": {"made": True, "shared": True},
     "made events at once": {"made": True, "at_once": True, "again": True},
+    "why segments change": {"made": True, "reasons": True, "payloads": True, "again": True},
+    "why segments change and ties": {"made": True, "reasons": True, "ties": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
     "carts": {"carts": True, "staged": True, "asking": True},
     "carts and ties": {"carts": True, "ties": True},

@@ -103,6 +103,9 @@ OF_START = {
     "page_viewed": ["path", "context.campaign.source"],
     "form_submitted": ["form_id", "fields.ends"],
     "cart_viewed": ["cart_id"],
+    "identified": ["traits.company.size", "traits.company.at.city", "traits.company.listed", "traits.company.at"],
+    "segment_entered": ["segment", "reason"],
+    "segment_left": ["segment", "reason"],
     "video_started": ["position", "session_id"],
     "video_progressed": ["position", "total_length"],
 }

@@ -94,6 +94,8 @@ class Sayings:
         self.payloads: bool = options.get("payloads", False)
         self.hours: bool = options.get("hours", False)
         self.made: bool = options.get("made", False)
+        self.nested: bool = options.get("nested", False)
+        self.reasons: bool = options.get("reasons", False)
         self.any_segment = False
         self.ages: bool = options.get("ages", True)
         self.begins: tuple[str, ...] = options.get("begins", ())
@@ -157,10 +159,12 @@ class Sayings:
             where = {"where": {"context.campaign.source": rng.choice(SOURCES)}} if rng.random() < 0.3 else {}
             return {key: "visit_started", **where}
         told: Told = {key: rng.choice(["segment_entered", "segment_entered", "segment_left"])}
+        if self.reasons and rng.random() < 0.5:
+            told["where"] = {"reason": rng.choice(["time", "time", "event", {"not": "event"}])}
         if self.any_segment and rng.random() < 0.3:
             return told
         named = rng.choice([rng.choice(self.segments), {"in": rng.sample(self.segments, min(2, len(self.segments)))}])
-        return {**told, "where": {"segment": named}}
+        return {**told, "where": {**told.get("where", {}), "segment": named}}
 
     def edge(self) -> Told:
         """The first or last event, its age and what it tells."""
