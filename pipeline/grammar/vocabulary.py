@@ -15,6 +15,8 @@ Kind = Literal["text", "number", "flag", "choice", "list", "map", "records", "an
 
 PAYLOADS = {"cart": "cart_id", "message": "message_id", "film": "film"}
 """Part of a payload -> the key a rule must have for it: there is one cart, message or film only where it is the key."""
+OF_CART = ("lines", "quantity", "total", "currency")
+"""What a payload may tell of a cart by itself, `cart.total`, in the words of the condition `cart`."""
 
 SEGMENT_CHANGES = ("segment_entered", "segment_left")
 VISIT_STARTED = "visit_started"

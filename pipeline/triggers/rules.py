@@ -22,7 +22,7 @@ from pipeline.triggers import lengths
 from pipeline.triggers.balance import Balance
 from pipeline.triggers.dates import Dated
 from pipeline.triggers.lengths import ByField, UpToTime
-from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
+from pipeline.triggers.payloads import PAYLOADS, Tell, of_cart, teller, traits
 from pipeline.triggers.watches import Watch, Watches
 
 Keys = Callable[[Mapping[str, Any]], list[str]]
@@ -148,7 +148,7 @@ class Compiled:
         self.forget = rule.forget_ms
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
-        self.cart = rule.until_cart_empty is not None or "cart" in rule.parts
+        self.cart = rule.until_cart_empty is not None or of_cart(rule.parts)
         self.payload = teller(rule.payload)
         self.noted = tuple(matcher for trait in traits(rule.parts) for matcher in trait.matchers())
         self.tells = next(

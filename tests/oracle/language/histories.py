@@ -35,6 +35,8 @@ KINDS: dict[str, Told] = {
     "emptied carts": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "again": True},
     "emptied carts and ties": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "ties": True},
     "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
+    "values of carts": {"carts": True, "emptied": True, "values": True, "staged": True, "recovered": True},
+    "values of carts and ties": {"carts": True, "emptied": True, "values": True, "conditions": False, "ties": True},
     "payloads": {"payloads": True, "staged": True, "again": True, "recovered": True},
     "payloads and ties": {"payloads": True, "staged": True, "ties": True},
     "payloads at once": {"payloads": True, "at_once": True, "again": True},

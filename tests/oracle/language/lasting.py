@@ -56,8 +56,11 @@ def puts_in(rng: Random) -> Told:
     return {"event": events, **where}
 
 
-def of_cart(rng: Random, told: Told) -> None:
-    """What ends a rule's wait by what it does to the cart, and what is told of it."""
+OF_CART = ["lines", "quantity", "total", "currency"]
+
+
+def of_cart(rng: Random, told: Told, *, values: bool) -> None:
+    """What ends a rule's wait by what it does to the cart, and what is told of it: all, or single `values`."""
     bought: Told = {"event": "order_completed", "match": "cart_id", "without_key": "all", "reason": "bought"}
     if rng.random() < 0.75:
         bought["takes"] = "products"
@@ -78,6 +81,8 @@ def of_cart(rng: Random, told: Told) -> None:
     elif rng.random() < 0.4 and "event" in told["start"]:
         told["until"] = {"when": {"cart": {"lines": {"is": 0}}}, "reason": "emptied"}
     told["payload"] = rng.choice([["cart"], ["cart"], {"basket": "cart", "which": "key"}])
+    if values:
+        told["payload"] = {name: f"cart.{name}" for name in rng.sample(OF_CART, rng.choice([1, 2, 4]))}
     if rng.random() < 0.4:
         told["restart"] = {"event": rng.choice(["cart_viewed", ["product_removed", "cart_viewed"]])}
 

@@ -91,6 +91,7 @@ class Sayings:
         self.at_once: bool = options.get("at_once", False)
         self.lengths: bool = options.get("lengths", False)
         self.emptied: bool = options.get("emptied", False)
+        self.values: bool = options.get("values", False)
         self.payloads: bool = options.get("payloads", False)
         self.hours: bool = options.get("hours", False)
         self.made: bool = options.get("made", False)
@@ -320,7 +321,7 @@ class Sayings:
         self.ends(told, per, when)
         cart = self.emptied and per == "cart_id" and "once" not in told and ("after" in told or "stages" in told)
         if cart and rng.random() < 0.9:
-            of_cart(rng, told)
+            of_cart(rng, told, values=self.values)
         if conditions and "until" not in told and rng.random() < 0.35:
             found = self.condition(1, folded=True)
             # By itself that may be what a cart's own rule says, of which the other oracle knows.
