@@ -7,9 +7,9 @@ from collections.abc import Collection
 from difflib import SequenceMatcher
 
 from pipeline.grammar.findings import suggest
-from pipeline.grammar.operands import MEANT
+from pipeline.grammar.operands import MEANT, MODIFIERS, OPERATORS
 from pipeline.grammar.shapes import DURATION, FOREVER, Choice, Duration, Kinds, Many, OneOf, Record, Shape, Text, Where
-from pipeline.grammar.vocabulary import OF_CART, field_names
+from pipeline.grammar.vocabulary import OF_CART, field_names, maps
 
 _LONG = re.compile(r"([0-9]+)\s*([a-z]+)", re.IGNORECASE)
 _UNITS = {
@@ -85,6 +85,19 @@ def reference(shape: Text, written: str) -> str:
         "trait": "trait.NAME told last of the person",
     }
     return f"there is {', '.join(ways.get(word, word) for word in shape.words)}"
+
+
+def operator(name: str, written: str, *, nested: bool) -> str:
+    """Of what is no operator. `name`: of the field that it stands behind; `nested`: a mapping stands behind it."""
+    close = (
+        f"did you mean {MEANT[written]}?"
+        if written in MEANT
+        else suggest(written, (*OPERATORS, *MODIFIERS), "operators")
+    )
+    within = name.partition(".")[0] in (*maps(), "context", "consent")
+    if nested or (within and not close.startswith("did you")):
+        return f"what stands in it has a longer name: {name}.{written}"
+    return close
 
 
 def numeric(written: str) -> str:

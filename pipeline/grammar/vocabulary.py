@@ -63,6 +63,12 @@ def items() -> Mapping[str, Mapping[str, Mapping[str, Field]]]:
 
 
 @cache
+def maps() -> frozenset[str]:
+    """The body fields that hold values under their senders' names."""
+    return frozenset(field for body in bodies().values() for field, held in body.items() if held.kind == "map")
+
+
+@cache
 def context() -> Mapping[str, Field]:
     """Field of an event's context -> what it holds; the same for all event types."""
     return _context(schemas.schema(event_types()[0]))

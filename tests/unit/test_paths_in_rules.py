@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -435,6 +436,39 @@ def test_a_trait_is_told_as_it_was_known_at_the_decision(rules: Any) -> None:
 
     assert payload_of(topology, added, named(2, "Ann", 10, 10), named(3, "Anna", 5, 20))["first_name"] == "Ann"
     assert payload_of(topology, added, named(2, "Ann", 10, 64), named(3, "Late", 11, 66))["first_name"] == "Ann"
+
+
+def test_an_object_among_the_traits_is_spoken_of_by_path(rules: Any) -> None:
+    topology = rules("""
+grown:
+  version: 1
+  start: {when: {trait: company.size, gte: 50}}
+  after: 1h
+  only_if: {trait: company.at.city, is: Wien}
+  payload: {size: trait.company.size, name: trait.company.name}
+told:
+  version: 1
+  per: traits.company.name
+  start: {event: identified, where: {traits.company.size: {lt: 50}}}
+  after: 1h
+  cancel:
+    event: identified
+    match: traits.company.name
+    where: {traits.company.size: {gt: start.traits.company.size}}
+    reason: grown
+  payload: {which: key, size: start.traits.company.size}
+""")
+
+    def company(number: int, minute: int, **of: Any) -> dict[str, Any]:
+        return event(number, "identified", minute, traits={"company": json.dumps({"name": "Acme", **of})})
+
+    first, grown = company(1, 0, size=10, at={"city": "Wien"}), company(2, 10, size="60")
+    made = {line["rule"]: line for line in replayed([first, grown], topology)}
+    assert (made["told"]["outcome"], made["told"]["correlation_key"]) == ("cancelled", "Acme")
+    assert made["told"]["payload"] == {"which": "Acme", "size": "10"}
+    # Of each path what was told last: that the other told no city takes none back.
+    assert made["grown"]["outcome"] == "fired"
+    assert made["grown"]["payload"] == {"size": "60", "name": "Acme"}
 
 
 def test_stages_tell_what_they_name(rules: Any) -> None:

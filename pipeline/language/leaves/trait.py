@@ -18,7 +18,12 @@ TELLS = ("identified",)
 
 def record(key: str) -> Record:
     """What may be written."""
-    return Record({"trait": Key(Text(), "A trait's name, as it is told.", required=True), **_tests()})
+    return Record(
+        {
+            "trait": Key(Text(), "A trait's name, as it is told; in an object: `company.size`.", required=True),
+            **_tests(),
+        }
+    )
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:

@@ -129,6 +129,8 @@ def one_payload(rng: Random, told: Told) -> Any:
     if told.get("per") == "film" and rng.random() < 0.5:
         return ["film"]
     names: Told = {"plan": "trait.plan"}
+    if "company" in str(told):
+        names["size"] = rng.choice(["trait.company.size", "trait.company.at.city"])
     if "per" in told:
         names["which"] = "key"
     if told.get("per") == "film":

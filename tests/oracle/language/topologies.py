@@ -37,6 +37,13 @@ NEW = ("starts_with", "ignoring_case")
 OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
 SOURCES = ["mail", "search"]
 """Of campaigns, which visits tell."""
+NESTED: dict[str, list[Told]] = {
+    "company.size": [{"gte": 50}, {"is": 50}, {"not": 50}, {"between": [10, 60]}, {"exists": True}],
+    "company.at.city": [{"is": "Wien"}, {"contains": "ie"}, {"in": ["Wien", "Graz"]}, {"exists": False}],
+    "company.at": [{"exists": True}, {"contains": "city"}],
+    "company.listed": [{"is": True}, {"not": True}, {"is": "false"}],
+}
+"""Inside of a trait that is an object."""
 ANSWERS = [
     ("product_viewed", "product_id", PRODUCTS),
     ("page_viewed", "path", PATHS[:2]),
@@ -184,12 +191,24 @@ class Sayings:
     def trait(self) -> Told:
         """What was told of the person."""
         test: Told = self.rng.choice([{"is": "pro"}, {"not": "free"}, {"exists": True}, {"in": ["pro", "team"]}])
+        if self.nested and self.rng.random() < 0.8:
+            return {"trait": self.rng.choice(list(NESTED)), **test} if self.rng.random() < 0.2 else self.inside("trait")
         return {"trait": "plan", **test}
+
+    def inside(self, key: str) -> Told:
+        """What an object among the traits holds."""
+        rng = self.rng
+        name = rng.choice(list(NESTED))
+        test = rng.choice(NESTED[name])
+        if key == "trait":
+            return {"trait": name, **test}
+        return {key: "identified", "where": {f"traits.{name}": test}}
 
     def date(self) -> Told:
         """How far off a date is."""
         rng = self.rng
         source = rng.choice(["trait.ends", "trait.ends", {"event": "form_submitted", "field": "fields.ends"}])
+        source = "trait.contract.ends" if self.nested else source
         bound = {rng.choice(["gte", "gt", "lt", "lte", "lte"]): rng.choice(WINDOWS)}
         return {"date": source, rng.choice(["in", "in", "ago", "anniversary"]): bound}
 
@@ -201,6 +220,8 @@ class Sayings:
         kind = rng.random()
         if self.consents and rng.random() < 0.08:
             return {"consent": "marketing", **rng.choice([{}, {"is": "refused"}, {"is": "unknown"}])}
+        if self.nested and rng.random() < 0.4:
+            return rng.choice([self.trait, self.date, lambda: {**self.inside("did"), **self.window()}])()
         if kind < 0.04:
             return self.trait()
         if kind < 0.08:
@@ -293,6 +314,8 @@ class Sayings:
             told["once"] = rng.choice([True, {"forget": "72h"}])
         if self.starts and rng.random() < 0.7:
             when = self.other_start(told, per)
+        if self.nested and per is None and rng.random() < 0.5:
+            told["start"], when = self.inside("event"), False
         if self.made and per is None and rng.random() < 0.6:
             when = self.made_start(told)
         if self.begins and rng.random() < 0.7:
@@ -418,9 +441,10 @@ def topology(rng: Random, **options: Any) -> Told:
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
     decisions on arrival; `begins`: which of `lasting` and other sequences, dates (also `yearly`) and triggers start it;
     `consents`: what was agreed; `lengths`: waits as long as their start tells, or up to a time of day; `emptied`: what
-    is left in a cart, and told of it; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more
-    than seven days; `made`: what nobody sends; `moved`: units of the calendar; `ages` False: not for how long somebody
-    is in a segment (which hangs on whose profile stays at a tie)."""
+    is left in a cart, and told of it; `values`: by single values; `at_once`: mostly no waits; `hours`: mostly what is
+    added up, often over more than seven days; `made`: what nobody sends; `reasons`: and why; `nested`: objects among
+    the traits; `moved`: units of the calendar; `ages` False: not for how long somebody is in a segment (which hangs on
+    whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:
