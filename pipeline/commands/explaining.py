@@ -56,7 +56,7 @@ class Over(Run):
         """
         rows = [*rows_of(self.topology, self.book, self.person, self.files, self.clock)]
         rows += [
-            happening.change(change.change, change.segment, change.at, change.id)
+            happening.change(change.change, change.segment, change.reason, change.at, change.id)
             for change in self.changes_made
             if change.reason in ("event", "time") and theirs(self.person, change)
         ]

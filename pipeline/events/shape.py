@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
+from pipeline.events.inside import names_inside, opened
 from pipeline.events.model import CONSENT, CONTEXT, STANDS_IN, Event
 
 TEXT_KEPT = 1024
@@ -23,7 +24,8 @@ COLLECTIONS = frozenset(
 encode = msgspec.msgpack.Encoder().encode
 Fields = Mapping[str, tuple[str, ...]]
 """Event type -> the body fields that are read, those of the context behind `model.CONTEXT`, and `model.CONSENT`; of
-several products, what is read of each beside what always is (`tidy.item_fields`), as `products.price`.
+several products, what is read of each beside what always is (`tidy.item_fields`), as `products.price`; of a map, what
+is read of objects in it, as `traits.company.size`.
 """
 
 
@@ -43,6 +45,7 @@ class Shape:
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
         self._kept = {kind: frozenset(tidy.item_fields(kind, each)) for kind, each in fields.items()}
+        self._inside = {kind: found for kind, each in fields.items() if (found := names_inside(each))}
         self._collected = frozenset(kind for kind, each in fields.items() if COLLECTIONS & {*each})
         self._contexts = {
             kind: [
@@ -58,6 +61,9 @@ class Shape:
         if kind in STANDS_IN and STANDS_IN[kind][0] in event.body:
             data = self._stood_in(kind, event.body, data)
         kind, data = tidy.tidy(kind, data, self._kept.get(kind, ()))
+        for field, names in self._inside.get(kind, {}).items():
+            if isinstance(told := data.get(field), dict):
+                data[field] = opened(told, names, ITEM_KEPT)
         # In so few bytes no text, or no item of several, is longer than what is kept of it.
         if size > ITEM_KEPT and (size > TEXT_KEPT or kind in self._collected):
             data = {field: value if field == CONSENT else _bounded(value) for field, value in data.items()}

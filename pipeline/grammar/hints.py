@@ -7,9 +7,9 @@ from collections.abc import Collection
 from difflib import SequenceMatcher
 
 from pipeline.grammar.findings import suggest
-from pipeline.grammar.operands import MEANT
+from pipeline.grammar.operands import MEANT, MODIFIERS, OPERATORS
 from pipeline.grammar.shapes import DURATION, FOREVER, Choice, Duration, Kinds, Many, OneOf, Record, Shape, Text, Where
-from pipeline.grammar.vocabulary import field_names
+from pipeline.grammar.vocabulary import OF_CART, field_names, maps
 
 _LONG = re.compile(r"([0-9]+)\s*([a-z]+)", re.IGNORECASE)
 _UNITS = {
@@ -27,6 +27,11 @@ _DAYS = {
 OF_YOUR_OWN = "an event of your own is `custom`, and its `name` says which"
 _CLOCK = re.compile(r"([0-9]{1,2})[:.]([0-9]{2})")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_OF_CART = {
+    **dict.fromkeys(("value", "amount", "sum", "price", "revenue", "subtotal"), "total"),
+    **dict.fromkeys(("items", "pieces", "number"), "quantity"),
+    **dict.fromkeys(("count", "size", "products"), "lines"),
+}  # other people's words
 _ALIKE = 0.8  # from here on another word can hardly be meant
 _COMPARED = re.compile(r"(>=|<=|>|<|==?|!=|≥|≤)\s*(-?[0-9]+(?:\.[0-9]+)?)")
 
@@ -62,6 +67,11 @@ def reference(shape: Text, written: str) -> str:
     """Of what stands for no value that can be told: how it is written. `shape`: with its words."""
     head, _, rest = written.partition(".")
     close = suggest(head, shape.words)
+    if rest and "cart" in shape.words and close == "did you mean cart?":
+        found = suggest(_OF_CART.get(rest, rest), OF_CART, "")
+        word = found.removeprefix("did you mean ").rstrip("?")
+        every = ", ".join(f"cart.{each}" for each in OF_CART)
+        return f"did you mean cart.{word}?" if word in OF_CART else f"there is {every}"
     if close.startswith("did you"):
         word = close.removeprefix("did you mean ").rstrip("?")
         return f"did you mean {word}.{rest}?" if rest and word in ("start", "trait") else close
@@ -75,6 +85,19 @@ def reference(shape: Text, written: str) -> str:
         "trait": "trait.NAME told last of the person",
     }
     return f"there is {', '.join(ways.get(word, word) for word in shape.words)}"
+
+
+def operator(name: str, written: str, *, nested: bool) -> str:
+    """Of what is no operator. `name`: of the field that it stands behind; `nested`: a mapping stands behind it."""
+    close = (
+        f"did you mean {MEANT[written]}?"
+        if written in MEANT
+        else suggest(written, (*OPERATORS, *MODIFIERS), "operators")
+    )
+    within = name.partition(".")[0] in (*maps(), "context", "consent")
+    if nested or (within and not close.startswith("did you")):
+        return f"what stands in it has a longer name: {name}.{written}"
+    return close
 
 
 def numeric(written: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.events.times import EARLIEST, LATEST, rfc3339
 from pipeline.grammar import hints
 from pipeline.grammar.durations import spelt
 from pipeline.grammar.findings import Finding, suggest
-from pipeline.grammar.operands import MEANT, MODIFIERS, NAMED, OPERATORS, REFERENCE, TAKES
+from pipeline.grammar.operands import MODIFIERS, NAMED, OPERATORS, REFERENCE, TAKES
 from pipeline.grammar.shapes import (
     DURATION,
     FOREVER,
@@ -326,9 +326,7 @@ class Reader:
                 )
             for operator, operand in operators:
                 if operator not in OPERATORS and operator not in MODIFIERS:
-                    known = (*OPERATORS, *MODIFIERS)
-                    meant = MEANT.get(operator)
-                    hint = f"did you mean {meant}?" if meant else suggest(operator, known, "operators")
+                    hint = hints.operator(name, operator, nested=_is_map(operand))
                     self.report((*at, operator), "unknown-operator", f"unknown operator {operator}", hint, key=True)
                     continue
                 value = self._operand(operator, operand, (*at, operator))

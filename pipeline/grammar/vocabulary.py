@@ -15,6 +15,8 @@ Kind = Literal["text", "number", "flag", "choice", "list", "map", "records", "an
 
 PAYLOADS = {"cart": "cart_id", "message": "message_id", "film": "film"}
 """Part of a payload -> the key a rule must have for it: there is one cart, message or film only where it is the key."""
+OF_CART = ("lines", "quantity", "total", "currency")
+"""What a payload may tell of a cart by itself, `cart.total`, in the words of the condition `cart`."""
 
 SEGMENT_CHANGES = ("segment_entered", "segment_left")
 VISIT_STARTED = "visit_started"
@@ -40,7 +42,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 MADE: Mapping[str, Mapping[str, Field]] = {
-    **{name: {"segment": Field("text")} for name in SEGMENT_CHANGES},
+    **{name: {"segment": Field("text"), "reason": Field("choice", ("event", "time"))} for name in SEGMENT_CHANGES},
     VISIT_STARTED: {},
 }
 """Event types that nobody sends, made of what is received (triggers/happening.py): field -> what it holds. A visit has
@@ -58,6 +60,12 @@ def bodies() -> Mapping[str, Mapping[str, Field]]:
 def items() -> Mapping[str, Mapping[str, Mapping[str, Field]]]:
     """Event type -> body field of several records, such as `products` -> field of each -> what it holds."""
     return {name: _items(schemas.schema(name)) for name in schemas.names()}
+
+
+@cache
+def maps() -> frozenset[str]:
+    """The body fields that hold values under their senders' names."""
+    return frozenset(field for body in bodies().values() for field, held in body.items() if held.kind == "map")
 
 
 @cache

@@ -305,7 +305,7 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
                 amount = money.total([(price, line.quantity)], line.currency)
         told: dict[str, Any] = {
             "product": product(names) or None,
-            "quantity": _plain(line.quantity),
+            "quantity": plain(line.quantity),
             "price": price,
             "currency": line.currency,
             "total": amount,
@@ -329,7 +329,8 @@ def payload(key: str, lines: list[Line]) -> dict[str, Any]:
     return {"cart_id": key or None, "lines": out, "currency": currency if alike else None, "total": total}
 
 
-def _plain(number: float) -> float | None:
+def plain(number: float) -> float | None:
+    """A quantity as it is written: None where it is past all counting."""
     if isinf(number):
         return None
     return int(number) if abs(number) < 2**53 and number == int(number) else number
@@ -347,6 +348,12 @@ def total(lines: list[Line], currency: str | None = None) -> float | None:
     if len({line.currency for line in lines}) != 1:
         return None
     return money.total([(line.price, line.quantity) for line in lines], lines[0].currency)
+
+
+def currency(lines: list[Line]) -> str | None:
+    """In which money a cart is, where all its lines are in one."""
+    found = {line.currency for line in lines if line.names != MORE}
+    return found.pop() if len(found) == 1 else None
 
 
 def quantity(lines: list[Line]) -> float:

@@ -2,6 +2,7 @@
 
     cart_id                  a field of its body
     properties.plan          of a map in its body (`properties`, `traits`, `fields`): what stands under that name
+    traits.company.size      of an object in such a map; the first hop makes it stand in the map under that name
     products.product_id      of each of several items in its body
     context.timezone         of its context; of a map in there: context.campaign.source
     consent.marketing        whether a purpose is agreed to
@@ -25,6 +26,7 @@ Read = Callable[[Mapping[str, Any]], Any]
 """From a row's data: a value; of a path into several items, or to a list, the list of values; None: nothing is told."""
 
 ITEMS = frozenset(field for each in vocabulary.items().values() for field in each)
+MAPS = vocabulary.maps()
 _ANY, _FLAG = Field("any"), Field("flag")
 
 
@@ -46,11 +48,12 @@ def parse(path: str) -> Path:
 
 
 def needs(path: str) -> tuple[str, ...]:
-    """What the first hop must hand on for it: the field, and of several items the path itself, as rows have of each
-    only what is asked for.
+    """What the first hop must hand on for it: the field, and of several items, or inside of an object, the path itself,
+    as rows have of these only what is asked for.
     """
     found = parse(path)
-    return (found.field, path) if found.several else (found.field,)
+    inside = found.several or (found.field in MAPS and "." in found.inner)
+    return (found.field, path) if inside else (found.field,)
 
 
 def read_path(path: str) -> Read:
@@ -143,7 +146,7 @@ def meant(event: str, path: str, fits: Callable[[Field], bool]) -> str:
         found = get_close_matches(name, vocabulary.context(), n=3)
         near += [CONTEXT + (f"{each}.{inner}" if inner else each) for each in found]
     near += get_close_matches(path.lower(), [*fixed(event)], n=3)
-    near += [] if dot else [f"{field}.{path}" for field in maps]
+    near += [f"{field}.{path}" for field in maps] if not dot or head not in roots else []
     near += [name for name in fixed(event) if name.rpartition(".")[2] == path.rpartition(".")[2]]
     for each in near:
         if each != path and (held := told(event, each)) is not None and fits(held):

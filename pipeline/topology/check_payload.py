@@ -22,12 +22,17 @@ def told(rule: dict[str, Any]) -> list[tuple[Path, list[tuple[str | int, str]]]]
 
 
 def tells(rule: dict[str, Any], part: str) -> list[Path]:
-    """Where it tells that part."""
-    return [where for where, entries in told(rule) if part in [each for _, each in entries]]
+    """Where it tells that part, or something of it."""
+    return [where for where, entries in told(rule) if part in [_part_of(each) for _, each in entries]]
 
 
 def _entries(payload: list[str] | dict[str, str]) -> list[tuple[str | int, str]]:
     return [*payload.items()] if isinstance(payload, dict) else [*enumerate(payload)]
+
+
+def _part_of(source: str) -> str:
+    """Of `cart.total`: cart."""
+    return source.partition(".")[0]
 
 
 def check_payload(path: Path, rule: dict[str, Any], starts: Sequence[str], reader: Reader) -> None:
@@ -36,8 +41,8 @@ def check_payload(path: Path, rule: dict[str, Any], starts: Sequence[str], reade
         several = [each for _, each in entries]
         for number, (name, each) in enumerate(entries):
             at = (*path, *where, name)
-            if each in PAYLOADS:
-                _part(at, each, rule.get("per"), reader)
+            if (part := _part_of(each)) in PAYLOADS:
+                _part(at, part, rule.get("per"), reader)
                 if isinstance(name, int) and each in several[:number]:
                     reader.report(at, "duplicate-value", f"{each} is there twice", severity="warning")
             elif each == KEY and not reader.has((*path, "per")):

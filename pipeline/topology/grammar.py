@@ -19,7 +19,7 @@ from pipeline.grammar.shapes import (
     Where,
     Whole,
 )
-from pipeline.grammar.vocabulary import PAYLOADS, event_types, spoken_types
+from pipeline.grammar.vocabulary import OF_CART, PAYLOADS, event_types, spoken_types
 from pipeline.language.conditions import CONDITION
 from pipeline.language.leaves.list import LIST
 from pipeline.language.leaves.measure import MEASURE
@@ -49,8 +49,9 @@ PATH = Text("a path such as cart_id, properties.plan or products.sku", r"[a-z][a
 REFERENCE = Text("`key`, or `start.` and a path of the start", r"key|start\..+", ("key", "start"))
 
 TOLD = Text(
-    f"one of {', '.join(PAYLOADS)}, `key`, `start.` and a path of the start, or `trait.` and a trait's name",
-    rf"{'|'.join(PAYLOADS)}|key|start\..+|trait\..+",
+    f"one of {', '.join(PAYLOADS)}, `cart.` and one of {', '.join(OF_CART)}, `key`, `start.` and a path of the start,"
+    " or `trait.` and a trait's name",
+    rf"{'|'.join(PAYLOADS)}|cart\.({'|'.join(OF_CART)})|key|start\..+|trait\..+",
     (*PAYLOADS, "key", "start", "trait"),
 )
 
@@ -288,7 +289,8 @@ def _rule() -> Record:
             "only_if": Clause(CONDITION, "Looked at when it is due: where it doesn't hold, nothing fires."),
             "payload": Clause(
                 payload,
-                "What the trigger tells: cart, message, film; or {name: what} of these, key, start.path, trait.name.",
+                "What the trigger tells: cart, message, film; or {name: what} of these, cart.total and the like, key,"
+                " start.path, trait.name.",
             ),
         },
         apart=("after", "stages"),

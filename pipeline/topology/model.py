@@ -135,7 +135,9 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Payload = tuple[str, ...] | dict[str, str]
-"""What a trigger tells: parts (cart, message, film), or by name these, `key`, `start.path`, `trait.name`."""
+"""What a trigger tells: parts (cart, message, film), or by name these, `cart.total` and the like, `key`, `start.path`,
+`trait.name`.
+"""
 
 
 class AfterField(msgspec.Struct, frozen=True, kw_only=True):

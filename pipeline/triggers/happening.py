@@ -1,6 +1,6 @@
 """Events that nobody sends: they are made of what is taken in, and rules take them as any other (semantics 36, 37).
 
-segment_entered, segment_left    when a person enters or leaves a segment, but for ties; they tell which
+segment_entered, segment_left    when a person enters or leaves a segment, but for ties; they tell which, and why
 visit_started                    with the first thing of a person's own doing after GAP without one; it tells what the
                                  context was, and the consent
 decided                          when a wait is decided: for conditions alone
@@ -33,9 +33,9 @@ def made(kind: str, at: int, known: int, event_id: str, data: dict[str, Any]) ->
     return Row(0, "", kind, at, known, event_id, 0, [], data)
 
 
-def change(how: str, segment: str, at: int, change_id: str) -> Row:
+def change(how: str, segment: str, reason: str, at: int, change_id: str) -> Row:
     """A person has entered or left a segment, as that change tells."""
-    return made(f"segment_{how}", at, at, f"{_LAST}{segment}\0{change_id}", {"segment": segment})
+    return made(f"segment_{how}", at, at, f"{_LAST}{segment}\0{change_id}", {"segment": segment, "reason": reason})
 
 
 def visit(row: Row) -> Row:

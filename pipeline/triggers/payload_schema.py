@@ -9,6 +9,7 @@ from pipeline.grammar.vocabulary import PAYLOADS, Field
 from pipeline.language import paths
 from pipeline.language.references import ITEMS_KEPT, KEY, start_path
 from pipeline.topology.model import Payload, Rule
+from pipeline.triggers.payloads import CART, OF_CART
 
 _TEXT: dict[str, Any] = {"type": ["string", "null"]}
 _NUMBER: dict[str, Any] = {"type": ["number", "null"]}
@@ -56,6 +57,12 @@ _PARTS: dict[str, dict[str, Any]] = {
     ),
 }
 assert _PARTS.keys() == PAYLOADS.keys()
+_OF_CART: dict[str, dict[str, Any]] = {
+    "lines": {"type": "integer", "description": "How many lines are in the cart."},
+    "quantity": {**_NUMBER, "description": "How many pieces they are together."},
+    **{name: _PARTS["cart"]["properties"][name] for name in ("total", "currency")},
+}
+assert _OF_CART.keys() == OF_CART.keys()
 
 
 def payload_schema(rule: Rule) -> dict[str, Any]:
@@ -84,6 +91,8 @@ def _payload(rule: Rule, payload: Payload) -> dict[str, Any]:
 def _single(rule: Rule, source: str) -> dict[str, Any]:
     if source in _PARTS:
         return _PARTS[source]
+    if source.startswith(CART):
+        return _OF_CART[source.removeprefix(CART)]
     if source == KEY:
         return {**_TEXT, "description": f"The correlation key: {rule.per}."}
     if (path := start_path(source)) is not None:

@@ -104,6 +104,20 @@ PAYLOADS: dict[str, Payload] = {"cart": Cart(), "message": Message(), "film": Wa
 assert PAYLOADS.keys() == vocabulary.PAYLOADS.keys()
 
 TRAIT = "trait."
+CART = "cart."
+OF_CART: dict[str, Callable[[list[Line]], Any]] = {
+    "lines": len,
+    "quantity": lambda lines: carts.plain(carts.quantity(lines)),
+    "total": carts.total,
+    "currency": carts.currency,
+}
+"""As the condition `cart` has them."""
+assert OF_CART.keys() == {*vocabulary.OF_CART}
+
+
+def of_cart(sources: Iterable[str]) -> bool:
+    """Whether any of them is a cart, or something of it."""
+    return any(source == "cart" or source.startswith(CART) for source in sources)
 
 
 def teller(payload: model.Payload) -> Tell:
@@ -132,6 +146,9 @@ def _single(source: str) -> Callable[[Waited], Any]:
     if source in PAYLOADS:
         part = PAYLOADS[source]
         return lambda waited: part.told(waited.key, waited.lines, waited.noted, waited.person)
+    if source.startswith(CART):
+        of = OF_CART[source.removeprefix(CART)]
+        return lambda waited: of(waited.lines)
     if source == KEY:
         return lambda waited: waited.key or None
     if (path := start_path(source)) is not None:

@@ -23,7 +23,7 @@ from pipeline.triggers.balance import Balance
 from pipeline.triggers.dates import Dated
 from pipeline.triggers.facts import CONTENTS, RESTART, START
 from pipeline.triggers.lengths import ByField, UpToTime
-from pipeline.triggers.payloads import PAYLOADS, Tell, teller, traits
+from pipeline.triggers.payloads import PAYLOADS, Tell, of_cart, teller, traits
 from pipeline.triggers.watches import Watch, Watches
 
 Keys = Callable[[Mapping[str, Any]], list[str]]
@@ -145,7 +145,7 @@ class Compiled:
         self.shared = rule.without_key == "shared" or rule.per is None
         self.share = rule.watched_share
         self.emptied = rule.until_cart_empty
-        self.cart = rule.until_cart_empty is not None or "cart" in rule.parts
+        self.cart = rule.until_cart_empty is not None or of_cart(rule.parts)
         self.payload = teller(rule.payload)
         self.noted = tuple(matcher for trait in traits(rule.parts) for matcher in trait.matchers())
         self.tells = next(

@@ -92,7 +92,7 @@ def _look_at_segment(
         if was is None:
             told.append(_change(name, how, reason, at, "", person.ids, cause))
         if reason != "tie":
-            made.append(happening.change(how, name, at, told[0].id))
+            made.append(happening.change(how, name, reason, at, told[0].id))
     if told:
         for other in watches.speaking[name]:
             for each in [each for each in person.turned if each.startswith(other.prefix)] or [other.prefix]:

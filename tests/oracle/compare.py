@@ -24,7 +24,7 @@ def comparable(decision: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in decision.items() if name not in NOT_COMPARED}
     if not kept.get("contact"):
         kept.pop("contact", None)
-    if "lines" in (kept.get("payload") or {}):
+    if isinstance((kept.get("payload") or {}).get("lines"), list):
         kept["payload"] = {**kept["payload"], "lines": in_one_order(kept["payload"]["lines"])}
     for name in TIMES:
         if isinstance(kept.get(name), str):

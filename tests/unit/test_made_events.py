@@ -53,6 +53,9 @@ FINE = [
     "only_if: {first: segment_entered, where: {segment: {starts_with: v}}, age: {gte: 1d}}",
     "start: {sequence: [{event: visit_started, as: a}, {event: segment_entered, where: {segment: vip}}], within: 1d}\n"
     "after: 1h\npayload: {by: start.segment}",
+    "start: {event: segment_left, where: {segment: vip, reason: time}}\nafter: 1h\n"
+    "cancel: {event: segment_entered, where: {reason: {in: [event, time]}}, reason: back}\n"
+    "payload: {why: start.reason}\nonly_if: {last: segment_left, has: {reason: {not: event}}}",
 ]
 
 
@@ -67,6 +70,17 @@ WRONG = [
     (ENTERED % "vipp", "", "unknown-segment: vipp is no segment (did you mean vip?)"),
     (ENTERED % "{in: [vip, vop]}", "", "unknown-segment: vop is no segment (did you mean vip?)"),
     (ENTERED.replace("segment: %s", "name: vip"), "", "unknown-field: segment_entered has no field name (its fields"),
+    (ENTERED.replace("segment: %s", "reason: tim"), "", "bad-condition: reason is never 'tim' (did you mean time?)"),
+    (
+        ENTERED.replace("segment: %s", "reason: merged"),
+        "",
+        "bad-condition: reason is never 'merged' (known: event, time)",
+    ),
+    (
+        ENTERED.replace("segment: %s", "reasons: time"),
+        "",
+        "unknown-field: segment_entered has no field reasons (did you",
+    ),
     (ENTERED.replace("segment: %s", "context.url: x"), "", "unknown-field: segment_entered has no field context.url"),
     ("start: {event: visit_started, where: {path: /}}\nafter: 1h", "", "unknown-field: visit_started has no field"),
     (
@@ -111,6 +125,36 @@ def test_a_rules_meaning_is_also_that_of_the_segment_that_starts_it(tmp_path: Pa
     assert of({"a": once, "b": once}, {"segment": "a"}) != of({"a": twice, "b": once}, {"segment": "a"})
     assert of({"a": once, "b": once}, {"segment": "a"}) == of({"a": once, "b": other}, {"segment": "a"})
     assert of({"a": once, "b": once}, {}) != of({"a": once, "b": other}, {})
+
+
+def test_by_an_event_or_by_time_alone_is_told_wherever_they_are(tmp_path: Path) -> None:
+    left = {"event": "segment_left", "where": {"segment": "s", "reason": "time"}}
+    told = rules(
+        {
+            "s": {
+                "all": [{"did": "page_viewed", "within": "2h"}, {"none": [{"did": "order_completed", "within": "1h"}]}]
+            },
+            "grown_old": {"did": "segment_left", "where": {"segment": "s", "reason": "time"}},
+        },
+        any={"start": {"event": "segment_left", "where": {"segment": "s"}}, **HOUR, "payload": {"why": "start.reason"}},
+        time={"start": left, **HOUR, "only_if": {"last": "segment_left", "has": {"reason": "time"}}},
+    )
+    made, changes = replayed_with_changes(
+        [page("1", 0), bought("2", 10), page("3", 300)], topology_of(told, tmp_path)
+    )  # the first is left by the order, entered again by time, and left by it
+    assert [(line["rule"], line["cause_event_id"], line["payload"]) for line in made] == [
+        ("any", line_of(changes, "left", "event"), {"why": "event"}),
+        ("any", line_of(changes, "left", "time"), {"why": "time"}),
+        ("time", line_of(changes, "left", "time"), {}),
+    ]
+    assert [line["reason"] for line in changes if line["segment"] == "grown_old"] == ["event"]
+
+
+def line_of(changes: list[dict[str, Any]], change: str, reason: str) -> Any:
+    """The id of the first such change of `s`."""
+    return next(
+        line["id"] for line in changes if (line["segment"], line["change"], line["reason"]) == ("s", change, reason)
+    )
 
 
 def test_who_speaks_of_none_pays_nothing() -> None:

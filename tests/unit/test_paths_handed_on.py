@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.events import compiled, schemas, shape
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
+from pipeline.events.segment import translate
 from pipeline.flow import Intake
 from pipeline.language.paths import fixed, needs, read_path, told
 from pipeline.profile.fields import handed_fields, wanted_fields
@@ -142,6 +144,110 @@ def test_what_is_told_of_an_order_s_products_is_theirs_alone_where_nobody_asks()
     assert plain.data["products"] == [{"product_id": "p"}]
     assert needs("products.price") == ("products", "products.price")
     assert intake().prepare(event, 0, 0, 1)[0].data["products"] == [{"product_id": "p", "price": 5.0}]
+
+
+COMPANY = {
+    "name": "Acme " + "x" * 1_000,
+    "size": 60,
+    "share": 12.5,
+    "listed": True,
+    "at": {"city": "Wien", "of": {"floor": 3}},
+    "tags": ["a", "b"],
+    "none": None,
+    "dotted.name": "d",
+    "half": "\ud83dx",
+}
+INSIDE = {
+    "company.name": ("Acme " + "x" * 1_000)[:256],
+    "company.size": "60",
+    "company.share": "12.5",
+    "company.listed": "true",
+    "company.at": '{"city":"Wien","of":{"floor":3}}',
+    "company.at.city": "Wien",
+    "company.at.of.floor": "3",
+    "company.tags": '["a","b"]',
+    "company.none": None,
+    "company.nothing": None,
+    "company.dotted.name": "d",
+    "company.half": "x",
+    "company.size.more": None,
+    "plan.size": None,
+}
+
+
+def of_objects(kind: str = "identified", field: str = "traits") -> RuleBook:
+    """Of a rule that asks for all of these."""
+    where = {f"{field}.{name}": {"exists": True} for name in (*INSIDE, "plan")}
+    rule = Rule(name="it", version=1, start=Selector(events=(kind,), where=where), cancel=(), after_ms=1)
+    return RuleBook(msgspec.structs.replace(shipped(), rules=(rule,)))
+
+
+def test_what_lies_inside_of_an_object_reaches_the_rules_however_it_is_told() -> None:
+    book, now = of_objects(), 1_764_000_000_000
+    told = {"plan": "pro", "company": COMPANY}
+    call = {"type": "identify", "userId": "u", "messageId": "m", "timestamp": "2025-11-24T16:00:00Z", "traits": told}
+    (as_json,) = translate(call)
+    assert isinstance(as_json.body["traits"]["company"], str)
+    in_avro = Event(
+        "identified", "m", now, now, {"user_id": "u"}, {"traits": {"plan": "pro", "company": json.dumps(COMPANY)}}
+    )
+    reading = Decoder(REGISTRY, wanted=wanted_fields(book), handed=handed_fields(book))
+    for event in (as_json, in_avro):
+        value = Encoder(REGISTRY).encode("t", event)
+        row = Intake(shipped(), book).prepare(event, 0, 0, now)[0]
+        assert {name: read_path(f"traits.{name}")(row.data) for name in INSIDE} == INSIDE
+        assert row.data["traits"]["plan"] == "pro"
+        assert Intake(shipped(), book).prepare(reading.decode(value), 0, 0, now, len(value))[0].data == row.data
+        assert len(wire.encode(row)) > 0
+
+
+def test_what_nobody_asks_for_stays_one_text() -> None:
+    text = json.dumps({"size": 60})
+    event = Event("identified", "e", 1, 1, PHONE, {"traits": {"company": text}})
+    assert intake().prepare(event, 0, 0, 1)[0].data["traits"] == {"company": text}
+    row = Intake(shipped(), of_objects()).prepare(event, 0, 0, 1)[0]
+    assert row.data["traits"] == {"company": text, "company.size": "60"}
+    assert event.body["traits"] == {"company": text}
+
+
+@pytest.mark.parametrize(
+    ("told", "size"),
+    [
+        ({"company.size": "70", "company": '{"size":60}'}, "70"),
+        ({"company": '{"size": '}, None),
+        ({"company": "Acme"}, None),
+        ({"company": "60"}, None),
+        ({"company": '{"size":""}'}, ""),
+        ({"company": '{"size":null}'}, None),
+        ({"company": '[{"size":60}]'}, "60"),
+        ({"company": '[{"size":60},{"size":70}]'}, None),
+        ({"company": '{"size":1e999}'}, None),
+        ({"company": "[" * 60_000}, None),
+        ({"company": '{"at":' * 9_000 + "1" + "}" * 9_000}, None),
+        ({}, None),
+    ],
+)
+def test_what_is_like_an_object_tells_what_it_can(told: dict[str, str], size: str | None) -> None:
+    event = Event("identified", "e", 1, 1, PHONE, {"traits": told})
+    row = Intake(shipped(), of_objects()).prepare(event, 0, 0, 1)[0]
+    assert read_path("traits.company.size")(row.data) == size
+
+
+def test_it_is_of_one_length_in_records_of_any_length() -> None:
+    """As text a number may be longer than its record."""
+    event = Event("identified", "e", 1, 1, PHONE, {"traits": {"company": f'{{"at":[{",".join(["1e14"] * 30)}]}}'}})
+    rows = [Intake(shipped(), of_objects()).prepare(event, 0, 0, 1, size)[0] for size in (200, 2_000)]
+    assert rows[0] == rows[1]
+    assert len(rows[0].data["traits"]["company.at"]) == shape.ITEM_KEPT
+
+
+def test_in_properties_and_fields_too() -> None:
+    for kind, field in (("custom", "properties"), ("form_submitted", "fields")):
+        event = Event(
+            kind, "e", 1, 1, PHONE, {field: {"company": '{"size":60}'}, **({"name": "n"} if kind == "custom" else {})}
+        )
+        row = Intake(shipped(), of_objects(kind, field)).prepare(event, 0, 0, 1)[0]
+        assert read_path(f"{field}.company.size")(row.data) == "60"
 
 
 @pytest.mark.parametrize("size", [100, 600, 2_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -437,6 +438,39 @@ def test_a_trait_is_told_as_it_was_known_at_the_decision(rules: Any) -> None:
     assert payload_of(topology, added, named(2, "Ann", 10, 64), named(3, "Late", 11, 66))["first_name"] == "Ann"
 
 
+def test_an_object_among_the_traits_is_spoken_of_by_path(rules: Any) -> None:
+    topology = rules("""
+grown:
+  version: 1
+  start: {when: {trait: company.size, gte: 50}}
+  after: 1h
+  only_if: {trait: company.at.city, is: Wien}
+  payload: {size: trait.company.size, name: trait.company.name}
+told:
+  version: 1
+  per: traits.company.name
+  start: {event: identified, where: {traits.company.size: {lt: 50}}}
+  after: 1h
+  cancel:
+    event: identified
+    match: traits.company.name
+    where: {traits.company.size: {gt: start.traits.company.size}}
+    reason: grown
+  payload: {which: key, size: start.traits.company.size}
+""")
+
+    def company(number: int, minute: int, **of: Any) -> dict[str, Any]:
+        return event(number, "identified", minute, traits={"company": json.dumps({"name": "Acme", **of})})
+
+    first, grown = company(1, 0, size=10, at={"city": "Wien"}), company(2, 10, size="60")
+    made = {line["rule"]: line for line in replayed([first, grown], topology)}
+    assert (made["told"]["outcome"], made["told"]["correlation_key"]) == ("cancelled", "Acme")
+    assert made["told"]["payload"] == {"which": "Acme", "size": "10"}
+    # Of each path what was told last: that the other told no city takes none back.
+    assert made["grown"]["outcome"] == "fired"
+    assert made["grown"]["payload"] == {"size": "60", "name": "Acme"}
+
+
 def test_stages_tell_what_they_name(rules: Any) -> None:
     topology = rules("""
 left:
@@ -453,6 +487,51 @@ left:
     made = replayed(told, topology)
     assert [sorted(line["payload"]) for line in made] == [["cart_id", "currency", "lines", "total"], ["sku", "whose"]]
     assert made[1]["payload"] == {"sku": "s", "whose": None}
+
+
+OF_CART = """
+left:
+  version: 1
+  per: cart_id
+  start: {event: [product_added, cart_updated]}
+  after: 1h
+  cancel: {event: order_completed, match: cart_id, takes: products, reason: bought}
+  payload: {whole: cart, lines: cart.lines, pieces: cart.quantity, worth: cart.total, in: cart.currency}
+"""
+
+
+def test_single_values_of_a_cart_are_those_of_the_whole(rules: Any) -> None:
+    topology = rules(OF_CART)
+    (rule,) = topology.rules
+    validator = Draft202012Validator(payload_schema(rule))
+
+    def told_of(*put: dict[str, Any]) -> dict[str, Any]:
+        told = payload_of(topology, *(event(n, "product_added", 0, cart_id="c", **each) for n, each in enumerate(put)))
+        assert [error.message for error in validator.iter_errors(told)] == []
+        whole = told.pop("whole")
+        assert (told["worth"], told["in"]) == (whole["total"], whole["currency"])
+        assert told["lines"] == len(whole["lines"])
+        return told
+
+    tent, mat = {"product_id": "p", "price": 9.5, "currency": "EUR"}, {"product_id": "q", "price": 0.1, "quantity": 3}
+    assert told_of(tent) == {"lines": 1, "pieces": 1, "worth": 9.5, "in": "EUR"}
+    assert told_of(tent, {**mat, "currency": "EUR"}) == {"lines": 2, "pieces": 4, "worth": 9.8, "in": "EUR"}
+    assert told_of(tent, mat) == {"lines": 2, "pieces": 4, "worth": None, "in": None}
+    assert told_of(tent, {**tent, "price": None}) == {"lines": 1, "pieces": 2, "worth": 19.0, "in": "EUR"}
+    assert told_of({"product_id": "p", "quantity": 0.5}) == {"lines": 1, "pieces": 0.5, "worth": None, "in": None}
+    assert told_of({"product_id": "p", "quantity": 1e308}, {"product_id": "p", "quantity": 1e308})["pieces"] is None
+    empty = payload_of(topology, event(1, "cart_updated", 0, cart_id="c", products=products("p")),
+                       event(2, "product_removed", 1, cart_id="c", product_id="p"))  # fmt: skip
+    assert (empty["lines"], empty["pieces"], empty["worth"], empty["in"]) == (0, 0, None, None)
+
+
+def test_a_cart_of_which_one_value_is_told_is_watched_as_a_whole_one(rules: Any) -> None:
+    one, whole = rules(OF_CART.replace("whole: cart, ", "")), rules(OF_CART)
+    told = [
+        event(1, "product_added", 0, cart_id="c", product_id="p"),
+        event(2, "order_completed", 5, order_id="o", cart_id="d", products=products("p")),
+    ]
+    assert brief(replayed(told, one)) == brief(replayed(told, whole)) == [("c", "cancelled", "bought", "e1")]
 
 
 def test_what_is_kept_of_a_start_to_be_told_is_bounded(rules: Any) -> None:
@@ -510,6 +589,15 @@ def test_what_is_typed_is_typed(rules: Any) -> None:
         "every": ["array", "null"],
         "from": ["string", "null"],
         "first_name": ["string", "number", "boolean", "null"],
+    }
+    (rule,) = rules(OF_CART).rules
+    kinds = {name: kind.get("type") for name, kind in payload_schema(rule)["properties"].items()}
+    assert kinds == {
+        "whole": "object",
+        "lines": "integer",
+        "pieces": ["number", "null"],
+        "worth": ["number", "null"],
+        "in": ["string", "null"],
     }
 
 

@@ -379,6 +379,14 @@ PAYLOADS: list[tuple[str, int, str, str]] = [
     ("{which: key, page: start.context.url, price: start.price, plan: trait.plan, all: cart}", 0, "", ""),
     ("{skus: start.products.sku, from: start.context.campaign.source}", 0, "", ""),
     ("{}", 0, "", ""),
+    ("{worth: cart.total, in: cart.currency, n: cart.lines, pieces: cart.quantity}", 0, "", ""),
+    ("{worth: cart.totl}", 22, "bad-value", "did you mean cart.total?"),
+    ("{worth: cart.value}", 22, "bad-value", "did you mean cart.total?"),
+    ("{items: cart.items}", 22, "bad-value", "did you mean cart.quantity?"),
+    ("{n: cart.count}", 18, "bad-value", "did you mean cart.lines?"),
+    ("{n: crat.lines}", 18, "bad-value", "did you mean cart.lines?"),
+    ("{what: cart.colour}", 21, "bad-value", "there is cart.lines, cart.quantity, cart.total, cart.currency"),
+    ("[cart.total]", 15, "bad-value", "single values have names"),
     ("{page: strat.context.url}", 21, "bad-value", "did you mean start.context.url?"),
     ("{page: context.url}", 21, "bad-value", "`start.` and a path of the start"),
     ("{page: start.context.ulr}", 21, "unknown-field", "did you mean start.context.url?"),
@@ -397,6 +405,14 @@ def test_what_a_payload_may_name(check: Check, payload: str, column: int, code: 
     found = check(BASE + f"    payload: {payload}\n")
     assert [(each.line, each.column, each.code) for each in found] == ([(19, column, code)] if column else []), found
     assert not column or said in str(found[0])
+
+
+def test_a_value_of_a_cart_is_told_of_one(check: Check) -> None:
+    text = BASE.replace("    per: cart_id\n", "    per: product_id\n").replace("match: cart_id, ", "")
+    (found,) = check(text + "    payload: {worth: cart.total}\n")
+    assert (found.code, found.hint) == ("bad-key", "write per: cart_id")
+    (found,) = check(BASE + "    once: true\n    payload: {worth: cart.total}\n")
+    assert (found.code, found.message) == ("conflict", "a key that starts once has no cart")
 
 
 def test_a_payload_tells_no_key_where_there_is_none(check: Check) -> None:

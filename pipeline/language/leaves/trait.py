@@ -19,7 +19,12 @@ TELLS = tuple(doing("traits"))
 
 def record(key: str) -> Record:
     """What may be written."""
-    return Record({"trait": Clause(Text(), "A trait's name, as it is told.", required=True), **_tests()})
+    return Record(
+        {
+            "trait": Clause(Text(), "A trait's name, as it is told; in an object: `company.size`.", required=True),
+            **_tests(),
+        }
+    )
 
 
 def check(at: Path, value: Mapping[str, Any], names: Names) -> None:

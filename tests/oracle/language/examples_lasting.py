@@ -95,6 +95,7 @@ CART: Told = {
     "cancel": BOUGHT,
     "payload": ["cart"],
 }
+OF_CART = {"lines": "cart.lines", "pieces": "cart.quantity", "worth": "cart.total", "in": "cart.currency"}
 EMPTY = {"until": {"cart": "empty", "reason": "emptied"}}
 P, Q = ("p", 1, 10), ("q", 1, 10)
 
@@ -164,6 +165,17 @@ PAYLOADS = [
             [traits("0", -1, plan="free"), viewed("1", 0), traits("2", 34, plan="pro"), traits("3", 36, plan="team")],
             [want("fired", "due", "1", 0, 30, 35, key="p",
                   payload={"which": "p", "seen": "p", "plan": "pro", "none": None})]),
+    Example(13, "single values of a cart", rules(r={**CART, "payload": OF_CART}),
+            [add("1", 0), add("2", 1, quantity=2), of_q("3", 2)],
+            [want("fired", "due", "3", 2, 32, 37, key="c",
+                  payload={"lines": 2, "pieces": 4, "worth": 40, "in": "EUR"})]),
+    Example(13, "of which there is none where a price is missing, or of two currencies",
+            rules(r={**CART, "payload": OF_CART}),
+            [of_q("1", 0, price=None), add("2", 40, cart="d"), of_q("3", 41, cart="d", currency="USD")],
+            [want("fired", "due", "1", 0, 30, 35, key="c",
+                  payload={"lines": 1, "pieces": 1, "worth": None, "in": "EUR"}),
+             want("fired", "due", "3", 41, 71, 76, key="d",
+                  payload={"lines": 2, "pieces": 2, "worth": None, "in": None})]),
     Example(31, "a stage tells its own",
             rules(r={"start": {"event": "product_viewed"}, "payload": {"a": "start.product_id"},
                      "stages": [{"name": "one", "after": "10m"}, {"name": "two", "after": "20m", "payload": []}]}),

@@ -133,6 +133,37 @@ CHANGES = [
     ),
     Example(
         36,
+        "it tells whether by an event or by time alone",
+        rules(
+            {"s": {"all": [{"did": "page_viewed", "within": "2h"}, {"none": [{"did": "order_completed", **M20}]}]}},
+            r={
+                "start": {"event": "segment_left", "where": {"reason": "time"}},
+                "after": "15m",
+                "payload": {"why": "start.reason"},
+            },
+            q={
+                "start": {"event": ["segment_left", "segment_entered"], "where": {"reason": {"not": "time"}}},
+                "after": "5m",
+                "payload": {"why": "start.reason"},
+            },
+        ),
+        [page("1", 0), bought("2", 12), page("3", 300)],
+        [
+            want("fired", "due", made("entered", 0), 0, 5, 10, rule="q", payload={"why": "event"}),
+            want("fired", "due", made("left", 12), 12, 17, 22, rule="q", payload={"why": "event"}),
+            want("fired", "due", made("left", 120), 120, 135, 140, payload={"why": "time"}),
+            want("fired", "due", made("entered", 300), 300, 305, 310, rule="q", payload={"why": "event"}),
+        ],
+        [
+            change("entered", 0, "1"),
+            change("left", 12, "2"),
+            change("entered", 32),
+            change("left", 120),
+            change("entered", 300, "3"),
+        ],
+    ),
+    Example(
+        36,
         "another segment counts it, and is looked at after it",
         rules(
             {"a": {"did": "segment_entered", "where": {"segment": "s"}, "times": 2}, "s": {"did": "page_viewed", **M20}}

@@ -6,6 +6,7 @@ to the millisecond; some things are told late, twice, or in one millisecond.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -35,6 +36,8 @@ KINDS: dict[str, Told] = {
     "emptied carts": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "again": True},
     "emptied carts and ties": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "ties": True},
     "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
+    "values of carts": {"carts": True, "emptied": True, "values": True, "staged": True, "recovered": True},
+    "values of carts and ties": {"carts": True, "emptied": True, "values": True, "conditions": False, "ties": True},
     "payloads": {"payloads": True, "staged": True, "again": True, "recovered": True},
     "payloads and ties": {"payloads": True, "staged": True, "ties": True},
     "payloads at once": {"payloads": True, "at_once": True, "again": True},
@@ -63,9 +66,13 @@ KINDS: dict[str, Told] = {
     "made events and ties": {"made": True, "recovered": True, "ties": True},
     "made events on shared devices": {"made": True, "shared": True},
     "made events at once": {"made": True, "at_once": True, "again": True},
+    "why segments change": {"made": True, "reasons": True, "payloads": True, "again": True},
+    "why segments change and ties": {"made": True, "reasons": True, "ties": True},
     "stages that ask": {"staged": True, "again": True, "asking": True},
     "carts": {"carts": True, "staged": True, "asking": True},
     "carts and ties": {"carts": True, "ties": True},
+    "nested traits": {"nested": True, "payloads": True, "again": True},
+    "nested traits and ties": {"nested": True, "payloads": True, "ties": True},
     "films": {"films": True, "staged": True, "asking": True},
     "films and ties": {"films": True, "ties": True},
     "sequences": {"begins": ("sequence", "lasting"), "again": True, "consents": True},
@@ -108,9 +115,10 @@ class Story:
         films: bool = False,
         lengths: bool = False,
         payloads: bool = False,
+        nested: bool = False,
     ) -> None:
         self.rng = rng
-        self.lengths, self.payloads = lengths, payloads
+        self.lengths, self.payloads, self.nested = lengths, payloads, nested
         self.carts, self.films = carts, films
         found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
         self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
@@ -185,6 +193,8 @@ class Story:
             return cart
         if kind == "identified":
             traits = {"plan": rng.choice(PLANS), **self.ends()}
+            if self.nested:
+                traits |= self.company()
             if self.lengths and rng.random() < 0.3:
                 traits["timezone"] = rng.choice(self.zones)
             return {"traits": traits} if rng.random() < 0.8 else {}
@@ -192,6 +202,22 @@ class Story:
             sent = {"campaign": rng.choice(["spring", "summer"])} if rng.random() < 0.7 else {}
             return {"message_id": rng.choice(["m1", "m2", "<m1>"]), **sent}
         return {"message_id": "m"}
+
+    def company(self) -> Told:
+        """An object among the traits, as one text; or what is like one."""
+        rng = self.rng
+        if rng.random() < 0.25:
+            return rng.choice([{}, {"company": "Acme"}, {"company.size": "70"}, {"company": '{"size": '}])
+        inside: Told = {"size": rng.choice([10, 50, 50.5, "60", None]), "name": "Acme " + "x" * rng.choice([1, 1, 500])}
+        inside["at"] = rng.choice([{"city": "Wien"}, {"city": "Graz", "country": "at"}, "Wien", None])
+        if rng.random() < 0.5:
+            inside["listed"] = rng.random() < 0.5
+        told = {"company": json.dumps({name: inside[name] for name in rng.sample(sorted(inside), len(inside))})}
+        if rng.random() < 0.2:
+            told["company.size"] = "70"  # as it is told stands before what is in the object
+        if rng.random() < 0.6 and (ends := self.ends()):
+            told["contract"] = json.dumps(ends)
+        return told
 
     def goods(self, kind: str, cart: Told) -> Told:
         """What changes a cart, or ends one."""
@@ -286,6 +312,7 @@ class Story:
         more = CART_EVENTS if self.carts else ()
         if self.payloads and rng.random() < 0.15:
             more = (*more, *("email_sent",) * 30, *("email_clicked",) * 15)
+        more = (*more, *("identified",) * 8) if self.nested else more
         kind = rng.choice(
             [
                 *more,
@@ -344,10 +371,19 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     ties, shared = options.pop("ties", False), options.pop("shared", False)
     told = topology(rng, **options)
     moved, films, lengths = (options.get(name, False) for name in ("moved", "films", "lengths"))
-    payloads = options.get("payloads", False)
+    payloads, nested = options.get("payloads", False), options.get("nested", False)
     carts = options.get("carts", False) or lengths
     story = Story(
-        rng, told, ties=ties, shared=shared, moved=moved, carts=carts, films=films, lengths=lengths, payloads=payloads
+        rng,
+        told,
+        ties=ties,
+        shared=shared,
+        moved=moved,
+        carts=carts,
+        films=films,
+        lengths=lengths,
+        payloads=payloads,
+        nested=nested,
     )
     story.places = "begins" in options or lengths
     story.zones = NEAR[:1] if "every" in str(told) else NEAR  # what opened by the zone known then stands

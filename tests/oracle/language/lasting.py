@@ -56,8 +56,11 @@ def puts_in(rng: Random) -> Told:
     return {"event": events, **where}
 
 
-def of_cart(rng: Random, told: Told) -> None:
-    """What ends a rule's wait by what it does to the cart, and what is told of it."""
+OF_CART = ["lines", "quantity", "total", "currency"]
+
+
+def of_cart(rng: Random, told: Told, *, values: bool) -> None:
+    """What ends a rule's wait by what it does to the cart, and what is told of it: all, or single `values`."""
     bought: Told = {"event": "order_completed", "match": "cart_id", "without_key": "all", "reason": "bought"}
     if rng.random() < 0.75:
         bought["takes"] = "products"
@@ -78,6 +81,8 @@ def of_cart(rng: Random, told: Told) -> None:
     elif rng.random() < 0.4 and "event" in told["start"]:
         told["until"] = {"when": {"cart": {"lines": {"is": 0}}}, "reason": "emptied"}
     told["payload"] = rng.choice([["cart"], ["cart"], {"basket": "cart", "which": "key"}])
+    if values:
+        told["payload"] = {name: f"cart.{name}" for name in rng.sample(OF_CART, rng.choice([1, 2, 4]))}
     if rng.random() < 0.4:
         told["restart"] = {"event": rng.choice(["cart_viewed", ["product_removed", "cart_viewed"]])}
 
@@ -103,6 +108,9 @@ OF_START = {
     "page_viewed": ["path", "context.campaign.source"],
     "form_submitted": ["form_id", "fields.ends"],
     "cart_viewed": ["cart_id"],
+    "identified": ["traits.company.size", "traits.company.at.city", "traits.company.listed", "traits.company.at"],
+    "segment_entered": ["segment", "reason"],
+    "segment_left": ["segment", "reason"],
     "video_started": ["position", "session_id"],
     "video_progressed": ["position", "total_length"],
 }
@@ -121,6 +129,8 @@ def one_payload(rng: Random, told: Told) -> Any:
     if told.get("per") == "film" and rng.random() < 0.5:
         return ["film"]
     names: Told = {"plan": "trait.plan"}
+    if "company" in str(told):
+        names["size"] = rng.choice(["trait.company.size", "trait.company.at.city"])
     if "per" in told:
         names["which"] = "key"
     if told.get("per") == "film":

@@ -80,7 +80,7 @@ class World:
         """36: it is written down, and, but by a tie, an event that rules take as any other."""
         self.maker.change(person, segment, what, moment, reason, cause)
         if reason in ("event", "time"):
-            take(self.language, person, changed(person, segment, what, moment), moment, self.maker)
+            take(self.language, person, changed(person, segment, what, moment, reason), moment, self.maker)
 
     def next_of(self, person: Person, moment: int) -> int | None:
         """When anything may happen of itself next, after `moment`."""

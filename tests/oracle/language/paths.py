@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -38,11 +39,34 @@ def is_type(fact: Fact, events: tuple[str, ...] | list[str]) -> bool:
     return told in events or ("any" in events and own_doing(fact))
 
 
+SENDERS = ("traits", "properties", "fields")
+"""What holds values under names of their senders."""
+
+
+def under(told: Any, names: list[str]) -> Any:
+    """What is told under that name; where it isn't, but the first part of it is an object, what lies in there, as text.
+    Objects are told as JSON."""
+    whole = ".".join(names)
+    if not isinstance(told, dict) or whole in told or len(names) < 2:
+        return told.get(whole) if isinstance(told, dict) else None
+    inner = told.get(names[0])
+    if isinstance(inner, str):
+        try:
+            inner = json.loads(inner)
+        except ValueError:
+            return None
+    found = under(inner, names[1:])
+    return found if found is None or isinstance(found, str) else json.dumps(found, separators=(",", ":"))
+
+
 @lru_cache(maxsize=1 << 16)
 def values(fact: Fact, path: str) -> tuple[Any, ...]:
     """All that an event tells under a path; nothing where it is missing. 15: no length is nought. (Asked over and over,
     so it is remembered.)"""
     head, *rest = path.split(".")
+    if head in SENDERS and rest:
+        told = under(fact.get(head), rest)
+        return () if told is None else (told,)
     place: Any = fact.context if head == "context" else fact.get(head)
     found = several(place) if isinstance(place, list) or (head == "products" and rest) else [place]
     for name in rest:
@@ -84,7 +108,9 @@ def compares(value: Any, test: Any) -> bool:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Is it the same value? A number and the text that says it are."""
+    """Is it the same value? A number and the text that says it are, and so are true and false."""
+    if isinstance(one, str) and isinstance(other, bool):
+        return one.strip().lower() == str(other).lower()
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, str) and isinstance(other, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from tests.oracle.film import film_of, seconds_watched
@@ -9,6 +10,8 @@ from tests.oracle.language.conditions import by_occurrence, tells_trait
 from tests.oracle.language.paths import values
 from tests.oracle.language.person import Person
 from tests.oracle.language.waits import Start, Wait
+from tests.oracle.lines import Contents
+from tests.oracle.money import written
 from tests.oracle.who import Fact
 
 Line = dict[str, Any]
@@ -29,6 +32,9 @@ def one_told(what: str, wait: Wait, person: Person, moment: int) -> Any:
     if what == "cart":
         assert wait.shown is not None
         return wait.shown.payload(wait.key)
+    if what.startswith("cart."):
+        assert wait.shown is not None
+        return of_cart(wait.shown, what.removeprefix("cart."))
     if what == "message":
         return {"message_id": wait.key, "campaign": told_by(wait.cause, "campaign")}
     if what == "film":
@@ -39,6 +45,15 @@ def one_told(what: str, wait: Wait, person: Person, moment: int) -> Any:
     known = [fact for fact in person.facts if fact.occurred_at <= moment and tells_trait(fact, trait)]
     last = max(known, key=by_occurrence, default=None)
     return None if last is None else values(last, f"traits.{trait}")[0]
+
+
+def of_cart(contents: Contents, name: str) -> Any:
+    """13: one value of what is in it: how many lines and pieces, and of the whole cart what it says itself."""
+    if name == "lines":
+        return len(contents.lines)
+    if name == "quantity":
+        return written(sum((line.quantity for line in contents.lines), Fraction(0)))
+    return contents.payload(None)[name]
 
 
 def told_by(cause: Start, name: str) -> Any:

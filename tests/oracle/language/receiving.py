@@ -76,14 +76,14 @@ def visit(person: Person, fact: Fact) -> Fact | None:
     return replace(fact, type=VISIT, event_id=f"\0{fact.event_id}", body={}, items=())
 
 
-def changed(person: Person, segment: str, what: str, moment: int) -> Fact:
+def changed(person: Person, segment: str, what: str, moment: int, reason: str) -> Fact:
     """36: somebody entered or left a segment. Of what is known at one moment it comes last, by the segment's name."""
     return Fact(
         type=f"segment_{what}",
         event_id=f"\U0010ffff{segment}\0{what} {segment} {moment}",
         occurred_at=moment,
         received_at=moment,
-        body={"segment": segment},
+        body={"segment": segment, "reason": reason},
         carried=(),
         person=min(person.identifiers),
         ties=(),

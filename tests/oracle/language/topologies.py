@@ -37,6 +37,13 @@ NEW = ("starts_with", "ignoring_case")
 OLD_WHERE = {kind: [test for test in found if not any(op in str(test) for op in NEW)] for kind, found in WHERE.items()}
 SOURCES = ["mail", "search"]
 """Of campaigns, which visits tell."""
+NESTED: dict[str, list[Told]] = {
+    "company.size": [{"gte": 50}, {"is": 50}, {"not": 50}, {"between": [10, 60]}, {"exists": True}],
+    "company.at.city": [{"is": "Wien"}, {"contains": "ie"}, {"in": ["Wien", "Graz"]}, {"exists": False}],
+    "company.at": [{"exists": True}, {"contains": "city"}],
+    "company.listed": [{"is": True}, {"not": True}, {"is": "false"}],
+}
+"""Inside of a trait that is an object."""
 ANSWERS = [
     ("product_viewed", "product_id", PRODUCTS),
     ("page_viewed", "path", PATHS[:2]),
@@ -91,9 +98,12 @@ class Sayings:
         self.at_once: bool = options.get("at_once", False)
         self.lengths: bool = options.get("lengths", False)
         self.emptied: bool = options.get("emptied", False)
+        self.values: bool = options.get("values", False)
         self.payloads: bool = options.get("payloads", False)
         self.hours: bool = options.get("hours", False)
         self.made: bool = options.get("made", False)
+        self.nested: bool = options.get("nested", False)
+        self.reasons: bool = options.get("reasons", False)
         self.any_segment = False
         self.ages: bool = options.get("ages", True)
         self.begins: tuple[str, ...] = options.get("begins", ())
@@ -157,10 +167,12 @@ class Sayings:
             where = {"where": {"context.campaign.source": rng.choice(SOURCES)}} if rng.random() < 0.3 else {}
             return {key: "visit_started", **where}
         told: Told = {key: rng.choice(["segment_entered", "segment_entered", "segment_left"])}
+        if self.reasons and rng.random() < 0.5:
+            told["where"] = {"reason": rng.choice(["time", "time", "event", {"not": "event"}])}
         if self.any_segment and rng.random() < 0.3:
             return told
         named = rng.choice([rng.choice(self.segments), {"in": rng.sample(self.segments, min(2, len(self.segments)))}])
-        return {**told, "where": {"segment": named}}
+        return {**told, "where": {**told.get("where", {}), "segment": named}}
 
     def edge(self) -> Told:
         """The first or last event, its age and what it tells."""
@@ -179,12 +191,24 @@ class Sayings:
     def trait(self) -> Told:
         """What was told of the person."""
         test: Told = self.rng.choice([{"is": "pro"}, {"not": "free"}, {"exists": True}, {"in": ["pro", "team"]}])
+        if self.nested and self.rng.random() < 0.8:
+            return {"trait": self.rng.choice(list(NESTED)), **test} if self.rng.random() < 0.2 else self.inside("trait")
         return {"trait": "plan", **test}
+
+    def inside(self, key: str) -> Told:
+        """What an object among the traits holds."""
+        rng = self.rng
+        name = rng.choice(list(NESTED))
+        test = rng.choice(NESTED[name])
+        if key == "trait":
+            return {"trait": name, **test}
+        return {key: "identified", "where": {f"traits.{name}": test}}
 
     def date(self) -> Told:
         """How far off a date is."""
         rng = self.rng
         source = rng.choice(["trait.ends", "trait.ends", {"event": "form_submitted", "field": "fields.ends"}])
+        source = "trait.contract.ends" if self.nested else source
         bound = {rng.choice(["gte", "gt", "lt", "lte", "lte"]): rng.choice(WINDOWS)}
         return {"date": source, rng.choice(["in", "in", "ago", "anniversary"]): bound}
 
@@ -196,6 +220,8 @@ class Sayings:
         kind = rng.random()
         if self.consents and rng.random() < 0.08:
             return {"consent": "marketing", **rng.choice([{}, {"is": "refused"}, {"is": "unknown"}])}
+        if self.nested and rng.random() < 0.4:
+            return rng.choice([self.trait, self.date, lambda: {**self.inside("did"), **self.window()}])()
         if kind < 0.04:
             return self.trait()
         if kind < 0.08:
@@ -288,6 +314,8 @@ class Sayings:
             told["once"] = rng.choice([True, {"forget": "72h"}])
         if self.starts and rng.random() < 0.7:
             when = self.other_start(told, per)
+        if self.nested and per is None and rng.random() < 0.5:
+            told["start"], when = self.inside("event"), False
         if self.made and per is None and rng.random() < 0.6:
             when = self.made_start(told)
         if self.begins and rng.random() < 0.7:
@@ -316,7 +344,7 @@ class Sayings:
         self.ends(told, per, when)
         cart = self.emptied and per == "cart_id" and "once" not in told and ("after" in told or "stages" in told)
         if cart and rng.random() < 0.9:
-            of_cart(rng, told)
+            of_cart(rng, told, values=self.values)
         if conditions and "until" not in told and rng.random() < 0.35:
             found = self.condition(1, folded=True)
             # By itself that may be what a cart's own rule says, of which the other oracle knows.
@@ -413,9 +441,10 @@ def topology(rng: Random, **options: Any) -> Told:
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
     decisions on arrival; `begins`: which of `lasting` and other sequences, dates (also `yearly`) and triggers start it;
     `consents`: what was agreed; `lengths`: waits as long as their start tells, or up to a time of day; `emptied`: what
-    is left in a cart, and told of it; `at_once`: mostly no waits; `hours`: mostly what is added up, often over more
-    than seven days; `made`: what nobody sends; `moved`: units of the calendar; `ages` False: not for how long somebody
-    is in a segment (which hangs on whose profile stays at a tie)."""
+    is left in a cart, and told of it; `values`: by single values; `at_once`: mostly no waits; `hours`: mostly what is
+    added up, often over more than seven days; `made`: what nobody sends; `reasons`: and why; `nested`: objects among
+    the traits; `moved`: units of the calendar; `ages` False: not for how long somebody is in a segment (which hangs on
+    whose profile stays at a tie)."""
     say = Sayings(rng, options)
     told: Told = {"time": {"lateness": "5m", "disorder": "10s", "max_age": "72h"}, "triggers": {}}
     if say.moved:
