@@ -181,6 +181,13 @@ NAMED = {
     "payload": {"which": "key", "seen": "start.product_id", "plan": "trait.plan", "none": "trait.other"},
 }
 PAYLOADS = [
+    Example(15, "of two who are one, what was received last of a film, whichever has played it last", rules(r=FILM),
+            [event("video_started", "1", 0, 20, film="f", title="Up", total_length=40),
+             event("video_started", "2", 5, 7, "u:1", film="f", title="Down", total_length=60),
+             event("video_paused", "3", 6, 6, "u:1", film="f"), login("4", 21),
+             event("video_started", "5", 22, 22, "u:1", film="f")],
+            [want("fired", "due", "5", 22, 52, 57, key="f", who="a:phone u:1",
+                  payload={"film": "f", "title": "Up", "seconds_watched": 0, "total_length": 40})]),
     Example(16, "of a film all that is known to have been watched, whatever starts the rule", rules(r=FILM),
             [play("1", 0, 0, type_="video_started"), play("2", 0.5, 30),
              play("3", 33, 100, watched_from=50, watched_to=60)],
