@@ -235,6 +235,19 @@ def bought(lines: list[Line], ordered: list[Names], at: int) -> list[Line]:
     return [line for line in lines if line.added > at or not holds(ordered, line.names)]
 
 
+def less_new(lines: list[Line], there: list[Line], ordered: list[Names] | None) -> list[Line]:
+    """What is left where all, or what was `ordered`, is taken of what came on top of what was `there`."""
+    left: list[Line] = []
+    for line in lines:
+        if ordered is None or holds(ordered, line.names):
+            found = _matching(there, line.names)
+            if found < 0:
+                continue
+            line = msgspec.structs.replace(line, quantity=min(line.quantity, there[found].quantity))
+        left.append(line)
+    return left
+
+
 def holds(ordered: list[Names], names: Names) -> bool:
     """Whether an order holds that product. What has no name is in none."""
     return bool(product(names)) and any(matches(names, each) for each in ordered)

@@ -178,7 +178,8 @@ class Explainer:
         return None if lasts is None else lasts.of(row.data, key or "")
 
     def _watched(self, row: Row, key: str | None, share: float) -> tuple[str | None, bool, str]:
-        film = films.watch(self._films, [], self._sessions, row.type, row.occurred_at, row.data)
+        told = (row.type, row.occurred_at, row.received_at, row.data)
+        film = films.watch(self._films, [], self._sessions, *told)
         total = row.data.get("total_length")
         if film is None or not total:
             return key, False, "is no start: it doesn't tell the film's length"

@@ -115,10 +115,14 @@ class End(msgspec.Struct, array_like=True, gc=False):
     def order(self) -> Order:
         return (self.occurred_at, ENDS, self.received_at, self.event_id)
 
-    def leaves(self, lines: list[Line]) -> list[Line]:
-        """What it leaves in a cart that it concerns."""
-        if self.asks:
+    def leaves(self, lines: list[Line], seen: list[Line] | None = None) -> list[Line]:
+        """What it leaves in a cart that it concerns. `seen`: what it has left there already; then it takes only what a
+        tie has put on top of that.
+        """
+        if self.asks or lines is seen:
             return lines
+        if seen is not None:
+            return carts.less_new(lines, seen, self.takes)
         if self.takes is None:
             return carts.without(lines, self.occurred_at)
         return carts.bought(lines, self.takes, self.occurred_at)

@@ -16,12 +16,17 @@ PAGES_KEPT = 30
 
 
 class Film(msgspec.Struct, array_like=True, gc=False):
-    """`watched`: disjoint, sorted [from, to] in seconds. `length`: the last `total_length` told, seconds."""
+    """`watched`: disjoint, sorted [from, to] in seconds. `length`: the last `total_length` told, seconds, and `title`:
+    the last told. `last`: when it was played last. `told`: when its length was received (UTC ms), `titled`: how much
+    later its title was (mostly not at all, which takes no room).
+    """
 
     watched: list[list[float]] = []
     length: float | None = None
     title: str | None = None
     last: int = 0
+    told: int = 0
+    titled: int = 0
 
 
 class FilmPage(msgspec.Struct, array_like=True, gc=False):
@@ -83,17 +88,25 @@ def watch(
     sessions: dict[str, Session],
     kind: str,
     at: int,
+    known: int,
     body: dict[str, Any],
 ) -> Film | None:
-    """Take one playback event in (in order of receipt); returns its film, or None when it names none."""
+    """Take one playback event in (in order of receipt); returns its film, or None when it names none. `known`: when it
+    was received.
+    """
     name = body.get("film")
     if not name:
         return None
     film = find(films, pages, name)
     if film is None:
         film = films[name] = Film()
-    film.length = body.get("total_length") or film.length
-    film.title = body.get("title") or film.title
+    length, title = body.get("total_length"), body.get("title")
+    if length or title:
+        titled = known if title else film.told + film.titled
+        if length:
+            film.length, film.told = length, known
+        film.title = title or film.title
+        film.titled = titled - film.told if film.title else 0
     film.last = max(film.last, at)
     for start, end in stretches(sessions, name, kind, at, body):
         film.watched = add_interval(film.watched, start, end)
@@ -101,11 +114,10 @@ def watch(
 
 
 def merge_film(a: Film, b: Film) -> Film:
-    """The union; the newer one's length and title."""
+    """The union; the length that was received last, and the title."""
     watched = a.watched
     for start, end in b.watched:
         watched = add_interval(watched, start, end)
-    newer, older = (
-        (a, b) if (a.last, a.length or 0, a.title or "") >= (b.last, b.length or 0, b.title or "") else (b, a)
-    )
-    return Film(watched, newer.length or older.length, newer.title or older.title, max(a.last, b.last))
+    told, length = max((each.told, each.length or 0.0) for each in (a, b))
+    titled, title = max((each.told + each.titled if each.title else 0, each.title or "") for each in (a, b))
+    return Film(watched, length or None, title or None, max(a.last, b.last), told, titled - told if title else 0)

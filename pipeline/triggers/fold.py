@@ -115,7 +115,8 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         _sweep(book, person, received_at)
     film = None
     if playing:
-        film = films.watch(person.films, person.film_pages, person.sessions, kind, row.occurred_at, data)
+        at = row.occurred_at
+        film = films.watch(person.films, person.film_pages, person.sessions, kind, at, received_at, data)
         if film is not None and _over(book, person, data["film"]):
             del person.films[data["film"]]
     if ends or moves:

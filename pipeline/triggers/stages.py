@@ -28,6 +28,8 @@ def walk(rule: Compiled, key: Key, steps: Steps, until: Until | None = None) -> 
         if end is not None:
             if _counts(key, order):
                 way.end(order, end)
+            else:
+                way.passed(end)
         elif fact is not None:
             way.fact(order, fact, _counts(key, order))
     way.runs_out()
@@ -57,7 +59,7 @@ class _Way:
     def __init__(self, rule: Compiled, key: Key, until: Until | None = None) -> None:
         self.rule = rule
         self._until = until
-        self.lines = key.lines
+        self.lines = self._seen = key.lines
         self.waits: list[Wait] = []
         self.emptyings: list[Order] = []
         self.wait: Wait | None = None
@@ -110,8 +112,7 @@ class _Way:
             return
         if self.rule.on_completion and self.wait is not None and end.is_step(self.wait):
             return
-        if self.wait is not None or order > self._closed:
-            self.lines = end.leaves(before)
+        self.lines = end.leaves(before, None if self.waits or order > self._closed else self._seen)
         if end.takes is None:
             if self.wait is not None:
                 self._ends(order, end.reason, before)
@@ -121,6 +122,10 @@ class _Way:
             self.emptyings.append(order)
             self._ends(order, end.reason, before)
         self._last = order
+
+    def passed(self, end: End) -> None:
+        """An end that the cart has seen with which it all begins."""
+        self.lines = end.leaves(self.lines, self._seen)
 
     def fact(self, order: Order, fact: Fact, counts: bool) -> None:
         if self.rule.date is not None:
@@ -217,6 +222,8 @@ def runs(rule: Compiled, key: Key, steps: Steps) -> Iterator[tuple[Order, Fact, 
                 yield order, fact, True, True, way.lines
             elif end is not None and counts:
                 way.end(order, end)
+            elif end is not None:
+                way.passed(end)
             alone = True
             continue
         way.runs_out(fact.begins)

@@ -84,8 +84,7 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
                 continue
             if rule.on_completion and wait is not None and end.is_step(wait):
                 continue
-            if wait is not None or order > key.closed:
-                lines = end.leaves(lines)
+            lines = end.leaves(lines, None if waits or order > key.closed else key.lines)
             if end.takes is None:
                 ended = end.reason
             elif before and not lines:
@@ -293,7 +292,7 @@ def _runs(
     """Each fact, in event-time order: whether something stands between it and the one before, whether it turns what
     comes after it into something else, and what is in the cart then.
     """
-    alone = False
+    alone = began = False
     lines, due, last = key.lines, None, None
     for order, fact, end in steps:
         at = order[0]
@@ -301,8 +300,7 @@ def _runs(
             due, alone = None, True
         if end is not None:
             before = lines
-            if due is not None or order > key.closed:
-                lines = end.leaves(lines)
+            lines = end.leaves(lines, None if began or order > key.closed else key.lines)
             if end.takes is None or (before and not lines):
                 due = None
             alone = True
@@ -315,6 +313,7 @@ def _runs(
             alone = False
             continue
         opens = due is None and fact.role == START
+        began |= opens
         alone |= opens or (last is not None and fact.begins - last > rule.after)
         last = at
         if fact.role == START or (fact.role == RESTART and due is not None):
@@ -567,8 +566,8 @@ def _settle(key: Key, everyone: list[End], horizon: int) -> None:
             break
         if fact is not None:
             lines, _ = fact.leaves(lines)
-        elif end is not None and order > key.closed:
-            lines = end.leaves(lines)  # again, when it goes itself: then it finds nothing more to take
+        elif end is not None:  # again, when it goes itself: then it finds nothing more to take
+            lines = end.leaves(lines, None if order > key.closed else key.lines)
     key.lines = lines
     key.facts = [fact for fact in key.facts if fact.occurred_at >= horizon]
     if not key.facts or (key.folded is not None and key.folded < key.facts[0].order):

@@ -236,15 +236,29 @@ def test_intervals_are_a_union(a: Any, b: Any, c: Any) -> None:
     assert all(x[1] < y[0] for x, y in zip(one.watched, one.watched[1:], strict=False))
 
 
-@given(
-    st.lists(st.builds(Film, st.just([]), st.none() | st.just(60.0), st.none() | names, times), min_size=3, max_size=3)
-)
-def test_a_films_newer_length_and_title_win(parts: list[Film]) -> None:
-    """Each field is told by the newest that tells it."""
+def told_of(film: list[tuple[int, float | None, str | None]]) -> Film:
+    """A film of which that was received, then."""
+    kept = {"f": Film()}
+    for at, length, title in sorted(film, key=lambda told: told[0]):
+        films.watch(kept, [], {}, "video_started", at, at, {"film": "f", "total_length": length, "title": title})
+    return kept["f"]
+
+
+told_films = st.lists(
+    st.tuples(st.integers(1, 9), st.none() | st.sampled_from([40.0, 60.0]), st.none() | names),
+    max_size=3,
+    unique_by=lambda told: told[0],
+).map(told_of)
+
+
+@given(st.lists(told_films, min_size=3, max_size=3))
+def test_of_films_that_become_one_the_length_and_the_title_received_last_win(parts: list[Film]) -> None:
+    """Each is of whoever was told it last."""
+    agrees(films.merge_film, parts)
     film = films.merge_film(parts[0], parts[1])
-    assert film == films.merge_film(parts[1], parts[0])
     assert films.merge_film(film, film) == film
     assert film.last == max(part.last for part in parts[:2])
+    assert film.length in [part.length for part in parts[:2] if part.told == film.told]
 
 
 # What rules wait for.

@@ -419,9 +419,35 @@ def test_what_is_forgotten_has_done_its_work() -> None:
 # Films.
 
 
+def played(*told: tuple[int, int, dict[str, Any]]) -> films.Film:
+    """A film of which that was told: when it occurred, when it was received, what."""
+    kept: dict[str, films.Film] = {}
+    for at, known, body in told:
+        films.watch(kept, [], {}, "video_started", T0 + at, T0 + known, {"film": "f", **body})
+    return kept["f"]
+
+
+def test_a_films_length_and_title_were_received_last_whichever_of_two_who_are_one_has_played_it_last() -> None:
+    one = played((0, 1, {"title": "Up"}), (1, 9, {"total_length": 40.0}))
+    other = played((5, 5, {"title": "Down", "total_length": 60.0}), (6, 6, {}))
+    for a, b in ((one, other), (other, one)):
+        both = films.merge_film(a, b)
+        assert (both.length, both.title, both.last) == (40.0, "Down", T0 + 6)
+    later = films.merge_film(films.merge_film(one, other), played((2, 10, {"title": "Up"})))
+    assert (later.length, later.title) == (40.0, "Up")
+    untold = films.merge_film(one, played((8, 20, {})))
+    assert (untold.length, untold.title) == (40.0, "Up")
+
+
+def test_a_films_length_and_title_that_were_told_at_once_take_one_moment() -> None:
+    film = played((0, 0, {"title": "Up", "total_length": 40.0}), (1, 7, {"title": "Up", "total_length": 40.0}))
+    assert (film.told, film.titled) == (T0 + 7, 0)
+    assert played((0, 3, {"total_length": 40.0})).titled == 0
+
+
 def test_an_event_without_a_film_says_nothing() -> None:
     kept: dict[str, films.Film] = {}
-    assert films.watch(kept, [], {}, "video_started", T0, {"position": 0.0}) is None
+    assert films.watch(kept, [], {}, "video_started", T0, T0, {"position": 0.0}) is None
     assert kept == {}
     assert add_interval([[0.0, 5.0]], 7, 7) == [[0.0, 5.0]]
     assert add_interval([[0.0, 5.0]], 5, 7) == [[0.0, 7.0]]

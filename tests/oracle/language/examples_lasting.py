@@ -97,6 +97,7 @@ CART: Told = {
 }
 OF_CART = {"lines": "cart.lines", "pieces": "cart.quantity", "worth": "cart.total", "in": "cart.currency"}
 EMPTY = {"until": {"cart": "empty", "reason": "emptied"}}
+DEAR = {"start": {"event": "product_added", "where": {"price": {"gte": 10}}}}
 P, Q = ("p", 1, 10), ("q", 1, 10)
 
 
@@ -143,6 +144,31 @@ CARTS = [
              want("fired", "due", "2", 1, 31, 36, key="c", who="u:1", payload=lines("c", ("q", 1, 6), currency=None)),
              want("fired", "due", "4", 50, 80, 85, key="c", who="a:phone u:1",
                   payload={**lines("c", P, ("q", 2, 6, {"currency": "USD"})), "currency": None, "total": None})]),
+    Example(21, "of two who are one, an order took what was only put in before it, before the other's end, too",
+            rules(r={**CART, **DEAR}),
+            [add("1", 0, who="u:1"), of_q("2", 5, price=5), order("3", 10, cart="c"), login("4", 40), add("5", 50)],
+            [want("fired", "due", "1", 0, 30, 35, key="c", who="u:1", payload=lines("c", P)),
+             want("fired", "due", "5", 50, 80, 85, key="c", who="a:phone u:1", payload=lines("c", P))]),
+    Example(21, "of another cart what it holds; and told after the tie", rules(r={**CART, **DEAR}),
+            [add("1", 0, who="u:1"), of_q("2", 5, price=5), add("3", 6, price=5, product_id="s"), login("4", 40),
+             order("5", 10, 41, cart="d", products=[{"product_id": "q"}]), add("6", 50)],
+            [want("fired", "due", "1", 0, 30, 35, key="c", who="u:1", payload=lines("c", P)),
+             want("fired", "due", "6", 50, 80, 85, key="c", who="a:phone u:1",
+                  payload=lines("c", ("p", 2, 10), ("s", 1, 5)))]),
+    Example(21, "also after a wait that has ended, but isn't decided", rules(r={**CART, **DEAR}),
+            [add("1", 0, who="u:1"), add("2", 20), order("3", 22, cart="c"), of_q("4", 24, price=5),
+             order("5", 26, cart="c"), login("6", 40), add("7", 60)],
+            [want("fired", "due", "1", 0, 30, 35, key="c", who="u:1", payload=lines("c", P)),
+             want("cancelled", "bought", "2", 20, 50, 55, key="c", who="a:phone u:1", ended_by="3",
+                  payload=lines("c", ("p", 2, 10))),
+             want("fired", "due", "7", 60, 90, 95, key="c", who="a:phone u:1", payload=lines("c", P))]),
+    Example(21, "and before the first reminder of the other was due, of which another is left",
+            rules(r={**DEAR, "per": "cart_id", "cancel": BOUGHT, "payload": ["cart"],
+                     "stages": [{"name": "one", "after": "30m"}, {"name": "two", "after": "2h"}]}),
+            [add("1", 0, who="u:1"), of_q("2", 5, price=5), order("3", 10, cart="d", products=[{"product_id": "q"}]),
+             login("4", 40)],
+            [want("fired", "due", "1", 0, 30, 35, key="c", who="u:1", stage="one", payload=lines("c", P)),
+             want("fired", "due", "1", 0, 120, 125, key="c", who="a:phone u:1", stage="two", payload=lines("c", P))]),
     Example(13, "what starts and moves it is put in once", rules(r={**CART, "restart": {"event": "product_added"}}),
             [add("1", 0)], [want("fired", "due", "1", 0, 30, 35, key="c", payload=lines("c", P))]),
 ]  # fmt: skip
@@ -156,6 +182,13 @@ NAMED = {
     "payload": {"which": "key", "seen": "start.product_id", "plan": "trait.plan", "none": "trait.other"},
 }
 PAYLOADS = [
+    Example(15, "of two who are one, what was received last of a film, whichever has played it last", rules(r=FILM),
+            [event("video_started", "1", 0, 20, film="f", title="Up", total_length=40),
+             event("video_started", "2", 5, 7, "u:1", film="f", title="Down", total_length=60),
+             event("video_paused", "3", 6, 6, "u:1", film="f"), login("4", 21),
+             event("video_started", "5", 22, 22, "u:1", film="f")],
+            [want("fired", "due", "5", 22, 52, 57, key="f", who="a:phone u:1",
+                  payload={"film": "f", "title": "Up", "seconds_watched": 0, "total_length": 40})]),
     Example(16, "of a film all that is known to have been watched, whatever starts the rule", rules(r=FILM),
             [play("1", 0, 0, type_="video_started"), play("2", 0.5, 30),
              play("3", 33, 100, watched_from=50, watched_to=60)],

@@ -29,12 +29,14 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 DISORDER = 10_000
 NEAR = ["UTC", "Europe/Vienna", "Europe/London"]
+EMPTIED: Told = {"carts": True, "emptied": True, "conditions": False}
 KINDS: dict[str, Told] = {
     "lengths": {"lengths": True, "again": True},
     "lengths and ties": {"lengths": True, "ties": True},
     "lengths on shared devices": {"lengths": True, "shared": True},
-    "emptied carts": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "again": True},
-    "emptied carts and ties": {"carts": True, "emptied": True, "conditions": False, "recovered": True, "ties": True},
+    "emptied carts": {**EMPTIED, "recovered": True, "again": True},
+    "emptied carts and ties": {**EMPTIED, "recovered": True, "ties": True},
+    "emptied carts in stages": {**EMPTIED, "staged": True, "ties": True},
     "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
     "values of carts": {"carts": True, "emptied": True, "values": True, "staged": True, "recovered": True},
     "values of carts and ties": {"carts": True, "emptied": True, "values": True, "conditions": False, "ties": True},

@@ -304,8 +304,8 @@ def first(rule: Rule, key: Key, known: Known) -> Wait | None:
     for step in steps(rule, key, known):
         place, at, role, one = step.order, step.order[0], step.role, step.one
         if known.span is not None and at <= known.span.decided:
-            if contents is not None and role != ENDS and step.fact is not None:
-                changes(rule, key, None, step.fact, contents, fresh=False)
+            if contents is not None and step.fact is not None:
+                changes(rule, key, None, step.fact, contents, fresh=role == ENDS)
             continue
         if wait is not None and end is not None and end[0] < at and end[0] <= wait.due:
             break
