@@ -26,34 +26,38 @@ demo: .venv/.demo ## A small simulated shop through the real worker, on your ter
 	@$(BIN)/pipeline demo $(ARGS)
 
 .PHONY: test
-test: .venv/.dev lint servers clients ## Everything: linters, types, then all tests on a real Kafka and a real Redis
+test: ready ## Everything: linters, types, then all tests on a real Kafka and a real Redis
 	@export PIPELINE_TESTS_STRICT=1
 	run="$(BIN)/python -m pytest -q --durations=10"
 	if [ -n "$(ARGS)" ]; then echo "── tests"; exec $$run $(ARGS); fi
-	echo "── whole ways, which wait much; beside them all other tests, told at the end"
-	log=$$(mktemp)
-	beside="tests/unit tests/property tests/simulation tests/contract tests/chaos"
 	edge="tests/flow/test_edge.py tests/flow/test_edge_away.py"
-	ways="tests/flow $${edge//tests/--ignore=tests}"
-	run_ways="$$run -o cache_dir=.pytest_cache/ways"
-	run_beside="$$run -o cache_dir=.pytest_cache/beside"
-	$$run_beside $$beside $$edge >"$$log" 2>&1 & others=$$!
-	trap 'kill $$others 2>/dev/null || true; rm -f "$$log"' EXIT
-	failed=0 others_failed=0
-	$$run_ways $$ways || failed=$$?
-	wait $$others || others_failed=$$?
-	echo "── all other tests"
-	cat "$$log"
+	ways="-o cache_dir=.pytest_cache/ways tests/flow $${edge//tests/--ignore=tests}"
+	servers="-o cache_dir=.pytest_cache/servers tests/contract tests/chaos $$edge"
+	alone="-o cache_dir=.pytest_cache/alone tests/unit tests/property tests/simulation"
+	echo "── whole ways, which wait much; beside them other tests of servers, and all others, told at the end"
+	logs=$$(mktemp -d)
+	$$run $$servers >"$$logs/servers" 2>&1 & pids[1]=$$!
+	nice $$run $$alone >"$$logs/alone" 2>&1 & pids[2]=$$!  # what only computes gives way to what looks at the clock
+	trap 'kill $${pids[@]} 2>/dev/null || true; rm -rf "$$logs"' EXIT
+	codes=(0 0 0)
+	$$run $$ways || codes[0]=$$?
+	wait $${pids[1]} || codes[1]=$$?
+	wait $${pids[2]} || codes[2]=$$?
+	echo "── other tests of servers"; cat "$$logs/servers"
+	echo "── all others";             cat "$$logs/alone"
 	# Two cores are few for servers, workers and browsers: what failed beside others has to pass alone.
-	if [ $$failed -eq 1 ]; then
-		echo "── whole ways that failed, once more and alone"
-		failed=0; $$run_ways $$ways --lf --lfnf=none || failed=$$?
-	fi
-	if [ $$others_failed -eq 1 ]; then
-		echo "── others that failed, once more and alone"
-		others_failed=0; $$run_beside $$beside $$edge --lf --lfnf=none || others_failed=$$?
-	fi
-	exit $$((failed + others_failed))
+	parts=("$$ways" "$$servers" "$$alone")
+	for n in 0 1 2; do
+		if [ $${codes[n]} -eq 1 ]; then
+			echo "── once more and alone: what failed of $${parts[n]#* * }"
+			codes[n]=0; $$run $${parts[n]} --lf --lfnf=none || codes[n]=$$?
+		fi
+	done
+	exit $$((codes[0] + codes[1] + codes[2]))
+
+.PHONY: ready
+ready: # All that `make test` needs, side by side: whoever downloads waits for the network, and linters compute
+	@$(MAKE) --no-print-directory -j4 --output-sync=target lint servers clients
 
 .PHONY: lint
 lint: .venv/.dev ## ruff, formatting, mypy, and the directions of imports

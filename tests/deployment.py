@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import fastavro
 import yaml
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from pipeline.events.registry import connect
 from pipeline.topology import load
@@ -86,22 +86,30 @@ class Deployment:
     def read(self, topic: str) -> list[Any]:
         """Every committed record of a topic, as confluent-kafka's messages."""
         consumer = Consumer(
-            {"bootstrap.servers": self.kafka, "group.id": "reader", "isolation.level": "read_committed", "log_level": 3}
+            {
+                "bootstrap.servers": self.kafka,
+                "group.id": "reader",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "log_level": 3,
+                "fetch.wait.max.ms": 10,  # a broker that has no more would say so half a second later
+            }
         )
         try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            out = []
-            for number in partitions:
-                at = TopicPartition(topic, number, 0)
-                low, high = consumer.get_watermark_offsets(at, timeout=10)
-                if low == high:
-                    continue
-                consumer.assign([TopicPartition(topic, number, low)])
-                while consumer.position([at])[0].offset < high:
-                    for message in consumer.consume(5_000, 0.5):
-                        assert message.error() is None, message.error()
-                        out.append(message)
-            return out
+            numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
+            out: dict[int, list[Any]] = {number: [] for number in numbers}
+            ended: set[int] = set()
+            while len(ended) < len(numbers):
+                message: Any = consumer.poll(60)
+                assert message is not None, f"{topic} can't be read"
+                if message.error() is None:
+                    out[message.partition()].append(message)
+                else:
+                    assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                    ended.add(message.partition())
+            return [message for messages in out.values() for message in messages]
         finally:
             consumer.close()
 

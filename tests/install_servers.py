@@ -13,6 +13,7 @@ the clients from npm and PyPI, as pinned in tests/clients: into .clients (Python
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -122,9 +123,12 @@ def install(programs: Sequence[str]) -> None:
         raise SystemExit(f"not root and no sudo: install {names} by hand")
     # A package's Redis on port 6379 is nobody's wish here: RUNLEVEL=1 tells invoke-rc.d to start nothing.
     prefix = [*([] if root else ["sudo"]), "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
-    retry([*prefix, "apt-get", "-q", "update"])
-    packages = [next(filter(known, PACKAGES[program]), PACKAGES[program][-1]) for program in programs]
-    retry([*prefix, "apt-get", "-qq", "install", "-y", "--no-upgrade", "--no-install-recommends", *packages])
+    SERVERS.mkdir(exist_ok=True)
+    with (SERVERS / "apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # `make test` brings several things side by side, and apt-get runs alone
+        retry([*prefix, "apt-get", "-q", "update"])
+        packages = [next(filter(known, PACKAGES[program]), PACKAGES[program][-1]) for program in programs]
+        retry([*prefix, "apt-get", "-qq", "install", "-y", "--no-upgrade", "--no-install-recommends", *packages])
 
 
 def known(package: str) -> bool:

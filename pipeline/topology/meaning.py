@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -50,7 +51,7 @@ def _said(value: Any) -> Any:
     """
     if isinstance(value, msgspec.Struct):
         of = type(value)
-        fields = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(of))
+        fields = ((field, getattr(value, field.name)) for field in _fields(of))
         told = {field.name: _said(each) for field, each in fields if each != field.default}
         return {"": of.__name__, **told}
     if isinstance(value, Mapping):
@@ -60,6 +61,12 @@ def _said(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_said(each) for each in value]
     return value
+
+
+@cache
+def _fields(of: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Of a kind, and not anew of each value: to ask for them reads all annotations."""
+    return msgspec.structs.fields(of)
 
 
 def _zoned(value: Any) -> bool:

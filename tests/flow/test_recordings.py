@@ -137,10 +137,12 @@ def who_of(decision: dict[str, Any]) -> str:
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
     """Waits; returns the seconds it took."""
-    began = time.monotonic()
+    began = looked = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.2)
+        now = time.monotonic()
+        assert now - began < seconds, f"not within {seconds:.0f} s: {what}"
+        time.sleep(max(0.2, now - looked))  # to look may be much to do, and those who are waited for have to get on
+        looked = time.monotonic()
     return time.monotonic() - began
 
 

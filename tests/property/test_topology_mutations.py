@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 
 import pytest
+import yaml
 
 from pipeline.errors import InvalidEvent, TopologyError
 from pipeline.events.model import Event
@@ -55,6 +57,13 @@ def decides(topology: Topology) -> bool:
     return made + len(list(replay.finish(T0 + 90 * 24 * HOUR))) > 0
 
 
+@pytest.fixture
+def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is linted and then loaded, and the files that stay as they are, are taken apart once: that is most of it."""
+    monkeypatch.setattr(yaml, "compose", lru_cache(maxsize=8)(yaml.compose))
+
+
+@pytest.mark.usefixtures("read_once")
 @pytest.mark.parametrize("start", range(0, NUMBER, STEP))
 def test_a_finding_or_a_topology(start: int, tmp_path: Path) -> None:
     seen = Counter[str]()

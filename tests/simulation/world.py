@@ -720,7 +720,7 @@ class World:
     def before(self, name: str, real: Any, args: tuple[Any, ...]) -> None:
         """Keep what a store was before its last few writes, and now and then fall back there."""
         one_log = self.faults.one_log
-        if name not in ("commit", "resolve") and not (one_log and name == "claim"):
+        if self.quiet or (name not in ("commit", "resolve") and not (one_log and name == "claim")):
             return
         which, fall = (), self.faults.graph_falls_back
         if real is not self.graph:
@@ -728,7 +728,7 @@ class World:
         kept = self.history.setdefault(() if one_log else which, [])
         kept.append((real, which, real.snapshot(*which)))
         del kept[: -(ONE_LOG_KEPT if one_log else KEPT)]
-        if not self.quiet and self.random.random() < fall:
+        if self.random.random() < fall:
             back = self.random.randint(1, len(kept))
             for store, of, was in reversed(kept[-back:]):
                 store.restore(was, *of)

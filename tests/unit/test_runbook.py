@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,11 @@ def modules() -> dict[str, ast.Module]:
     return {str(path.relative_to(source)): ast.parse(path.read_text("utf-8")) for path in source.rglob("*.py")}
 
 
-MODULES = modules()
+@cache
+def all_texts() -> list[str]:
+    return [text for module in modules().values() for text in texts(module)]
+
+
 PHRASES = re.findall(
     r"^\| `([^`]*)` \|", PAGE[PAGE.index("| it says |") : PAGE.index("refuses a schema")], re.MULTILINE
 )
@@ -85,14 +90,14 @@ def test_metrics_and_causes_that_are_named_exist() -> None:
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_what_it_is_said_to_say_stands_in_the_code(phrase: str) -> None:
-    assert any(says(phrase, text) for module in MODULES.values() for text in texts(module))
+    assert any(says(phrase, text) for text in all_texts())
 
 
 def refusals() -> Iterator[tuple[str, str]]:
     """(where, what it says) of every exception of ours that ends a worker, or that keeps one from starting."""
     ours = {name for name, kind in vars(errors).items() if isinstance(kind, type)} - HANDLED
     fatal = {name for name in ours if getattr(getattr(errors, name), "exit_code", 1) == EXIT_FATAL}
-    for file, module in MODULES.items():
+    for file, module in modules().items():
         for node in ast.walk(module):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 name = node.func.id

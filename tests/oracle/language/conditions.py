@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -128,6 +129,7 @@ def zone_of(view: View) -> ZoneInfo:
     return ZoneInfo([view.language.zone, *found][-1])
 
 
+@lru_cache(maxsize=1 << 16)
 def begins(unit: str, at: int, zone: ZoneInfo, later: int) -> int:
     """When the day, week (from Monday) or month so many later begins than that which it is then."""
     day = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=at)).astimezone(zone).date()

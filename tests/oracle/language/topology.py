@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any
 
 Condition = dict[str, Any]
@@ -15,6 +16,7 @@ NEVER = 1 << 60
 """A time that doesn't come."""
 
 
+@cache
 def duration(told: Any) -> int:
     """ "7d" -> ms."""
     found = re.fullmatch(r"(\d+)(ms|s|m|h|d)", str(told))
@@ -125,7 +127,7 @@ class Rule:
         """38: it waits for nothing."""
         return not self.waits and self.date is None and all(step.lasts is None for step in self.sequence)
 
-    @property
+    @cached_property
     def of_cart(self) -> bool:
         """12: does it look at what is in the cart of its key?"""
         told = [one.split(".")[0] for stage in self.stages for one in parts(stage.payload)]
