@@ -17,8 +17,8 @@ PAGES_KEPT = 30
 
 class Film(msgspec.Struct, array_like=True, gc=False):
     """`watched`: disjoint, sorted [from, to] in seconds. `length`: the last `total_length` told, seconds, and `title`:
-    the last told. `last`: when it was played last. `told`: when its length was received (UTC ms), `titled`: how much
-    later its title was (mostly not at all, which takes no room).
+    the last told. `last`: when it was played last (UTC ms). `told`: how much later its length was received, `titled`:
+    its title (mostly not at all, which takes no room).
     """
 
     watched: list[list[float]] = []
@@ -100,17 +100,22 @@ def watch(
     film = find(films, pages, name)
     if film is None:
         film = films[name] = Film()
-    length, title = body.get("total_length"), body.get("title")
-    if length or title:
-        titled = known if title else film.told + film.titled
-        if length:
-            film.length, film.told = length, known
-        film.title = title or film.title
-        film.titled = titled - film.told if film.title else 0
+    told, titled = film.last + film.told, film.last + film.titled
+    if length := body.get("total_length"):
+        film.length, told = length, known
+    if title := body.get("title"):
+        film.title, titled = title, known
     film.last = max(film.last, at)
+    _date(film, told, titled)
     for start, end in stretches(sessions, name, kind, at, body):
         film.watched = add_interval(film.watched, start, end)
     return film
+
+
+def _date(film: Film, told: int, titled: int) -> None:
+    """Its length and its title were received then, if it has any."""
+    film.told = told - film.last if film.length else 0
+    film.titled = titled - film.last if film.title else 0
 
 
 def merge_film(a: Film, b: Film) -> Film:
@@ -118,6 +123,8 @@ def merge_film(a: Film, b: Film) -> Film:
     watched = a.watched
     for start, end in b.watched:
         watched = add_interval(watched, start, end)
-    told, length = max((each.told, each.length or 0.0) for each in (a, b))
-    titled, title = max((each.told + each.titled if each.title else 0, each.title or "") for each in (a, b))
-    return Film(watched, length or None, title or None, max(a.last, b.last), told, titled - told if title else 0)
+    told, length = max((film.last + film.told if film.length else 0, film.length or 0.0) for film in (a, b))
+    titled, title = max((film.last + film.titled if film.title else 0, film.title or "") for film in (a, b))
+    film = Film(watched, length or None, title or None, max(a.last, b.last))
+    _date(film, told, titled)
+    return film

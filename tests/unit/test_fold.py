@@ -439,9 +439,12 @@ def test_a_films_length_and_title_were_received_last_whichever_of_two_who_are_on
     assert (untold.length, untold.title) == (40.0, "Up")
 
 
-def test_a_films_length_and_title_that_were_told_at_once_take_one_moment() -> None:
-    film = played((0, 0, {"title": "Up", "total_length": 40.0}), (1, 7, {"title": "Up", "total_length": 40.0}))
-    assert (film.told, film.titled) == (T0 + 7, 0)
+def test_when_a_films_length_and_title_were_received_takes_no_room_where_that_was_at_once() -> None:
+    up = {"title": "Up", "total_length": 40.0}
+    film = played((0, 0, up), (1, 1, up))
+    assert (film.told, film.titled) == (0, 0)
+    film = played((0, 3, up), (1, 7, {"total_length": 40.0}))
+    assert (film.last, film.told, film.titled) == (T0 + 1, 6, 2)
     assert played((0, 3, {"total_length": 40.0})).titled == 0
 
 
