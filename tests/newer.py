@@ -41,5 +41,4 @@ LAUNCHER = [sys.executable, "-m", "tests.newer"]
 
 if __name__ == "__main__":
     parts.PARTS += (PART,)  # before anybody has looked
-    sys.argv[1:1] = ["repeats"]
-    runpy.run_module("tests.chaos.crippled", {}, "__main__", alter_sys=True)
+    runpy.run_module("pipeline.cli", {}, "__main__", alter_sys=True)
