@@ -518,7 +518,8 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     if rule.stages:
         remains = stages.joined(rule, a, b)
     closed = max(a.closed, b.closed)
-    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
+    # What an event put into a cart, and what it completed, are two.
+    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint, f.change is None))
     told_again = rule.forget is not None and remains is None
     known = [d for d in (a.decided, b.decided) if d is not None and not (told_again and now > d + (rule.forget or 0))]
     decided = max(known, default=None)

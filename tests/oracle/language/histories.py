@@ -36,9 +36,14 @@ KINDS: dict[str, Told] = {
     "emptied carts": {**EMPTIED, "recovered": True, "again": True},
     "emptied carts and ties": {**EMPTIED, "recovered": True, "ties": True},
     "emptied carts in stages": {**EMPTIED, "staged": True, "ties": True},
+    "emptied carts that compare": {**EMPTIED, "referring": True},
+    "emptied carts after sequences": {**EMPTIED, "begins": ("sequence", "lasting"), "staged": True},
+    "emptied carts after sequences, and ties": {**EMPTIED, "begins": ("sequence", "lasting"), "ties": True},
     "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
     "payloads": {"payloads": True, "staged": True, "again": True, "recovered": True},
     "payloads and ties": {"payloads": True, "staged": True, "ties": True},
+    "messages that move": {"payloads": True, "messages": True},
+    "messages that move, and ties": {"payloads": True, "messages": True, "ties": True},
     "payloads at once": {"payloads": True, "at_once": True, "again": True},
     "payloads of films": {"payloads": True, "films": True, "staged": True},
     "payloads of films and ties": {"payloads": True, "films": True, "ties": True},
@@ -110,9 +115,10 @@ class Story:
         films: bool = False,
         lengths: bool = False,
         payloads: bool = False,
+        messages: bool = False,
     ) -> None:
         self.rng = rng
-        self.lengths, self.payloads = lengths, payloads
+        self.lengths, self.payloads, self.messages = lengths, payloads, messages
         self.carts, self.films = carts, films
         found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
         self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
@@ -190,7 +196,7 @@ class Story:
             if self.lengths and rng.random() < 0.3:
                 traits["timezone"] = rng.choice(self.zones)
             return {"traits": traits} if rng.random() < 0.8 else {}
-        if kind in ("email_sent", "email_clicked"):
+        if kind in ("email_sent", "email_clicked", "email_opened", "email_delivered"):
             sent = {"campaign": rng.choice(["spring", "summer"])} if rng.random() < 0.7 else {}
             return {"message_id": rng.choice(["m1", "m2", "<m1>"]), **sent}
         return {"message_id": "m"}
@@ -286,8 +292,10 @@ class Story:
             self.play()
             return
         more = CART_EVENTS if self.carts else ()
-        if self.payloads and rng.random() < 0.15:
+        if self.payloads and rng.random() < (0.6 if self.messages else 0.15):
             more = (*more, *("email_sent",) * 30, *("email_clicked",) * 15)
+            if self.messages:
+                more = (*more, *("email_opened",) * 25, *("email_delivered",) * 5)
         kind = rng.choice(
             [
                 *more,
@@ -346,10 +354,19 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     ties, shared = options.pop("ties", False), options.pop("shared", False)
     told = topology(rng, **options)
     moved, films, lengths = (options.get(name, False) for name in ("moved", "films", "lengths"))
-    payloads = options.get("payloads", False)
+    payloads, messages = options.get("payloads", False), options.get("messages", False)
     carts = options.get("carts", False) or lengths
     story = Story(
-        rng, told, ties=ties, shared=shared, moved=moved, carts=carts, films=films, lengths=lengths, payloads=payloads
+        rng,
+        told,
+        ties=ties,
+        shared=shared,
+        moved=moved,
+        carts=carts,
+        films=films,
+        lengths=lengths,
+        payloads=payloads,
+        messages=messages,
     )
     story.places = "begins" in options or lengths
     story.zones = NEAR[:1] if "every" in str(told) else NEAR  # what opened by the zone known then stands
