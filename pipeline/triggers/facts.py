@@ -117,9 +117,9 @@ class End(msgspec.Struct, array_like=True, gc=False):
 
     def leaves(self, lines: list[Line], seen: list[Line] | None = None) -> list[Line]:
         """What it leaves in a cart that it concerns. `seen`: what it has left there already; then it takes only what a
-        tie has put on top of that.
+        tie has put on top of that. What must not follow a sequence takes nothing.
         """
-        if self.asks or lines is seen:
+        if self.asks or lines is seen or self.reason == BROKEN:
             return lines
         if seen is not None:
             return carts.less_new(lines, seen, self.takes)

@@ -46,9 +46,9 @@ Tell = Callable[[Waited], dict[str, Any]]
 
 
 class Payload(Protocol):
-    """One part of a payload. `notes`: something of a start is kept for it."""
+    """One part of a payload. `reads`: the fields of what opens or moves a wait of which it keeps something."""
 
-    notes: bool
+    reads: tuple[str, ...]
 
     def noted(self, data: Mapping[str, Any]) -> Noted:
         """What of the event that opens or moves a wait is told at its end."""
@@ -60,7 +60,7 @@ class Payload(Protocol):
 class Cart:
     """The cart of the rule's key."""
 
-    notes = False
+    reads: tuple[str, ...] = ()
 
     def noted(self, data: Mapping[str, Any]) -> Noted:
         return None
@@ -72,7 +72,7 @@ class Cart:
 class Message:
     """The e-mail of the rule's key."""
 
-    notes = True
+    reads: tuple[str, ...] = ("campaign",)
 
     def noted(self, data: Mapping[str, Any]) -> Noted:
         return [data.get("campaign")]
@@ -84,7 +84,7 @@ class Message:
 class Watched:
     """The film of the rule's key, and how much of it was watched."""
 
-    notes = True
+    reads: tuple[str, ...] = ("title", "total_length")
 
     def noted(self, data: Mapping[str, Any]) -> Noted:
         return [data.get("title"), data.get("total_length")]

@@ -149,7 +149,7 @@ class Compiled:
         self.payload = teller(rule.payload)
         self.noted = tuple(matcher for trait in traits(rule.parts) for matcher in trait.matchers())
         self.tells = next(
-            (part for name in sorted(rule.parts & PAYLOADS.keys()) if (part := PAYLOADS[name]).notes), None
+            (part for name in sorted(rule.parts & PAYLOADS.keys()) if (part := PAYLOADS[name]).reads), None
         )
         self.stages = tuple(
             CompiledStage(
@@ -414,7 +414,8 @@ class RuleBook:
                 )
                 kept = [path for path, _ in compiled.keeps] if role == START else []
                 lasts = [] if compiled.lasts is None or role != START else [compiled.lasts.path]
-                self._reads(event, [*selector.where, *kept, *lasts], rule.per)
+                told = () if compiled.tells is None else compiled.tells.reads
+                self._reads(event, [*selector.where, *kept, *lasts, *told], rule.per)
         if compiled.cart:
             for event in CART_TYPES:
                 self._changes_cart(compiled, event)

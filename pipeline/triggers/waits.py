@@ -448,7 +448,8 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     if rule.stages:
         remains = stages.joined(rule, a, b)
     closed = max(a.closed, b.closed)
-    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint))
+    # What an event put into a cart, and what it completed, are two.
+    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint, f.change is None))
     facts, decided = rule.recurrence.joined(a, b, facts, remains, now)
     lines: list[Line] = []
     if rule.cart and (a.lines or b.lines):

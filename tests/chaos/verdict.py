@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.chaos.rig import Books
 from tests.chaos.stream import LATENESS, Tie
 from tests.deployment import Deployment
 from tests.oracle.compare import comparable, milliseconds
-from tests.replayed import FAR, folded
+from tests.replayed import FAR, Folded, folded
 
 ACTED_ON = ("fired", "retracted", "recovered")
 NOT_FOR_THEM = b"wrong_partitions"
@@ -123,9 +123,14 @@ class Verdict:
         return "\n".join(out)
 
 
-def judge(deployment: Deployment, expected: Expected, foreign: set[tuple[str, int, int]], unknown: str = "") -> Verdict:
+def judge(
+    deployment: Deployment,
+    expected: Expected,
+    foreign: set[tuple[str, int, int]],
+    without: Callable[[Folded], None] = lambda profile: None,
+) -> Verdict:
     """Read everything back and compare. `foreign`: where the records stand that must have become dead letters.
-    `unknown`: a part of profiles that replay doesn't know, which isn't looked at.
+    `without`: takes out of a profile what isn't looked at.
     """
     verdict = Verdict()
     got = _once(deployment.decisions(), verdict)
@@ -158,7 +163,7 @@ def judge(deployment: Deployment, expected: Expected, foreign: set[tuple[str, in
     verdict.dead_letters += [f"one of {place}" for place in refused - foreign]
     got_profiles = stored_profiles(deployment)
     _compare_profiles(
-        got_profiles, expected.profiles, RuleBook(deployment.topology), verdict, unknown, expected.until < FAR
+        got_profiles, expected.profiles, RuleBook(deployment.topology), verdict, without, expected.until < FAR
     )
     return verdict
 
@@ -225,7 +230,7 @@ def _compare_profiles(
     want: dict[str, Profile],
     book: RuleBook,
     verdict: Verdict,
-    unknown: str,
+    without: Callable[[Folded], None],
     going_on: bool,
 ) -> None:
     for i in got.keys() ^ want.keys():
@@ -233,7 +238,8 @@ def _compare_profiles(
     for i in got.keys() & want.keys():
         try:
             profiles = [folded(each[i], book, going_on=going_on) for each in (got, want)]
-            profiles[0].about.more.pop(unknown, None)
+            for profile in profiles:
+                without(profile)
             mine, theirs = (msgspec.to_builtins(profile) for profile in profiles)
         except AssertionError as undecided:
             verdict.profiles.append(f"{i}: {undecided}")

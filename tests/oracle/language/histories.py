@@ -37,11 +37,16 @@ KINDS: dict[str, Told] = {
     "emptied carts": {**EMPTIED, "recovered": True, "again": True},
     "emptied carts and ties": {**EMPTIED, "recovered": True, "ties": True},
     "emptied carts in stages": {**EMPTIED, "staged": True, "ties": True},
+    "emptied carts that compare": {**EMPTIED, "referring": True},
+    "emptied carts after sequences": {**EMPTIED, "begins": ("sequence", "lasting"), "staged": True},
+    "emptied carts after sequences, and ties": {**EMPTIED, "begins": ("sequence", "lasting"), "ties": True},
     "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
     "values of carts": {"carts": True, "emptied": True, "values": True, "staged": True, "recovered": True},
     "values of carts and ties": {"carts": True, "emptied": True, "values": True, "conditions": False, "ties": True},
     "payloads": {"payloads": True, "staged": True, "again": True, "recovered": True},
     "payloads and ties": {"payloads": True, "staged": True, "ties": True},
+    "messages that move": {"payloads": True, "messages": True},
+    "messages that move, and ties": {"payloads": True, "messages": True, "ties": True},
     "payloads at once": {"payloads": True, "at_once": True, "again": True},
     "payloads of films": {"payloads": True, "films": True, "staged": True},
     "payloads of films and ties": {"payloads": True, "films": True, "ties": True},
@@ -118,9 +123,10 @@ class Story:
         lengths: bool = False,
         payloads: bool = False,
         nested: bool = False,
+        messages: bool = False,
     ) -> None:
         self.rng = rng
-        self.lengths, self.payloads, self.nested = lengths, payloads, nested
+        self.lengths, self.payloads, self.nested, self.messages = lengths, payloads, nested, messages
         self.carts, self.films = carts, films
         found = [span for span in spans(told) if MINUTE <= span <= 3 * HOUR]
         self.edges = found + [span + 5 * MINUTE for span in found] + [5 * MINUTE]
@@ -200,7 +206,7 @@ class Story:
             if self.lengths and rng.random() < 0.3:
                 traits["timezone"] = rng.choice(self.zones)
             return {"traits": traits} if rng.random() < 0.8 else {}
-        if kind in ("email_sent", "email_clicked"):
+        if kind in ("email_sent", "email_clicked", "email_opened", "email_delivered"):
             sent = {"campaign": rng.choice(["spring", "summer"])} if rng.random() < 0.7 else {}
             return {"message_id": rng.choice(["m1", "m2", "<m1>"]), **sent}
         return {"message_id": "m"}
@@ -312,8 +318,10 @@ class Story:
             self.play()
             return
         more = CART_EVENTS if self.carts else ()
-        if self.payloads and rng.random() < 0.15:
+        if self.payloads and rng.random() < (0.6 if self.messages else 0.15):
             more = (*more, *("email_sent",) * 30, *("email_clicked",) * 15)
+            if self.messages:
+                more = (*more, *("email_opened",) * 25, *("email_delivered",) * 5)
         more = (*more, *("identified",) * 8) if self.nested else more
         kind = rng.choice(
             [
@@ -374,6 +382,7 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
     told = topology(rng, **options)
     moved, films, lengths = (options.get(name, False) for name in ("moved", "films", "lengths"))
     payloads, nested = options.get("payloads", False), options.get("nested", False)
+    messages = options.get("messages", False)
     carts = options.get("carts", False) or lengths
     story = Story(
         rng,
@@ -386,6 +395,7 @@ def made(seed: int, kind: str = "conditions") -> tuple[Told, list[Event]]:
         lengths=lengths,
         payloads=payloads,
         nested=nested,
+        messages=messages,
     )
     story.places = "begins" in options or lengths
     story.zones = NEAR[:1] if "every" in str(told) else NEAR  # what opened by the zone known then stands

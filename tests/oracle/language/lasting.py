@@ -73,7 +73,7 @@ def of_cart(rng: Random, told: Told, *, values: bool) -> None:
     told["cancel"] = [bought, cleared] if rng.random() < 0.8 else [rng.choice([bought, cleared])]
     if rng.random() < 0.2:
         told["cancel"].append({"event": "page_viewed", "reason": "seen"})
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 and "for" not in told["start"].get("sequence", [{}])[-1]:
         told.pop("stages", None)
         told["after"] = upto(rng)
     if rng.random() < 0.6:
@@ -87,8 +87,28 @@ def of_cart(rng: Random, told: Told, *, values: bool) -> None:
         told["restart"] = {"event": rng.choice(["cart_viewed", ["product_removed", "cart_viewed"]])}
 
 
-def of_message(rng: Random, told: Told) -> None:
-    """A rule that waits for each message."""
+REFERS: list[Told] = [
+    {"event": "product_removed", "match": {"product_id": "start.product_id"}},
+    {"event": "product_viewed", "match": {"product_id": "start.product_id"}},
+    {"event": "product_viewed", "where": {"product_id": {"not": "start.product_id"}}},
+    {"event": "product_added", "match": {"cart_id": "key"}, "where": {"price": {"gt": "start.price"}}},
+    {"event": "product_added", "where": {"cart_id": {"not": "key"}, "product_id": "start.product_id"}},
+    {"event": "order_completed", "match": {"cart_id": "key", "products.product_id": "start.product_id"}},
+    {"event": "order_completed", "match": {"products.product_id": "start.products.product_id"}},
+    {"event": "order_completed", "match": "cart_id", "where": {"total": {"gte": "start.price"}}, "without_key": "all"},
+    {"event": "cart_viewed", "where": {"cart_id": {"not": "start.cart_id"}}},
+]
+"""What ends a cart's wait, as it compares with its start."""
+
+
+def refers(rng: Random, told: Told) -> None:
+    """One or two cancels more that compare with the start."""
+    more = [{**cancel, "reason": f"alike_{n}"} for n, cancel in enumerate(rng.sample(REFERS, rng.choice([1, 2])))]
+    told["cancel"] = [*more, *told["cancel"]] if rng.random() < 0.5 else [*told["cancel"], *more]
+
+
+def of_message(rng: Random, told: Told, *, moved: bool) -> None:
+    """A rule that waits for each message. `moved`: by what is told of it besides."""
     told.clear()
     told |= {
         "version": 1,
@@ -98,7 +118,12 @@ def of_message(rng: Random, told: Told) -> None:
         "cancel": {"event": "email_clicked", "match": "message_id", "reason": "clicked"},
         "payload": rng.choice([["message"], {"mail": "message", "which": "key", "campaign": "start.campaign"}]),
     }
-    if rng.random() < 0.5:
+    if moved and rng.random() < 0.7:
+        told["restart"] = {"event": rng.choice(["email_opened", "email_opened", ["email_opened", "email_delivered"]])}
+        if rng.random() < 0.3:
+            told["stages"] = [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}]
+            del told["after"]
+    elif rng.random() < 0.5:
         told |= {"once": rng.choice([True, {"forget": "72h"}])}
 
 

@@ -14,6 +14,7 @@ from tests.oracle.language.paths import is_type
 from tests.oracle.language.payloads import payload
 from tests.oracle.language.person import Fired, Person, Place, told_once
 from tests.oracle.language.sequences import follows
+from tests.oracle.language.things import CHANGES
 from tests.oracle.language.topology import NEVER, Condition, Language, Rule
 from tests.oracle.language.turns import those_from_which
 from tests.oracle.language.waits import (
@@ -336,9 +337,10 @@ def covers(wait: Wait, place: Order) -> bool:
 
 def role_of(rule: Rule, fact: Fact) -> int:
     """45: what a cart's rule takes it for, among what else happened in its millisecond."""
-    if any(is_type(fact, action.events) for action in rule.cancel):
-        return ENDS
-    return STARTS if does(rule.start, fact) else LOOKS
+    if does(rule.start, fact):
+        return STARTS
+    ends = fact.type not in CHANGES and any(is_type(fact, action.events) for action in rule.cancel)
+    return ENDS if ends else LOOKS
 
 
 def starts_of(language: Language, rule: Rule, person: Person) -> dict[Key, list[Start]]:

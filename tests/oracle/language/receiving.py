@@ -14,12 +14,14 @@ from tests.oracle.language.sequences import breaks
 from tests.oracle.language.topology import Language, Rule, duration, several
 from tests.oracle.language.waits import (
     ENDS,
+    LOOKS,
     Span,
     Start,
     cancel_of,
     changes,
     counts_for,
     does,
+    ends_cart,
     order,
     starts_keys,
     taker_of,
@@ -121,7 +123,8 @@ def empties(language: Language, person: Person, place: Place, fact: Fact) -> boo
     """6: what a late event does to a cart's lines counts from now on. Did it leave none of several?"""
     contents = person.contents[place]
     before = bool(contents.lines)
-    changes(rule_of(language, place), place[1], None, fact, contents, fresh=False)
+    for role in (ENDS, LOOKS):
+        changes(rule_of(language, place), place[1], None, fact, contents, fresh=False, role=role)
     return before and not contents.lines
 
 
@@ -280,7 +283,7 @@ def join_carts(language: Language, winner: Person, loser: Person, moment: int) -
         for place, contents in mine.contents.items():
             rule, end = rule_of(language, place), max(mine.closed[place], theirs.closed.get(place, 0))
             for fact in [*theirs.fresh(), *mine.fresh()]:
-                does_end = cancel_of(rule, fact, place[1], None) or taker_of(rule, fact, place[1], None)
+                does_end = ends_cart(rule, fact, place[1], None) or taker_of(rule, fact, place[1], None)
                 if not does_end or fact.occurred_at > end or (fact, place) in mine.settled:
                     continue
                 known = moment - fact.occurred_at <= language.max_age
@@ -290,7 +293,7 @@ def join_carts(language: Language, winner: Person, loser: Person, moment: int) -
                 else:
                     settled.add((fact, place))
                     if known or fact in mine.facts:
-                        changes(rule, place[1], None, fact, contents, fresh=False)
+                        changes(rule, place[1], None, fact, contents, fresh=False, role=ENDS)
     winner.settled = settled
     for place, contents in loser.contents.items():
         winner.contents[place] = winner.contents.get(place, Contents()).plus(contents)

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from tests.oracle.language.begins import begin
-from tests.oracle.language.lasting import as_told, of_cart, of_message, puts_in, tells, upto
+from tests.oracle.language.lasting import as_told, of_cart, of_message, puts_in, refers, tells, upto
 
 Told = dict[str, Any]
 
@@ -100,6 +100,8 @@ class Sayings:
         self.emptied: bool = options.get("emptied", False)
         self.values: bool = options.get("values", False)
         self.payloads: bool = options.get("payloads", False)
+        self.messages: bool = options.get("messages", False)
+        self.referring: bool = options.get("referring", False)
         self.hours: bool = options.get("hours", False)
         self.made: bool = options.get("made", False)
         self.nested: bool = options.get("nested", False)
@@ -321,8 +323,8 @@ class Sayings:
         if self.begins and rng.random() < 0.7:
             begin(self, told, self.begins)
             per, when = told.get("per"), False
-        if self.payloads and per != "film" and rng.random() < 0.2:
-            of_message(rng, told)
+        if self.payloads and per != "film" and rng.random() < (0.7 if self.messages else 0.2):
+            of_message(rng, told, moved=self.messages)
             return told
         if self.lengths and rng.random() < 0.5:
             as_told(self, told)
@@ -330,7 +332,7 @@ class Sayings:
             self.of_path = WITH_PATH.get(per, [])
         elif self.emptied and per == "cart_id" and rng.random() < 0.85:
             told.pop("once", None)
-            if not when:
+            if not when and "sequence" not in told["start"]:
                 told["start"] = puts_in(rng)
             self.lasts(told)
         elif not self.at_once or rng.random() < 0.3:
@@ -342,9 +344,12 @@ class Sayings:
         elif self.again and "once" not in told and rng.random() < 0.4:
             told["again"] = rng.choice([{"after": "1h"}, {"after": "2h"}, "never"])
         self.ends(told, per, when)
-        cart = self.emptied and per == "cart_id" and "once" not in told and ("after" in told or "stages" in told)
+        lasts = "after" in told or "stages" in told or "for" in told["start"].get("sequence", [{}])[-1]
+        cart = self.emptied and per == "cart_id" and "once" not in told and lasts
         if cart and rng.random() < 0.9:
             of_cart(rng, told, values=self.values)
+            if self.referring and "product_added" in told["start"].get("event", ()):
+                refers(rng, told)
         if conditions and "until" not in told and rng.random() < 0.35:
             found = self.condition(1, folded=True)
             # By itself that may be what a cart's own rule says, of which the other oracle knows.
@@ -441,7 +446,8 @@ def topology(rng: Random, **options: Any) -> Told:
     `recovered`: what is credited to a trigger; `carts`, `films`: what is asked of these; `starts`: visits, sequences,
     decisions on arrival; `begins`: which of `lasting` and other sequences, dates (also `yearly`) and triggers start it;
     `consents`: what was agreed; `lengths`: waits as long as their start tells, or up to a time of day; `emptied`: what
-    is left in a cart, and told of it; `values`: by single values; `at_once`: mostly no waits; `hours`: mostly what is
+    is left in a cart, and told of it; `values`: by single values; `referring`: what ends a cart's wait asks of its
+    start; `messages`: mostly waits for messages, which others move; `at_once`: mostly no waits; `hours`: mostly what is
     added up, often over more than seven days; `made`: what nobody sends; `reasons`: and why; `nested`: objects among
     the traits; `moved`: units of the calendar; `ages` False: not for how long somebody is in a segment (which hangs on
     whose profile stays at a tie)."""

@@ -168,16 +168,23 @@ def resolver(key: Key, opened: Start | None) -> Callable[[Any], Any]:
 
 def cancel_of(rule: Rule, fact: Fact, key: Key, opened: Start | None) -> Action | None:
     """30: the cancel that an event is to the wait of this key."""
-    for action in rule.cancel:
-        told = is_type(fact, action.events) and matches(fact, action.where, resolver(key, opened))
-        if told and concerns(action, fact, key, opened):
-            return action
-    return None
+    return next(iter(cancels_of(rule, fact, key, opened)), None)
+
+
+def cancels_of(rule: Rule, fact: Fact, key: Key, opened: Start | None) -> list[Action]:
+    """30: all of them."""
+    return [
+        action
+        for action in rule.cancel
+        if is_type(fact, action.events)
+        and matches(fact, action.where, resolver(key, opened))
+        and concerns(action, fact, key, opened)
+    ]
 
 
 def taker_of(rule: Rule, fact: Fact, key: Key, opened: Start | None) -> Action | None:
     """12, 30: the cancel by which an order, of another cart, takes its products out of the cart of this key."""
-    if not fact.items or cancel_of(rule, fact, key, opened) is not None:
+    if not fact.items or ends_cart(rule, fact, key, opened):
         return None
     for action in rule.cancel:
         named = keys(fact, action.match) if isinstance(action.match, str) else []
@@ -186,19 +193,38 @@ def taker_of(rule: Rule, fact: Fact, key: Key, opened: Start | None) -> Action |
     return None
 
 
-def changes(rule: Rule, key: Key, opened: Start | None, fact: Fact, contents: Contents, *, fresh: bool) -> str | None:
-    """12, 13: what an event does to the cart of a key. Returns the reason, if that ends a wait of it. `fresh`: what the
-    closed end has already seen takes away only what came on top (21)."""
+def changes(
+    rule: Rule, key: Key, opened: Start | None, fact: Fact, contents: Contents, *, fresh: bool, role: int
+) -> str | None:
+    """12, 13: what an event does to the cart of a key, as it ends waits or else. Returns the reason, if that ends a
+    wait of it. `fresh`: what the closed end has already seen takes away only what came on top (21). What ends a wait as
+    it compares with that leaves a cart as it is."""
+    if role != ENDS:
+        own = fact.type in CHANGES and cart_of(fact) == key and not fresh
+        return rule.emptied if own and apply(fact, key, contents) else None
     ends, takes = cancel_of(rule, fact, key, opened), taker_of(rule, fact, key, opened)
-    if ends is not None:
+    taken = False
+    if ends_cart(rule, fact, key, opened):
         contents.take(None, fact.occurred_at, only_fresh=fresh)
-        return ends.reason
-    if takes is not None:
+    elif takes is not None:
         taken = contents.take(fact.items, fact.occurred_at, only_fresh=fresh)
-        return takes.reason if taken and not contents.lines else None
-    if fact.type in CHANGES and cart_of(fact) == key and not fresh:
-        return rule.emptied if apply(fact, key, contents) else None
-    return None
+    if ends is not None:
+        return ends.reason
+    return takes.reason if takes is not None and taken and not contents.lines else None
+
+
+def ends_cart(rule: Rule, fact: Fact, key: Key, opened: Start | None) -> bool:
+    """12: is an event a cancel of this key, whatever its wait is? Then nothing is left of its cart."""
+    return any(not compares(action) for action in cancels_of(rule, fact, key, opened))
+
+
+def compares(action: Action) -> bool:
+    """Does it end only waits of which something holds, beside their key?"""
+    pairs = action.match if isinstance(action.match, dict) else {}
+    tests = [test if isinstance(test, dict) else {"is": test} for test in action.where.values()]
+    rights = [*list(pairs.values()), *(right for test in tests for right in test.values())]
+    named = [right for right in rights if isinstance(right, str) and (right == "key" or right.startswith("start."))]
+    return len(named) > ("key" in pairs.values())
 
 
 def concerns(action: Action, fact: Fact, key: Key, opened: Start | None) -> bool:
@@ -305,7 +331,7 @@ def first(rule: Rule, key: Key, known: Known) -> Wait | None:
         place, at, role, one = step.order, step.order[0], step.role, step.one
         if known.span is not None and at <= known.span.decided:
             if contents is not None and step.fact is not None:
-                changes(rule, key, None, step.fact, contents, fresh=role == ENDS)
+                changes(rule, key, None, step.fact, contents, fresh=role == ENDS, role=role)
             continue
         if wait is not None and end is not None and end[0] < at and end[0] <= wait.due:
             break
@@ -316,7 +342,7 @@ def first(rule: Rule, key: Key, known: Known) -> Wait | None:
         before, emptied = contents and contents.copy(), None
         if contents is not None and step.fact is not None:
             opened = None if wait is None else wait.opened
-            emptied = changes(rule, key, opened, step.fact, contents, fresh=known.settled(step.fact))
+            emptied = changes(rule, key, opened, step.fact, contents, fresh=known.settled(step.fact), role=role)
         if wait is None:
             starts = role == STARTS and not isinstance(one, Changed) and emptied is None
             if starts and (known.stays(one) or not barred(rule, at, known)):
@@ -346,6 +372,7 @@ def first(rule: Rule, key: Key, known: Known) -> Wait | None:
             if action is not None:
                 return finish(wait, at, one, action.reason, known, place)
             if known.follows(wait.last_start, one):
+                wait.shows(contents)
                 return finish(wait, at, one, BROKEN, known, place)
         elif role == STARTS and known.span is not None:
             if not one.turned and not barred(rule, at, known):
