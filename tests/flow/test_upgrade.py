@@ -70,8 +70,8 @@ class Upgrade:
 
 
 def carried(profile: Folded) -> None:
-    """What an older worker doesn't know of what is told of a person is gone when it has written them: it matters to what
-    is told late, and to who becomes one with somebody else. Of what they do it loses nothing.
+    """What an older worker doesn't know of what is told of a person is gone when it has written them: it matters to
+    what is told late, and to who becomes one with somebody else. Of what they do it loses nothing.
     """
     profile.about.more.pop(newer.NAME, None)
     for person in profile.persons:
