@@ -81,7 +81,7 @@ def read(kind: str, data: dict[str, Any], origins: frozenset[str]) -> Change:
 
 
 _HOW = {name: {"put": PUT, "take": TAKE, "set": SET}[how] for name, how in doing("cart").items()}
-REMOVAL = next(name for name, how in _HOW.items() if how == TAKE)
+REMOVAL = next((name for name, how in _HOW.items() if how == TAKE), "")
 """What an event is to rules that only takes something out."""
 
 
