@@ -244,7 +244,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
             if mine.marks and marks.marked(mine.marks, name_of_key):
                 rule.recurrence.marked(key)
-        mine.everyone = waits.union(mine.everyone, theirs.everyone, lambda e: e.identity)
+        mine.everyone = waits.union_of_ends(mine.everyone, theirs.everyone)
     films.open_all(person.films, person.film_pages)
     films.open_all(other.films, other.film_pages)
     for name, film in other.films.items():

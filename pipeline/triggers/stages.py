@@ -113,6 +113,8 @@ class _Way:
         if self.rule.on_completion and self.wait is not None and end.is_step(self.wait):
             return
         self.lines = end.leaves(before, None if self.waits or order > self._closed else self._seen)
+        if self.wait is None and self.waits and self.waits[-1].end == order:
+            self.waits[-1].left = self.lines  # the same event ended it, for another reason
         if end.takes is None:
             if self.wait is not None:
                 self._ends(order, end.reason, before)

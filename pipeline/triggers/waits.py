@@ -43,12 +43,16 @@ ENDS_KEPT = 500
 
 
 def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
-    """What is on the way of `walk`, in event-time order: a fact or an end each."""
+    """What is on the way of `walk`, in event-time order: a fact or an end each. Of what one event is, what ends comes
+    before what takes something out, and so may leave nothing.
+    """
     steps: list[tuple[Order, Fact | None, End | None]] = [
         ((f.occurred_at, f.rank, f.received_at, f.event_id), f, None) for f in key.facts
     ]
     if key.ends or everyone:
-        steps += [(e.order, None, e) for e in (*key.ends, *everyone)]
+        ends = [*key.ends, *everyone]
+        steps += [(e.order, None, e) for e in ends if e.takes is None]
+        steps += [(e.order, None, e) for e in ends if e.takes is not None]
         steps.sort(key=_first)
     return steps
 
@@ -85,6 +89,8 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
             if rule.on_completion and wait is not None and end.is_step(wait):
                 continue
             lines = end.leaves(lines, None if waits or order > key.closed else key.lines)
+            if wait is None and waits and waits[-1].end == order:
+                waits[-1].left = lines  # the same event ended it, for another reason
             if end.takes is None:
                 ended = end.reason
             elif before and not lines:
@@ -469,7 +475,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
     joined = Key(
         closed=closed,
         facts=facts,
-        ends=union(a.ends, b.ends, lambda e: e.identity),
+        ends=union_of_ends(a.ends, b.ends),
         lines=lines,
         fired=union(a.fired, b.fired, lambda f: f.order),
         decided=decided,
@@ -500,6 +506,12 @@ def union(a: list[Any], b: list[Any], order: Any) -> list[Any]:
     if not a or not b:
         return list(a or b)
     return [x for _, x in sorted({order(x): x for x in [*a, *b]}.items())]
+
+
+def union_of_ends(a: list[End], b: list[End]) -> list[End]:
+    """Both, each once, in event-time order; what one event is stays in the rule's order."""
+    known = {end.identity: end for end in [*a, *b]}
+    return sorted(known.values(), key=lambda end: end.order)
 
 
 def add_end(key: Key, end: End) -> int:

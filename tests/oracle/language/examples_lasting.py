@@ -96,6 +96,7 @@ CART: Told = {
     "payload": ["cart"],
 }
 OF_CART = {"lines": "cart.lines", "pieces": "cart.quantity", "worth": "cart.total", "in": "cart.currency"}
+ALIKE = {"event": "order_completed", "match": {"products.product_id": "start.product_id"}, "reason": "alike"}
 EMPTY = {"until": {"cart": "empty", "reason": "emptied"}}
 DEAR = {"start": {"event": "product_added", "where": {"price": {"gte": 10}}}}
 P, Q = ("p", 1, 10), ("q", 1, 10)
@@ -181,6 +182,15 @@ CARTS = [
             [add("1", 0), of_q("2", 1), add("3", 2, who="u:1", product_id="s", price=5), login("4", 5)],
             [want("fired", "due", "2", 1, 31, 36, key="c", who="a:phone u:1",
                   payload=lines("c", P, Q, ("s", 1, 5)))]),
+    Example(30, "an order that ends it for another reason, and takes what is in it, ends it for that other reason",
+            rules(r={**CART, "cancel": [BOUGHT, ALIKE]}),
+            [add("1", 0), order("2", 10, cart="d", products=[{"product_id": "p"}])],
+            [want("cancelled", "alike", "1", 0, 30, 35, key="c", ended_by="2", payload=lines("c", P))]),
+    Example(30, "and what it takes is gone when something is put in later",
+            rules(r={**CART, "cancel": [ALIKE, BOUGHT]}),
+            [add("1", 0), of_q("2", 5), order("3", 10, cart="d", products=[{"product_id": "p"}]), of_q("4", 60)],
+            [want("cancelled", "alike", "2", 5, 35, 40, key="c", ended_by="3", payload=lines("c", P, Q)),
+             want("fired", "due", "4", 60, 90, 95, key="c", payload=lines("c", ("q", 2, 10)))]),
     Example(13, "what starts and moves it is put in once", rules(r={**CART, "restart": {"event": "product_added"}}),
             [add("1", 0)], [want("fired", "due", "1", 0, 30, 35, key="c", payload=lines("c", P))]),
 ]  # fmt: skip

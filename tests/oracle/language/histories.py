@@ -38,6 +38,7 @@ KINDS: dict[str, Told] = {
     "emptied carts and ties": {**EMPTIED, "recovered": True, "ties": True},
     "emptied carts in stages": {**EMPTIED, "staged": True, "ties": True},
     "emptied carts that compare": {**EMPTIED, "referring": True},
+    "emptied carts that compare, and ties": {**EMPTIED, "referring": True, "recovered": True, "ties": True},
     "emptied carts after sequences": {**EMPTIED, "begins": ("sequence", "lasting"), "staged": True},
     "emptied carts after sequences, and ties": {**EMPTIED, "begins": ("sequence", "lasting"), "ties": True},
     "emptied carts that ask": {"carts": True, "emptied": True, "staged": True, "recovered": True, "asking": True},
