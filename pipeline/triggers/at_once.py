@@ -19,7 +19,7 @@ def next_due(rule: Compiled, key: Key) -> int | None:
 
 def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> list[Wait]:
     """See waits.walk. What is decided first stands in front."""
-    ends = sorted([*key.ends, *everyone], key=lambda end: end.order) if key.ends or everyone else []
+    ends = sorted([*key.ends, *everyone], key=lambda end: (end.order, rule.place(end))) if key.ends or everyone else []
     waits = [_wait(rule, fact, ends, until) for fact in key.facts if fact.role == START]
     waits.sort(key=lambda wait: (wait.moment or 0, wait.last_start, wait.cause.fingerprint))
     return waits

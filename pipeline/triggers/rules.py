@@ -21,7 +21,7 @@ from pipeline.topology.model import Cancel, Rule, Topology
 from pipeline.triggers import lengths, recurrence
 from pipeline.triggers.balance import Balance
 from pipeline.triggers.dates import Dated
-from pipeline.triggers.facts import CONTENTS, RESTART, START
+from pipeline.triggers.facts import CONTENTS, RESTART, START, End
 from pipeline.triggers.lengths import ByField, UpToTime
 from pipeline.triggers.payloads import PAYLOADS, Tell, of_cart, teller, traits
 from pipeline.triggers.watches import Watch, Watches
@@ -182,6 +182,11 @@ class Compiled:
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms
         self.by = frozenset() if rule.recovered is None else rule.recovered.by
         self.takes = any(cancel.takes for cancel in rule.cancel)
+        self._places = {cancel.reason: place for place, cancel in reversed([*enumerate(rule.cancel)])}
+
+    def place(self, end: End) -> int:
+        """Which cancel of the rule an end is."""
+        return self._places.get(end.reason, len(self._places))
 
     def length(
         self, at: int, kept: Mapping[str, Any] | None, whereabouts: Whereabouts | None, *, again: bool = False

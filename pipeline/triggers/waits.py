@@ -42,15 +42,17 @@ FACTS_KEPT = 500
 ENDS_KEPT = 500
 
 
-def _steps(key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
-    """What is on the way of `walk`, in event-time order: a fact or an end each. Of what one event is, what ends comes
-    before what takes something out, and so may leave nothing.
+def _steps(rule: Compiled, key: Key, everyone: list[End]) -> list[tuple[Order, Fact | None, End | None]]:
+    """What is on the way of `walk`, in event-time order: a fact or an end each. The ends that one event is come as they
+    stand in the rule, and after them one that takes something out, and so may leave nothing.
     """
     steps: list[tuple[Order, Fact | None, End | None]] = [
         ((f.occurred_at, f.rank, f.received_at, f.event_id), f, None) for f in key.facts
     ]
     if key.ends or everyone:
         ends = [*key.ends, *everyone]
+        if key.ends and everyone:
+            ends.sort(key=rule.place)
         steps += [(e.order, None, e) for e in ends if e.takes is None]
         steps += [(e.order, None, e) for e in ends if e.takes is not None]
         steps.sort(key=_first)
@@ -67,13 +69,13 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     if not rule.stages and _undisturbed(rule, key, everyone, until):
         return _walk_undisturbed(rule, key), []
     if rule.general:
-        return stages.walk(rule, key, _steps(key, everyone), until)
+        return stages.walk(rule, key, _steps(rule, key, everyone), until)
     lines = key.lines
     waits: list[Wait] = []
     emptyings: list[Order] = []
     wait: Wait | None = None
     early: list[End] = []  # what ends a start, though it stands before it
-    for order, fact, end in _steps(key, everyone):
+    for order, fact, end in _steps(rule, key, everyone):
         at = order[0]
         begins = at if fact is None or fact.folded is None else fact.folded.first
         if wait is not None and begins > wait.due:  # it ran out: nothing later touches it
@@ -211,7 +213,7 @@ def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None 
                 due = fact.occurred_at + rule.after
         return None if due is None else due + rule.lateness
     if rule.general:
-        found = stages.walk(rule, key, _steps(key, everyone), until)[0]
+        found = stages.walk(rule, key, _steps(rule, key, everyone), until)[0]
         return stages.moment(rule, found[0]) if found else None
     waits, _ = walk(rule, key, everyone)
     return waits[0].due + rule.lateness if waits else None
@@ -275,7 +277,7 @@ def _fold(rule: Compiled, key: Key, everyone: list[End], upto: int) -> None:
     """
     out: list[Fact] = []
     undisturbed = 0  # from this place of `out` on
-    steps = _steps(key, everyone)
+    steps = _steps(rule, key, everyone)
     runs = stages.runs(rule, key, steps) if rule.general else _runs(rule, key, steps)
     for done, (order, fact, alone, turns, lines) in enumerate(runs, 1):
         if alone:
@@ -550,7 +552,7 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
     `now`: the moment that the fold has reached.
     """
     if key.due is None and key.facts and key.facts[0].occurred_at < horizon:
-        _settle(key, everyone, horizon)
+        _settle(rule, key, everyone, horizon)
     if key.facts and not key.ends and not key.fired:  # nearly always
         return False
     first = key.facts[0].occurred_at if key.facts else horizon
@@ -571,10 +573,10 @@ def forget(rule: Compiled, key: Key, everyone: list[End], horizon: int, now: int
     return rule.recurrence.gone(key, horizon, now)
 
 
-def _settle(key: Key, everyone: list[End], horizon: int) -> None:
+def _settle(rule: Compiled, key: Key, everyone: list[End], horizon: int) -> None:
     """Nothing waits, and what starts from now on occurred later: what older facts did to the lines stays."""
     lines = key.lines
-    for order, fact, end in _steps(key, everyone):
+    for order, fact, end in _steps(rule, key, everyone):
         if order[0] >= horizon:
             break
         if fact is not None:

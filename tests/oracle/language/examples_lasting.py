@@ -96,6 +96,7 @@ CART: Told = {
     "payload": ["cart"],
 }
 OF_CART = {"lines": "cart.lines", "pieces": "cart.quantity", "worth": "cart.total", "in": "cart.currency"}
+PLAIN = {"event": "order_completed", "match": "cart_id", "reason": "bought"}
 ALIKE = {"event": "order_completed", "match": {"products.product_id": "start.product_id"}, "reason": "alike"}
 EMPTY = {"until": {"cart": "empty", "reason": "emptied"}}
 DEAR = {"start": {"event": "product_added", "where": {"price": {"gte": 10}}}}
@@ -191,6 +192,10 @@ CARTS = [
             [add("1", 0), of_q("2", 5), order("3", 10, cart="d", products=[{"product_id": "p"}]), of_q("4", 60)],
             [want("cancelled", "alike", "2", 5, 35, 40, key="c", ended_by="3", payload=lines("c", P, Q)),
              want("fired", "due", "4", 60, 90, 95, key="c", payload=lines("c", ("q", 2, 10)))]),
+    Example(30, "of several cancels that an order is, the first in the rule counts, whichever names the cart",
+            rules(r={**CART, "cancel": [{"event": "order_completed", "reason": "any"}, PLAIN]}),
+            [add("1", 0), order("2", 10, cart="c")],
+            [want("cancelled", "any", "1", 0, 30, 35, key="c", ended_by="2", payload=lines("c", P))]),
     Example(13, "what starts and moves it is put in once", rules(r={**CART, "restart": {"event": "product_added"}}),
             [add("1", 0)], [want("fired", "due", "1", 0, 30, 35, key="c", payload=lines("c", P))]),
 ]  # fmt: skip
