@@ -295,6 +295,12 @@ def test_what_the_outbox_holds_after_a_claim_is_published_by_itself(process: Pro
         await process.hops.tick()
         await process.consumer.jobs.pop()()
         assert [out.value for out in cast(Sender, process.hops._outbox).sent] == [b"d"]
+        hop = process.hops._partitions[RESOLVED]
+        assert hop.untidy
+        process.hops._next_metrics = 0.0
+        await process.hops.tick()
+        await process.consumer.jobs.pop()()
+        assert not (await hop._store.claim(RESOLVED.partition)).outbox, "what is published goes, where nothing comes"
 
     run(main())
 
