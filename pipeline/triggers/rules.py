@@ -184,9 +184,9 @@ class Compiled:
         self.takes = any(cancel.takes for cancel in rule.cancel)
         self._places = {cancel.reason: place for place, cancel in reversed([*enumerate(rule.cancel)])}
 
-    def place(self, end: End) -> int:
-        """Which cancel of the rule an end is."""
-        return self._places.get(end.reason, len(self._places))
+    def place(self, end: End) -> tuple[bool, int]:
+        """Where an end comes among those that one event is: as its cancel stands in the rule, what takes last."""
+        return end.takes is not None, self._places.get(end.reason, len(self._places))
 
     def length(
         self, at: int, kept: Mapping[str, Any] | None, whereabouts: Whereabouts | None, *, again: bool = False

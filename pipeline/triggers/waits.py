@@ -51,10 +51,9 @@ def _steps(rule: Compiled, key: Key, everyone: list[End]) -> list[tuple[Order, F
     ]
     if key.ends or everyone:
         ends = [*key.ends, *everyone]
-        if key.ends and everyone:
+        if len(ends) > 1 and (everyone or rule.takes):
             ends.sort(key=rule.place)
-        steps += [(e.order, None, e) for e in ends if e.takes is None]
-        steps += [(e.order, None, e) for e in ends if e.takes is not None]
+        steps += [(e.order, None, e) for e in ends]
         steps.sort(key=_first)
     return steps
 
