@@ -70,7 +70,7 @@ CALM_CLOCK_S = 1.0  # where nothing was read since; who has other partitions may
 STALE_MS = 2_000  # so far a partition's books may stay behind the clock where nothing is due
 METRICS_S = 2.0
 LOOK_S = 1.0  # decisions wait for it,
-LOOK_DUE_S = 0.25  # and have it made sooner
+LOOK_DUE_S = 0.1  # and have it made sooner
 SWEEP_S = 2.0
 AGE_S = 120.0  # who does nothing for twice as long is remembered by Redis alone
 WORDS_S = 0.5
@@ -547,7 +547,8 @@ class Hops:
             self._look_now.clear()
             try:
                 await self._topics.look(self.clock_at)
-                self._next_clock, self._read = 0.0, True
+                if self._partitions:
+                    await self._advance()
             except TopicsChanged:
                 raise
             except Exception as problem:
@@ -575,9 +576,11 @@ class Hops:
                     self._submit(tp, hop, partial(hop.advance, clock), partial(self._count_profiles, hop))
 
     def _comes_soon(self, tp: TP) -> bool:
-        """Whether the next batch is likely to be there before the next look at the clock."""
+        """Whether batches come one after the other: the next one is likely to be there before the next look at the
+        clock, or soon after, and decides what is due at hardly any cost of its own.
+        """
         since = time.monotonic() - self._fed.get(tp, 0.0)
-        return since * 1000 < self._topology.linger_ms
+        return since * 1000 < 2 * self._topology.linger_ms
 
     async def _listen(self, now: float) -> None:
         """Let the source partitions obey what recordings say, and let go of those that say nothing."""

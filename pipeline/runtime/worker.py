@@ -27,6 +27,7 @@ from pipeline.runtime.probes import Probes, patient_redis
 from pipeline.runtime.producers import Producers
 from pipeline.store.ports import Home
 from pipeline.store.redis_store import RedisGraphStore, RedisProfileStore
+from pipeline.store.redis_store import connect as connect_stores
 from pipeline.store.server import check_server
 from pipeline.topology.addresses import shown
 from pipeline.topology.model import Topology
@@ -75,7 +76,8 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
     else:
         log.warning("embedded broker: the first hop runs without transactions, and nothing survives this process")
     home = await _home(topology, broker) if durable else None
-    graph = RedisGraphStore(redis, prefix_of(topology), topology.identifiers, home=home)
+    stores = connect_stores(topology.redis)
+    graph = RedisGraphStore(stores, prefix_of(topology), topology.identifiers, home=home)
     # Before anything is registered, and before the group is joined: a neighbour's partitions must not move for us.
     await graph.settle()
     registry = connect(topology.registry)
@@ -98,7 +100,7 @@ async def prepare(topology: Topology, *, durable: bool = True, health: bool = Tr
     hops = Hops(
         topology,
         graph,
-        RedisProfileStore(redis, prefix_of(topology), resolved.partitions, home),
+        RedisProfileStore(stores, prefix_of(topology), resolved.partitions, home),
         Decoder(registry, blocking=False, wanted=wanted_fields(book), handed=handed_fields(book)),
         delivery,
         Producers(topology.kafka, topology.group, transactions=durable, heard=heard),

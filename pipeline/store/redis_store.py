@@ -1,9 +1,11 @@
 """Both stores in Redis (7.0 or later) or Valkey, alone or as a cluster.
 
-A batch of the first hop is one script call; those of several source partitions go in one round trip. A commit of the
-second is a look and a write: WATCH its keys and check, then MULTI ... EXEC, which Redis refuses if anybody wrote to a
-watched key since. A script could do both in one call, but a state that goes through Lua costs Redis more than twice one
-that comes as a command's argument.
+A batch of the first hop is one script call. A commit of the second is a look and a write: WATCH its keys and check,
+then MULTI ... EXEC, which Redis refuses if anybody wrote to a watched key since. A script could do both in one call,
+but a state that goes through Lua costs Redis more than twice one that comes as a command's argument.
+
+What several partitions ask, load or commit at about the same time goes in one round trip (gathering.py): live, where a
+batch is small, the ways there and back are most of what it costs.
 
 Connection errors come out as redis-py's own exceptions. Every call may be repeated: a repeated claim raises the fence
 once more, anything else repeated changes nothing.
@@ -13,19 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib import resources
 from typing import Any, cast
 
+import hiredis
 import msgspec
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ConnectionError, NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as Unanswered
 
-from pipeline.errors import CommitRejected, Fenced, StateLost
+from pipeline.errors import CommitRejected, Fenced, PipelineError, StateLost
 from pipeline.identity.asks import Answer, Ask
 from pipeline.identity.graph import HOUSEHOLD, compile_namespaces
+from pipeline.store.gathering import Gathering
 from pipeline.store.keys import graph_keys, partition_keys
 from pipeline.store.ports import Claimed, Commit, Home, Skip, SourcePosition
 from pipeline.topology.model import Identifiers
@@ -36,7 +41,8 @@ _Word = str | bytes | int
 _encode = msgspec.msgpack.Encoder().encode
 _decode_answers = msgspec.msgpack.Decoder(tuple[list[Answer | bool], int, int]).decode
 
-GATHER_S = 0.001  # partitions that were fetched together ask at about the same time
+ANSWER_S = 5.0  # for a server that has nothing else to do
+STATES_AT_ONCE = 5_000  # of several commits: Redis does nothing else while it takes them in, some kilobyte each
 _decode_position = msgspec.msgpack.Decoder(SourcePosition).decode
 _decode_skip = msgspec.msgpack.Decoder(Skip).decode
 
@@ -50,6 +56,9 @@ class _Script:
 
     async def __call__(self, redis: Client, keys: list[str], args: list[Any]) -> list[Any]:
         """See `_answer`."""
+        if not isinstance(redis, RedisCluster):
+            (reply,) = await self.replies(redis, [(keys, args)])
+            return _answer(keys, reply)
         call = cast(Any, redis.execute_command)
         try:
             reply = await call("EVALSHA", self.digest, len(keys), *keys, *args)
@@ -57,17 +66,41 @@ class _Script:
             reply = await call("EVAL", self.source, len(keys), *keys, *args)
         return _answer(keys, reply)
 
+    def by_digest(self, keys: list[str], args: list[Any]) -> bytes:
+        """The command that calls it where the server knows it."""
+        return _command("EVALSHA", self.digest, len(keys), *keys, *args)
+
+    def whole(self, keys: list[str], args: list[Any]) -> bytes:
+        """The command that calls it anyhow; from then on the server knows it."""
+        return _command("EVAL", self.source, len(keys), *keys, *args)
+
+    async def replies(self, redis: Client, asked: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """A reply, or an error, to each (keys, arguments), all of them with the first ones' server."""
+        async with _connection(redis, asked[0][0][0]) as connection:
+            replies = await _patiently(connection, [self.by_digest(*each) for each in asked])
+            if any(isinstance(reply, NoScriptError) for reply in replies):  # then none of them was run
+                replies = await _patiently(connection, [self.whole(*each) for each in asked])
+            return replies
+
 
 @cache
 def _script(name: str) -> _Script:
     return _Script(name)
 
 
-def _answer(keys: list[str], reply: list[Any]) -> list[Any]:
+def connect(url: str) -> Redis:
+    """A client for these stores, which wait for answers as `_exchange` does."""
+    return Redis.from_url(url, health_check_interval=0, socket_timeout=None)
+
+
+def _answer(keys: list[str], reply: list[Any] | Exception) -> list[Any]:
     """What a script returned behind its "ok".
 
-    Raises StateLost where it found keys that are not ours, CommitRejected and Fenced as the ports say.
+    Raises StateLost where it found keys that are not ours, CommitRejected and Fenced as the ports say, and what Redis
+    says against it.
     """
+    if isinstance(reply, Exception):
+        raise reply
     outcome = reply[0]
     if outcome == b"ok":
         return reply[1:]
@@ -123,8 +156,7 @@ class RedisGraphStore:
         self._stamp = _Stamp(redis, prefix, home)
         self._household = household
         self._keys = graph_keys(prefix)
-        self._asked: list[tuple[list[Any], asyncio.Future[list[Any]]]] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._asked: Gathering[list[Any], list[Any]] = Gathering("identity graph", self._replies)
         table = compile_namespaces(identifiers)
         self._namespaces = _encode(
             {
@@ -147,7 +179,7 @@ class RedisGraphStore:
     ) -> tuple[list[Answer], int, int]:
         """See `ports.GraphStore.resolve`."""
         args = [source, expected, token, _encode(done), done.high, self._namespaces, self._household, _encode(asks)]
-        (packed,) = _answer(self._keys, await self._reply(args))
+        (packed,) = _answer(self._keys, await self._asked.ask(args))
         told, shared, high = _decode_answers(packed)
         answers = [
             Answer(ask.ids[2], ask.ids[:2], 0, True, [], []) if isinstance(answer, bool) else answer
@@ -155,69 +187,27 @@ class RedisGraphStore:
         ]
         return answers, shared, high
 
-    async def _reply(self, args: list[Any]) -> list[Any]:
-        """What resolve.lua says, asked together with others."""
-        reply: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._asked.append((args, reply))
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(), name="identity graph")
-        return await reply
-
-    async def _ask(self) -> None:
-        await asyncio.sleep(GATHER_S)
-        while asked := [each for each in self._asked if not each[1].done()]:
-            self._asked = []
-            try:
-                replies = await self._replies([args for args, _ in asked])
-            except Exception as problem:
-                replies = [problem] * len(asked)
-            for (_, reply), told in zip(asked, replies, strict=True):
-                if reply.done():
-                    continue
-                if isinstance(told, Exception):
-                    reply.set_exception(told)
-                else:
-                    reply.set_result(told)
-        self._asking = None
-
     async def _replies(self, asked: list[list[Any]]) -> list[Any]:
-        """A reply, or an error, of each."""
-        script, keys = _script("resolve"), self._keys
-        async with _connection(self._redis, keys[0]) as connection:
-
-            async def call(name: str, text: str, some: Iterable[list[Any]]) -> list[Any]:
-                commands = [_command(name, text, len(keys), *keys, *args) for args in some]
-                return cast(
-                    list[Any],
-                    await connection.retry.call_with_retry(
-                        lambda: _exchange(connection, commands, raising=False),
-                        lambda _: connection.disconnect(nowait=True),
-                    ),
-                )
-
-            replies = await call("EVALSHA", script.digest, asked)
-            if any(isinstance(reply, NoScriptError) for reply in replies):  # then none of them was run
-                replies = await call("EVAL", script.source, asked)
-            return replies
+        return await _script("resolve").replies(self._redis, [(self._keys, args) for args in asked])
 
     async def position(self, source: str) -> SourcePosition | None:
         """See `ports.GraphStore.position`."""
-        stored = await cast(Any, self._redis.execute_command)("HGET", self._keys[3], source)
+        stored = await _call(self._redis, "HGET", self._keys[3], source)
         return None if stored is None else _decode_position(stored)
 
     async def skipped(self, source: str) -> Skip | None:
         """See `ports.GraphStore.skipped`."""
-        stored = await cast(Any, self._redis.execute_command)("HGET", self._keys[3], f"{source}#skip")
+        stored = await _call(self._redis, "HGET", self._keys[3], f"{source}#skip")
         return None if stored is None else _decode_skip(stored)
 
     async def skip(self, source: str, skip: Skip) -> None:
         """See `ports.GraphStore.skip`."""
-        await cast(Any, self._redis.execute_command)("HSET", self._keys[3], f"{source}#skip", _encode(skip))
+        await _call(self._redis, "HSET", self._keys[3], f"{source}#skip", _encode(skip))
 
     async def root(self, leaf: str) -> str:
         """See `ports.GraphStore.root`. A read a link: links only ever grow, so a path that grows meanwhile is right."""
-        call = cast(Any, self._redis.execute_command)
-        while (link := await call("HGET", self._keys[0], leaf)) is not None:
+        links = self._keys[0]
+        while (link := await _call(self._redis, "HGET", links, leaf)) is not None:
             leaf = link[:16].decode()
         return leaf
 
@@ -229,7 +219,9 @@ class RedisProfileStore:
         self._redis = redis
         self._stamp = _Stamp(redis, prefix, home)
         self._keys = [partition_keys(prefix, partition, partitions) for partition in range(partitions)]
-        self._call = cast(Any, redis.execute_command)
+        self._apart = isinstance(redis, RedisCluster)  # partitions lie on servers of their own
+        self._loads: Gathering[tuple[list[str], list[Any]], list[Any]] = Gathering("loads", self._load)
+        self._commits: Gathering[tuple[list[str], Commit], None] = Gathering("commits", self._commit)
 
     async def claim(self, partition: int) -> Claimed:
         """See `ports.ProfileStore.claim`."""
@@ -238,8 +230,15 @@ class RedisProfileStore:
 
     async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
         """See `ports.ProfileStore.load`."""
-        (states,) = await _script("load")(self._redis, self._keys[partition], [token, _encode(ids)])
+        keys, args = self._keys[partition], [token, _encode(ids)]
+        if self._apart:
+            (states,) = await _script("load")(self._redis, keys, args)
+        else:
+            (states,) = _answer(keys, await self._loads.ask((keys, args)))
         return cast(list[bytes | None], states)
+
+    async def _load(self, asked: list[tuple[list[str], list[Any]]]) -> list[Any]:
+        return await _script("load").replies(self._redis, asked)
 
     async def due(self, partition: int, token: str, since: int, before: int, limit: int) -> list[bytes]:
         """See `ports.ProfileStore.due`."""
@@ -250,25 +249,56 @@ class RedisProfileStore:
         """See `ports.ProfileStore.peek`."""
         if not ids:
             return []
-        return cast(list[bytes | None], await self._call("HMGET", self._keys[partition][1], *ids))
+        return cast(list[bytes | None], await _call(self._redis, "HMGET", self._keys[partition][1], *ids))
 
     async def walk(self, partition: int, cursor: int, count: int) -> tuple[int, list[str]]:
         """See `ports.ProfileStore.walk`."""
-        following, found = await self._call("HSCAN", self._keys[partition][1], cursor, "COUNT", count)
-        return int(following), [profile.decode() for profile in found]
+        states = self._keys[partition][1]
+        following, found = await _call(self._redis, "HSCAN", states, cursor, "COUNT", count)
+        names = found if self._apart else found[::2]  # a cluster's client has made a dictionary of it
+        return int(following), [profile.decode() for profile in names]
 
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""
-        keys = self._keys[partition]
-        async with _connection(self._redis, keys[0]) as connection:
-            written = False
-            while not written:  # somebody else wrote between look and write: the next look tells what that means
-                written = await connection.retry.call_with_retry(
-                    lambda: _try_commit(connection, keys, commit), lambda _: connection.disconnect(nowait=True)
+        asked = self._keys[partition], commit
+        if not self._apart:
+            await self._commits.ask(asked)
+        elif (problem := (await self._commit([asked]))[0]) is not None:
+            raise problem
+
+    async def _commit(self, asked: list[tuple[list[str], Commit]]) -> list[Exception | None]:
+        """What is wrong with each, or None: it is written."""
+        told: list[Exception | None] = []
+        while len(told) < len(asked):
+            some, states = [asked[len(told)]], len(asked[len(told)][1].states)
+            for each in asked[len(told) + 1 :]:
+                states += len(each[1].states)
+                if states > STATES_AT_ONCE:
+                    break
+                some.append(each)
+            try:
+                told += await self._commit_at_once(some)
+            except Exception as problem:
+                told += [problem] * len(some)
+        return told
+
+    async def _commit_at_once(self, asked: list[tuple[list[str], Commit]]) -> list[Exception | None]:
+        """Each is written or refused for itself. Raises what stops all of them: then nobody knows."""
+        told: dict[int, Exception | None] = {}
+        async with _connection(self._redis, asked[0][0][0]) as connection:
+            while left := [at for at in range(len(asked)) if at not in told]:
+                some = [asked[at] for at in left]
+                found = await connection.retry.call_with_retry(
+                    lambda some=some: _try_commits(connection, some), lambda _: connection.disconnect(nowait=True)
                 )
+                # Where somebody else wrote between look and write, the next look tells what that means.
+                told |= {left[at]: problem for at, problem in found.items()}
+        return [told[at] for at in range(len(asked))]
 
     async def metas(self, partitions: int) -> list[bytes | None]:
         """See `ports.ProfileStore.metas`."""
+        if not self._apart:
+            return await _calls(self._redis, [("HGET", keys[0], "meta") for keys in self._keys[:partitions]])
         pipe = self._redis.pipeline(transaction=False)
         for keys in self._keys[:partitions]:
             pipe.hget(keys[0], "meta")
@@ -277,14 +307,14 @@ class RedisProfileStore:
     async def earliest(self, partition: int, since: int) -> int | None:
         """See `ports.ProfileStore.earliest`."""
         timers = self._keys[partition][2]
-        found = await self._call("ZRANGE", timers, since, "+inf", "BYSCORE", "LIMIT", 0, 1)
-        score = await self._call("ZSCORE", timers, found[0]) if found else None
+        found = await _call(self._redis, "ZRANGE", timers, since, "+inf", "BYSCORE", "LIMIT", 0, 1)
+        score = await _call(self._redis, "ZSCORE", timers, found[0]) if found else None
         return None if score is None else int(float(score))
 
     async def begun(self, partition: int, since: int, before: int, limit: int) -> list[bytes]:
         """See `ports.ProfileStore.begun`."""
         timers, span = self._keys[partition][2], (f"({before}", since)
-        found = await self._call("ZRANGE", timers, *span, "BYSCORE", "REV", "LIMIT", 0, limit)
+        found = await _call(self._redis, "ZRANGE", timers, *span, "BYSCORE", "REV", "LIMIT", 0, limit)
         return cast(list[bytes], found)
 
 
@@ -301,7 +331,8 @@ async def _connection(redis: Client, key: str) -> AsyncIterator[Any]:
         node = redis.get_node_from_key(key)
         connection = node.acquire_connection()
     else:
-        connection = await redis.connection_pool.get_connection()
+        async with _patience():  # the server is greeted
+            connection = await redis.connection_pool.get_connection()
     try:
         yield connection
     except BaseException:
@@ -314,23 +345,65 @@ async def _connection(redis: Client, key: str) -> AsyncIterator[Any]:
             await cast(Redis, redis).connection_pool.release(connection)
 
 
-async def _try_commit(connection: Any, keys: list[str], commit: Commit) -> bool:
-    """Look and write. False, and nothing is written: somebody else wrote in between."""
-    args: list[_Word] = [commit.fence, commit.expected, commit.token, commit.tail, len(commit.outbox), commit.trim]
-    check = _command("EVAL", _script("check").source, len(keys), *keys, *args)
-    _, reply = await _exchange(connection, [_command("WATCH", *keys), check])
-    found = _answer(keys, reply)
-    if not found:  # this commit's reply was lost
+async def _call(redis: Client, command: str, key: str, *words: _Word) -> Any:
+    """One command's reply, as Redis gives it. Raises what Redis says against it."""
+    if isinstance(redis, RedisCluster):
+        return await cast(Any, redis.execute_command)(command, key, *words)
+    return (await _calls(redis, [(command, key, *words)]))[0]
+
+
+async def _calls(redis: Client, commands: Sequence[tuple[_Word, ...]]) -> list[Any]:
+    """The same of several, with one server. Raises the first thing that Redis says against one."""
+    async with _connection(redis, str(commands[0][1])) as connection:
+        replies = await _patiently(connection, [_command(*words) for words in commands])
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+async def _patiently(connection: Any, commands: list[bytes]) -> list[Any]:
+    """A reply, or an error, to each. As often as the client's settings say: they may be repeated."""
+    return cast(
+        list[Any],
+        await connection.retry.call_with_retry(
+            lambda: _exchange(connection, commands, raising=False), lambda _: connection.disconnect(nowait=True)
+        ),
+    )
+
+
+async def _try_commits(connection: Any, asked: list[tuple[list[str], Commit]]) -> dict[int, Exception | None]:
+    """Look and write. Of each by its place what is wrong with it, or None. Who is missing isn't written: somebody else
+    wrote to the keys of one of them in between.
+    """
+    script = _script("check")
+    watch = _command("WATCH", *[key for keys, _ in asked for key in keys])
+    checks = [(keys, [c.fence, c.expected, c.token, c.tail, len(c.outbox), c.trim]) for keys, c in asked]
+    replies = await _exchange(connection, [watch, *[script.by_digest(*each) for each in checks]], raising=False)
+    if any(isinstance(reply, NoScriptError) for reply in replies):
+        replies = await _exchange(connection, [watch, *[script.whole(*each) for each in checks]], raising=False)
+    told: dict[int, Exception | None] = {}
+    writes: list[bytes] = []
+    for at, ((keys, commit), reply) in enumerate(zip(asked, replies[1:], strict=True)):
+        try:
+            found = _answer(keys, reply)
+        except PipelineError as refused:
+            told[at] = refused
+        else:
+            if found:
+                writes += _writes(keys, commit, *found)
+            else:
+                told[at] = None  # its reply was lost
+    if not writes:
         await _exchange(connection, [_command("UNWATCH")])
-        return True
-    writes = _writes(keys, commit, *found)
+        return told
     if not connection.is_connected:  # closed by somebody else. Sending would open it again, and then nothing is watched
         raise ConnectionError("the connection was closed in the middle of a commit")
     *_, done = await _exchange(connection, [_command("MULTI"), *writes, _command("EXEC")])
     for problem in done or ():
         if isinstance(problem, Exception):
             raise problem
-    return done is not None
+    return told if done is None else {at: told.get(at) for at in range(len(asked))}
 
 
 def _writes(keys: list[str], commit: Commit, head: int, tail: int, trimmed: int) -> list[bytes]:
@@ -372,8 +445,10 @@ def _writes(keys: list[str], commit: Commit, head: int, tail: int, trimmed: int)
 def _command(*words: _Word, packed: Iterable[bytes] = (), count: int = 0) -> bytes:
     """A command as Redis reads it: `words`, and `count` more of them that `packed` holds as Redis reads them.
 
-    redis-py and hiredis pack too, but a commit of thousands of states takes them five times as long.
+    hiredis packs too, but a commit of thousands of states takes it five times as long.
     """
+    if not count:
+        return cast(bytes, hiredis.pack_command(words))
     lines = [b"*%d" % (len(words) + count)]
     for word in words:
         raw = word if isinstance(word, bytes) else str(word).encode()
@@ -384,15 +459,33 @@ def _command(*words: _Word, packed: Iterable[bytes] = (), count: int = 0) -> byt
 
 
 async def _exchange(connection: Any, commands: list[bytes], *, raising: bool = True) -> list[Any]:
-    """Send commands and read a reply to each. Of error replies, raises the first, or returns them too."""
-    await connection.send_packed_command(commands, check_health=False)
+    """Send commands and read a reply to each. Of error replies, raises the first, or returns them too.
+
+    One patience for all of it: redis-py's own, a timer for each reply, would cost more than reading it. See `connect`.
+    """
     replies: list[Any] = []
-    for _ in commands:
-        try:
-            replies.append(await connection.read_response())
-        except ResponseError as problem:
-            replies.append(problem)
+    try:
+        async with _patience():
+            await connection.send_packed_command(commands, check_health=False)
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except ResponseError as problem:
+                    replies.append(problem)
+    except Unanswered:
+        await connection.disconnect(nowait=True)
+        raise
     for reply in replies if raising else ():
         if isinstance(reply, ResponseError):
             raise reply
     return replies
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    """Raises Unanswered when it is over."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError:
+        raise Unanswered(f"Redis has not answered within {ANSWER_S:g} s") from None

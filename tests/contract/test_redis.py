@@ -14,14 +14,16 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import TimeoutError as Unanswered
 
 from pipeline.errors import CommitRejected, Fenced, StateLost
-from pipeline.store import redis_store
+from pipeline.store import gathering, redis_store
 from pipeline.store.keys import partition_keys
 from pipeline.store.ports import Claimed, Commit
 from pipeline.store.redis_store import RedisProfileStore
 
 PROFILE = "aaaaaaaaaaaaaaaa"
+NOTHING = Commit(fence=1, expected="", token="a", meta=b"m", states={}, timers={}, outbox=[], tail=0, trim=0)
 
 
 def changes(owner: Claimed, token: str, expected: str = "") -> Commit:
@@ -44,9 +46,9 @@ class World:
         """Do something after the store's next looks, before it writes."""
         real, left = redis_store._exchange, times
 
-        async def exchange(connection: Any, commands: list[bytes]) -> list[Any]:
+        async def exchange(connection: Any, commands: list[bytes], **how: bool) -> list[Any]:
             nonlocal left
-            looked = await real(connection, commands)
+            looked = await real(connection, commands, **how)
             if left and b"WATCH" in commands[0]:
                 left -= 1
                 await intrude(connection)
@@ -161,6 +163,108 @@ def test_a_commit_that_was_done_before_leaves_nothing_watched(world: Callable[..
     world(scenario)
 
 
+def test_a_server_that_knows_no_scripts_any_more_is_told_them(world: Callable[..., None]) -> None:
+    async def scenario(w: World) -> None:
+        owner = await w.store.claim(0)
+        await w.raw.script_flush()
+        await w.store.commit(0, changes(owner, "a"))
+        await w.raw.script_flush()
+        assert await w.store.load(0, "a", [PROFILE]) == [b"a"]
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+def test_who_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_store, "ANSWER_S", 0.05)
+
+    async def main() -> None:
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)  # the client's own greeting; nothing is said to it
+            gone.append(writer)
+
+        gone: list[asyncio.StreamWriter] = []
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            url = f"redis://127.0.0.1:{port}?lib_name=&lib_version=&protocol=2"
+            async with redis_store.connect(url) as redis:
+                store = RedisProfileStore(redis, "p", 1)
+                for call in (store.metas(1), store.load(0, "", [PROFILE]), store.commit(0, NOTHING)):
+                    with pytest.raises(Unanswered):
+                        await call
+            for writer in gone:
+                writer.close()
+
+    asyncio.run(main())
+
+
+# Several at a time.
+
+
+def test_commits_of_several_partitions_share_two_round_trips_and_nothing_else(
+    world: Callable[..., None], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of which one was taken over, one is done already, and one stands elsewhere."""
+
+    async def scenario(w: World) -> None:
+        store = RedisProfileStore(w.redis, prefix, 5)
+        owners = [await store.claim(partition) for partition in range(5)]
+        await RedisProfileStore(w.raw, prefix, 5).claim(1)
+        await store.commit(2, changes(owners[2], "a"))
+        sent: list[list[bytes]] = []
+        real = redis_store._exchange
+
+        async def exchange(connection: Any, commands: list[bytes], **how: bool) -> list[Any]:
+            sent.append(commands)
+            return await real(connection, commands, **how)
+
+        monkeypatch.setattr(redis_store, "_exchange", exchange)
+        given = [changes(owner, "a", expected="x" if n == 3 else "") for n, owner in enumerate(owners)]
+        found = await asyncio.gather(*(store.commit(n, each) for n, each in enumerate(given)), return_exceptions=True)
+        assert [type(each) for each in found] == [type(None), Fenced, type(None), CommitRejected, type(None)]
+        assert len(sent) == 2
+        assert [(await store.claim(n)).outbox for n in range(5)] == [[b"a"], [], [b"a"], [], [b"a"]]
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+def test_who_is_disturbed_in_between_makes_the_others_look_again(world: Callable[..., None], prefix: str) -> None:
+    async def scenario(w: World) -> None:
+        w.store = store = RedisProfileStore(w.redis, prefix, 3)
+        other = RedisProfileStore(w.raw, prefix, 3)
+        owners = [await store.claim(partition) for partition in range(3)]
+        w.between(lambda _: other.claim(1))
+        found = await asyncio.gather(
+            *(store.commit(n, changes(owner, "a")) for n, owner in enumerate(owners)), return_exceptions=True
+        )
+        assert [type(each) for each in found] == [type(None), Fenced, type(None)]
+        assert [(await other.claim(n)).outbox for n in range(3)] == [[b"a"], [], [b"a"]]
+        await w.nobody_watches()
+
+    world(scenario)
+
+
+def test_large_commits_go_one_after_the_other(
+    world: Callable[..., None], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "STATES_AT_ONCE", 2)
+    looks: list[int] = []
+
+    async def scenario(w: World) -> None:
+        store = RedisProfileStore(w.redis, prefix, 5)
+        owners = [await store.claim(partition) for partition in range(5)]
+
+        async def look(_: object) -> None:
+            looks.append(1)
+
+        w.between(look, times=9)
+        await asyncio.gather(*(store.commit(n, changes(owner, "a")) for n, owner in enumerate(owners)))
+        assert len(looks) == 3
+
+    world(scenario)
+
+
 # Connections.
 
 
@@ -198,7 +302,11 @@ def test_a_connection_opened_anew_between_look_and_write_is_not_written_to_unwat
     world(scenario)
 
 
-def test_a_cancelled_commit_is_whole_or_nothing_and_leaves_a_clean_connection(world: Callable[..., None]) -> None:
+def test_a_cancelled_commit_is_whole_or_nothing_and_leaves_a_clean_connection(
+    world: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "GATHER_S", 0)
+
     async def scenario(w: World) -> None:
         owner, token, done = await w.store.claim(0), "", 0
         for steps in range(40):
