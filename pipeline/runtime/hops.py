@@ -547,8 +547,7 @@ class Hops:
             self._look_now.clear()
             try:
                 await self._topics.look(self.clock_at)
-                if self._partitions:
-                    await self._advance()
+                self._aim(self.clock_at)
             except TopicsChanged:
                 raise
             except Exception as problem:
@@ -564,7 +563,12 @@ class Hops:
         if self._durable and clock > self._topics.upto:
             if any(hop.something_due(clock) for hop in self._partitions.values()):
                 self._look_now.set()
-            clock = self._topics.upto
+        self._aim(clock)
+
+    def _aim(self, clock: int) -> None:
+        """Let the partitions decide what is before `clock`, as far as the topics were looked at since."""
+        if self._durable:
+            clock = min(clock, self._topics.upto)
         lanes = self.control.states()
         for tp, hop in self._partitions.items():
             if hop.unfinished and tp not in self._busy and tp in lanes:

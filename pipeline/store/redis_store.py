@@ -448,7 +448,7 @@ def _command(*words: _Word, packed: Iterable[bytes] = (), count: int = 0) -> byt
     hiredis packs too, but a commit of thousands of states takes it five times as long.
     """
     if not count:
-        return cast(bytes, hiredis.pack_command(words))
+        return hiredis.pack_command(cast(Any, words))
     lines = [b"*%d" % (len(words) + count)]
     for word in words:
         raw = word if isinstance(word, bytes) else str(word).encode()
