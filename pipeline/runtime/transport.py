@@ -310,7 +310,10 @@ class BatchConsumer(driver.Consumer):
         return self.app.fetch
 
     def _new_consumer_thread(self) -> BatchThread:
-        return BatchThread(self, loop=self.loop, beacon=self.beacon)
+        loop = type(self.loop)()  # uvloop's, where that is what we run on
+        thread = BatchThread(self, loop=self.loop, thread_loop=loop, beacon=self.beacon)
+        thread._close_thread_loop_on_stop = True  # Faust closes those alone that it has made
+        return thread
 
     # Records.
 
