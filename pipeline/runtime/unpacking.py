@@ -8,6 +8,7 @@ as one `Unreadable`, so that its partition gets past it.
 
 from __future__ import annotations
 
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import cramjam
 from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record import default_records, legacy_records
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -27,6 +29,10 @@ LOG_OVERHEAD = 12  # base offset and length, which stand before every batch
 MAGIC, ATTRIBUTES, OLD_ATTRIBUTES = 16, 22, 17  # bytes of a batch
 XERIAL = b"\x82SNAPPY\x00"
 XERIAL_HEAD = 16
+# An lz4 frame: magic number, flags (here: no checksums, no dictionary, no size told; blocks may lean on others or not),
+# size of a block at the most, checksum of these; blocks, each behind its length; no length.
+ONE_BLOCK = (b"\x04\x22\x4d\x18\x40", b"\x04\x22\x4d\x18\x60")
+FRAME_HEAD, FRAME_END = 7, bytes(4)
 
 _mine = threading.local()
 
@@ -47,24 +53,47 @@ def gunzip(payload: Any) -> bytes:
     return b"".join(out)
 
 
+def _room() -> bytearray:
+    room: bytearray | None = getattr(_mine, "room", None)
+    if room is None:  # memory that nothing is ever written to costs nothing
+        room = _mine.room = bytearray(UNPACKED)
+        _mine.view = memoryview(room)
+    return room
+
+
 def _into(decompress_into: Callable[[Any, bytearray], int]) -> Callable[[Any], bytes]:
     def unpack(payload: Any) -> bytes:
-        room: bytearray | None = getattr(_mine, "room", None)
-        if room is None:  # memory that nothing is ever written to costs nothing
-            room = _mine.room = bytearray(UNPACKED)
+        room = _room()
         try:
             size = decompress_into(payload, room)
         except cramjam.DecompressionError as error:
             if "whole buffer" in str(error):
                 raise UnpacksTooLarge from error
             raise
-        return bytes(memoryview(room)[:size])
+        return bytes(_mine.view[:size])
 
     return unpack
 
 
-unlz4 = _into(cramjam.lz4.decompress_into)
+_unframe = _into(cramjam.lz4.decompress_into)
+unblock_into = cramjam.lz4.decompress_block_into
 unzstd = _into(cramjam.zstd.decompress_into)
+
+
+def unlz4(payload: Any) -> bytes:
+    """lz4, of one frame or several. What clients send of a few records is one block, of which nothing but its length is
+    told: to make what reads frames takes several times as long as to unpack it.
+    """
+    data = bytes(payload)
+    if data[:5] in ONE_BLOCK and data[-4:] == FRAME_END:
+        size = int.from_bytes(data[FRAME_HEAD : FRAME_HEAD + 4], "little")  # the highest bit: it isn't packed
+        if 0 < size == len(data) - FRAME_HEAD - 8:
+            room = _room()
+            try:
+                return bytes(_mine.view[: unblock_into(data[FRAME_HEAD + 4 : -4], room)])
+            except cramjam.DecompressionError:
+                pass  # the other way says what is wrong
+    return _unframe(data)
 
 
 def unsnappy(payload: Any) -> bytes:
@@ -94,7 +123,7 @@ class Batches:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._records = MemoryRecords(data)
-        self._at = 0
+        self._start = self._end = 0  # of the batch that came last
         self._spent = 0
 
     def begin(self) -> None:
@@ -113,72 +142,120 @@ class Batches:
         """The next one; None: there is none."""
         batch: Any = self._records.next_batch()
         if batch is not None:
-            start = self._at
-            self._at += LOG_OVERHEAD + int.from_bytes(self._data[start + 8 : start + LOG_OVERHEAD], "big")
-            if (codec := self._codec(start)) != 0:
-                return Packed(self, batch, start, self._at, codec)
+            self._start = start = self._end
+            self._end = start + LOG_OVERHEAD + int.from_bytes(self._data[start + 8 : start + LOG_OVERHEAD], "big")
         return batch
+
+    def records(self, batch: Any) -> list[In]:
+        """Those of the batch that came last."""
+        codec = self._codec(self._start)
+        return list(batch if codec == 0 else self._unpack(batch, codec))
 
     def _codec(self, start: int) -> int:
         """How the batch there is packed. Before Kafka 0.11 (magic 0 and 1) it is a message that holds others."""
         at = ATTRIBUTES if self._data[start + MAGIC] >= 2 else OLD_ATTRIBUTES
         return self._data[start + at] & 7
 
-    def unpack(self, batch: Any, start: int, end: int, codec: int) -> Iterator[In]:
-        """Its records."""
-        name = CODECS.get(codec, f"codec {codec}")
+    def _unpack(self, batch: Any, codec: int) -> Iterator[In]:
         _mine.size = 0
         try:
-            records: Iterator[In] = iter(batch if hasattr(batch, "base_offset") else _old(batch))
+            return iter(batch if hasattr(batch, "base_offset") else _old(batch))
         except UnpacksTooLarge:
-            detail = f"packed with {name} and holds more than {UNPACKED:,} bytes"
-            return iter([self._unreadable(batch, "too_large", detail, start, end)])
+            return iter([self._unreadable(batch, codec, "too_large", f"holds more than {UNPACKED:,} bytes")])
         except Exception as problem:  # its checksum was right: it was sent so
-            detail = f"packed with {name} and can't be unpacked: {type(problem).__name__}: {problem}"
-            return iter([self._unreadable(batch, "undecodable", detail, start, end)])
+            detail = f"can't be unpacked: {type(problem).__name__}: {problem}"
+            return iter([self._unreadable(batch, codec, "undecodable", detail)])
         finally:
             self._spent += _mine.size
-        return records
 
-    def _unreadable(self, batch: Any, reason: str, detail: str, start: int, end: int) -> In:
+    def _unreadable(self, batch: Any, codec: int, reason: str, detail: str) -> In:
         first, last = _first_of(batch), batch.next_offset - 1
-        detail = f"the record batch of offsets {first} to {last} is {detail}"
+        packed = f"packed with {CODECS.get(codec, f'codec {codec}')}"
+        detail = f"the record batch of offsets {first} to {last} is {packed} and {detail}"
         record = Unreadable(last, getattr(batch, "max_timestamp", -1), None, None, [])
-        record.first, record.packed, record.error = first, self._data[start:end], InvalidEvent(reason, detail)
+        record.first, record.packed = first, self._data[self._start : self._end]
+        record.error = InvalidEvent(reason, detail)
         return record
-
-
-class Packed:
-    """A batch that has to be unpacked. What aiokafka asks of one."""
-
-    is_control_batch = False
-
-    def __init__(self, batches: Batches, batch: Any, start: int, end: int, codec: int) -> None:
-        self._batches, self._batch, self._place = batches, batch, (start, end, codec)
-        self.base_offset = _first_of(batch)
-        self.next_offset = batch.next_offset
-        self.producer_id = batch.producer_id
-        self.is_transactional = batch.is_transactional
-        self.validate_crc = batch.validate_crc
-
-    def __iter__(self) -> Iterator[In]:
-        return self._batches.unpack(self._batch, *self._place)
 
 
 class Records(fetcher.PartitionRecords):
-    """What was fetched of a partition, record by record as it was parsed.
+    """What was fetched of a partition, batch by batch as it was parsed.
 
-    aiokafka copies each into an object that says of which topic it is, too; `transport.Batch` does that for all of
-    them. Copying, and a function called for each, take longer than parsing it.
+    aiokafka goes record by record, and copies each into an object that says of which topic it is, too;
+    `transport.Batch` does that for all of them. That takes longer than parsing them.
     """
 
-    def __iter__(self) -> Iterator[In]:
-        self._records.begin()
-        records: Iterator[In] = self._records_iterator
-        return records
+    next_fetch_offset: int
 
-    def _consumer_record(self, tp: Any, record: In) -> In:
-        return record
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._reached = self.next_fetch_offset  # next offset behind the batches that were parsed
+        self._left: list[In] = []  # of them, for the next poll
+
+    def take(self, most: int) -> tuple[list[In], bool]:
+        """Up to `most` of the next records, and whether it ends with them: there are no more, or what a poll unpacks
+        is unpacked. Raises CorruptRecordException; then nothing was taken, and it is at its end.
+        """
+        found, self._left = self._left, []
+        over = False
+        if len(found) < most:
+            self._records.begin()
+            try:
+                for records in self._records_iterator:
+                    found += records
+                    if len(found) >= most:
+                        break
+                else:
+                    over = True
+            except BaseException:
+                self._reached = self.next_fetch_offset
+                raise
+        self.next_fetch_offset = self._reached
+        if len(found) > most:
+            self._left = found[most:]
+            del found[most:]
+            self.next_fetch_offset = found[-1].offset + 1
+        return found, over
+
+    def _unpack_records(self) -> Iterator[list[In]]:
+        """aiokafka's, which see, but for whole batches."""
+        batches, committed = self._records, self._isolation_level == fetcher.READ_COMMITTED
+        while batches.has_next():
+            batch = batches.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            if committed and (self._aborted_transactions or self._aborted_producers) and self._aborted(batch):
+                self._reached = batch.next_offset
+                continue
+            records = [] if batch.is_control_batch else batches.records(batch)
+            if records and records[0].offset < self._reached:  # the broker gives whole batches
+                records = [record for record in records if record.offset >= self._reached]
+            self._reached = batch.next_offset
+            yield records
+
+    def _aborted(self, batch: Any) -> bool:
+        if batch.producer_id is None:
+            return False
+        self._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch and self._contains_abort_marker(batch):
+            self._aborted_producers.discard(batch.producer_id)
+        return batch.is_transactional and batch.producer_id in self._aborted_producers
+
+
+class Result(fetcher.FetchResult):
+    """Gives what was fetched of a partition batch by batch."""
+
+    _partition_records: Records | None
+
+    def getall(self, max_records: int | None = None) -> list[In]:
+        """As aiokafka's."""
+        if not self.check_assignment(self._topic_partition) or self._partition_records is None:
+            return []
+        found, over = self._partition_records.take(sys.maxsize if max_records is None else max_records)
+        self._update_position()
+        if over:
+            self._partition_records = None
+        return found
 
 
 def _first_of(batch: Any) -> int:
@@ -203,7 +280,7 @@ def _counted(unpack: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
 
 def bound() -> None:
     """From now on aiokafka unpacks so, in this process, and hands on what was parsed."""
-    fetcher.MemoryRecords, fetcher.PartitionRecords = Batches, Records
+    fetcher.MemoryRecords, fetcher.PartitionRecords, fetcher.FetchResult = Batches, Records, Result
     for kind in (default_records.DefaultRecordBatch, legacy_records.LegacyRecordBatch):
         module = __import__(kind.__module__, fromlist=["gzip_decode"])
         for name, unpack in (("gzip", gunzip), ("snappy", unsnappy), ("lz4", unlz4), ("zstd", unzstd)):

@@ -20,7 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.codec import lz4_encode, zstd_encode
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import IllegalGenerationError
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
@@ -33,13 +33,13 @@ from faust.transport.consumer import Consumer, ConsumerThread, ThreadDelegateCon
 from faust.transport.consumer import Fetcher as FaustFetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from mode.threads import MethodQueue, QueueServiceThread
+from mode.threads import MethodQueue, QueueServiceThread, ServiceThread
 
 from pipeline.errors import Fenced
 from pipeline.runtime import transport, unpacking
 from pipeline.runtime.ports import In
 from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, _NeverRead
-from pipeline.runtime.unpacking import Batches, Records
+from pipeline.runtime.unpacking import Batches, Records, Result
 from tests.contract.toy import Store, Toy, close, prepare, running, source, topology, unstarted, until
 from tests.servers import ROOT, KafkaServer
 
@@ -155,18 +155,47 @@ def test_an_empty_set_of_partitions_means_all_of_them() -> None:
 
 
 def test_records_come_as_they_were_parsed() -> None:
-    """What `unpacking.Records` leaves out, and how aiokafka comes by it."""
+    """What `unpacking.Records` and `Result` do instead of aiokafka's, and where it makes them."""
     assert fetcher.PartitionRecords is Records
-    assert "partition_records = PartitionRecords( tp, records," in text(Fetcher._proc_fetch_request)
-    assert "self._records_iterator = self._unpack_records()" in text(Records.__init__)
-    unpack = text(Records._unpack_records)
-    assert "consumer_record = self._consumer_record(tp, record) self.next_fetch_offset = record.offset + 1" in unpack
-    assert "for msg in self._partition_records: ret_list.append(msg)" in text(FetchResult.getall)
+    assert fetcher.FetchResult is Result
+    fetch = text(Fetcher._proc_fetch_request)
+    assert "partition_records = PartitionRecords( tp, records," in fetch
+    assert "self._records[tp] = FetchResult( tp, partition_records=partition_records," in fetch
+    theirs, their_result = Records.__mro__[1], Result.__mro__[1]
+    assert "self._records_iterator = self._unpack_records()" in text(theirs.__init__)
+    # Their way, step by step.
+    unpack = text(theirs._unpack_records)
+    steps = (
+        "while records.has_next(): next_batch = records.next_batch()",
+        "if self._check_crcs and not next_batch.validate_crc():",
+        "raise Errors.CorruptRecordException(",
+        "self._isolation_level == READ_COMMITTED and next_batch.producer_id is not None ):",
+        "self._consume_aborted_up_to(next_batch.base_offset)",
+        "next_batch.is_control_batch and self._contains_abort_marker(next_batch) ):",
+        "self._aborted_producers.discard(next_batch.producer_id)",
+        "next_batch.is_transactional and next_batch.producer_id in self._aborted_producers ):",
+        "self.next_fetch_offset = next_batch.next_offset continue",
+        "if next_batch.is_control_batch: self.next_fetch_offset = next_batch.next_offset continue",
+        "for record in next_batch:",
+        "if record.offset < self.next_fetch_offset:",
+        "self.next_fetch_offset = next_batch.next_offset",
+    )
+    places = [unpack.index(step) for step in steps]
+    assert places[:-1] == sorted(places[:-1])
+    assert set(re.findall(r"next_batch\.([a-z_]+)", unpack)) == {
+        "validate_crc", "producer_id", "base_offset", "is_control_batch", "is_transactional", "next_offset",
+    }  # fmt: skip
+    getall = text(their_result.getall)
+    assert "if not self.check_assignment(tp) or not self.has_more(): return []" in getall
+    assert "return self._partition_records is not None" in text(their_result.has_more)
+    assert "for msg in self._partition_records: ret_list.append(msg)" in getall
+    # A poll whose records end takes the next from where they did, though the answer held more.
+    assert "else: self._update_position() self._partition_records = None" in getall
 
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 16)
     builder.append(0, 1_234, b"k", b"v", [("h", b"x")])
     records = Records(TP("t", 0), Batches(bytes(builder.build())), [], 0, None, None, True, 0)
-    (record,) = records
+    [record], _ = records.take(10)
     assert (record.offset, record.timestamp, record.key, record.value) == (0, 1_234, b"k", b"v")
     assert list(record.headers) == [("h", b"x")]
     assert records.next_fetch_offset == 1
@@ -181,15 +210,6 @@ def test_what_is_fetched_is_unpacked_by_us() -> None:
     module = importlib.import_module(DefaultRecordBatch.__module__)
     for codec in ("gzip", "snappy", "lz4", "zstd"):
         assert getattr(module, f"{codec}_decode").__module__ == unpacking.__name__
-    # What aiokafka does with a batch, and so what `Packed` has to have.
-    unpack = text(Records._unpack_records)
-    assert "while records.has_next(): next_batch = records.next_batch()" in unpack
-    assert "for record in next_batch:" in unpack
-    assert set(re.findall(r"next_batch\.([a-z_]+)", unpack)) == {
-        "validate_crc", "producer_id", "base_offset", "is_control_batch", "is_transactional", "next_offset",
-    }  # fmt: skip
-    # A poll whose records end takes the next from where they did, though the answer held more.
-    assert "else: self._update_position() self._partition_records = None" in text(FetchResult.getall)
     # The codecs' only sign that something was larger than the room for it.
     for packed, unpack_it in ((zstd_encode(bytes(100)), cramjam.zstd), (lz4_encode(bytes(100)), cramjam.lz4)):
         with pytest.raises(cramjam.DecompressionError, match="whole buffer"):
@@ -200,7 +220,7 @@ def test_a_seek_drops_what_was_fetched_and_a_late_answer() -> None:
     """Else records of the old position would get the new epoch."""
     assert "self._subscriptions.seek(tp, offset) if tp in self._records: del self._records[tp]" in text(Fetcher.seek_to)
     assert "tp_state.position != fetch_offset" in text(Fetcher._proc_fetch_request)
-    assert "self.check_assignment(tp)" in text(FetchResult.getall)
+    assert "self.check_assignment(self._topic_partition)" in text(Result.getall)
     assert not inspect.iscoroutinefunction(AIOKafkaConsumer.seek)  # no await between seek and epoch
 
 
@@ -351,6 +371,14 @@ def test_fausts_order_around_a_rebalance() -> None:
         assert parameters(getattr(BatchConsumer, name)) == parameters(getattr(Consumer, name))
     assert "self.consumer.threadsafe_partitions_revoked(" in text(ConsumerThread.on_partitions_revoked)
     assert parameters(FaustFetcher._fetcher.fun) == ["self"]
+
+
+def test_the_thread_runs_on_a_loop_of_our_kind_and_closes_it(app: BatchApp) -> None:
+    """Faust makes asyncio's own, which takes longer for each turn; it closes only what it has made."""
+    thread = cast(BatchConsumer, app.consumer)._thread
+    assert type(thread.thread_loop) is type(thread.parent_loop)
+    assert thread._close_thread_loop_on_stop
+    assert "if self._close_thread_loop_on_stop: self.thread_loop.close()" in text(ServiceThread._start_thread)
 
 
 def test_calls_into_the_thread_do_not_wait_for_a_long_poll() -> None:

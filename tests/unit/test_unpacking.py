@@ -11,7 +11,7 @@ from typing import Any
 import cramjam
 import pytest
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -20,14 +20,19 @@ from aiokafka.structs import TopicPartition
 from pipeline.errors import UnpacksTooLarge
 from pipeline.runtime.ports import Unreadable
 from pipeline.runtime.unpacking import (
+    ONE_BLOCK,
     UNPACKED,
     Batches,
     Records,
+    Result,
+    bound,
     gunzip,
     unlz4,
     unsnappy,
     unzstd,
 )
+
+bound()
 
 TP0 = TopicPartition("t", 0)
 CODES = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -80,6 +85,21 @@ def test_several_members_count_as_one() -> None:
             unpack(pack(half) + pack(half))
 
 
+def test_a_frame_of_one_block_is_taken_as_any_other() -> None:
+    rng = random.Random(2)
+    for raw in (b"", b"a", rng.randbytes(40), rng.randbytes(100) * 600, rng.randbytes(60_000)):
+        block = bytes(cramjam.lz4.compress_block(raw, store_size=False))
+        for head in ONE_BLOCK:
+            check = {0x40: 0xC0, 0x60: 0x82}[head[-1]]
+            frame = head + bytes([0x40, check]) + len(block).to_bytes(4, "little") + block + bytes(4)
+            assert unlz4(frame) == raw
+    with pytest.raises(cramjam.DecompressionError):  # blocks are not so large
+        block = bytes(cramjam.lz4.compress_block(bytes(UNPACKED + 1), store_size=False))
+        unlz4(ONE_BLOCK[0] + b"\x40\xc0" + len(block).to_bytes(4, "little") + block + bytes(4))
+    with pytest.raises(cramjam.DecompressionError):
+        unlz4(ONE_BLOCK[0] + b"\x40\xc0" + (5).to_bytes(4, "little") + b"\xff\xff\xff\xff\xff" + bytes(4))
+
+
 def test_a_size_that_is_a_lie_is_not_believed() -> None:
     lie = bytearray(bytes(cramjam.snappy.compress_raw(b"x" * 100)))
     lie[0:1] = b"\xff\xff\xff\xff\x0f"  # 4 GB
@@ -123,7 +143,7 @@ def polled(data: bytes, position: int = 0, most: int = 1_000) -> list[list[Any]]
         while data and int.from_bytes(data[:8], "big") + int.from_bytes(data[23:27], "big") < state.position:
             data = data[12 + int.from_bytes(data[8:12], "big") :]  # a broker begins with the batch that holds it
         records = Records(TP0, Batches(data), [], state.position, None, None, True, 0)
-        result = FetchResult(TP0, assignment=Assignment(), partition_records=records, backoff=0)
+        result = Result(TP0, assignment=Assignment(), partition_records=records, backoff=0)
         began = state.position
         while result.has_more():
             if taken := result.getall(most):
@@ -172,7 +192,7 @@ def unpacked(data: bytes) -> list[Any]:
     """All that one answer holds."""
     batches, found = Batches(data), []
     while batches.has_next():
-        found += list(batches.next_batch())
+        found += batches.records(batches.next_batch())
         batches.begin()
     return found
 
@@ -193,6 +213,50 @@ def test_old_batches_are_bounded_too(magic: int, codec: str) -> None:
     assert isinstance(unreadable, Unreadable)
     assert (unreadable.first, unreadable.packed, unreadable.error.reason) == (1, bomb, "too_large")
     assert f"packed with {codec}" in unreadable.error.detail
+
+
+def test_what_a_poll_has_no_room_for_is_left_for_the_next() -> None:
+    data = batch("lz4", [b"a", b"b", b"c"]) + batch("none", [b"d", b"e"], 3) + batch("lz4", [b"f"], 5)
+    for most in range(1, 8):
+        polls = polled(data, 1, most)
+        assert [record.value for poll in polls for record in poll] == [b"b", b"c", b"d", b"e", b"f"]
+        assert all(len(poll) == min(most, 5) for poll in polls[: 5 // most])
+
+
+def test_a_broken_batch_stays_in_front_and_what_came_before_it_is_not_lost() -> None:
+    broken = bytearray(batch("none", [b"c"], 2))
+    broken[-1] ^= 1
+    records = Records(TP0, Batches(batch("none", [b"a", b"b"]) + bytes(broken)), [], 0, None, None, True, 0)
+    with pytest.raises(CorruptRecordException):
+        records.take(10)
+    assert records.next_fetch_offset == 0
+    assert records.take(10) == ([], True)
+    assert records.next_fetch_offset == 0
+
+
+def test_what_was_aborted_is_left_out() -> None:
+    def of(producer: int, value: bytes, base: int, transaction: bool = True) -> bytes:
+        builder = DefaultRecordBatchBuilder(2, 0, transaction, producer, 0, 0, 1_000)
+        builder.append(0, 1_234, b"k", value, [])
+        built = builder.build()
+        built[:8] = base.to_bytes(8, "big")
+        return bytes(built)
+
+    def marker(producer: int, kind: int, base: int) -> bytes:
+        builder = DefaultRecordBatchBuilder(2, 0, 1, producer, 0, 0, 1_000)
+        builder.append(0, 1_234, bytes([0, 0, 0, kind]), bytes(6), [])
+        built = builder.build()
+        built[:8] = base.to_bytes(8, "big")
+        built[22] |= 0x20  # a control batch
+        built[17:21] = calc_crc32c(bytes(built[21:])).to_bytes(4, "big")
+        return bytes(built)
+
+    data = of(7, b"no", 0) + of(8, b"yes", 1) + marker(7, 0, 2) + of(7, b"again", 3) + marker(8, 1, 4)
+    for isolation, expected in ((1, [b"yes", b"again"]), (0, [b"no", b"yes", b"again"])):
+        records = Records(TP0, Batches(data), [(7, 0)], 0, None, None, True, isolation)
+        found, over = records.take(10)
+        assert ([record.value for record in found], over) == (expected, True)
+        assert records.next_fetch_offset == 5
 
 
 def test_a_poll_ends_where_it_holds_enough_and_the_next_goes_on_there() -> None:
