@@ -7,10 +7,11 @@ import asyncio
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from pipeline.runtime import unpacking
+from pipeline.runtime import fetching, unpacking
 from pipeline.runtime.ports import In, Unreadable
 
 unpacking.bound()
+fetching.bound()
 
 AT_ONCE = 1_000  # records
 ANSWER_S = 15.0

@@ -34,7 +34,7 @@ from faust.types import TP, ConsumerMessage
 from mode.threads import MethodQueue
 
 from pipeline.errors import Fenced
-from pipeline.runtime import unpacking
+from pipeline.runtime import fetching, unpacking
 from pipeline.runtime.ports import In
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ Fetched = list[Batch]
 """One batch at most a partition. Never empty. Faust knows it by the first one's partition."""
 
 unpacking.bound()
+fetching.bound()
 
 
 class Reading(NamedTuple):

@@ -19,6 +19,7 @@ import cramjam
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.codec import lz4_encode, zstd_encode
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -36,7 +37,7 @@ from faust.types import TP
 from mode.threads import MethodQueue, QueueServiceThread, ServiceThread
 
 from pipeline.errors import Fenced
-from pipeline.runtime import transport, unpacking
+from pipeline.runtime import fetching, transport, unpacking
 from pipeline.runtime.ports import In
 from pipeline.runtime.transport import Batch, BatchApp, BatchConsumer, BatchThread, _NeverRead
 from pipeline.runtime.unpacking import Batches, Records, Result
@@ -152,6 +153,18 @@ def test_of_a_fetch_each_agent_gets_one_message(app: BatchApp, monkeypatch: pyte
 def test_an_empty_set_of_partitions_means_all_of_them() -> None:
     """Why `_getmany` returns by itself when every partition is blocked. Otherwise back-pressure would be none."""
     assert "if partitions and tp not in partitions" in text(Fetcher.fetched_records)
+
+
+def test_requests_and_answers_are_packed_and_read_by_us() -> None:
+    """fetching.py: the fetcher makes each request of this name, and a connection reads its answer by its type."""
+    assert fetcher.FetchRequest is fetching.Fetch
+    assert "req = FetchRequest( self._fetch_max_wait_ms," in text(Fetcher._get_actions_per_node)
+    assert "return self.build(req_class)" in text(fetching.Fetch.prepare)
+    send, handle = text(AIOKafkaConnection.send), text(AIOKafkaConnection._handle_frame)
+    assert "request_struct = request.prepare(self._versions)" in send
+    assert "message = header.encode() + request_struct.encode()" in send
+    assert "resp_type = request.RESPONSE_TYPE" in handle
+    assert "response = resp_type.decode(resp)" in handle
 
 
 def test_records_come_as_they_were_parsed() -> None:
