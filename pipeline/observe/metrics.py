@@ -8,20 +8,26 @@
 
 Nothing is global: two workers in one process (tests, the demo) have two `Metrics`. A metric called with its label
 values gives the child, cached: a dictionary look-up. Labels are bounded: codes, topics and rules, never ids.
+
+What is counted and measured with every batch is added up plainly, by the thread of the event loop alone, and becomes
+Prometheus's when somebody asks: its client locks, checks and looks up with each.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 HOPS = ("resolve_identity", "maintain_profile")
 
@@ -278,6 +284,69 @@ class Labelled(Generic[Child]):
                 self._family.remove(*key)
 
 
+class Sum:
+    """What a counter has counted with one set of labels."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def inc(self, n: int = 1) -> None:
+        """`n` more, not negative."""
+        self.value += n
+
+
+class Spread:
+    """Of a histogram, with one set of labels: how many up to each of `BUCKETS` and past the last, and the sum."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """One more."""
+        self.counts[bisect_left(BUCKETS, value)] += 1
+        self.sum += value
+
+
+class Added(Collector, Generic[Child]):
+    """A metric that is added up plainly; called with its label values, in the declared order, it gives the child."""
+
+    def __init__(self, declared: Declared, make: Callable[[], Child]) -> None:
+        self.declared = declared
+        self._make = make
+        self._children: dict[tuple[str, ...], Child] = {}
+
+    def __call__(self, *labels: str) -> Child:
+        """Raises ValueError when there are too few or too many labels."""
+        child = self._children.get(labels)
+        if child is None:
+            if len(labels) != len(self.declared.labels):
+                raise ValueError(f"{self.declared.name} has the labels {self.declared.labels}, not {labels}")
+            child = self._children[labels] = self._make()
+        return child
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry, as of now."""
+        name, text, labels = declaration(self.declared)
+        if self.declared.kind == "counter":
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for values, child in self._children.items():
+                assert isinstance(child, Sum)
+                counter.add_metric(values, child.value)
+            yield counter
+            return
+        histogram = HistogramMetricFamily(name, text, labels=labels)
+        bounds = [floatToGoString(bound) for bound in (*BUCKETS, float("inf"))]
+        for values, child in self._children.items():
+            assert isinstance(child, Spread)
+            histogram.add_metric(values, list(zip(bounds, accumulate(child.counts), strict=True)), child.sum)
+        yield histogram
+
+
 class Metrics:
     """All metrics of one worker. `clock`: seconds since 1970, for delays."""
 
@@ -333,15 +402,18 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(_WithoutCreated(self.registry)), content_type
 
-    def _counter(self, declared: Declared) -> Labelled[Counter]:
-        return Labelled(declared, Counter(*declaration(declared), registry=self.registry), _same)
+    def _counter(self, declared: Declared) -> Added[Sum]:
+        return self._added(Added(declared, Sum))
+
+    def _added(self, metric: Added[Child]) -> Added[Child]:
+        self.registry.register(metric)
+        return metric
 
     def _gauge(self, declared: Declared) -> Labelled[Gauge]:
         return Labelled(declared, Gauge(*declaration(declared), registry=self.registry), _same)
 
-    def _histogram(self, declared: Declared) -> Labelled[Histogram]:
-        family = Histogram(*declaration(declared), registry=self.registry, buckets=BUCKETS)
-        return Labelled(declared, family, _same)
+    def _histogram(self, declared: Declared) -> Added[Spread]:
+        return self._added(Added(declared, Spread))
 
     def _delay(self, declared: Declared) -> Labelled[Delay]:
         family = Gauge(*declaration(declared), registry=self.registry)

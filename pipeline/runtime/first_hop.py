@@ -68,19 +68,20 @@ class Tally:
         self.events: dict[tuple[str, str], int] = {}
         self.commit_s: float | None = None
         self.dead: dict[str, int] = {}
-        self.remarks: Counter[str] = Counter()
+        self.remarks: dict[str, int] = {}
         self.refused: dict[tuple[str, str], int] = {}
-        self.refused_words: Counter[str] = Counter()
+        self.refused_words: dict[str, int] = {}
         self.merges = self.nobodys = 0
 
     def count(self, read: Read) -> None:
         """What was read."""
-        late_ones = Counter(read.late)
-        for kind, n in Counter(read.kinds).items():
-            if n > late_ones[kind]:
-                self.events[kind, "processed"] = n - late_ones[kind]
-        for kind, n in late_ones.items():
-            self.events[kind, "late"] = n
+        kinds = Counter(read.kinds)
+        if read.late:
+            late_ones = Counter(read.late)
+            kinds -= late_ones
+            self.events = {(kind, "late"): n for kind, n in late_ones.items()}
+        for kind, n in kinds.items():
+            self.events[kind, "processed"] = n
         if read.dead:
             self.events["unknown", "dead_letter"] = len(read.dead)
         if self.nobodys:
@@ -91,8 +92,8 @@ class Tally:
         self.events = dict(Counter(self.events) + Counter(other.events))
         self.dead = dict(Counter(self.dead) + Counter(other.dead))
         self.refused = dict(Counter(self.refused) + Counter(other.refused))
-        self.remarks += other.remarks
-        self.refused_words += other.refused_words
+        self.remarks = dict(Counter(self.remarks) + Counter(other.remarks))
+        self.refused_words = dict(Counter(self.refused_words) + Counter(other.refused_words))
         self.merges += other.merges
 
 
@@ -108,7 +109,7 @@ class Read:
     """
 
     def __init__(self, unasked: frozenset[int] | None = None) -> None:
-        self.unknown: Counter[int] = Counter()
+        self.unknown: dict[int, int] = {}
         self.unasked = unasked
         self.rows: list[Row | Open | bytes] = []
         self.places: list[int] = []
@@ -292,7 +293,7 @@ class SourcePartition:
                 obeyed.quiet = news if news != NOT_QUIET else obeyed.quiet
             except InvalidEvent as error:
                 if self._tells:
-                    tally.refused_words[error.reason] += 1
+                    tally.refused_words[error.reason] = tally.refused_words.get(error.reason, 0) + 1
                     obeyed.dead.append(self._refused_word(said.record, error))
             position.control = said.offset + 1
             obeyed.count += 1
@@ -386,7 +387,7 @@ class SourcePartition:
             if self._learn is None:
                 raise
             if read.unasked is None:
-                read.unknown[missing.schema_id] += 1
+                read.unknown[missing.schema_id] = read.unknown.get(missing.schema_id, 0) + 1
                 return high
             return self._refuse(read, tally, record, _unknown(missing.schema_id, read.unasked), high)
         except PipelineError:
@@ -415,7 +416,7 @@ class SourcePartition:
     def _remark(self, event: Event, offset: int, tally: Tally) -> None:
         """Count what is odd about an event, and say it once."""
         for remark in event.remarks:
-            tally.remarks[remark.what] += 1
+            tally.remarks[remark.what] = tally.remarks.get(remark.what, 0) + 1
             if remark not in self._said and len(self._said) < REMARKS_SAID:
                 self._said.add(remark)
                 log.warning("%s offset %d: %s: %s: %s", self.name, offset, event.type, *remark)

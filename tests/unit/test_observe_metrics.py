@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.observe.metrics import DECLARED, HOPS, Labelled, Metrics
+from pipeline.observe.metrics import DECLARED, HOPS, Added, Labelled, Metrics
 
 
 def families(metrics: Metrics) -> dict[str, Metric]:
@@ -25,9 +25,9 @@ def values(family: Metric) -> dict[tuple[str, ...], float]:
     return {tuple(sample.labels.values()): sample.value for sample in family.samples}
 
 
-def fill(metrics: Metrics) -> Iterable[Labelled]:
+def fill(metrics: Metrics) -> Iterable[Labelled | Added]:
     """Give each metric a child, and return them all."""
-    found = [each for each in vars(metrics).values() if isinstance(each, Labelled)]
+    found = [each for each in vars(metrics).values() if isinstance(each, Labelled | Added)]
     for each in found:
         each(*(f"some {label}" for label in each.declared.labels))
     return found
