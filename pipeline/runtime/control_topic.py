@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -15,6 +16,7 @@ fetching.bound()
 
 AT_ONCE = 1_000  # records
 ANSWER_S = 15.0
+CALM_MS = 500  # how long a fetch waits: what is written comes at once, only who seeks elsewhere waits for its end
 
 
 class ControlTopic:
@@ -34,10 +36,20 @@ class ControlTopic:
     async def take(self, wait_s: float = 0.0) -> tuple[list[In], int]:
         """Records that are there by now, and the offset up to which everything is read."""
         assert self._consumer is not None
+        if not wait_s and (nothing := self._nothing_new()) is not None:
+            return [], nothing
         async with asyncio.timeout(ANSWER_S + wait_s):
             found = await self._consumer.getmany(timeout_ms=int(wait_s * 1_000), max_records=AT_ONCE)
             reached: int = await self._consumer.position(self._place)
         return [_plain(record) for record in found.get(self._place, [])], reached
+
+    def _nothing_new(self) -> int | None:
+        """The offset up to which all is read, where nothing has come since (asked ten times a second); else None."""
+        consumer: Any = self._consumer
+        if consumer._fetcher._records:
+            return None
+        state = consumer._subscription.subscription.assignment.state_value(self._place)
+        return int(state.position) if state.has_valid_position else None
 
     async def close(self) -> None:
         """Free everything. May be called twice."""
@@ -54,7 +66,7 @@ class ControlTopic:
             auto_offset_reset="earliest",
             # Nobody's open transaction may keep words away; who may write here is trusted to mean what they write.
             isolation_level="read_uncommitted",
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=CALM_MS,
         )
         try:
             async with asyncio.timeout(ANSWER_S):

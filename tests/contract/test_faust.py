@@ -229,6 +229,15 @@ def test_what_is_fetched_is_unpacked_by_us() -> None:
             unpack_it.decompress_into(packed, bytearray(50))
 
 
+def test_the_control_topic_sees_that_nothing_has_come() -> None:
+    """What `ControlTopic.take` returns then is what aiokafka's two calls would: they look at the same."""
+    assert "for tp in list(self._records.keys()):" in text(Fetcher.fetched_records)
+    position = text(AIOKafkaConsumer.position)
+    assert "tp_state = assignment.state_value(partition)" in position
+    assert "if not tp_state.has_valid_position:" in position
+    assert "return tp_state.position" in position
+
+
 def test_a_seek_drops_what_was_fetched_and_a_late_answer() -> None:
     """Else records of the old position would get the new epoch."""
     assert "self._subscriptions.seek(tp, offset) if tp in self._records: del self._records[tp]" in text(Fetcher.seek_to)
