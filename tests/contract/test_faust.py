@@ -35,6 +35,7 @@ from faust.transport.consumer import Fetcher as FaustFetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.threads import MethodQueue, QueueServiceThread, ServiceThread
+from mode.utils.queues import FlowControlEvent
 
 from pipeline.errors import Fenced
 from pipeline.runtime import fetching, transport, unpacking
@@ -404,10 +405,56 @@ def test_the_thread_runs_on_a_loop_of_our_kind_and_closes_it(app: BatchApp) -> N
 
 
 def test_calls_into_the_thread_do_not_wait_for_a_long_poll() -> None:
-    """A poll holds one worker of the thread's queue. With one worker a seek would wait for it."""
-    assert parameters(QueueServiceThread.call_thread) == ["self", "fun", "args", "kwargs"]
-    assert "num_workers" in parameters(MethodQueue.__init__)
-    assert "if self._method_queue is None" in text(QueueServiceThread.method_queue.fget)  # type: ignore[attr-defined]
+    """Faust's queue has two workers: a poll holds one, a commit may hold another, and a seek would wait for both."""
+    assert (
+        parameters(QueueServiceThread.call_thread)
+        == ["self", "fun", "args", "kwargs"]
+        == parameters(BatchThread.call_thread)
+    )
+    assert "promise = await self.method_queue.call( self.parent_loop.create_future()," in text(
+        QueueServiceThread.call_thread
+    )
+    assert "self.loop.call_soon_threadsafe(self._queue_put, method)" in text(MethodQueue.call)
+    done = text(MethodQueue._process_enqueued)
+    assert "promise, method, args, kwargs = p" in done
+    assert "result = await maybe_async(method(*args, **kwargs))" in done
+    for end in ("maybe_set_result, promise, result", "maybe_set_exception, promise, exc"):
+        assert f"promise._loop.call_soon_threadsafe( {end} )" in done
+    # When the thread ends, its queue is stopped before its consumer.
+    assert parameters(driver.AIOKafkaConsumerThread.on_thread_stop) == ["self"]
+    stop = text(driver.AIOKafkaConsumerThread.on_thread_stop)
+    assert stop.index("await super().on_thread_stop()") < stop.index("await self._consumer.stop()")
+    assert "await self.on_thread_stop()" in text(ServiceThread._shutdown_thread)
+
+
+def test_messages_are_handed_on_without_a_race_where_there_is_none() -> None:
+    """What Faust waits for when it hands one on; none of it takes time unless the flow is suspended."""
+    drain = text(Consumer._drain_messages)
+    assert "await self.wait_first( callback(message), self.suspend_flow.wait() )" in drain
+    assert "await self.sleep(0) if not self.should_stop:" in drain
+    assert "if self._suspend.is_set(): await self._resume.wait()" in text(FlowControlEvent.acquire)
+    assert "return not self._suspend.is_set()" in text(FlowControlEvent.is_active)
+
+    async def main() -> None:
+        worker = unstarted(Toy(Store()))
+        consumer, app = worker.consumer, worker.app
+        handed: list[int] = []
+
+        async def hand(n: int) -> int:
+            handed.append(n)
+            return n
+
+        app.flow_control.resume()
+        first = hand(1)
+        assert await consumer.wait_first(first, consumer.suspend_flow.wait()) == ([first], [1], False)
+        stuck = asyncio.Event()  # a rebalance ends the waiting
+        consumer.suspend_flow.set()
+        rebalance = consumer.suspend_flow.wait()
+        assert await consumer.wait_first(stuck.wait(), rebalance) == ([rebalance], [True], False)
+        assert handed == [1]
+        close(worker)
+
+    asyncio.run(main())
 
 
 def test_commit_offsets_need_aiokafkas_own_partition_type() -> None:
