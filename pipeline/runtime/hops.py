@@ -560,9 +560,9 @@ class Hops:
     async def _advance(self) -> None:
         clock, self.holder = await watermark.read(self._profiles, self._resolved.partitions, self._sources_waited_for)
         self.clock_at = clock
-        if self._durable and clock > self._topics.upto:
-            if any(hop.something_due(clock) for hop in self._partitions.values()):
-                self._look_now.set()
+        unseen = self._durable and clock > self._topics.upto
+        if unseen and any(hop.something_due(clock) for hop in self._partitions.values()):
+            self._look_now.set()
         self._aim(clock)
 
     def _aim(self, clock: int) -> None:
