@@ -58,7 +58,7 @@ AT_ONCE = "told_at_once"
 RULE = f"  {AT_ONCE}: {{version: 1, start: {{event: order_completed}}, decide: on_arrival}}"
 OURS: dict[str, dict[str, str]] = {  # changes of the topology's text
     "ours": {},
-    "ours_calm": {"group: bench\n": "group: bench\nbatches: {linger: 250ms}\n"},
+    "ours_calm": {"group: bench\n": "group: bench\nbatches: {linger: 400ms}\n"},
     "ours_at_once": {"\ntriggers:\n": f"\ntriggers:\n{RULE}\n"},
 }
 NAMES = (*OURS, "kstreams_eos", "kstreams", "bytewax")

@@ -489,7 +489,7 @@ class FetchSettings(NamedTuple):
     """
 
     read_committed: bool = True
-    linger_ms: int = 150
+    linger_ms: int = 180
     gathered: frozenset[str] = frozenset()
     fetch_max_bytes: int = 32 * 1024 * 1024
 

@@ -388,7 +388,7 @@ def document() -> Record:
     batches = Record(
         {
             "linger": Clause(
-                Duration(10), "Where little comes, how long events are gathered for a batch, 10ms to 1s. Default 150ms."
+                Duration(10), "Where little comes, how long events are gathered for a batch, 10ms to 1s. Default 180ms."
             )
         }
     )

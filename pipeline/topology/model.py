@@ -344,7 +344,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_limit: DeadLetterLimit = DeadLetterLimit()
     http_host: str = "127.0.0.1"
     http_port: int = 8080
-    linger_ms: int = 150
+    linger_ms: int = 180
     left_out: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
     edge: Edge = Edge()
