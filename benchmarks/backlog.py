@@ -13,6 +13,7 @@ from benchmarks.meter import Meter, Sample, cost, cpu_seconds, peak_rss_mb
 from pipeline.events.registry import connect
 
 TOPIC = "bench.events"
+CALM_S = 5.0  # then what is published has left Redis
 
 
 def fill(on: Servers, topic: str, workload: Workload) -> None:
@@ -43,6 +44,7 @@ def measure(on: Servers, contestant: Contestant, workload: Workload, patience: f
                 contestant.again()
             passes.append(one_pass(contestant, meter, workload.total, deadline, reading))
         rss = peak_rss_mb(contestant.pid)
+        time.sleep(CALM_S)
         memory = on.memory() - memory
     finally:
         contestant.stop()
