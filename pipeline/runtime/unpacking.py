@@ -247,6 +247,11 @@ class Result(fetcher.FetchResult):
 
     _partition_records: Records | None
 
+    def getone(self) -> In | None:
+        """As aiokafka's."""
+        found = self.getall(1)
+        return found[0] if found else None
+
     def getall(self, max_records: int | None = None) -> list[In]:
         """As aiokafka's."""
         if not self.check_assignment(self._topic_partition) or self._partition_records is None:
