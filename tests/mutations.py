@@ -12,7 +12,7 @@ import io
 import json
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from random import Random
 from typing import Any
@@ -21,10 +21,10 @@ import fastavro
 
 from pipeline.errors import InvalidEvent
 from pipeline.events import schemas
+from pipeline.events.calls import translate
 from pipeline.events.codec import HEADER, Decoder, Encoder, to_record
 from pipeline.events.model import Event
 from pipeline.events.registry import connect
-from pipeline.events.segment import translate
 from tests.unit.event_samples import NOW, sample
 
 REASONS_OF_JSON = {"invalid_json", "invalid_shape", "invalid_time"}
@@ -70,9 +70,9 @@ _ODD: list[Any] = [
 ]  # fmt: skip
 
 
-def mutated_call(rng: Random) -> Any:
+def mutated_call(rng: Random, seeds: Sequence[dict[str, Any]] = SEEDS) -> Any:
     """A call with one to four things wrong."""
-    obj: Any = deepcopy(rng.choice(SEEDS))
+    obj: Any = deepcopy(rng.choice(seeds))
     for _ in range(rng.choice([1, 1, 2, 3, 4])):
         parents = [obj, *_containers(obj)]
         parent = rng.choice(parents)

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from pipeline.events.model import Event
@@ -33,6 +33,53 @@ class Reader:
 class Writer:
     def __init__(self, schema: dict[str, Any]) -> None: ...
     def write(self, head: bytes, values: list[Any]) -> bytes: ...
+    def event(self, head: bytes, event: Event) -> bytes: ...
+
+Note = Callable[[str, str], None]
+Row = tuple[str, tuple[str, ...], type | None, Callable[[object, str, Note], Any], bool, Rows | None]
+Settle = Callable[[dict[str, Any], Callable[[], bool]], tuple[str, dict[str, Any]]]
+
+class Names:
+    def __init__(self, names: Iterable[str], odd: Callable[[str], bool]) -> None: ...
+
+class Rows:
+    def __init__(self, names: Names, rows: Iterable[Row]) -> None: ...
+
+class Plan:
+    def __init__(
+        self,
+        type: str,
+        part: str,
+        *,
+        elsewhere: bool = False,
+        rows: Rows | None = None,
+        around: str | None = None,
+        fixed: Iterable[tuple[str, str]] = (),
+        texts: str | None = None,
+        called: str | None = None,
+        title: tuple[str, str] | None = None,
+        first: bool = False,
+        settle: Settle | None = None,
+        settled: str | None = None,
+    ) -> None: ...
+
+class Calls:
+    def __init__(
+        self,
+        *,
+        names: Names,
+        fields: tuple[str, ...],
+        plans: dict[str, Plan | None],
+        meet: Callable[[str], Plan | None],
+        whose: Iterable[tuple[str, tuple[str, ...], str, Names | None]],
+        envelope: Iterable[tuple[str, tuple[tuple[str | None, tuple[str, ...]], ...]]],
+        beyond: Iterable[str],
+        envelope_of: Callable[[dict[str, Any]], dict[str, Any] | None],
+        as_text: Callable[[object], str | None],
+        read_time: Callable[[object], tuple[int, str] | None],
+        iso: str,
+    ) -> None: ...
+    def read(self, told: object, received_now: int | None) -> Event | None: ...
 
 def bind(known: type) -> None: ...
 def deal(rows: Sequence[Any], places: list[int], to: list[list[Any]], other: Callable[[Any], None]) -> None: ...

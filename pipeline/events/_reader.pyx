@@ -489,3 +489,4 @@ cdef object key(Bytes* at, Py_ssize_t longest):
 
 include "_rows.pxi"
 include "_writer.pxi"
+include "_calls.pxi"

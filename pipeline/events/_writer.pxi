@@ -4,6 +4,7 @@ from cpython.mem cimport PyMem_Realloc
 
 cdef uint8_t* OUT = NULL
 cdef Py_ssize_t OUT_SIZE = 0, OUT_USED = 0
+cdef object UNMET = object()
 
 
 cdef class Writer:
@@ -11,6 +12,7 @@ cdef class Writer:
 
     cdef Node record
     cdef list kept
+    cdef bint of_events
 
     def __init__(self, dict schema not None):
         if self.kept is not None:
@@ -19,6 +21,7 @@ cdef class Writer:
         build(&self.record, schema, self.kept)
         if self.record.kind != RECORD:
             raise ValueError(f"no record: {schema}")
+        self.of_events = [field["name"] for field in schema["fields"]] == ENVELOPE
 
     def __dealloc__(self):
         release(&self.record)
@@ -35,6 +38,32 @@ cdef class Writer:
         emit(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
         for i in range(self.record.count):
             write_value(&self.record.inner[i], values[i])
+        return PyBytes_FromStringAndSize(<char*>OUT, OUT_USED)
+
+
+    def event(self, bytes head not None, event not None):
+        """An event behind `head`; see codec.to_record. Raises as `write` does."""
+        global OUT_USED
+        cdef Node* fields = self.record.inner
+        cdef dict context = event.context
+        if not self.of_events:
+            raise Unusual
+        consent = None
+        if context is not None:
+            consent = context.get(CONSENT, UNMET)
+            if consent is UNMET:
+                consent = None
+            elif len(context) == 1:
+                context = None
+        OUT_USED = 0
+        emit(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+        write_value(&fields[0], event.event_id)
+        write_value(&fields[1], event.occurred_at)
+        write_value(&fields[2], event.received_at)
+        write_value(&fields[3], event.identifiers)
+        write_value(&fields[4], context)
+        write_value(&fields[5], consent)
+        write_value(&fields[6], event.body)
         return PyBytes_FromStringAndSize(<char*>OUT, OUT_USED)
 
 

@@ -56,6 +56,7 @@ class Encoder:
         self._payload = self._names.index("payload")
         self._of_change = [field["name"] for field in schemas.plain("segment_change")["fields"]]
         self._writers: dict[str, Writer | None] = {}
+        self._of_events: dict[tuple[str, str], tuple[bytes, Writer]] = {}
 
     def encode(self, topic: str, event: Event) -> bytes:
         """One event as a record's value. The first of a type and topic asks the registry (and may block).
@@ -63,15 +64,17 @@ class Encoder:
         Raises SchemaMissing, RegistryUnavailable; InvalidEvent (`wrong_schema`: no such type; `unencodable`: a field of
         a wrong kind).
         """
+        try:
+            header, writer = self._of_events[topic, event.type]
+            return writer.event(header, event)
+        except Exception:  # of many kinds; whatever it is, what follows tells it
+            pass
         if event.type not in schemas.names():
             raise InvalidEvent("wrong_schema", f"{event.type!r} is not one of our event types")
-        header, record = self._header(topic, event.type), to_record(event)
-        if (writer := self._writer_of(event.type)) is not None:
-            try:
-                return writer.write(header, list(record.values()))
-            except Exception:  # of many kinds: fastavro tells what is wrong
-                pass
-        return self._write(topic, event.type, record)
+        encoded = self._write(topic, event.type, to_record(event))
+        if (compiled := self._writer_of(event.type)) is not None:
+            self._of_events[topic, event.type] = self._header(topic, event.type), compiled
+        return encoded
 
     def encode_decision(self, topic: str, decision: Any) -> bytes:
         """A `triggers.decisions.Decision` for the decisions topic. Raises InvalidEvent(`unencodable`)."""

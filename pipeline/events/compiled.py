@@ -36,8 +36,12 @@ def plain_deal(rows: Sequence[Any], places: list[int], to: list[list[Any]], othe
 
 
 if TYPE_CHECKING:
+    from pipeline.events._reader import Calls as Calls
+    from pipeline.events._reader import Names as Names
     from pipeline.events._reader import Open as Open
+    from pipeline.events._reader import Plan as Plan
     from pipeline.events._reader import Reader as Reader
+    from pipeline.events._reader import Rows as Rows
     from pipeline.events._reader import Writer as Writer
     from pipeline.events._reader import bind as _bind
     from pipeline.events._reader import deal as deal
@@ -47,17 +51,18 @@ if TYPE_CHECKING:
     WRITER: type[Writer] | None = Writer
     TAKE: Callable[..., int] | None = _take
     BIND: Callable[[type], None] | None = _bind
+    CALLS: type[Calls] | None = Calls
 else:
     try:
         from pipeline.events import _reader
-        from pipeline.events._reader import Open, Reader, Writer, deal
+        from pipeline.events._reader import Calls, Names, Open, Plan, Reader, Rows, Writer, deal
         from pipeline.events._reader import bind as BIND
         from pipeline.events._reader import take as TAKE
 
         fitting(_reader)
-        READER, WRITER = Reader, Writer
+        READER, WRITER, CALLS = Reader, Writer, Calls
     except ImportError:  # no compiler when this was installed, or changed since: hatch_build.py or `fitting` said so
-        READER = Reader = WRITER = Writer = TAKE = BIND = None
+        READER = Reader = WRITER = Writer = TAKE = BIND = CALLS = Calls = Names = Plan = Rows = None
         deal = plain_deal
 
         class Open:

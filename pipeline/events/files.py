@@ -19,12 +19,12 @@ import msgspec
 
 from pipeline.errors import InvalidEvent, WrongFormat
 from pipeline.events import codec
+from pipeline.events.calls import translate
 from pipeline.events.envelopes import call_of, is_envelope, items
 from pipeline.events.json_text import raw_bytes, text_of
 from pipeline.events.json_values import MAX_LINE as MAX_LINE
 from pipeline.events.json_values import Value, values
 from pipeline.events.model import Event
-from pipeline.events.segment import translate
 from pipeline.events.unpack import CHUNK, Damage, unpacked
 
 _AVRO = b"Obj\x01"

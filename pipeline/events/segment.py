@@ -32,7 +32,7 @@ from pipeline.events.segment_names import DESCRIBED, PAGE, TRACKED, Tracked, nam
 from pipeline.events.text import stands_for_nothing, unquoted
 from pipeline.events.times import ISO, event_times, read
 
-_CALL = Fields(
+CALL = Fields(
     tuple(
         (name, TEXT, (name,))
         for name in (
@@ -42,7 +42,7 @@ _CALL = Fields(
     )
 )  # fmt: skip
 """What lies at the top of a call, however it is spelt: warehouses export user_id and sent_at."""
-_TRAITS = Fields((("email", TEXT, ("email",)),))
+TRAITS = Fields((("email", TEXT, ("email",)),))
 
 DEEPEST = 24
 """Objects and lists inside of each other, of what is too deep to be walked through: what lies deeper is left out."""
@@ -69,7 +69,7 @@ def translate(obj: object, received_at: int | None = None) -> list[Event]:
 
 def _translate(obj: object, notes: Notes, received_now: int | None) -> list[Event]:
     told = an_object(obj)
-    obj = _CALL.known(told, notes.add)
+    obj = CALL.known(told, notes.add)
     call = _call(obj, notes.add)
     context = _part(obj, "context", notes.add)
     occurred_at, received_at = _times(obj, notes.add, received_now)
@@ -81,7 +81,7 @@ def _translate(obj: object, notes: Notes, received_now: int | None) -> list[Even
         received_at=received_at,
         identifiers=_identifiers(obj, call, context, notes.add),
         body=body,
-        context=_context(context) if context else None,
+        context=envelope_of(context) if context else None,
     )
     events = _previous(obj, event, notes.add) if call == "alias" else [event]
     events[0].remarks = notes.all()
@@ -127,7 +127,7 @@ def _track(obj: Part, context: Part, note: Note) -> tuple[str, Part]:
     if name is None:
         raise InvalidEvent("invalid_shape", f"`event` must name what was tracked, this is {kind_of(obj.get('event'))}")
     properties = _part(obj, "properties", note)
-    known, near = (_meant_by if len(name) <= LONGEST_NAME else _meant_by.__wrapped__)(name)
+    known, near = (meant_by if len(name) <= LONGEST_NAME else meant_by.__wrapped__)(name)
     if known is None:
         if near is not None:
             note("misspelt", f"an event of another name is kept as it is told; `{near}`?")
@@ -149,7 +149,7 @@ LONGEST_NAME = 256
 
 
 @lru_cache(maxsize=4096)
-def _meant_by(name: str) -> tuple[Tracked | None, str | None]:
+def meant_by(name: str) -> tuple[Tracked | None, str | None]:
     """What an event's name means; where that is nothing, the name of ours that is the same but for its blanks."""
     known = TRACKED.get(named(unquoted(name))) or DESCRIBED.get(name)
     return known, None if known is not None else _RUN_TOGETHER.get(squeezed(name))
@@ -275,7 +275,7 @@ def _identifiers(obj: Part, call: str, context: Part, note: Note) -> dict[str, s
 def _email(part: Part, path: str, note: Note) -> str | None:
     told = part.get("traits")
     traits = None if told is None else maybe_object(told)
-    return None if traits is None else _identifier(_TRAITS.known(traits, note).get("email"), path, note)
+    return None if traits is None else _identifier(TRAITS.known(traits, note).get("email"), path, note)
 
 
 def _previous(obj: Part, event: Event, note: Note) -> list[Event]:
@@ -309,7 +309,7 @@ LONGEST_CONTEXT = 4096
 """Bytes of the longest that is remembered."""
 
 
-def _context(context: Part) -> Part | None:
+def envelope_of(context: Part) -> Part | None:
     """What of Segment's context our envelope has. Clients tell the same again and again, so it is read once; whoever
     gets it copies it before a change.
     """

@@ -58,6 +58,10 @@ class Fields:
         names = next(names for name, _, names in self.rows if name == field)
         return any(known.get(name) not in (None, "") for name in names)
 
+    def odd(self, name: str) -> bool:
+        """Whether that is none of their names, but means one."""
+        return len(name) <= LONGEST_NAME and name not in self.names and _meant(self, name) is not None
+
     def known(self, properties: dict[str, Any], note: Note) -> dict[str, Any]:
         """The properties by the names that we know."""
         if self.names.issuperset(properties):

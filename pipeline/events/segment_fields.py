@@ -26,11 +26,15 @@ NESTED = 8
 class Kind(NamedTuple):
     """What a field holds: a noun for remarks, and the converter, which gives None for what is none, and is told the
     value's path for what it notes. `key`: things are known by it, so that a word that stands for nothing isn't one.
+    `plain`: a value of that type counts as it stands (a text of a key as long as it begins and ends with a letter or
+    digit; for a float also a whole number). `items`: `segment_body.Fields` of the objects in a list.
     """
 
     noun: str
     read: Callable[[object, str, Note], Any]
     key: bool = False
+    plain: type | None = None
+    items: Any = None
 
 
 def plain_text(value: object) -> str | None:
@@ -270,8 +274,8 @@ def kind_of(value: object) -> str:
 _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 
-def _simple(noun: str, read: Callable[[object], Any], key: bool = False) -> Kind:
-    return Kind(noun, lambda value, path, note: read(value), key)
+def _simple(noun: str, read: Callable[[object], Any], key: bool = False, plain: type | None = None) -> Kind:
+    return Kind(noun, lambda value, path, note: read(value), key, plain)
 
 
 def _number(value: object, path: str, note: Note) -> float | None:
@@ -283,12 +287,12 @@ def _number(value: object, path: str, note: Note) -> float | None:
 
 _FLOAT = re.compile(r"\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*")
 
-TEXT = _simple("a text", plain_text)
-NAME = _simple("a text", key_text)
-KEY = _simple("a text or number", key_text, key=True)
-FIRST_KEY = _simple("a text, a number or a list of them", first_key, key=True)
-NUMBER = Kind("a finite number", _number)
-WHOLE = _simple("a whole number", whole)
+TEXT = _simple("a text", plain_text, plain=str)
+NAME = _simple("a text", key_text, plain=str)
+KEY = _simple("a text or number", key_text, key=True, plain=str)
+FIRST_KEY = _simple("a text, a number or a list of them", first_key, key=True, plain=str)
+NUMBER = Kind("a finite number", _number, plain=float)
+WHOLE = _simple("a whole number", whole, plain=int)
 CONFIDENCE = _simple("human, machine or unknown", confidence)
 TEXT_LIST = Kind("a list", text_list)
 TEXTS = _simple("an object", lambda value: None if (part := maybe_object(value)) is None else texts(part))

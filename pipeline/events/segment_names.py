@@ -35,7 +35,8 @@ Settle = Callable[[Body, Callable[[], bool]], tuple[str, Body]]
 
 class Tracked(NamedTuple):
     """What a name means: our type, its fields, (field, value) pairs that hold unless a property says otherwise, and
-    `settle`, if there is more to it: (body as it was read, whether products were told at all) to (type, body).
+    `settle`, if there is more to it: (body as it was read, whether products were told at all) to (type, body). Where
+    none were, it changes nothing.
     """
 
     type: str
@@ -105,7 +106,7 @@ def _first_line(value: object, path: str, note: Note) -> Body | None:
     return lines[0] if lines else None
 
 
-PRODUCTS = Kind("a list of products", lambda value, path, note: _lines(LINE, value, path, note))
+PRODUCTS = Kind("a list of products", lambda value, path, note: _lines(LINE, value, path, note), items=LINE)
 _LIST = ("products", "items")
 _PRODUCTS = _field("products", PRODUCTS, *_LIST)
 
