@@ -11,10 +11,10 @@ from pipeline.edge import robots
 from pipeline.edge.families import Family
 from pipeline.edge.keys import agreed, limited, stripped
 from pipeline.errors import InvalidEvent
-from pipeline.events.catalogue import stream_of
+from pipeline.events.calls import translate
+from pipeline.events.catalogue import catalogue, stream_of
 from pipeline.events.codec import Encoder
 from pipeline.events.model import Event
-from pipeline.events.segment import translate
 from pipeline.identity.identifiers import Normaliser
 from pipeline.runtime import dead_letters
 from pipeline.runtime.ports import Out
@@ -63,7 +63,8 @@ class Judge:
     """Not thread-safe. `encoder` None: nothing is encoded (echo)."""
 
     def __init__(self, topology: Topology, encoder: Encoder | None) -> None:
-        self._topics = {topic.stream: topic.name for topic in topology.topics.sources if topic.stream}
+        topics = {topic.stream: topic.name for topic in topology.topics.sources if topic.stream}
+        self._topics = {name: topics.get(each.stream) for name, each in catalogue().items()}
         self._dead_letters = topology.topics.dead_letters.name
         self._normaliser = Normaliser(topology.identifiers)
         self._encoder = encoder
@@ -122,25 +123,24 @@ class Judge:
         return self._out(event, None, [(NOBODYS, b"no_consent")])
 
     def _out(self, event: Event, record_key: bytes | None, headers: list[tuple[str, bytes | None]]) -> Out:
-        stream = stream_of(event.type)
-        topic = self._topics.get(stream)
+        topic = self._topics[event.type]
         if topic is None:
-            raise InvalidEvent("no_topic", f"no source topic of the topology takes {stream} events")
+            raise InvalidEvent("no_topic", f"no source topic of the topology takes {stream_of(event.type)} events")
         value = b"" if self._encoder is None else self._encoder.encode(topic, event)
         return Out(topic, None, record_key, value, headers)
 
 
 def _tell_caller(key: WriteKey, event: Event, caller: Caller) -> None:
     """Of a page we know better than it where it is and what it runs on; a shop's server tells it of its visitors."""
-    context = dict(event.context or {})
-    if key.public or "ip" not in context:
-        context.pop("ip", None)
-        if caller.address is not None and key.public:
+    context = event.context or {}
+    if key.public:
+        context = {name: value for name, value in context.items() if name != "ip"}
+        if caller.address is not None:
             context["ip"] = caller.address
-    if key.public and caller.user_agent is not None:
-        context["user_agent"] = caller.user_agent
+        if caller.user_agent is not None:
+            context["user_agent"] = caller.user_agent
     if (agent := context.get("user_agent")) is not None and robots.is_robot(agent):
-        context["bot"] = True
+        context = {**context, "bot": True}
     event.context = context or None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -69,6 +70,8 @@ async def _serve(topology: Topology, number: int) -> None:
         listener.listen(1024)
         listener.setblocking(False)
         accepting = await loop.create_server(gate, sock=listener, backlog=1024, ssl=secured(edge))
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)  # an event makes dozens of objects, and no circles
         counting = asyncio.create_task(_count(gate, metrics, delivery, spool, collector, ending))
         scheme = "http" if edge.certificate is None else "https"
         log.info("process %d takes events at %s://%s:%d", number, scheme, edge.host, edge.port)

@@ -10,6 +10,8 @@ from typing import Any, TypeGuard
 from pipeline.events import posthog, snowplow
 from pipeline.events.segment_fields import numbered
 
+Pairs = list[tuple[str, Any]]
+
 _LISTS = ("batch", "events", "data", "messages")
 _CALLS = frozenset(("track", "identify", "page", "screen", "alias", "group"))
 _TELLING = frozenset(
@@ -79,9 +81,11 @@ def items(envelope: dict[str, Any]) -> list[object]:
     found = _list(envelope) or []
     if any(map(_is_posthogs, found)):
         return posthog.items(envelope)
-    shared = {name: envelope[name] for name in _INHERITED if envelope.get(name) is not None}
+    shared = [(name, envelope[name]) for name in _INHERITED if envelope.get(name) is not None]
+    stamps = [(name, envelope[name]) for name in _STAMPS if envelope.get(name) is not None]
     context = envelope.get("context")
-    return [_inheriting(item, envelope, shared, context) if isinstance(item, dict) else item for item in found]
+    around = context if isinstance(context, dict) else {}
+    return [_inheriting(item, shared, stamps, around) if isinstance(item, dict) else item for item in found]
 
 
 def _list(value: dict[str, Any]) -> list[object] | None:
@@ -94,11 +98,11 @@ def _list(value: dict[str, Any]) -> list[object] | None:
     return None
 
 
-def _inheriting(item: dict[str, Any], envelope: dict[str, Any], shared: dict[str, Any], context: object) -> object:
-    item = {**item, **{name: value for name, value in shared.items() if item.get(name) is None}}
-    if all(item.get(name) is None for name in _STAMPS):
-        item.update((name, envelope[name]) for name in _STAMPS if envelope.get(name) is not None)
-    if isinstance(context, dict) and context:
+def _inheriting(item: dict[str, Any], shared: Pairs, stamps: Pairs, context: dict[str, Any]) -> dict[str, Any]:
+    more = {name: value for name, value in shared if item.get(name) is None}
+    if stamps and all(item.get(name) is None for name in _STAMPS):
+        more.update(stamps)
+    if context:
         own = item.get("context")
-        item["context"] = {**context, **own} if isinstance(own, dict) else context
-    return item
+        more["context"] = {**context, **own} if isinstance(own, dict) else context
+    return {**item, **more} if more else item

@@ -54,9 +54,10 @@ class Normaliser:
             told = address(value)
             if namespace == EMAIL or is_address(told):
                 value = told
-        if namespace in self._lower or _UUID.fullmatch(value):
-            value = value.lower()
-        return None if value.lower() in self._blocked else value
+        lower = value.lower()
+        if lower in self._blocked:
+            return None
+        return lower if lower != value and (namespace in self._lower or _UUID.fullmatch(value)) else value
 
     def implied(self, namespace: str, value: str) -> tuple[str, str] | None:
         """The e-mail address (namespace, value) that a normalised user id also is; None: it is none."""
