@@ -29,7 +29,9 @@ def unpacked(body: bytes, encoding: str, most: int) -> bytes:
 
     Raises InvalidEvent: too_large (more than `most` bytes), undecodable.
     """
-    named = [name for each in encoding.lower().split(",") if (name := each.strip()) not in ("", "identity")]
+    named = []
+    if encoding:
+        named = [name for each in encoding.lower().split(",") if (name := each.strip()) not in ("", "identity")]
     if len(named) > 2:  # nobody does that in earnest
         raise InvalidEvent("undecodable", f"packed {len(named)} times")
     for name in reversed(named):

@@ -6,6 +6,7 @@ librdkafka reports on a thread's asking; the event loop asks, as long as somebod
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -31,13 +32,14 @@ class Goes(Protocol):
 
 
 class _Batch:
-    """Records that one request waits for."""
+    """Records that one request waits for, until then (on the loop's clock)."""
 
-    __slots__ = ("done", "failed", "left")
+    __slots__ = ("done", "failed", "left", "until")
 
-    def __init__(self, left: int, done: asyncio.Future[None]) -> None:
+    def __init__(self, left: int, done: asyncio.Future[None], until: float) -> None:
         self.left = left
         self.done = done
+        self.until = until
         self.failed: KafkaError | None = None
 
     def delivered(self, problem: KafkaError | None, message: Any) -> None:
@@ -63,7 +65,7 @@ class Delivery:
         self._producer = Producer(self._settings)
         self._retired: list[Producer] = []  # until all that they have taken is acknowledged or failed
         self._in_hand = 0
-        self._waiting = 0
+        self._waiting: deque[_Batch] = deque()  # in the order of their ends; some are done already
         self._pumping = False
         self._asking: asyncio.Task[None] | None = None
 
@@ -79,23 +81,20 @@ class Delivery:
             raise SendFailed("no broker answers")
         if self._in_hand + size > IN_HAND_BYTES:
             raise SendFailed("too much waits for the brokers already")
-        batch = _Batch(len(records), self._loop.create_future())
+        batch = _Batch(len(records), self._loop.create_future(), self._loop.time() + PATIENCE_S + 2)
         self._in_hand += size
-        self._waiting += 1
+        self._waiting.append(batch)
         try:
-            for each in records:
-                self._produce(each, batch)
+            self._produce(records, batch)
             if not self._pumping:
                 self._pumping = True
                 self._loop.call_later(TICK_S, self._pump)
-            async with asyncio.timeout(PATIENCE_S + 2):
-                await batch.done
+            await batch.done
         except TimeoutError:
             self._lost()
             raise SendFailed("no broker has acknowledged it in time") from None
         finally:
             self._in_hand -= size
-            self._waiting -= 1
         if batch.failed is not None:
             if batch.failed.code() in _AWAY:
                 self._lost()
@@ -123,22 +122,27 @@ class Delivery:
             self._producer = producer
             self.away = False
 
-    def _produce(self, record: Out, batch: _Batch) -> None:
-        try:
-            self._producer.produce(
-                record.topic, record.value, record.key, on_delivery=batch.delivered, headers=list(record.headers)
-            )
-        except BufferError:
-            batch.delivered(KafkaError(KafkaError._QUEUE_FULL), None)
-        except KafkaException as error:
-            batch.delivered(error.args[0], None)
+    def _produce(self, records: Sequence[Out], batch: _Batch) -> None:
+        produce, delivered = self._producer.produce, batch.delivered
+        for topic, _, key, value, headers in records:
+            try:
+                produce(topic, value, key, on_delivery=delivered, headers=list(headers) if headers else None)
+            except BufferError:
+                delivered(KafkaError(KafkaError._QUEUE_FULL), None)
+            except KafkaException as error:
+                delivered(error.args[0], None)
 
     def _pump(self) -> None:
         self._producer.poll(0)
-        for each in self._retired:
-            each.poll(0)
-        self._retired = [each for each in self._retired if len(each)]
-        if self._waiting:
+        if self._retired:
+            for each in self._retired:
+                each.poll(0)
+            self._retired = [each for each in self._retired if len(each)]
+        waiting, now = self._waiting, self._loop.time()
+        while waiting and (waiting[0].done.done() or waiting[0].until < now):
+            if not (late := waiting.popleft().done).done():
+                late.set_exception(TimeoutError())
+        if waiting:
             self._loop.call_later(TICK_S, self._pump)
         else:
             self._pumping = False

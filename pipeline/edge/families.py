@@ -48,7 +48,8 @@ def _segment_items(body: Any, beside: Beside) -> list[object]:
     """A batch, one call, or, where a page's last words are gathered, a list of calls."""
     if isinstance(body, list):
         return [item for each in body for item in _segment_items(each, beside)]
-    return envelopes.items(body) if envelopes.is_envelope(body) else [body]
+    found = envelopes.items(body)
+    return [body] if found is None else found
 
 
 def _segment_key(body: Any) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from math import inf
 from typing import cast
 
 from pipeline.errors import PipelineError
@@ -41,34 +42,45 @@ class Gate(Door):
 
 
 class Visitor(Guest):
-    """One connection. It has HEAD_S for a request's head, from connecting or its first byte on."""
+    """One connection. It has HEAD_S for a request's head, from connecting or its first byte on.
+
+    Its timer looks at the clock once in HEAD_S at the least: to set it anew several times a request costs more.
+    """
 
     _resting = False
+    _until = inf  # on the loop's clock
 
     def heard(self) -> None:
         """The head of a request is there: it is answered now."""
         self._resting = False
-        self._until(None)
+        self._until = inf
 
     def answered(self) -> None:
         """It may rest, or send the next."""
         self._resting = True
-        self._until(REST_S)
+        self._until = asyncio.get_running_loop().time() + REST_S
+
+    def time_is_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        left = self._until - loop.time()
+        if left <= 0:
+            self.leave()
+        else:
+            self._end = loop.call_later(min(left, HEAD_S), self.time_is_up)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._until = asyncio.get_running_loop().time() + HEAD_S
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._resting:
             self._resting = False
-            self._until(HEAD_S)
+            self._until = asyncio.get_running_loop().time() + HEAD_S
         self._inner.data_received(data)  # the server bounds heads, and reads no more of a body than it asks for
 
     def connection_lost(self, exc: Exception | None) -> None:
         cast(Gate, self._door).gone(self._inner)
         super().connection_lost(exc)
-
-    def _until(self, seconds: float | None) -> None:
-        if self._end is not None:
-            self._end.cancel()
-        self._end = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self.leave)
 
 
 def listening(host: str, port: int) -> socket.socket:

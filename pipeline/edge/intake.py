@@ -97,6 +97,8 @@ class Judge:
                         why = InvalidEvent("no_consent", f"the person hasn't agreed to {key.purpose}")
                         judged.refused.append(Refused(index, None, why, dropped=True))
                         continue
+                elif len(events) == 1:  # nearly always
+                    accepted = [Accepted(events[0], self._record(key, events[0], caller))]
                 else:
                     accepted = [Accepted(event, self._record(key, event, caller)) for event in events]
             except InvalidEvent as error:

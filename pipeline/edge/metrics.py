@@ -1,10 +1,14 @@
 """What the collector counts. Its processes share files (prometheus_client's multiprocess mode, which knows no gauges
-that are worked out when they are read), and one address shows the sums.
+that are worked out when they are read), and one address shows the sums. Writing there costs a system call a number, so
+what is counted is told there a few times a second.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import defaultdict
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -33,12 +37,22 @@ SPOOLED = Declared("pipeline_edge_spooled", "gauge", "records", "Answered for, o
 DECLARED = (EVENTS, REQUESTS, SECONDS, CONNECTIONS, READY, SPOOLED)
 
 
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+
+
 class EdgeMetrics:
-    """One a process. Labels are bounded: families, names of keys, reasons, statuses; never what a client tells."""
+    """One a process. Labels are bounded: families, names of keys, reasons, statuses; never what a client tells.
+
+    What is counted is shown after `publish`.
+    """
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
+        self._registry = registry = CollectorRegistry()
+        self._counted: Tally[tuple[str, str, str]] = Tally()
+        self._answered: Tally[tuple[str, int]] = Tally()
+        self._took: Tally[tuple[str, int]] = Tally()  # by family and place among BUCKETS; the last: longer than all
+        self._took_s: defaultdict[str, float] = defaultdict(float)
         self._events = Counter(*declaration(EVENTS), registry=registry)
         self._requests = Counter(*declaration(REQUESTS), registry=registry)
         self._seconds = Histogram(*declaration(SECONDS), buckets=BUCKETS, registry=registry)
@@ -49,19 +63,32 @@ class EdgeMetrics:
     def accepted(self, family: str, key: str, number: int) -> None:
         """So many events are in Kafka."""
         if number:
-            self._child(self._events, family, key, "accepted").inc(number)
+            self._counted[family, key, "accepted"] += number
 
     def refused(self, family: str, key: str, reason: str, number: int) -> None:
         """So many are not, and why."""
-        self._child(self._events, family, key, reason).inc(number)
+        self._counted[family, key, reason] += number
 
     def request(self, family: str, status: int, seconds: float) -> None:
         """One request is answered."""
-        self._child(self._requests, family, str(status)).inc()
-        self._child(self._seconds, family).observe(seconds)
+        self._answered[family, status] += 1
+        self._took[family, bisect_left(BUCKETS, seconds)] += 1
+        self._took_s[family] += seconds
 
-    def _child(self, metric: Any, *labels: str) -> Any:
-        child = self._children.get((metric, labels))
-        if child is None:
-            child = self._children[metric, labels] = metric.labels(*labels)
-        return child
+    def publish(self) -> None:
+        """What was counted since the last time is told where it is read."""
+        for (family, key, outcome), number in _drained(self._counted):
+            self._events.labels(family, key, outcome).inc(number)
+        for (family, status), number in _drained(self._answered):
+            self._requests.labels(family, str(status)).inc(number)
+        # Histogram.observe takes one at a time.
+        for (family, place), number in _drained(self._took):
+            self._seconds.labels(family)._buckets[place].inc(number)
+        for family, seconds in _drained(self._took_s):
+            self._seconds.labels(family)._sum.inc(seconds)
+
+
+def _drained(counted: dict[T, N]) -> list[tuple[T, N]]:
+    found = list(counted.items())
+    counted.clear()
+    return found

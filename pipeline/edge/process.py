@@ -84,6 +84,7 @@ async def _serve(topology: Topology, number: int) -> None:
             async with asyncio.timeout(LAST_S):
                 await web_server.shutdown(LAST_S - 1)
         counting.cancel()
+        metrics.publish()
         if spool is not None:
             await spool.close()
         await delivery.close()
@@ -122,6 +123,7 @@ async def _count(
     while True:
         if os.getppid() != parent:  # it was killed: nobody tells this process when to end, nor starts it again
             ending.set()
+        metrics.publish()
         metrics.connections.set(len(gate))
         away = delivery.away
         if spool is not None:

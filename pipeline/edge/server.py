@@ -19,7 +19,7 @@ from pipeline.edge.intake import Accepted, Judge, Refused
 from pipeline.edge.keys import KeyRing
 from pipeline.edge.metrics import EdgeMetrics
 from pipeline.edge.openapi import ABOUT, document
-from pipeline.edge.reading import Callers, Request, body_of, json_in
+from pipeline.edge.reading import Callers, Request, body_of, json_in, query_of
 from pipeline.errors import (
     InvalidEvent,
     RecordTooLarge,
@@ -111,8 +111,9 @@ class Collector:
             if not family.refuses:
                 return answers.accepted(family, [], [], headers)
             raise RequestRefused(413 if error.reason == "too_large" else 400, error.reason, error.detail) from None
-        told = told or family.key_of(body) or request.query.get("writeKey") or request.query.get("token")
-        items = family.items(body, Beside(request.query, request.headers))
+        query = query_of(request)
+        told = told or family.key_of(body) or query.get("writeKey") or query.get("token")
+        items = family.items(body, Beside(query, request.headers))
         return await self._take(request, family, call, items, told, headers, len(raw))
 
     async def _get(self, request: Request, family: Family, headers: Headers) -> web.Response:

@@ -74,11 +74,14 @@ def _is_payload(value: dict[str, Any]) -> bool:
     )
 
 
-def items(envelope: dict[str, Any]) -> list[object]:
-    """The events of a batch, each with what the batch tells of all where it lacks it."""
+def items(envelope: object) -> list[object] | None:
+    """The events of a batch, each with what the batch tells of all where it lacks it. None: it is no batch."""
+    if not isinstance(envelope, dict):
+        return None
     if _is_payload(envelope):
         return snowplow.items(envelope)
-    found = _list(envelope) or []
+    if (found := _list(envelope)) is None:
+        return None
     if any(map(_is_posthogs, found)):
         return posthog.items(envelope)
     shared = [(name, envelope[name]) for name in _INHERITED if envelope.get(name) is not None]

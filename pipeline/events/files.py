@@ -20,7 +20,7 @@ import msgspec
 from pipeline.errors import InvalidEvent, WrongFormat
 from pipeline.events import codec
 from pipeline.events.calls import translate
-from pipeline.events.envelopes import call_of, is_envelope, items
+from pipeline.events.envelopes import call_of, items
 from pipeline.events.json_text import raw_bytes, text_of
 from pipeline.events.json_values import MAX_LINE as MAX_LINE
 from pipeline.events.json_values import Value, values
@@ -111,8 +111,8 @@ def _of_value(file: str, value: Value) -> Iterable[FileLine]:
     try:
         events = translate(call_of(value.value))
     except InvalidEvent as error:
-        if is_envelope(value.value):
-            return [line for item in items(value.value) for line in _of_item(file, value, item)]
+        if (inside := items(value.value)) is not None:
+            return [line for item in inside for line in _of_item(file, value, item)]
         return [FileLine(file, value.number, raw, None, error, value.column)]
     if value.remarks:
         for event in events:

@@ -214,7 +214,7 @@ def _numbered(value: dict[str, Any]) -> object:
 
 
 def _flat(items: list[Any], depth: int) -> list[Any]:
-    if depth == 0 or not any(isinstance(item, list) for item in items):
+    if depth == 0 or list not in map(type, items):
         return items
     flat: list[Any] = []
     for item in items:

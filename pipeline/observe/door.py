@@ -95,6 +95,10 @@ class Guest(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._end: asyncio.TimerHandle | None = None
 
+    def time_is_up(self) -> None:
+        """It has been here for `life_s`."""
+        self.leave()
+
     def leave(self) -> None:
         """Close the connection at once."""
         self._door.left(self)
@@ -105,7 +109,7 @@ class Guest(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer: Any = transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        self._end = asyncio.get_running_loop().call_later(self._door.life_s, self.leave)
+        self._end = asyncio.get_running_loop().call_later(self._door.life_s, self.time_is_up)
         self._inner.connection_made(transport)
         self._door.enter(self)
 

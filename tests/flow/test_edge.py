@@ -124,6 +124,7 @@ def test_robots_are_flagged(edge: EdgeProcess) -> None:
 def test_one_address_tells_of_all_processes(edge: EdgeProcess) -> None:
     for _ in range(20):
         edge.post("/v1/track", call("again"))
+    time.sleep(1.0)  # they tell of it a few times a second
     text = edge.get("/metrics", edge.admin).body.decode()
     line = next(
         each for each in text.splitlines() if 'events_total{family="segment",key="server",outcome="accepted"}' in each
