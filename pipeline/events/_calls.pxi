@@ -7,6 +7,10 @@ from datetime import date
 
 cdef enum:
     REMEMBERED = 4096  # names that senders made up
+    MOST_NAMES = 64
+    MOST_PLACES = 8
+    OTHER = -1  # a name that means nothing to us
+    ODD = -2    # one that means another
 
 cdef int64_t DAY = 86_400_000
 cdef int64_t FIRST_DAY = date(1970, 1, 1).toordinal()
@@ -38,34 +42,49 @@ cdef class Calls
 
 
 cdef class Names:
-    """The names of an object's parts. `odd`: whether some other name means one of them."""
+    """The names of an object's parts, each with its place. `odd`: whether some other name means one of them."""
 
-    cdef dict known  # name -> whether it is odd
+    cdef dict places
     cdef object odd
+    cdef Py_ssize_t count
 
     def __init__(self, names, odd):
-        self.known = dict.fromkeys(names, False)
+        self.places = {intern(name): place for place, name in enumerate(names)}
         self.odd = odd
+        self.count = len(self.places)
+        if self.count > MOST_NAMES:
+            raise ValueError(f"{self.count} names, and the compiled reader has room for {MOST_NAMES}")
 
-    cdef int check(self, dict told) except -1:
+    cdef int spread(self, dict told, PyObject** parts) except -1:
+        """Each part to its place in `parts`; NULL where it isn't told. Raises for names that mean another."""
+        cdef int place
+        memset(parts, 0, self.count * sizeof(PyObject*))
         for name, value in told.items():
-            found = self.known.get(name)
+            found = self.places.get(name)
             if found is None:
                 if type(name) is not str:
                     raise Unusual
-                found = bool(self.odd(name))
-                if len(self.known) < REMEMBERED:
-                    self.known[name] = found
-            if found is True and value is not None:
+                found = ODD if self.odd(name) else OTHER
+                if len(self.places) < REMEMBERED:
+                    self.places[name] = found
+            place = found
+            if place >= 0:
+                parts[place] = <PyObject*>value
+            elif place == ODD and value is not None:
                 raise Unusual
         return 0
+
+
+cdef inline object part_of(PyObject** parts, int place):
+    return None if parts[place] == NULL else <object>parts[place]
 
 
 cdef class Row:
     """A field, and how it is read."""
 
     cdef object field, plain, convert
-    cdef tuple names
+    cdef int places[MOST_PLACES]
+    cdef int count
     cdef bint checked
     cdef Rows inner
 
@@ -122,19 +141,25 @@ cdef class Rows:
         self.rows = []
         for field, given, plain, convert, checked, inner in rows:
             row = Row.__new__(Row)
-            row.field, row.names, row.plain, row.convert = intern(field), tuple(map(intern, given)), plain, convert
-            row.checked, row.inner = checked, inner
+            row.field, row.plain, row.convert, row.checked, row.inner = intern(field), plain, convert, checked, inner
+            row.count = len(given)
+            if row.count > MOST_PLACES:
+                raise ValueError(f"{field}: {row.count} names, and the compiled reader has room for {MOST_PLACES}")
+            for i, name in enumerate(given):
+                row.places[i] = names.places[name]
             self.rows.append(row)
 
     cdef int read(self, dict told, dict to) except -1:
+        cdef PyObject* parts[MOST_NAMES]
         cdef Row row
+        cdef int i
         if not told:
             return 0
-        self.names.check(told)
+        self.names.spread(told, parts)
         for each in self.rows:
             row = <Row>each
-            for name in row.names:
-                value = told.get(name)
+            for i in range(row.count):
+                value = part_of(parts, row.places[i])
                 if value is None or (type(value) is str and PyUnicode_GET_LENGTH(value) == 0):
                     continue
                 PyDict_SetItem(to, row.field, row.value(value))
@@ -217,26 +242,67 @@ cdef dict object_of(object told):
     return <dict>told
 
 
+cdef class Whose:
+    """Where an identifier is told: a part of the call, or of the context, by its place; or of an object there."""
+
+    cdef object namespace, name
+    cdef int place, inner
+    cdef bint around  # of the context
+    cdef Names names
+
+
+cdef class Text:
+    """A text of the context, or of an object there: the first of `names` that is there, or of `places`."""
+
+    cdef int step
+    cdef tuple names, places
+
+
 cdef class Calls:
     """Reads events. See pipeline/events/calls.py for the tables, whose names its arguments have."""
 
-    cdef Names names
-    cdef str kind, event, event_id, context, stamp, original, sent, received
+    cdef Names names, around
+    cdef int kind, event, event_id, context, stamp, original, sent, received
     cdef dict plans, met
     cdef object meet, read_time, iso, as_text, envelope_of, event_class
-    cdef list whose, envelope
-    cdef tuple beyond
+    cdef list whose, envelope, beyond
 
     def __init__(
-        self, *, Names names not None, fields, dict plans not None, meet, whose, envelope, beyond, envelope_of, as_text,
-        read_time, str iso not None,
+        self, *, Names names not None, Names around not None, fields, dict plans not None, meet, whose, envelope, beyond,
+        envelope_of, as_text, read_time, str iso not None,
     ):
-        self.names, self.plans, self.met, self.meet = names, plans, {}, meet
-        self.kind, self.event, self.event_id, self.context = fields[:4]
-        self.stamp, self.original, self.sent, self.received = fields[4:]
-        self.whose, self.envelope, self.beyond = list(whose), list(envelope), tuple(beyond)
+        self.names, self.around, self.plans, self.met, self.meet = names, around, plans, {}, meet
+        places = [names.places[field] for field in fields]
+        self.kind, self.event, self.event_id, self.context = places[:4]
+        self.stamp, self.original, self.sent, self.received = places[4:]
+        self.whose = [self.path_of(space, path, inner) for space, path, inner in whose]
+        self.envelope = [(intern(field), [self.text_of(step, given) for step, given in several]) for field, several in envelope]
+        self.beyond = [around.places[name] for name in beyond]
         self.envelope_of, self.as_text, self.read_time, self.iso = envelope_of, as_text, read_time, iso
         self.event_class = Event
+
+    cdef Whose path_of(self, namespace, path, Names names):
+        cdef Whose found = Whose.__new__(Whose)
+        cdef Names first = self.names
+        found.namespace, found.names, found.inner = intern(namespace), names, -1
+        path = list(path)
+        if first.places[path[0]] == self.context:
+            found.around, first = True, self.around
+            del path[0]
+        found.place = first.places[path[0]]
+        if len(path) == 2:
+            found.name = intern(path[1])
+            found.inner = OTHER if names is None else names.places[path[1]]
+        elif len(path) != 1:
+            raise ValueError(f"{namespace}: the compiled reader goes no deeper than into an object of the context")
+        return found
+
+    cdef Text text_of(self, step, names):
+        cdef Text found = Text.__new__(Text)
+        found.step = OTHER if step is None else self.around.places[step]
+        found.names = tuple(map(intern, names))
+        found.places = tuple([self.around.places[name] for name in names]) if step is None else ()
+        return found
 
     def read(self, told, received_now):
         """The event in one object; None: it isn't plain. `received_now`: UTC ms, or None where it tells that itself."""
@@ -246,31 +312,33 @@ cdef class Calls:
             return None
 
     cdef object plain(self, object obj, object received_now):
-        cdef dict told, context, body, identifiers
+        cdef PyObject* parts[MOST_NAMES]
+        cdef PyObject* around[MOST_NAMES]
+        cdef dict context, body, identifiers
         cdef Plan plan
         cdef int64_t occurred_at, received_at
         if type(obj) is not dict:
             raise Unusual
-        told = <dict>obj
-        self.names.check(told)
-        plan = self.plans[told[self.kind]]
+        self.names.spread(<dict>obj, parts)
+        context = object_of(part_of(parts, self.context))
+        self.around.spread(context, around)
+        plan = self.plans[part_of(parts, self.kind)]
         name = None
         if plan is None:
-            name = told[self.event]
+            name = part_of(parts, self.event)
             plan = self.plan_of(name)
-        context = object_of(told.get(self.context))
-        self.times(told, received_now, &occurred_at, &received_at)
-        event_id = told[self.event_id]
-        if type(event_id) is not str or PyUnicode_GET_LENGTH(event_id) > LONGEST_ID:
-            raise Unusual
+        self.times(parts, received_now, &occurred_at, &received_at)
+        event_id = part_of(parts, self.event_id)
         meaning(event_id)
-        identifiers = self.identifiers(told)
-        body = plan.body(self, told, context, name)
-        around = self.envelope_in(context) if context else None
+        if PyUnicode_GET_LENGTH(event_id) > LONGEST_ID:
+            raise Unusual
+        identifiers = self.identifiers(parts, around)
+        body = plan.body(self, <dict>obj, context, name)
+        envelope = self.envelope_in(context, around) if context else None
         sound(body)
-        sound(around)
+        sound(envelope)
         return self.event_class(
-            plan.type, event_id, occurred_at, received_at, identifiers, body, around, None, False, ()
+            plan.type, event_id, occurred_at, received_at, identifiers, body, envelope, None, False, ()
         )
 
     cdef Plan plan_of(self, object name):
@@ -285,15 +353,15 @@ cdef class Calls:
             raise Unusual
         return <Plan?>found
 
-    cdef int times(self, dict told, object received_now, int64_t* occurred_at, int64_t* received_at) except -1:
+    cdef int times(self, PyObject** parts, object received_now, int64_t* occurred_at, int64_t* received_at) except -1:
         """As times.event_times."""
         cdef int64_t stamp = 0, original = 0, sent = 0, received = 0, corrected
-        cdef bint has_stamp = self.time(told, self.stamp, &stamp)
-        cdef bint has_original = self.time(told, self.original, &original)
-        cdef bint has_sent = self.time(told, self.sent, &sent)
+        cdef bint has_stamp = self.time(part_of(parts, self.stamp), &stamp)
+        cdef bint has_original = self.time(part_of(parts, self.original), &original)
+        cdef bint has_sent = self.time(part_of(parts, self.sent), &sent)
         cdef bint has_received
         if received_now is None:
-            has_received = self.time(told, self.received, &received)
+            has_received = self.time(part_of(parts, self.received), &received)
         else:
             received, has_received = received_now, True
             if not has_original:
@@ -318,18 +386,17 @@ cdef class Calls:
         occurred_at[0], received_at[0] = min(stamp, received), received
         return 0
 
-    cdef bint time(self, dict told, str name, int64_t* at) except -1:
+    cdef bint time(self, object told, int64_t* at) except -1:
         """Whether it is told."""
-        value = told.get(name)
-        if value is None:
+        if told is None:
             return False
-        if type(value) is not str:
+        if type(told) is not str:
             raise Unusual
-        if usual_time(<str>value, at):
+        if usual_time(<str>told, at):
             return True
-        reading = self.read_time(value)
+        reading = self.read_time(told)
         if reading is None:
-            if PyUnicode_GET_LENGTH(value):
+            if PyUnicode_GET_LENGTH(told):
                 raise Unusual
             return False
         if reading[1] != self.iso:
@@ -337,48 +404,57 @@ cdef class Calls:
         at[0] = reading[0]
         return True
 
-    cdef dict identifiers(self, dict told):
-        cdef dict found = {}, part
-        for namespace, steps, name, names in self.whose:
-            if namespace in found:
+    cdef dict identifiers(self, PyObject** parts, PyObject** around):
+        cdef PyObject* inner[MOST_NAMES]
+        cdef dict found = {}
+        cdef Whose each
+        for one in self.whose:
+            each = <Whose>one
+            value = part_of(around if each.around else parts, each.place)
+            if value is None or each.namespace in found:
                 continue
-            part = told
-            for step in <tuple>steps:
-                part = object_of(part.get(step))
-            if names is not None:
-                (<Names>names).check(part)
-            value = part.get(name)
-            if value is None:
-                continue
+            if each.name is not None:
+                value = object_of(value)
+                if each.names is None:
+                    value = (<dict>value).get(each.name)
+                else:
+                    each.names.spread(<dict>value, inner)
+                    value = part_of(inner, each.inner)
+                if value is None:
+                    continue
             if type(value) is not str or PyUnicode_GET_LENGTH(value) > LONGEST_IDENTIFIER:
                 raise Unusual
             if PyUnicode_GET_LENGTH(value):
                 sound(value)
-                PyDict_SetItem(found, namespace, value)
+                PyDict_SetItem(found, each.namespace, value)
         return found
 
-    cdef object envelope_in(self, dict context):
-        cdef dict found = {}, part
-        for name in self.beyond:
-            if context.get(name) is not None:
+    cdef object envelope_in(self, dict context, PyObject** around):
+        cdef dict found = {}
+        cdef Text text
+        for place in self.beyond:
+            if part_of(around, place) is not None:
                 return self.envelope_of(context)
         for field, several in self.envelope:
-            text = None
-            for step, names in <tuple>several:
-                part = context if step is None else object_of(context.get(step))
+            made = None
+            for each in <list>several:
+                text = <Text>each
                 value = None
-                for name in <tuple>names:
-                    if name in part:
-                        value = part[name]
-                        break
+                if text.step == OTHER:
+                    for place in text.places:
+                        if around[<int>place] != NULL:
+                            value = <object>around[<int>place]
+                            break
+                elif around[text.step] != NULL:
+                    value = object_of(<object>around[text.step]).get(text.names[0])
                 if value is None:
                     continue
                 if type(value) is not str:
                     return self.envelope_of(context)
                 if PyUnicode_GET_LENGTH(value):
-                    text = value if text is None else <str>text + " " + <str>value
-            if text is not None:
-                PyDict_SetItem(found, field, text)
+                    made = value if made is None else <str>made + " " + <str>value
+            if made is not None:
+                PyDict_SetItem(found, field, made)
         return found or None
 
 

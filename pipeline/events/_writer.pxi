@@ -5,6 +5,11 @@ from cpython.mem cimport PyMem_Realloc
 cdef uint8_t* OUT = NULL
 cdef Py_ssize_t OUT_SIZE = 0, OUT_USED = 0
 cdef object UNMET = object()
+cdef Py_ssize_t EVENT_ID, OCCURRED_AT, RECEIVED_AT, IDENTIFIERS, EVENT_CONTEXT, BODY
+
+EVENT_ID, OCCURRED_AT, RECEIVED_AT, IDENTIFIERS, EVENT_CONTEXT, BODY = places_of(
+    Event, ("event_id", "occurred_at", "received_at", "identifiers", "context", "body")
+)
 
 
 cdef class Writer:
@@ -45,10 +50,11 @@ cdef class Writer:
         """An event behind `head`; see codec.to_record. Raises as `write` does."""
         global OUT_USED
         cdef Node* fields = self.record.inner
-        cdef dict context = event.context
-        if not self.of_events:
+        cdef dict context
+        if not self.of_events or type(event) is not Event:
             raise Unusual
         consent = None
+        context = get(event, EVENT_CONTEXT)
         if context is not None:
             consent = context.get(CONSENT, UNMET)
             if consent is UNMET:
@@ -57,13 +63,13 @@ cdef class Writer:
                 context = None
         OUT_USED = 0
         emit(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
-        write_value(&fields[0], event.event_id)
-        write_value(&fields[1], event.occurred_at)
-        write_value(&fields[2], event.received_at)
-        write_value(&fields[3], event.identifiers)
+        write_value(&fields[0], get(event, EVENT_ID))
+        write_value(&fields[1], get(event, OCCURRED_AT))
+        write_value(&fields[2], get(event, RECEIVED_AT))
+        write_value(&fields[3], get(event, IDENTIFIERS))
         write_value(&fields[4], context)
         write_value(&fields[5], consent)
-        write_value(&fields[6], event.body)
+        write_value(&fields[6], get(event, BODY))
         return PyBytes_FromStringAndSize(<char*>OUT, OUT_USED)
 
 

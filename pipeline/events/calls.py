@@ -17,6 +17,10 @@ from pipeline.events.segment_names import PAGE, Tracked
 from pipeline.events.text import unquoted
 from pipeline.events.times import ISO, read
 
+AROUND = (
+    "page", "library", "device", "traits", "userAgent", "user_agent", "ip", "locale", "timezone", "campaign", "consent",
+)  # fmt: skip
+"""All that is read of Segment's context."""
 ENVELOPE = (
     ("url", (("page", ("url",)),)),
     ("referrer", (("page", ("referrer",)),)),
@@ -26,8 +30,8 @@ ENVELOPE = (
     ("timezone", ((None, ("timezone",)),)),
     ("library", (("library", ("name",)), ("library", ("version",)))),
 )
-"""Field of our context, and the texts of Segment's that it is made of: (part, or None for the context itself; names, of
-which the first counts that is there).
+"""Field of our context, and the texts of Segment's that it is made of: (part, and a name there; or None, and names in the
+context itself, of which the first counts that is there).
 """
 BEYOND = ("campaign", "consent")
 """Parts of Segment's context that are more than texts."""
@@ -79,6 +83,7 @@ def _compiled() -> Calls | None:
     traits = Names(segment.TRAITS.names, segment.TRAITS.odd)
     return CALLS(
         names=Names(segment.CALL.names, segment.CALL.odd),
+        around=Names(AROUND, lambda name: False),
         fields=("type", "event", "messageId", "context", "timestamp", "originalTimestamp", "sentAt", "receivedAt"),
         plans={
             "track": None,
@@ -88,11 +93,11 @@ def _compiled() -> Calls | None:
         },
         meet=_meet,
         whose=(
-            ("anonymous_id", (), "anonymousId", None),
-            ("user_id", (), "userId", None),
-            ("device_id", ("context", "device"), "id", None),
-            ("email", ("traits",), "email", traits),
-            ("email", ("context", "traits"), "email", traits),
+            ("anonymous_id", ("anonymousId",), None),
+            ("user_id", ("userId",), None),
+            ("device_id", ("context", "device", "id"), None),
+            ("email", ("traits", "email"), traits),
+            ("email", ("context", "traits", "email"), traits),
         ),
         envelope=ENVELOPE,
         beyond=BEYOND,
