@@ -43,6 +43,11 @@ class Family(msgspec.Struct, frozen=True):
     refuses: bool = True
     results: bool = False
 
+    @property
+    def as_it_is(self) -> bool:
+        """Whether an event of theirs is one of Segment's calls."""
+        return self.call_of is _as_it_is
+
 
 def _segment_items(body: Any, beside: Beside) -> list[object]:
     """A batch, one call, or, where a page's last words are gathered, a list of calls."""

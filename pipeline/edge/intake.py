@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,14 +12,15 @@ from pipeline.edge import robots
 from pipeline.edge.families import Family
 from pipeline.edge.keys import agreed, limited, stripped
 from pipeline.errors import InvalidEvent
-from pipeline.events.calls import translate
+from pipeline.events.calls import PLAIN, translate
 from pipeline.events.catalogue import catalogue, stream_of
 from pipeline.events.codec import Encoder
+from pipeline.events.compiled import Sealing, Writer
 from pipeline.events.model import Event
 from pipeline.identity.identifiers import Normaliser
 from pipeline.runtime import dead_letters
 from pipeline.runtime.ports import Out
-from pipeline.runtime.sources import NOBODYS, key_of
+from pipeline.runtime.sources import KEYED_BY, NOBODYS, key_of
 from pipeline.topology.model import Topology, WriteKey
 
 DEAD_LETTER_BYTES = 900_000
@@ -53,10 +55,16 @@ class Refused(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What becomes of the events of a request."""
+    """What becomes of the events of a request. `events`: the accepted ones, `records`: of each of them."""
 
-    accepted: list[Accepted]
+    events: list[Event]
+    records: list[Out]
     refused: list[Refused]
+
+    @property
+    def accepted(self) -> list[Accepted]:
+        """One by one."""
+        return [*map(Accepted, self.events, self.records)]
 
 
 class Judge:
@@ -69,43 +77,93 @@ class Judge:
         self._normaliser = Normaliser(topology.identifiers)
         self._encoder = encoder
         self._most = topology.edge.event_bytes
+        self._sealings: dict[str, Sealing] = {}
 
     def of(
         self, family: Family, key: WriteKey, items: list[object], caller: Caller, call: str, now: int, large: bool
     ) -> Judged:
         """`call`: what an item is that doesn't say it. `now`: UTC ms. `large`: some item may have more than its bytes.
 
-        Raises RegistryUnavailable, SchemaMissing.
+        What is in order is read, checked and written compiled; all else, and everything where nothing is compiled, by
+        `_one`, which says what is wrong. Raises RegistryUnavailable, SchemaMissing.
         """
-        judged = Judged([], [])
-        for index, item in enumerate(items):
-            try:
-                if large and len(_json(item)) > self._most:
-                    raise InvalidEvent("too_large", f"the event has more than {self._most} bytes")
-                told = family.call_of(item)
-                if call and isinstance(told, dict) and not told.get("type"):
-                    told = {**told, "type": call}
-                events = translate(told, now)
-                for event in events:
-                    if (refused := limited(key, event)) is not None:
-                        raise InvalidEvent("not_allowed", refused)
-                if key.purpose is not None and not all(agreed(key, event) for event in events):
-                    accepted = []
-                    if key.otherwise == "strip":
-                        accepted = [Accepted(event, self._nobodys(event)) for event in events if stripped(event)]
-                    if not accepted:
-                        why = InvalidEvent("no_consent", f"the person hasn't agreed to {key.purpose}")
-                        judged.refused.append(Refused(index, None, why, dropped=True))
-                        continue
-                elif len(events) == 1:  # nearly always
-                    accepted = [Accepted(events[0], self._record(key, events[0], caller))]
-                else:
-                    accepted = [Accepted(event, self._record(key, event, caller)) for event in events]
-            except InvalidEvent as error:
-                judged.refused.append(Refused(index, item, error))
-            else:
-                judged.accepted.extend(accepted)
+        judged = Judged([], [], [])
+
+        def call_of(item: object) -> object:
+            told = family.call_of(item)
+            return {**told, "type": call} if call and isinstance(told, dict) and not told.get("type") else told
+
+        def one(place: int, item: object) -> None:
+            self._one(key, caller, now, large, call_of, place, item, judged)
+
+        if large or (sealing := self._sealing(key)) is None:
+            for place, item in enumerate(items):
+                one(place, item)
+        else:
+            seen = [(name, value) for name, value in _seen(caller) if value is not None]
+            told = None if family.as_it_is and not call else call_of
+            sealing.seal(items, now, seen, told, judged.events, judged.records, one)
         return judged
+
+    def _one(
+        self,
+        key: WriteKey,
+        caller: Caller,
+        now: int,
+        large: bool,
+        call_of: Callable[[object], object],
+        place: int,
+        item: object,
+        judged: Judged,
+    ) -> None:
+        """Judge one item."""
+        try:
+            if large and len(_json(item)) > self._most:
+                raise InvalidEvent("too_large", f"the event has more than {self._most} bytes")
+            events = translate(call_of(item), now)
+            for event in events:
+                if (refused := limited(key, event)) is not None:
+                    raise InvalidEvent("not_allowed", refused)
+            if key.purpose is None or all(agreed(key, event) for event in events):
+                records = [self._record(key, event, caller) for event in events]
+            else:
+                events = [event for event in events if key.otherwise == "strip" and stripped(event)]
+                if not events:
+                    why = InvalidEvent("no_consent", f"the person hasn't agreed to {key.purpose}")
+                    judged.refused.append(Refused(place, None, why, dropped=True))
+                records = [self._nobodys(event) for event in events]
+        except InvalidEvent as error:
+            judged.refused.append(Refused(place, item, error))
+        else:
+            judged.events.extend(events)
+            judged.records.extend(records)
+
+    def _sealing(self, key: WriteKey) -> Sealing | None:
+        if PLAIN is None or self._encoder is None:
+            return None
+        if (found := self._sealings.get(key.key)) is None:
+            rank = self._normaliser.rank
+            found = self._sealings[key.key] = Sealing(
+                PLAIN,
+                partial(self._way, key),
+                Out,
+                keyed_by=[namespace for namespace in (*KEYED_BY, *rank) if namespace in rank],
+                blocked=self._normaliser.blocked,
+                key_of=partial(key_of, normaliser=self._normaliser),
+                allowed=key.identifiers,
+                purpose=key.purpose,
+                known_better=("ip",) if key.public else (),
+                unproven="unproven" if key.public else None,
+                judged=("user_agent", robots.is_robot, "bot"),
+            )
+        return found
+
+    def _way(self, key: WriteKey, name: str) -> tuple[str, bytes, Writer] | None:
+        """Where events of that type go from that key, and how they are written; None: nowhere, or not yet."""
+        topic = self._topics[name] if name in key.types else None
+        if topic is None or self._encoder is None or (found := self._encoder.written(topic, name)) is None:
+            return None
+        return topic, *found
 
     def dead_letter(self, family: Family, key: WriteKey, refused: Refused) -> Out:
         """What is refused, as it came, with the reason and whose it was."""
@@ -132,15 +190,17 @@ class Judge:
         return Out(topic, None, record_key, value, headers)
 
 
+def _seen(caller: Caller) -> tuple[tuple[str, str | None], ...]:
+    """As fields of the context."""
+    return ("ip", caller.address), ("user_agent", caller.user_agent)
+
+
 def _tell_caller(key: WriteKey, event: Event, caller: Caller) -> None:
     """Of a page we know better than it where it is and what it runs on; a shop's server tells it of its visitors."""
     context = event.context or {}
     if key.public:
         context = {name: value for name, value in context.items() if name != "ip"}
-        if caller.address is not None:
-            context["ip"] = caller.address
-        if caller.user_agent is not None:
-            context["user_agent"] = caller.user_agent
+        context.update((name, value) for name, value in _seen(caller) if value is not None)
     if (agent := context.get("user_agent")) is not None and robots.is_robot(agent):
         context = {**context, "bot": True}
     event.context = context or None

@@ -38,6 +38,21 @@ BREATH_S = 1.0  # before Snowplow's clients hear that they shall wait: some ask 
 LINGER_S = 5.0  # so long a body is read that nobody wants, for its caller to see the answer
 
 
+class Taken:
+    """What is left to be sent and answered of a request with so many events, without all that it told: while it waits
+    for the brokers, others need the room. `accepted`: where somebody is told of each; `none`: none is accepted.
+    """
+
+    __slots__ = ("accepted", "events", "none", "records", "refused")
+
+    def __init__(self, events: int) -> None:
+        self.events = events
+        self.none = True
+        self.records: list[Out] = []
+        self.accepted: list[Accepted] = []
+        self.refused: list[Refused] = []
+
+
 class Collector:
     """Answers one request after the other. `keep`: told what became of each event (echo)."""
 
@@ -101,7 +116,7 @@ class Collector:
         raw = await body_of(request, self._edge.request_bytes)
         told = family.key_in(request.headers.get("Authorization", ""))
         try:
-            body = json_in(request, raw, self._edge.request_bytes)
+            taken = self._read(request, family, call, raw, told)
         except InvalidEvent as error:
             key = self._ring.find(told) or self._anybody
             if key is not None and error.reason != "empty":
@@ -111,45 +126,45 @@ class Collector:
             if not family.refuses:
                 return answers.accepted(family, [], [], headers)
             raise RequestRefused(413 if error.reason == "too_large" else 400, error.reason, error.detail) from None
-        query = query_of(request)
-        told = told or family.key_of(body) or query.get("writeKey") or query.get("token")
-        items = family.items(body, Beside(query, request.headers))
-        return await self._take(request, family, call, items, told, headers, len(raw))
+        return await self._take(family, taken, headers)
 
     async def _get(self, request: Request, family: Family, headers: Headers) -> web.Response:
         """A pixel: answered with a picture, whatever comes of it."""
         query = dict(request.query)
         try:
             if family is SNOWPLOW:
-                await self._take(request, family, "", [query], None, headers, len(request.path_qs))
+                taken = self._judged(request, family, "", [query], None, len(request.path_qs))
+                await self._take(family, taken, headers)
             elif (data := bodies.in_base64(query.get("data", ""))) is not None and data:
                 body = bodies.json_of(data)
                 items = family.items(body, Beside(query, request.headers))
-                await self._take(request, family, "", items, family.key_of(body), headers, len(data))
+                taken = self._judged(request, family, "", items, family.key_of(body), len(data))
+                await self._take(family, taken, headers)
         except (RequestRefused, InvalidEvent) as refused:
             if isinstance(refused, RequestRefused) and refused.status == 503:
                 raise
         headers["Cache-Control"] = "no-store"
         return web.Response(body=answers.GIF, content_type="image/gif", headers=headers)
 
-    async def _take(
-        self,
-        request: Request,
-        family: Family,
-        call: str,
-        items: list[object],
-        told: str | None,
-        headers: Headers,
-        size: int,
-    ) -> web.Response:
+    def _read(self, request: Request, family: Family, call: str, raw: bytes, told: str | None) -> Taken:
+        """What becomes of a body. Raises InvalidEvent: it is none; and what `_judged` raises."""
+        body = json_in(request, raw, self._edge.request_bytes)
+        query = query_of(request)
+        told = told or family.key_of(body) or query.get("writeKey") or query.get("token")
+        items = family.items(body, Beside(query, request.headers))
+        return self._judged(request, family, call, items, told, len(raw))
+
+    def _judged(
+        self, request: Request, family: Family, call: str, items: list[object], told: str | None, size: int
+    ) -> Taken:
+        """Raises RequestRefused: nothing of it is taken."""
         if len(items) > self._edge.events:
             if family.refuses:
                 raise RequestRefused(
                     413, "too_many", f"{len(items)} events in one request, {self._edge.events} are taken"
                 )
             items = items[: self._edge.events]
-        accepted: list[Accepted] = []
-        refused: list[Refused] = []
+        taken = Taken(len(items))
         letters: list[Out] = []
         caller = self._callers.of(request)
         for key, some in self._by_key(family, items, told):
@@ -161,18 +176,25 @@ class Collector:
             except (RegistryUnavailable, SchemaMissing) as error:
                 log.warning("%s", error)
                 raise RequestRefused(503, "registry", "try again", {"Retry-After": str(RETRY_AFTER_S)}) from error
-            accepted += judged.accepted
-            refused += judged.refused
+            taken.records += judged.records
+            if family.results or self._keep is not None:
+                taken.accepted += judged.accepted
+            taken.refused += judged.refused
             letters += [self._judge.dead_letter(family, key, each) for each in judged.refused if not each.dropped]
-            self._metrics.accepted(family.name, key.name, len(judged.accepted))
+            self._metrics.accepted(family.name, key.name, len(judged.records))
             for each in judged.refused:
                 self._metrics.refused(family.name, key.name, each.error.reason, 1)
-        await self._send([*(each.record for each in accepted), *letters])
-        self._tell(family, accepted, refused)
-        bad = [each for each in refused if not each.dropped]
-        if bad and not accepted and len(bad) == len(items) and family.refuses and not family.results:
+        taken.none = not taken.records
+        taken.records += letters
+        return taken
+
+    async def _take(self, family: Family, taken: Taken, headers: Headers) -> web.Response:
+        await self._send(taken.records)
+        self._tell(family, taken.accepted, taken.refused)
+        bad = [each for each in taken.refused if not each.dropped]
+        if bad and taken.none and len(bad) == taken.events and family.refuses and not family.results:
             return answers.none_of(bad, headers)
-        return answers.accepted(family, accepted, bad, headers)
+        return answers.accepted(family, taken.accepted, bad, headers)
 
     def _by_key(self, family: Family, items: list[object], told: str | None) -> list[tuple[WriteKey, list[object]]]:
         """Whose events they are. Raises RequestRefused (401), but of a family that would send them for ever."""

@@ -458,6 +458,113 @@ cdef class Calls:
         return found or None
 
 
+cdef object NEW = tuple.__new__
+
+
+cdef class Sealing:
+    """Events of plain calls as records of one sender, with what is known of whoever asks.
+
+    `calls`: reads them. `meet`: type of an event -> (topic, head, Writer), or None: not of this sender. `record`: a named
+    tuple of (topic, None, key, value, headers). `keyed_by`: namespaces, of which the first that is told gives a record's
+    key; `blocked`: values that don't; `key_of`: what tells the key of any event. `allowed`: namespaces, or None for all.
+    `purpose`: what has to be agreed to, or None.
+
+    `known_better`: fields of the context that only whoever sees the sender can tell, or nobody; () where it is believed.
+    `unproven`: the field that names the namespaces, of a sender that proves nothing. `judged`: (a field of the context,
+    what tells whether a text there is so, the field that says it).
+    """
+
+    cdef Calls calls
+    cdef dict ways
+    cdef object meet, record, key_of, judge, allowed, blocked
+    cdef str purpose, unproven, judged, verdict
+    cdef tuple keyed_by, known_better
+
+    def __init__(
+        self, Calls calls not None, meet, record, *, keyed_by, blocked, key_of, allowed, str purpose, known_better,
+        str unproven, tuple judged not None,
+    ):
+        self.calls, self.meet, self.record, self.ways = calls, meet, record, {}
+        self.keyed_by, self.blocked, self.key_of, self.allowed = tuple(keyed_by), blocked, key_of, allowed
+        self.purpose, self.known_better, self.unproven = purpose, tuple(known_better), unproven
+        self.judged, self.judge, self.verdict = judged
+
+    def seal(self, list items not None, now, seen, call_of, list events not None, list records not None, slow):
+        """Fill `events` and `records`, in the order of `items`; `slow(place, item)` is called for what isn't plain, in
+        its turn. `now`: UTC ms. `seen`: of `known_better`, (field, value). `call_of`: makes a call of an item, or None.
+        """
+        cdef Py_ssize_t place = 0
+        for item in items:
+            try:
+                event = self.calls.plain(item if call_of is None else call_of(item), now)
+                record = self.sealed(event, seen)
+            except Exception:  # of many kinds; whatever it is, `slow` tells it
+                slow(place, item)
+            else:
+                events.append(event)
+                records.append(record)
+            place += 1
+
+    cdef object sealed(self, object event, seen):
+        cdef dict identifiers = get(event, IDENTIFIERS)
+        cdef dict context = get(event, EVENT_CONTEXT)
+        kind = get(event, EVENT_TYPE)
+        way = self.ways.get(kind)
+        if way is None:
+            way = self.meet(kind)
+            if way is None:
+                raise Unusual
+            self.ways[kind] = way
+        topic, head, writer = way
+        if self.allowed is not None:
+            for namespace in identifiers:
+                if namespace not in self.allowed:
+                    raise Unusual
+        if self.purpose is not None and (context is None or context[CONSENT][self.purpose] is not True):
+            raise Unusual
+        if self.known_better or self.unproven is not None:
+            context = {} if context is None else context.copy()
+            if self.unproven is not None and identifiers:
+                context[self.unproven] = sorted(identifiers)
+            for field in self.known_better:
+                context.pop(field, None)
+            for field, value in seen:
+                context[field] = value
+        if context is not None:
+            agent = context.get(self.judged)
+            if agent is not None and self.judge(agent):
+                context = {**context, self.verdict: True}
+        put_into(event, EVENT_CONTEXT, context if context else None)
+        value = (<Writer?>writer).written(head, event)
+        return NEW(self.record, (topic, None, self.key(event, identifiers), value, []))
+
+    cdef object key(self, object event, dict identifiers):
+        cdef const uint8_t* s
+        cdef Py_ssize_t n, i
+        for namespace in self.keyed_by:
+            value = identifiers.get(namespace)
+            if value is None:
+                continue
+            if not PyUnicode_IS_ASCII(value):
+                break
+            n = PyUnicode_GET_LENGTH(value)
+            s = <const uint8_t*>PyUnicode_DATA(value)
+            if n == 0:
+                break
+            for i in range(n):
+                if not (48 <= s[i] <= 57 or 97 <= s[i] <= 122 or (0 < i < n - 1 and s[i] in b"-_.")):
+                    break
+            else:
+                if value in self.blocked:
+                    break
+                return PyBytes_FromStringAndSize(<const char*>s, n)
+            break
+        key = self.key_of(event)
+        if key is None:
+            raise Unusual
+        return key
+
+
 cdef int meaning(object value) except -1:
     """Raises for what may be a word that stands for nothing (text.stands_for_nothing), however it is quoted."""
     cdef Py_ssize_t n

@@ -82,6 +82,35 @@ class Calls:
     ) -> None: ...
     def read(self, told: object, received_now: int | None) -> Event | None: ...
 
+Way = tuple[str, bytes, Writer]
+
+class Sealing:
+    def __init__(
+        self,
+        calls: Calls,
+        meet: Callable[[str], Way | None],
+        record: type,
+        *,
+        keyed_by: Iterable[str],
+        blocked: Collection[str],
+        key_of: Callable[[Event], bytes | None],
+        allowed: Collection[str] | None,
+        purpose: str | None,
+        known_better: Iterable[str],
+        unproven: str | None,
+        judged: tuple[str, Callable[[str], bool], str],
+    ) -> None: ...
+    def seal(
+        self,
+        items: list[object],
+        now: int,
+        seen: Collection[tuple[str, str]],
+        call_of: Callable[[Any], Any] | None,
+        events: list[Event],
+        records: list[Any],
+        slow: Callable[[int, object], None],
+    ) -> None: ...
+
 def bind(known: type) -> None: ...
 def deal(rows: Sequence[Any], places: list[int], to: list[list[Any]], other: Callable[[Any], None]) -> None: ...
 def take(

@@ -5,10 +5,10 @@ from cpython.mem cimport PyMem_Realloc
 cdef uint8_t* OUT = NULL
 cdef Py_ssize_t OUT_SIZE = 0, OUT_USED = 0
 cdef object UNMET = object()
-cdef Py_ssize_t EVENT_ID, OCCURRED_AT, RECEIVED_AT, IDENTIFIERS, EVENT_CONTEXT, BODY
+cdef Py_ssize_t EVENT_TYPE, EVENT_ID, OCCURRED_AT, RECEIVED_AT, IDENTIFIERS, EVENT_CONTEXT, BODY
 
-EVENT_ID, OCCURRED_AT, RECEIVED_AT, IDENTIFIERS, EVENT_CONTEXT, BODY = places_of(
-    Event, ("event_id", "occurred_at", "received_at", "identifiers", "context", "body")
+EVENT_TYPE, EVENT_ID, OCCURRED_AT, RECEIVED_AT, IDENTIFIERS, EVENT_CONTEXT, BODY = places_of(
+    Event, ("type", "event_id", "occurred_at", "received_at", "identifiers", "context", "body")
 )
 
 
@@ -48,6 +48,9 @@ cdef class Writer:
 
     def event(self, bytes head not None, event not None):
         """An event behind `head`; see codec.to_record. Raises as `write` does."""
+        return self.written(head, event)
+
+    cdef bytes written(self, bytes head, object event):
         global OUT_USED
         cdef Node* fields = self.record.inner
         cdef dict context

@@ -30,8 +30,8 @@ ENVELOPE = (
     ("timezone", ((None, ("timezone",)),)),
     ("library", (("library", ("name",)), ("library", ("version",)))),
 )
-"""Field of our context, and the texts of Segment's that it is made of: (part, and a name there; or None, and names in the
-context itself, of which the first counts that is there).
+"""Field of our context, and the texts of Segment's that it is made of: (part, and a name there; or None, and names in
+the context itself, of which the first counts that is there).
 """
 BEYOND = ("campaign", "consent")
 """Parts of Segment's context that are more than texts."""

@@ -76,6 +76,10 @@ class Encoder:
             self._of_events[topic, event.type] = self._header(topic, event.type), compiled
         return encoded
 
+    def written(self, topic: str, name: str) -> tuple[bytes, Writer] | None:
+        """How events of that type are written to a topic, once one was: what stands before it, and what is compiled."""
+        return self._of_events.get((topic, name))
+
     def encode_decision(self, topic: str, decision: Any) -> bytes:
         """A `triggers.decisions.Decision` for the decisions topic. Raises InvalidEvent(`unencodable`)."""
         values = list(self._values(decision))

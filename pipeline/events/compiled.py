@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pipeline.events._reader import Plan as Plan
     from pipeline.events._reader import Reader as Reader
     from pipeline.events._reader import Rows as Rows
+    from pipeline.events._reader import Sealing as Sealing
     from pipeline.events._reader import Writer as Writer
     from pipeline.events._reader import bind as _bind
     from pipeline.events._reader import deal as deal
@@ -55,14 +56,14 @@ if TYPE_CHECKING:
 else:
     try:
         from pipeline.events import _reader
-        from pipeline.events._reader import Calls, Names, Open, Plan, Reader, Rows, Writer, deal
+        from pipeline.events._reader import Calls, Names, Open, Plan, Reader, Rows, Sealing, Writer, deal
         from pipeline.events._reader import bind as BIND
         from pipeline.events._reader import take as TAKE
 
         fitting(_reader)
         READER, WRITER, CALLS = Reader, Writer, Calls
     except ImportError:  # no compiler when this was installed, or changed since: hatch_build.py or `fitting` said so
-        READER = Reader = WRITER = Writer = TAKE = BIND = CALLS = Calls = Names = Plan = Rows = None
+        READER = Reader = WRITER = Writer = TAKE = BIND = CALLS = Calls = Names = Plan = Rows = Sealing = None
         deal = plain_deal
 
         class Open:

@@ -32,7 +32,7 @@ _STEPS = 8
 
 
 class Normaliser:
-    """Usable values. `rank`: namespace -> place, strongest first.
+    """Usable values. `rank`: namespace -> place, strongest first. `blocked`: values, in lower case.
 
     Values lose blanks, invisible characters and quotes around them; UUIDs are written in lower case, and so is what the
     topology says; e-mail addresses have one form (`address`), also as a user id. Dropped is what is blocked, or stands
@@ -43,7 +43,7 @@ class Normaliser:
         ordered = sorted(identifiers.namespaces, key=lambda n: n.priority)
         self.rank = {n.name: i for i, n in enumerate(ordered)}
         self._lower = {n.name for n in ordered if n.lowercase}
-        self._blocked = identifiers.blocked | PLACEHOLDERS
+        self.blocked = identifiers.blocked | PLACEHOLDERS
 
     def value(self, namespace: str, raw: str) -> str | None:
         """The value as it identifies, or None when it doesn't. Never raises."""
@@ -55,7 +55,7 @@ class Normaliser:
             if namespace == EMAIL or is_address(told):
                 value = told
         lower = value.lower()
-        if lower in self._blocked:
+        if lower in self.blocked:
             return None
         return lower if lower != value and (namespace in self._lower or _UUID.fullmatch(value)) else value
 
