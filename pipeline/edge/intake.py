@@ -90,18 +90,20 @@ class Judge:
         judged = Judged([], [], [])
 
         def call_of(item: object) -> object:
+            if large and len(_bytes_of(item)) > self._most:
+                raise InvalidEvent("too_large", f"the event has more than {self._most} bytes")
             told = family.call_of(item)
             return {**told, "type": call} if call and isinstance(told, dict) and not told.get("type") else told
 
         def one(place: int, item: object) -> None:
-            self._one(key, caller, now, large, call_of, place, item, judged)
+            self._one(key, caller, now, call_of, place, item, judged)
 
-        if large or (sealing := self._sealing(key)) is None:
+        if (sealing := self._sealing(key)) is None:
             for place, item in enumerate(items):
                 one(place, item)
         else:
             seen = [(name, value) for name, value in _seen(caller) if value is not None]
-            told = None if family.as_it_is and not call else call_of
+            told = None if family.as_it_is and not call and not large else call_of
             sealing.seal(items, now, seen, told, judged.events, judged.records, one)
         return judged
 
@@ -110,7 +112,6 @@ class Judge:
         key: WriteKey,
         caller: Caller,
         now: int,
-        large: bool,
         call_of: Callable[[object], object],
         place: int,
         item: object,
@@ -118,8 +119,6 @@ class Judge:
     ) -> None:
         """Judge one item."""
         try:
-            if large and len(_json(item)) > self._most:
-                raise InvalidEvent("too_large", f"the event has more than {self._most} bytes")
             events = translate(call_of(item), now)
             for event in events:
                 if (refused := limited(key, event)) is not None:
