@@ -95,6 +95,7 @@ class Delivery:
             raise SendFailed("no broker has acknowledged it in time") from None
         finally:
             self._in_hand -= size
+            batch.done.cancel()  # if nobody waits any more
         if batch.failed is not None:
             if batch.failed.code() in _AWAY:
                 self._lost()

@@ -6,7 +6,8 @@
 from datetime import date
 
 cdef enum:
-    REMEMBERED = 4096  # names that senders made up
+    REMEMBERED = 4096  # names that senders made up,
+    LONGEST_NAME = 64  # of so many characters at most
     MOST_NAMES = 64
     MOST_PLACES = 8
     OTHER = -1  # a name that means nothing to us
@@ -65,7 +66,7 @@ cdef class Names:
                 if type(name) is not str:
                     raise Unusual
                 found = ODD if self.odd(name) else OTHER
-                if len(self.places) < REMEMBERED:
+                if len(self.places) < REMEMBERED and PyUnicode_GET_LENGTH(name) <= LONGEST_NAME:
                     self.places[name] = found
             place = found
             if place >= 0:
