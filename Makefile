@@ -57,7 +57,11 @@ test: ready ## Everything: linters, types, then all tests on a real Kafka and a 
 
 .PHONY: ready
 ready: # All that `make test` needs, side by side: whoever downloads waits for the network, and linters compute
-	@$(MAKE) --no-print-directory -j4 --output-sync=target lint servers clients
+	@$(MAKE) --no-print-directory -j5 --output-sync=target lint audit servers clients
+
+.PHONY: audit
+audit: .venv/.dev ## What is known against the packages that we pin
+	@echo "── audit"; $(BIN)/python -m tests.audit
 
 .PHONY: lint
 lint: .venv/.dev ## ruff, formatting, mypy, and the directions of imports
