@@ -14,6 +14,7 @@ from math import inf
 from random import Random
 from typing import Any, ClassVar, cast
 
+import msgspec
 import pytest
 from faust.types import TP
 
@@ -94,7 +95,7 @@ class Process:
         self.epoch = 0
         graph, profiles = (Away(real, self._leave, self._return) for real in (world.made.graph, world.made.profiles))
         self.hops = hops.Hops(
-            world.made.topology,
+            msgspec.structs.replace(world.made.topology, linger_ms=world.rng.choice([0, 5])),
             cast(Any, graph),
             cast(Any, profiles),
             cast(Decoder, self),
