@@ -48,8 +48,8 @@ def decide(
         else:
             everyone = state.everyone and state.ends(key_name)
             until = until_of(rule, person, key_name)
-            found, emptyings = waits.walk(rule, key, everyone, until)
-            wait = found[0]
+            wait, emptyings = waits.first(rule, key, everyone, until)
+            assert wait is not None
             if wait.end is not None and wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
                 waits.close(rule, key, wait)
                 key.due = waits.next_due(rule, key, everyone, until)
