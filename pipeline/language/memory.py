@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
-from pipeline.events.catalogue import OWN, own_doing
+from pipeline.events.catalogue import OWN, own_test
 from pipeline.grammar.vocabulary import MADE
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.carts import Change
@@ -104,7 +104,7 @@ class Matcher:
         self._own = ANY in self.events
         told = msgspec.json.encode([self.events, where, value, has, per], order="deterministic")
         self.id = blake2b(told, digest_size=8).hexdigest()
-        self._where: dict[str, EventTest | None] = {}
+        self._tests: dict[str, EventTest | None] = {}
         self._has: dict[str, EventTest | None] = {}
         self._value: Callable[[Mapping[str, Any]], Any] | None = None if value is None else read_path(value)
         self._per: Callable[[Mapping[str, Any]], Any] | None = None if per is None else read_path(per)
@@ -122,16 +122,19 @@ class Matcher:
         own = OWN if self._own else ()
         return (*dict.fromkeys([*(field for path in paths for field in needs(path)), *own]),)
 
+    def test(self, kind: str) -> EventTest | None:
+        """What says whether an event of one of its types is one of them; None: each is."""
+        meets = compile_where(tidy.operands(kind, self.where))
+        own = own_test(kind) if self._own and kind not in MADE else None
+        if own is None or meets is None:
+            return own or meets
+        return lambda data: own(data) and meets(data)
+
     def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of one of its types is one of them."""
-        if self._own and kind not in MADE and not own_doing(kind, data):
-            return False
-        return not self.where or self._meets(self._where, kind, self.where, data)
-
-    def _meets(self, known: dict[str, EventTest | None], kind: str, where: Any, data: Mapping[str, Any]) -> bool:
-        if kind not in known:
-            known[kind] = compile_where(tidy.operands(kind, where))
-        test = known[kind]
+        if kind not in self._tests:
+            self._tests[kind] = self.test(kind)
+        test = self._tests[kind]
         return test is None or test(data)
 
     def read(self, kind: str, data: Mapping[str, Any], change: Change | None = None) -> Any:
@@ -139,7 +142,10 @@ class Matcher:
         where that was read already.
         """
         if self.has is not None:
-            return self._meets(self._has, kind, self.has, data)
+            if kind not in self._has:
+                self._has[kind] = compile_where(tidy.operands(kind, self.has))
+            test = self._has[kind]
+            return test is None or test(data)
         if self._value is None:
             return None
         value = self._value(data)
@@ -181,7 +187,7 @@ class Matcher:
     def take(self, memory: Memory, key: str, entry: Entry) -> bool:
         """Note one more. False: it is known already."""
         ledger = memory.setdefault(self.ledger(key), [])
-        if not ledger or entry.order > ledger[-1].order:
+        if not ledger or entry.occurred_at > ledger[-1].occurred_at or entry.order > ledger[-1].order:
             ledger.append(entry)
         elif any(e.event_id == entry.event_id and e.fingerprint == entry.fingerprint for e in ledger):
             return False

@@ -210,7 +210,7 @@ class Watches:
     def counting(self, kind: str, data: Mapping[str, Any]) -> list[Matcher]:
         """Those that count an event."""
         ears = self.ears.get(kind)
-        return [] if ears is None else [matcher for matcher in ears.of(data) if matcher.counts(kind, data)]
+        return [] if ears is None else ears.of(data)
 
     def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
