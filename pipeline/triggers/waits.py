@@ -130,17 +130,17 @@ def first(
     rule: Compiled, key: Key, everyone: list[End], until: Until | None = None
 ) -> tuple[Wait | None, list[Order]]:
     """Of what `walk` finds the first wait, which alone can be decided next, and all the rest."""
-    if not (rule.stages or rule.at_once) and _straight(rule, key, everyone, until):
+    if until is None and not (rule.stages or rule.at_once) and _straight(rule, key, everyone):
         return _first_straight(rule, key, everyone), []
     found, emptyings = walk(rule, key, everyone, until)
     return (found[0] if found else None), emptyings
 
 
-def _straight(rule: Compiled, key: Key, everyone: list[End], until: Until | None) -> bool:
-    """Whether the first wait of a key hangs on nothing but what starts and moves it, and what ends it at once: nothing
-    is left of one, all are as long, and none ends by what is left in a cart.
+def _straight(rule: Compiled, key: Key, everyone: list[End]) -> bool:
+    """Whether the first wait of a key hangs on nothing but what starts and moves it, what ends it at once, and what it
+    waits until: nothing is left of one, all are as long, and none ends by what is left in a cart.
     """
-    if key.open is not None or until is not None or rule.varies:
+    if key.open is not None or rule.varies:
         return False
     if key.ends or everyone:
         return not (rule.cart or rule.takes or rule.on_completion)
@@ -223,8 +223,9 @@ def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None 
         return at_once.next_due(rule, key)
     if not facts and key.open is None:
         return None
-    if _straight(rule, key, everyone, until):
+    if _straight(rule, key, everyone):
         due = stop = None
+        moved = False
         for fact in facts:  # as `first` finds the first wait, or the first stage of it
             if due is None:
                 moves = fact.role == START
@@ -236,9 +237,11 @@ def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None 
                 break
             else:
                 moves = fact.role == RESTART or (fact.role == START and fact.turned is None)
+                moved |= moves
             if moves:
                 due = fact.occurred_at + rule.after
-        return None if due is None else due + rule.lateness
+        if until is None or not moved:  # a wait that has ended is decided when it would have run out
+            return None if due is None else due + rule.lateness
     if rule.general:
         found = stages.walk(rule, key, _steps(rule, key, everyone), until)[0]
         return stages.moment(rule, found[0]) if found else None
