@@ -198,8 +198,7 @@ class Matcher:
 
     def bound(self, ledger: Ledger) -> None:
         """Of too many entries, those go that are neither among the oldest nor among the newest that are asked for."""
-        most = min(self.first + self.newest + SPARE, MOST)
-        if len(ledger) > most:
+        if len(ledger) > SPARE and len(ledger) > (most := min(self.first + self.newest + SPARE, MOST)):
             del ledger[self.first : len(ledger) - most + self.first]
 
     def joined(self, mine: Ledger, theirs: Ledger) -> Ledger:

@@ -50,11 +50,11 @@ RETRACTED = "retracted"  # the reason of what started by a trigger that is taken
 
 def _sweep(book: RuleBook, person: Person, now: int) -> None:
     """Once a day, what can decide nothing any more goes."""
-    if book.watches is not None:
-        remembering.forget(book.watches, person, now)
     first, person.swept = not person.swept, now // DAY
     if first:  # nothing is old yet
         return
+    if book.watches is not None:
+        remembering.forget(book.watches, person, now)
     for name, state in person.rules.items():
         rule = book.rules.get(name)
         if rule is None:

@@ -130,8 +130,14 @@ def first(
     rule: Compiled, key: Key, everyone: list[End], until: Until | None = None
 ) -> tuple[Wait | None, list[Order]]:
     """Of what `walk` finds the first wait, which alone can be decided next, and all the rest."""
-    if until is None and not (rule.stages or rule.at_once) and _straight(rule, key, everyone):
-        return _first_straight(rule, key, everyone), []
+    if until is None and not rule.at_once:
+        if _straight(rule, key, everyone):
+            return _first_straight(rule, key, everyone), []
+        if (left := key.open) is not None and _alone(rule, key, left, everyone):
+            due = left.cause.occurred_at + rule.stages[left.stage].after
+            wait = Wait(left.cause, left.start.order, due, lines=key.lines, left=key.lines, stage=left.stage)
+            wait.opened, wait.kept = left.opened or left.start, left.kept
+            return wait, []
     found, emptyings = walk(rule, key, everyone, until)
     return (found[0] if found else None), emptyings
 
@@ -147,8 +153,13 @@ def _straight(rule: Compiled, key: Key, everyone: list[End]) -> bool:
     return not (rule.emptied and _may_empty(key))
 
 
+def _alone(rule: Compiled, key: Key, left: Open, everyone: list[End]) -> bool:
+    """Whether of a key nothing is known but what is left of a wait, which runs out."""
+    return not (key.facts or key.ends or everyone or left.end is not None or rule.varies)
+
+
 def _first_straight(rule: Compiled, key: Key, everyone: list[End]) -> Wait | None:
-    """The first wait where that is so, without stages."""
+    """The first wait where that is so, or the first stage of it."""
     lines = key.lines
     wait: Wait | None = None
     end: End | None = None
@@ -242,6 +253,8 @@ def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None 
                 due = fact.occurred_at + rule.after
         if until is None or not moved:  # a wait that has ended is decided when it would have run out
             return None if due is None else due + rule.lateness
+    if until is None and key.open is not None and _alone(rule, key, key.open, everyone):
+        return key.open.cause.occurred_at + rule.stages[key.open.stage].after + rule.lateness
     if rule.general:
         found = stages.walk(rule, key, _steps(rule, key, everyone), until)[0]
         return stages.moment(rule, found[0]) if found else None
