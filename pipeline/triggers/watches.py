@@ -76,7 +76,7 @@ class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
     `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
     dependence); `untold`: not only events. `keyed`: it has a value for each key. `zoned`: it hangs on where they are.
-    `weights`: of what it counts. `room`: that of whom nothing is known; `starts_far`: it may be believed.
+    `weights`: of what it counts. `room`: that of whom nothing is known.
     """
 
     def __init__(self, name: str, rank: int, condition: Condition, rule: WatchedRule | None) -> None:
@@ -84,12 +84,16 @@ class Watch:
         self.weights = condition.weights()
         self.keyed = rule is not None and rule.per is not None
         self.empty, self.room = condition.holds(Moment({}, 0)), condition.room(Moment({}, 0))
-        self.starts_far = self.room > 0 and not self.empty and not condition.segments()
         self.counted: tuple[Matcher, ...] = condition.matchers()
         self.untold = rule is not None and any(DECIDED in matcher.events for matcher in self.counted)
         self.through: tuple[Watch, ...] = ()
         self.zoned = any(matcher.zoned for matcher in self.counted)
         self.prefix = f"{'s' if rule is None else 'r'}\0{name}\0"
+
+    @property
+    def starts_far(self) -> bool:
+        """Whether `room` may be believed: nothing is so over nothing, nor is anybody in a segment by that."""
+        return self.room > 0 and not self.empty and not any(other.empty for other in self.through)
 
     def default(self) -> Turn:
         """Of whom it was never looked at. Nobody is in a segment before their first event."""
