@@ -80,7 +80,8 @@ class Matcher:
     path: a ledger for each of its values. `within`: how far back anybody asks, ms; None: for ever. `first`: so many of
     the oldest entries are kept for good; `newest`: and so many of the others, at least. `zoned`: what they are to the
     condition hangs on where the person is. `picky`: not each entry of a ledger counts for each key. `slack`: how far a
-    moment of which anybody asks may lie before the one that the fold has reached, ms.
+    moment of which anybody asks may lie before the one that the fold has reached, ms. `reads`: something is read of an
+    event.
     """
 
     picky = False
@@ -102,6 +103,7 @@ class Matcher:
         self.events, self.where, self.value, self.per = tuple(sorted(set(events))), where, value, per
         self.has, self.within, self.first, self.newest, self.zoned = has, within, first, newest, zoned
         self._own = ANY in self.events
+        self.reads = value is not None or has is not None or type(self).read is not Matcher.read
         told = msgspec.json.encode([self.events, where, value, has, per], order="deterministic")
         self.id = blake2b(told, digest_size=8).hexdigest()
         self._tests: dict[str, EventTest | None] = {}

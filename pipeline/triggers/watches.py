@@ -26,6 +26,7 @@ from pipeline.wire.row import Row
 
 Ids = dict[str, list[str]]
 UNKNOWN = -1
+WHOLE = ("",)  # the keys of what is counted without
 
 
 class WatchedRule(Protocol):
@@ -246,21 +247,23 @@ def hear(
         for turn in person.turned.values():
             turn.room = UNKNOWN
         person.turned[WATCHED] = Turn(since=watches.mark)
-    data, at, entry = row.data, row.received_at, _entry(row)
+    data, at, heard, entry = row.data, row.received_at, person.heard, _entry(row)
+    watching = {} if watches.still else watches.watching
     found: list[tuple[str, str]] = []
     for matcher in matchers:
-        value = matcher.read(kind, data, change)
-        if value is not None and not amounts and matcher.value is not None:
-            value = None
-        told = entry if value is None else msgspec.structs.replace(entry, value=value)
-        for key in matcher.keys(data):
-            if not matcher.take(person.heard, key, told):
+        told = entry
+        if matcher.reads:
+            value = matcher.read(kind, data, change)
+            if value is not None and (amounts or matcher.value is None):
+                told = msgspec.structs.replace(entry, value=value)
+        for key in WHOLE if matcher.per is None else matcher.keys(data):
+            if not matcher.take(heard, key, told):
                 continue
             others = matcher.picky and matcher.concerns_others(told)
-            for watch in () if watches.still else watches.watching.get(matcher.id, ()):
+            for watch in watching.get(matcher.id, ()):
                 if isinstance(watch, sequences.Sequence):
-                    watch.breaks(person.heard, told, at)
-                    for name in watch.keys(person.heard, told):
+                    watch.breaks(heard, told, at)
+                    for name in watch.keys(heard, told):
                         look_at(person, watch, name, at)
                     continue
                 if watch.keyed and (others or matcher.per is None):

@@ -61,7 +61,10 @@ class Seen(msgspec.Struct):
     @property
     def share(self) -> Rational | None:
         """Of its length, if one was told."""
-        return Fraction(self.seconds, _exact(self.length)) if self.length else None
+        if not self.length:
+            return None
+        seconds = self.seconds
+        return Fraction(seconds, _exact(self.length)) if seconds else 0
 
 
 def record(key: str) -> Record:
