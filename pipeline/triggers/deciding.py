@@ -144,9 +144,10 @@ def _first(person: Person) -> tuple[str, str]:
     for name, state in person.rules.items():
         if state.pages:
             state.open_due(due)
-        for key_name, key in state.keys.items():
-            if key.due == due and (found is None or (name, key_name) < found):
-                found = (name, key_name)
+        if state.keys:
+            for key_name, key in state.keys.items():
+                if key.due == due and (found is None or (name, key_name) < found):
+                    found = (name, key_name)
     assert found is not None
     return found
 
