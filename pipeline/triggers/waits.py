@@ -126,9 +126,7 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     return waits, emptyings
 
 
-def first(
-    rule: Compiled, key: Key, everyone: list[End], until: Until | None = None
-) -> tuple[Wait | None, list[Order]]:
+def first(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> tuple[Wait | None, list[Order]]:
     """Of what `walk` finds the first wait, which alone can be decided next, and all the rest."""
     if until is None and not rule.at_once:
         if _straight(rule, key, everyone):
@@ -242,9 +240,9 @@ def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None 
                 moves = fact.role == START
                 if moves and (key.ends or everyone) and (end := _end_of(rule, key, everyone, fact)) is not None:
                     stop = end.order
-            elif (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
-                break
-            elif stop is not None and fact.order > stop:
+            elif (fact.occurred_at if fact.folded is None else fact.folded.first) > due or (
+                stop is not None and fact.order > stop
+            ):
                 break
             else:
                 moves = fact.role == RESTART or (fact.role == START and fact.turned is None)
