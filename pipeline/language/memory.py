@@ -188,7 +188,10 @@ class Matcher:
 
     def take(self, memory: Memory, key: str, entry: Entry) -> bool:
         """Note one more. False: it is known already."""
-        ledger = memory.setdefault(self.ledger(key), [])
+        name = self.id if self.per is None else self.ledger(key)
+        ledger = memory.get(name)
+        if ledger is None:
+            ledger = memory[name] = []
         if not ledger or entry.occurred_at > ledger[-1].occurred_at or entry.order > ledger[-1].order:
             ledger.append(entry)
         elif any(e.event_id == entry.event_id and e.fingerprint == entry.fingerprint for e in ledger):

@@ -209,7 +209,7 @@ def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
     """What occurred up to its due time, as known now; segments and triggers as the fold has them now."""
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
-    members = watches.members(person)
+    members = watches.members(person) if rule.asks_segments else None
     return Moment(person.heard, wait.due, key=of, start=start, segments=members, there=person.whereabouts)
 
 
