@@ -176,7 +176,7 @@ def _first_straight(rule: Compiled, key: Key, everyone: list[End]) -> Wait | Non
             order = (at, fact.rank, fact.received_at, fact.event_id)
             if wait is None:
                 wait = Wait(fact, order, at + rule.after, opened=fact if rule.general else None, kept=fact.kept)
-                end = _end_of(rule, key, everyone, fact)
+                end = _end_of(rule, key, everyone, fact) if key.ends or everyone else None
             elif fact.turned is None:  # while something waits a turn is nothing
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
                 if rule.on_completion:
