@@ -272,11 +272,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shared", type=int, default=0, help="of a hundred people so many share a device with another")
     parser.add_argument("--plain", action="store_true", help="no locales, names of products, ids of orders")
     parser.add_argument("--rules", default="three", help="`all` that is shipped, or a number: so many more")
-    parser.add_argument("--gc", help="gc.set_threshold, for instance 50000,20,100; 0: off")
+    parser.add_argument("--gc", default="200000,20,100", help="gc.set_threshold; unless said, the worker's; 0: off")
     parser.add_argument("--profile", choices=["decode", "hop1", "hop2"])
     options = parser.parse_args(arguments)
-    if options.gc:
-        gc.set_threshold(*map(int, options.gc.split(",")))
+    gc.set_threshold(*map(int, options.gc.split(",")))
     workload = Workload(options.events, options.identities, shared=options.shared, plain=options.plain)
     profiler = cProfile.Profile() if options.profile else None
     server: Any = nullcontext()

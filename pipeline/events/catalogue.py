@@ -14,8 +14,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,12 @@ def own_doing(name: str, body: Mapping[str, Any]) -> bool:
     nor what a server tells. `body`: `OWN` of it, at least.
     """
     return catalogue()[name].own and body.get("confidence") != "machine" and body.get("channel") != "server"
+
+
+def own_test(name: str) -> Callable[[Mapping[str, Any]], bool] | None:
+    """The same of one type's events, by their bodies; None: each is."""
+    told = any(field in OWN for field in schemas.body_fields(name))
+    return partial(own_doing, name) if told or not catalogue()[name].own else None
 
 
 def stream_of(name: str) -> str:

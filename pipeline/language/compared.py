@@ -36,8 +36,11 @@ class Compared(OfOne):
         raise NotImplementedError
 
     def _is_so(self, thing: Any) -> bool:
-        told = ((test, self.told(name, thing)) for name, test in self._compiled.items())
-        return all(number is not None and test(number) for test, number in told)
+        for name, test in self._compiled.items():
+            number = self.told(name, thing)
+            if number is None or not test(number):
+                return False
+        return True
 
     def holds(self, now: Moment) -> bool:
         """Of one and the same."""

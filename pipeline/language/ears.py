@@ -11,15 +11,19 @@ from pipeline.events import tidy
 from pipeline.language.memory import DECIDED, Matcher
 from pipeline.language.operators import IGNORING_CASE
 from pipeline.language.paths import Read, read_path
+from pipeline.language.where import EventTest
 
 FEW = 8  # matchers of a type: these are asked one by one
+
+Asked = tuple[Matcher, EventTest | None]
+"""A matcher, and what says of an event whether it counts it; None: each."""
 
 
 class Ears:
     """Of one event type, in their order."""
 
     def __init__(self, kind: str, matchers: Sequence[Matcher]) -> None:
-        self._every = tuple(matchers)
+        self._every: tuple[Asked, ...] = tuple((matcher, matcher.test(kind)) for matcher in matchers)
         self._others = self._every
         self._by: list[tuple[Read, dict[str, list[int]]]] = []
         if len(matchers) > FEW and kind != DECIDED:
@@ -28,17 +32,21 @@ class Ears:
     def _index(self, kind: str) -> None:
         by: dict[str, dict[str, list[int]]] = {}
         others = []
-        for place, matcher in enumerate(self._every):
-            found = _asks_for(kind, matcher)
+        for place, asked in enumerate(self._every):
+            found = _asks_for(kind, asked[0])
             if found is None:
-                others.append(matcher)
+                others.append(asked)
             else:
                 by.setdefault(found[0], {}).setdefault(found[1], []).append(place)
         self._others = tuple(others)
         self._by = [(read_path(path), places) for path, places in by.items()]
 
-    def of(self, data: Mapping[str, Any]) -> Sequence[Matcher]:
-        """Those that may count an event that tells this; all others don't."""
+    def of(self, data: Mapping[str, Any]) -> list[Matcher]:
+        """Those that count an event that tells this."""
+        return [matcher for matcher, test in self.asked(data) if test is None or test(data)]
+
+    def asked(self, data: Mapping[str, Any]) -> Sequence[Asked]:
+        """Those that may; all others don't."""
         if not self._by:
             return self._every
         places: set[int] = set()

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pipeline.events import tidy
-from pipeline.events.catalogue import OWN, own_doing
+from pipeline.events.catalogue import OWN, own_test
 from pipeline.grammar.vocabulary import MADE
 from pipeline.language.calendars import Calendar, Within
 from pipeline.language.carts import Change
@@ -80,7 +80,8 @@ class Matcher:
     path: a ledger for each of its values. `within`: how far back anybody asks, ms; None: for ever. `first`: so many of
     the oldest entries are kept for good; `newest`: and so many of the others, at least. `zoned`: what they are to the
     condition hangs on where the person is. `picky`: not each entry of a ledger counts for each key. `slack`: how far a
-    moment of which anybody asks may lie before the one that the fold has reached, ms.
+    moment of which anybody asks may lie before the one that the fold has reached, ms. `reads`: something is read of an
+    event.
     """
 
     picky = False
@@ -102,9 +103,10 @@ class Matcher:
         self.events, self.where, self.value, self.per = tuple(sorted(set(events))), where, value, per
         self.has, self.within, self.first, self.newest, self.zoned = has, within, first, newest, zoned
         self._own = ANY in self.events
+        self.reads = value is not None or has is not None or type(self).read is not Matcher.read
         told = msgspec.json.encode([self.events, where, value, has, per], order="deterministic")
         self.id = blake2b(told, digest_size=8).hexdigest()
-        self._where: dict[str, EventTest | None] = {}
+        self._tests: dict[str, EventTest | None] = {}
         self._has: dict[str, EventTest | None] = {}
         self._value: Callable[[Mapping[str, Any]], Any] | None = None if value is None else read_path(value)
         self._per: Callable[[Mapping[str, Any]], Any] | None = None if per is None else read_path(per)
@@ -122,16 +124,19 @@ class Matcher:
         own = OWN if self._own else ()
         return (*dict.fromkeys([*(field for path in paths for field in needs(path)), *own]),)
 
+    def test(self, kind: str) -> EventTest | None:
+        """What says whether an event of one of its types is one of them; None: each is."""
+        meets = compile_where(tidy.operands(kind, self.where))
+        own = own_test(kind) if self._own and kind not in MADE else None
+        if own is None or meets is None:
+            return own or meets
+        return lambda data: own(data) and meets(data)
+
     def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
         """Whether an event of one of its types is one of them."""
-        if self._own and kind not in MADE and not own_doing(kind, data):
-            return False
-        return not self.where or self._meets(self._where, kind, self.where, data)
-
-    def _meets(self, known: dict[str, EventTest | None], kind: str, where: Any, data: Mapping[str, Any]) -> bool:
-        if kind not in known:
-            known[kind] = compile_where(tidy.operands(kind, where))
-        test = known[kind]
+        if kind not in self._tests:
+            self._tests[kind] = self.test(kind)
+        test = self._tests[kind]
         return test is None or test(data)
 
     def read(self, kind: str, data: Mapping[str, Any], change: Change | None = None) -> Any:
@@ -139,7 +144,10 @@ class Matcher:
         where that was read already.
         """
         if self.has is not None:
-            return self._meets(self._has, kind, self.has, data)
+            if kind not in self._has:
+                self._has[kind] = compile_where(tidy.operands(kind, self.has))
+            test = self._has[kind]
+            return test is None or test(data)
         if self._value is None:
             return None
         value = self._value(data)
@@ -180,8 +188,11 @@ class Matcher:
 
     def take(self, memory: Memory, key: str, entry: Entry) -> bool:
         """Note one more. False: it is known already."""
-        ledger = memory.setdefault(self.ledger(key), [])
-        if not ledger or entry.order > ledger[-1].order:
+        name = self.id if self.per is None else self.ledger(key)
+        ledger = memory.get(name)
+        if ledger is None:
+            ledger = memory[name] = []
+        if not ledger or entry.occurred_at > ledger[-1].occurred_at or entry.order > ledger[-1].order:
             ledger.append(entry)
         elif any(e.event_id == entry.event_id and e.fingerprint == entry.fingerprint for e in ledger):
             return False
@@ -192,8 +203,7 @@ class Matcher:
 
     def bound(self, ledger: Ledger) -> None:
         """Of too many entries, those go that are neither among the oldest nor among the newest that are asked for."""
-        most = min(self.first + self.newest + SPARE, MOST)
-        if len(ledger) > most:
+        if len(ledger) > SPARE and len(ledger) > (most := min(self.first + self.newest + SPARE, MOST)):
             del ledger[self.first : len(ledger) - most + self.first]
 
     def joined(self, mine: Ledger, theirs: Ledger) -> Ledger:

@@ -128,6 +128,8 @@ def compile_tests(tests: Mapping[str, Any], several: bool = False) -> Test | Non
         item = some
     none = equal(tests[NOT], folds) if NOT in tests else None
     exists = tests.get(EXISTS)
+    if exists is not None and len(tests) == 1:
+        return (lambda value: value is not None) if exists else (lambda value: value is None)
     if len(some) == 1 and none is None and exists is None:
         return _one(some[0], item[0])
     if not some and none is not None and exists is None:

@@ -34,6 +34,9 @@ def compile_where(where: Mapping[str, Mapping[str, Any]]) -> EventTest | None:
     if len(fields) == 1 and not reads:
         field, test = fields[0]
         return lambda data: test(data.get(field))
+    if len(reads) == 1 and not fields:
+        read, meets = reads[0]
+        return lambda data: meets(read(data))
 
     def holds(data: Mapping[str, Any]) -> bool:
         for field, test in fields:

@@ -535,6 +535,8 @@ def _outlook(book: RuleBook, persons: list[Person], *, asked: bool = True) -> tu
     moved = last_fired = -1
     for person in persons:
         for name, state in person.rules.items():
+            if not state.keys and not state.pages:
+                continue
             if state.pages and not asked:
                 return UNKNOWN, -1, -1
             rule = book.rules.get(name)

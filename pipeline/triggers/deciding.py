@@ -48,8 +48,8 @@ def decide(
         else:
             everyone = state.everyone and state.ends(key_name)
             until = until_of(rule, person, key_name)
-            found, emptyings = waits.walk(rule, key, everyone, until)
-            wait = found[0]
+            wait, emptyings = waits.first(rule, key, everyone, until)
+            assert wait is not None
             if wait.end is not None and wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
                 waits.close(rule, key, wait)
                 key.due = waits.next_due(rule, key, everyone, until)
@@ -144,9 +144,10 @@ def _first(person: Person) -> tuple[str, str]:
     for name, state in person.rules.items():
         if state.pages:
             state.open_due(due)
-        for key_name, key in state.keys.items():
-            if key.due == due and (found is None or (name, key_name) < found):
-                found = (name, key_name)
+        if state.keys:
+            for key_name, key in state.keys.items():
+                if key.due == due and (found is None or (name, key_name) < found):
+                    found = (name, key_name)
     assert found is not None
     return found
 
@@ -208,7 +209,7 @@ def _at_due(rule: Compiled, person: Person, key: str, wait: Wait) -> Moment:
     """What occurred up to its due time, as known now; segments and triggers as the fold has them now."""
     start = None if wait.opened is None else wait.opened.occurred_at
     of = key if rule.per is not None else None
-    members = watches.members(person)
+    members = watches.members(person) if rule.asks_segments else None
     return Moment(person.heard, wait.due, key=of, start=start, segments=members, there=person.whereabouts)
 
 

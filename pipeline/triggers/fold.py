@@ -50,11 +50,11 @@ RETRACTED = "retracted"  # the reason of what started by a trigger that is taken
 
 def _sweep(book: RuleBook, person: Person, now: int) -> None:
     """Once a day, what can decide nothing any more goes."""
-    if book.watches is not None:
-        remembering.forget(book.watches, person, now)
     first, person.swept = not person.swept, now // DAY
     if first:  # nothing is old yet
         return
+    if book.watches is not None:
+        remembering.forget(book.watches, person, now)
     for name, state in person.rules.items():
         rule = book.rules.get(name)
         if rule is None:
@@ -98,7 +98,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     later = False
-    if book.located:
+    if book.located and ("context.timezone" in data or "traits" in data):
         later = _locate(book, person, row)
     if visits and happening.begins(person.heard, row.occurred_at, received_at, book.max_age):
         later |= happen(book, person, happening.visit(row), out)

@@ -337,12 +337,14 @@ def refresh(person: Person) -> None:
         if at is not None and (first is None or at < first):
             first = at
     for state in person.rules.values():
-        for key in state.keys.values():
-            due = key.due
-            if due is not None and (first is None or due < first):
-                first = due
-        for page in state.pages:
-            due = page.due
-            if due is not None and (first is None or due < first):
-                first = due
+        if state.keys:  # of most rules there is nothing
+            for key in state.keys.values():
+                due = key.due
+                if due is not None and (first is None or due < first):
+                    first = due
+        if state.pages:
+            for page in state.pages:
+                due = page.due
+                if due is not None and (first is None or due < first):
+                    first = due
     person.due = first

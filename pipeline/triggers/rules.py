@@ -113,7 +113,7 @@ class CompiledStage(NamedTuple):
 class Compiled:
     """A rule with what the fold needs at hand. Durations in ms.
 
-    `asked`: what must hold of a person where it, or one of its stages, is due.
+    `asked`: what must hold of a person where it, or one of its stages, is due; `asks_segments`: that they are in some.
     `recurrence`: whether a key that is decided starts again.
     `within`, `by`: so long after a trigger was due a cancel for such a reason is its success; 0: none is.
     `after`: how long it waits, to the first of its `stages` where it has several; where that varies, at least. `lasts`,
@@ -177,6 +177,7 @@ class Compiled:
         self.recurrence = recurrence.of(rule)
         asked = (self.only_if, *(stage.only_if for stage in self.stages))
         self.asked: Sequence[Condition] = [each for each in asked if each is not None]
+        self.asks_segments = any(each.segments() for each in self.asked)
         self.counts_most = tuple(m for each in self.asked for m in each.matchers() if m.newest >= MOST)
         self.general = bool(self.stages) or self.varies or any((self.when, self.until, self.only_if, self.at_once))
         self.within = 0 if rule.recovered is None else rule.recovered.within_ms

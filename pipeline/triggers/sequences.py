@@ -140,9 +140,9 @@ class Steps(Matcher):
         paths += [self.rule.per] if self.rule.per is not None else []
         return (*dict.fromkeys(field for path in paths for field in needs(path)),)
 
-    def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
+    def test(self, kind: str) -> EventTest:
         """Whether it may be one of its steps."""
-        return any(step.may_be(kind, data) for step in self.steps)
+        return lambda data: any(step.may_be(kind, data) for step in self.steps)
 
     def read(self, kind: str, data: Mapping[str, Any], change: Change | None = None) -> Any:
         """What is kept of an event, see Seen; None: nothing."""

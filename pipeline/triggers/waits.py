@@ -65,8 +65,6 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     """
     if rule.at_once:
         return at_once.walk(rule, key, everyone, until), []
-    if not rule.stages and _undisturbed(rule, key, everyone, until):
-        return _walk_undisturbed(rule, key), []
     if rule.general:
         return stages.walk(rule, key, _steps(rule, key, everyone), until)
     lines = key.lines
@@ -128,28 +126,47 @@ def walk(rule: Compiled, key: Key, everyone: list[End], until: Until | None = No
     return waits, emptyings
 
 
-def _undisturbed(rule: Compiled, key: Key, everyone: list[End], until: Until | None) -> bool:
-    """Whether nothing ends a wait of a key, nothing is left of one, and all are as long."""
-    return not (
-        key.ends
-        or everyone
-        or key.open is not None
-        or until is not None
-        or rule.varies
-        or (rule.emptied and _may_empty(key))
-    )
+def first(rule: Compiled, key: Key, everyone: list[End], until: Until | None = None) -> tuple[Wait | None, list[Order]]:
+    """Of what `walk` finds the first wait, which alone can be decided next, and all the rest."""
+    if until is None and not rule.at_once:
+        if _straight(rule, key, everyone):
+            return _first_straight(rule, key, everyone), []
+        if (left := key.open) is not None and _alone(rule, key, left, everyone):
+            due = left.cause.occurred_at + rule.stages[left.stage].after
+            wait = Wait(left.cause, left.start.order, due, lines=key.lines, left=key.lines, stage=left.stage)
+            wait.opened, wait.kept = left.opened or left.start, left.kept
+            return wait, []
+    found, emptyings = walk(rule, key, everyone, until)
+    return (found[0] if found else None), emptyings
 
 
-def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
-    """The same where that is so, without stages."""
+def _straight(rule: Compiled, key: Key, everyone: list[End]) -> bool:
+    """Whether the first wait of a key hangs on nothing but what starts and moves it, what ends it at once, and what it
+    waits until: nothing is left of one, all are as long, and none ends by what is left in a cart.
+    """
+    if key.open is not None or rule.varies:
+        return False
+    if key.ends or everyone:
+        return not (rule.cart or rule.takes or rule.on_completion)
+    return not (rule.emptied and _may_empty(key))
+
+
+def _alone(rule: Compiled, key: Key, left: Open, everyone: list[End]) -> bool:
+    """Whether of a key nothing is known but what is left of a wait, which runs out."""
+    return not (key.facts or key.ends or everyone or left.end is not None or rule.varies)
+
+
+def _first_straight(rule: Compiled, key: Key, everyone: list[End]) -> Wait | None:
+    """The first wait where that is so, or the first stage of it."""
     lines = key.lines
-    waits: list[Wait] = []
     wait: Wait | None = None
+    end: End | None = None
     for fact in key.facts:
         at = fact.occurred_at
-        if wait is not None and (at if fact.folded is None else fact.folded.first) > wait.due:
-            wait.lines = wait.left = lines
-            wait = None
+        if wait is not None:
+            begins = at if fact.folded is None else fact.folded.first
+            if begins > wait.due or (end is not None and fact.order > end.order):
+                break
         if fact.change is not None:
             lines = lines.copy()
             carts.apply(lines, fact.change, at)
@@ -159,7 +176,7 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
             order = (at, fact.rank, fact.received_at, fact.event_id)
             if wait is None:
                 wait = Wait(fact, order, at + rule.after, opened=fact if rule.general else None, kept=fact.kept)
-                waits.append(wait)
+                end = _end_of(rule, key, everyone, fact) if key.ends or everyone else None
             elif fact.turned is None:  # while something waits a turn is nothing
                 wait.cause, wait.last_start, wait.due = fact, order, at + rule.after
                 if rule.on_completion:
@@ -168,7 +185,23 @@ def _walk_undisturbed(rule: Compiled, key: Key) -> list[Wait]:
             wait.cause, wait.due = fact, at + rule.after
     if wait is not None:
         wait.lines = wait.left = lines
-    return waits
+        if end is not None and end.occurred_at <= wait.due:
+            wait.end, wait.reason = end.order, end.reason
+    return wait
+
+
+def _end_of(rule: Compiled, key: Key, everyone: list[End], start: Fact) -> End | None:
+    """What ends a wait that opens with a start, if it hasn't run out by then: the first that stands behind it, or
+    counts though it stands before it.
+    """
+    found: End | None = None
+    for end in (*key.ends, *everyone):
+        if end.before_start or (end.occurred_at >= start.occurred_at and end.order > start.order):
+            if not end.applies(start.kept):
+                continue
+            if found is None or (end.order, rule.place(end)) < (found.order, rule.place(found)):
+                found = end
+    return found
 
 
 def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyings: list[Order]) -> bool:
@@ -199,18 +232,27 @@ def next_due(rule: Compiled, key: Key, everyone: list[End], until: Until | None 
         return at_once.next_due(rule, key)
     if not facts and key.open is None:
         return None
-    if _undisturbed(rule, key, everyone, until):
-        due = None
-        for fact in facts:  # as `walk` finds the first wait, or the first stage of it
+    if _straight(rule, key, everyone):
+        due = stop = None
+        moved = False
+        for fact in facts:  # as `first` finds the first wait, or the first stage of it
             if due is None:
                 moves = fact.role == START
-            elif (fact.occurred_at if fact.folded is None else fact.folded.first) > due:
+                if moves and (key.ends or everyone) and (end := _end_of(rule, key, everyone, fact)) is not None:
+                    stop = end.order
+            elif (fact.occurred_at if fact.folded is None else fact.folded.first) > due or (
+                stop is not None and fact.order > stop
+            ):
                 break
             else:
                 moves = fact.role == RESTART or (fact.role == START and fact.turned is None)
+                moved |= moves
             if moves:
                 due = fact.occurred_at + rule.after
-        return None if due is None else due + rule.lateness
+        if until is None or not moved:  # a wait that has ended is decided when it would have run out
+            return None if due is None else due + rule.lateness
+    if until is None and key.open is not None and _alone(rule, key, key.open, everyone):
+        return key.open.cause.occurred_at + rule.stages[key.open.stage].after + rule.lateness
     if rule.general:
         found = stages.walk(rule, key, _steps(rule, key, everyone), until)[0]
         return stages.moment(rule, found[0]) if found else None

@@ -26,6 +26,7 @@ from pipeline.wire.row import Row
 
 Ids = dict[str, list[str]]
 UNKNOWN = -1
+WHOLE = ("",)  # the keys of what is counted without
 
 
 class WatchedRule(Protocol):
@@ -76,7 +77,7 @@ class Watch:
     """A condition that is watched, of a rule or, `rule` None, of a segment. `empty`: what it is over nothing.
     `counted`: all that it counts, also by the segments that it speaks of (`through`, in order of
     dependence); `untold`: not only events. `keyed`: it has a value for each key. `zoned`: it hangs on where they are.
-    `weights`: of what it counts. `room`: that of whom nothing is known; `starts_far`: it may be believed.
+    `weights`: of what it counts. `room`: that of whom nothing is known.
     """
 
     def __init__(self, name: str, rank: int, condition: Condition, rule: WatchedRule | None) -> None:
@@ -84,12 +85,16 @@ class Watch:
         self.weights = condition.weights()
         self.keyed = rule is not None and rule.per is not None
         self.empty, self.room = condition.holds(Moment({}, 0)), condition.room(Moment({}, 0))
-        self.starts_far = self.room > 0 and not self.empty and not condition.segments()
         self.counted: tuple[Matcher, ...] = condition.matchers()
         self.untold = rule is not None and any(DECIDED in matcher.events for matcher in self.counted)
         self.through: tuple[Watch, ...] = ()
         self.zoned = any(matcher.zoned for matcher in self.counted)
         self.prefix = f"{'s' if rule is None else 'r'}\0{name}\0"
+
+    @property
+    def starts_far(self) -> bool:
+        """Whether `room` may be believed: nothing is so over nothing, nor is anybody in a segment by that."""
+        return self.room > 0 and not self.empty and not any(other.empty for other in self.through)
 
     def default(self) -> Turn:
         """Of whom it was never looked at. Nobody is in a segment before their first event."""
@@ -210,7 +215,7 @@ class Watches:
     def counting(self, kind: str, data: Mapping[str, Any]) -> list[Matcher]:
         """Those that count an event."""
         ears = self.ears.get(kind)
-        return [] if ears is None else [matcher for matcher in ears.of(data) if matcher.counts(kind, data)]
+        return [] if ears is None else ears.of(data)
 
     def watch_of(self, name: str) -> tuple[Watch | sequences.Sequence, str]:
         """Of a turn's name, what is watched, and for which key."""
@@ -242,21 +247,23 @@ def hear(
         for turn in person.turned.values():
             turn.room = UNKNOWN
         person.turned[WATCHED] = Turn(since=watches.mark)
-    data, at, entry = row.data, row.received_at, _entry(row)
+    data, at, heard, entry = row.data, row.received_at, person.heard, _entry(row)
+    watching = {} if watches.still else watches.watching
     found: list[tuple[str, str]] = []
     for matcher in matchers:
-        value = matcher.read(kind, data, change)
-        if value is not None and not amounts and matcher.value is not None:
-            value = None
-        told = entry if value is None else msgspec.structs.replace(entry, value=value)
-        for key in matcher.keys(data):
-            if not matcher.take(person.heard, key, told):
+        told = entry
+        if matcher.reads:
+            value = matcher.read(kind, data, change)
+            if value is not None and (amounts or matcher.value is None):
+                told = msgspec.structs.replace(entry, value=value)
+        for key in WHOLE if matcher.per is None else matcher.keys(data):
+            if not matcher.take(heard, key, told):
                 continue
             others = matcher.picky and matcher.concerns_others(told)
-            for watch in () if watches.still else watches.watching.get(matcher.id, ()):
+            for watch in watching.get(matcher.id, ()):
                 if isinstance(watch, sequences.Sequence):
-                    watch.breaks(person.heard, told, at)
-                    for name in watch.keys(person.heard, told):
+                    watch.breaks(heard, told, at)
+                    for name in watch.keys(heard, told):
                         look_at(person, watch, name, at)
                     continue
                 if watch.keyed and (others or matcher.per is None):

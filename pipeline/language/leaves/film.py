@@ -23,6 +23,7 @@ from pipeline.language.compared import Compared
 from pipeline.language.condition import Condition, Names, Scope, said_once
 from pipeline.language.films import Session, add_interval
 from pipeline.language.memory import MOST, Entry, Ledger, Matcher, Memory, Moment
+from pipeline.language.where import EventTest
 
 KEY = "film"
 ASKED = ("share", "seconds")
@@ -60,7 +61,10 @@ class Seen(msgspec.Struct):
     @property
     def share(self) -> Rational | None:
         """Of its length, if one was told."""
-        return Fraction(self.seconds, _exact(self.length)) if self.length else None
+        if not self.length:
+            return None
+        seconds = self.seconds
+        return Fraction(seconds, _exact(self.length)) if seconds else 0
 
 
 def record(key: str) -> Record:
@@ -122,9 +126,9 @@ class FilmMatcher(Matcher):
         """Of an event's data, that are looked at."""
         return (KEY, "total_length", *_READ)
 
-    def counts(self, kind: str, data: Mapping[str, Any]) -> bool:
+    def test(self, kind: str) -> EventTest:
         """It names a film."""
-        return bool(data.get(KEY))
+        return lambda data: bool(data.get(KEY))
 
     def read(self, kind: str, data: Mapping[str, Any], change: Change | None = None) -> Any:
         """What `take` works with."""
