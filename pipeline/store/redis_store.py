@@ -42,7 +42,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_answers = msgspec.msgpack.Decoder(tuple[list[Answer | bool], int, int]).decode
 
 ANSWER_S = 5.0  # for a server that has nothing else to do
-STATES_AT_ONCE = 5_000  # of several commits: Redis does nothing else while it takes them in, some kilobyte each
+GATHERED = 500  # profiles that are loaded or written: more are much to do, and others shall not wait for them
 _decode_position = msgspec.msgpack.Decoder(SourcePosition).decode
 _decode_skip = msgspec.msgpack.Decoder(Skip).decode
 
@@ -231,7 +231,7 @@ class RedisProfileStore:
     async def load(self, partition: int, token: str, ids: list[str]) -> list[bytes | None]:
         """See `ports.ProfileStore.load`."""
         keys, args = self._keys[partition], [token, _encode(ids)]
-        if self._apart:
+        if self._apart or len(ids) > GATHERED:
             (states,) = await _script("load")(self._redis, keys, args)
         else:
             (states,) = _answer(keys, await self._loads.ask((keys, args)))
@@ -261,28 +261,12 @@ class RedisProfileStore:
     async def commit(self, partition: int, commit: Commit) -> None:
         """See `ports.ProfileStore.commit`."""
         asked = self._keys[partition], commit
-        if not self._apart:
+        if not self._apart and len(commit.states) <= GATHERED:
             await self._commits.ask(asked)
         elif (problem := (await self._commit([asked]))[0]) is not None:
             raise problem
 
     async def _commit(self, asked: list[tuple[list[str], Commit]]) -> list[Exception | None]:
-        """What is wrong with each, or None: it is written."""
-        told: list[Exception | None] = []
-        while len(told) < len(asked):
-            some, states = [asked[len(told)]], len(asked[len(told)][1].states)
-            for each in asked[len(told) + 1 :]:
-                states += len(each[1].states)
-                if states > STATES_AT_ONCE:
-                    break
-                some.append(each)
-            try:
-                told += await self._commit_at_once(some)
-            except Exception as problem:
-                told += [problem] * len(some)
-        return told
-
-    async def _commit_at_once(self, asked: list[tuple[list[str], Commit]]) -> list[Exception | None]:
         """Each is written or refused for itself. Raises what stops all of them: then nobody knows."""
         told: dict[int, Exception | None] = {}
         async with _connection(self._redis, asked[0][0][0]) as connection:

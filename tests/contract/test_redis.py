@@ -245,10 +245,8 @@ def test_who_is_disturbed_in_between_makes_the_others_look_again(world: Callable
     world(scenario)
 
 
-def test_large_commits_go_one_after_the_other(
-    world: Callable[..., None], prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redis_store, "STATES_AT_ONCE", 2)
+def test_large_ones_wait_for_nobody(world: Callable[..., None], prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_store, "GATHERED", 0)
     looks: list[int] = []
 
     async def scenario(w: World) -> None:
@@ -260,7 +258,8 @@ def test_large_commits_go_one_after_the_other(
 
         w.between(look, times=9)
         await asyncio.gather(*(store.commit(n, changes(owner, "a")) for n, owner in enumerate(owners)))
-        assert len(looks) == 3
+        assert len(looks) == 5
+        assert [await store.load(n, "a", [PROFILE]) for n in range(5)] == [[b"a"]] * 5
 
     world(scenario)
 
