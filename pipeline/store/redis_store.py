@@ -366,9 +366,12 @@ async def _try_commits(connection: Any, asked: list[tuple[list[str], Commit]]) -
     replies = await _exchange(connection, [watch, *[script.by_digest(*each) for each in checks]], raising=False)
     if any(isinstance(reply, NoScriptError) for reply in replies):
         replies = await _exchange(connection, [watch, *[script.whole(*each) for each in checks]], raising=False)
+    watched, *found_of = replies
+    if isinstance(watched, Exception):  # nothing guards what would be written
+        raise watched
     told: dict[int, Exception | None] = {}
     writes: list[bytes] = []
-    for at, ((keys, commit), reply) in enumerate(zip(asked, replies[1:], strict=True)):
+    for at, ((keys, commit), reply) in enumerate(zip(asked, found_of, strict=True)):
         try:
             found = _answer(keys, reply)
         except PipelineError as refused:
@@ -448,17 +451,13 @@ async def _exchange(connection: Any, commands: list[bytes], *, raising: bool = T
     One patience for all of it: redis-py's own, a timer for each reply, would cost more than reading it. See `connect`.
     """
     replies: list[Any] = []
-    try:
-        async with _patience():
-            await connection.send_packed_command(commands, check_health=False)
-            for _ in commands:
-                try:
-                    replies.append(await connection.read_response())
-                except ResponseError as problem:
-                    replies.append(problem)
-    except Unanswered:
-        await connection.disconnect(nowait=True)
-        raise
+    async with _patience():
+        await connection.send_packed_command(commands, check_health=False)
+        for _ in commands:
+            try:
+                replies.append(await connection.read_response())
+            except ResponseError as problem:
+                replies.append(problem)
     for reply in replies if raising else ():
         if isinstance(reply, ResponseError):
             raise reply

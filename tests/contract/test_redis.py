@@ -163,6 +163,25 @@ def test_a_commit_that_was_done_before_leaves_nothing_watched(world: Callable[..
     world(scenario)
 
 
+def test_what_may_not_be_watched_is_not_written(world: Callable[..., None], redis_url: str, prefix: str) -> None:
+    """By a user whom Redis refuses just that."""
+    user = prefix.rstrip(".:")
+
+    async def scenario(w: World) -> None:
+        await w.raw.execute_command("ACL", "SETUSER", user, "on", ">secret", "~*", "+@all", "-watch")
+        try:
+            async with Redis.from_url(redis_url, username=user, password="secret") as redis:
+                store = RedisProfileStore(redis, prefix, 1)
+                owner = await store.claim(0)
+                with pytest.raises(ResponseError, match="permissions"):
+                    await store.commit(0, changes(owner, "a"))
+        finally:
+            await w.raw.execute_command("ACL", "DELUSER", user)
+        assert await w.raw.exists(w.states, w.timers, w.outbox) == 0
+
+    world(scenario)
+
+
 def test_a_server_that_knows_no_scripts_any_more_is_told_them(world: Callable[..., None]) -> None:
     async def scenario(w: World) -> None:
         owner = await w.store.claim(0)
