@@ -10,6 +10,7 @@ import msgspec
 
 from pipeline.language import zones
 
+ZONE, TRAITS = "context.timezone", "traits"  # where events tell it
 KEPT = 20
 ALIKE = 2  # that tell the same, one after another
 Told = tuple[int, int, str]
@@ -62,12 +63,17 @@ class Whereabouts(msgspec.Struct, array_like=True, gc=False):
         return min(later, default=None)
 
 
+def may_tell(data: Mapping[str, Any]) -> bool:
+    """Whether an event may tell a zone at all: few do."""
+    return ZONE in data or TRAITS in data
+
+
 def tell(
     known: Whereabouts | None, data: Mapping[str, Any], occurred_at: int, received_at: int, event_id: str
 ) -> Whereabouts | None:
     """What is known after another event; the same object where that changes no moment's zone."""
-    context, trait = _zone(data.get("context.timezone")), None
-    if traits := data.get("traits"):
+    context, trait = _zone(data.get(ZONE)), None
+    if traits := data.get(TRAITS):
         trait = next((zone for name in sorted(traits) if _named(name) and (zone := _zone(traits[name]))), None)
     if context is None and trait is None:
         return known

@@ -98,7 +98,7 @@ def learn(book: RuleBook, person: Person, row: Row, out: list[Output]) -> None:
         elif occurred_at != row.occurred_at:
             row = msgspec.structs.replace(row, occurred_at=occurred_at)
     later = False
-    if book.located and ("context.timezone" in data or "traits" in data):
+    if book.located and whereabouts.may_tell(data):
         later = _locate(book, person, row)
     if visits and happening.begins(person.heard, row.occurred_at, received_at, book.max_age):
         later |= happen(book, person, happening.visit(row), out)
