@@ -136,16 +136,17 @@ class Expected:
     """What each has to find; worked out once a workload."""
 
     def __init__(self) -> None:
-        self._ours: dict[Workload, set[str]] = {}
+        self._ours: dict[tuple[str, Workload], set[str]] = {}
         self._carts: dict[Workload, set[tuple[str, str]]] = {}
         self._peers: dict[Workload, set[tuple[str, str]]] = {}
 
     def ours(self, contestant: Ours, workload: Workload) -> dict[str, Any]:
         """All decisions against `replay`, and the carts against an answer that shares no code with the pipeline."""
-        if workload not in self._ours:
+        asked = (contestant.name, workload)
+        if asked not in self._ours:
             found = decisions(workload, contestant.topology)
-            self._ours[workload] = {essence(msgspec.structs.asdict(each)) for each in found}
-        return self._compare(contestant, self._ours[workload]) | self.carts(contestant, workload)
+            self._ours[asked] = {essence(msgspec.structs.asdict(each)) for each in found}
+        return self._compare(contestant, self._ours[asked]) | self.carts(contestant, workload)
 
     def _compare(self, contestant: Ours, wanted: set[str]) -> dict[str, Any]:
         got = [essence(record) for record in contestant.decisions()]

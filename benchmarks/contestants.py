@@ -25,6 +25,7 @@ import redis
 from confluent_kafka import Consumer
 
 from benchmarks.generate import PARTITIONS
+from benchmarks.shipped import TOPOLOGY, with_all_rules
 from pipeline.events import schemas
 from pipeline.runtime.second_hop import decode_meta
 from pipeline.store.keys import partition_keys
@@ -144,7 +145,7 @@ class Ours(Contestant):
 
     def __init__(self, servers: Servers, topic: str, total: int, changes: Mapping[str, str] = MappingProxyType({})):
         super().__init__(servers, topic, total)
-        text = (HERE / "topology.yaml").read_text()
+        text = self.text()
         for old, new in changes.items():
             if old not in text:
                 raise ValueError(f"{old!r} isn't in {HERE / 'topology.yaml'}")
@@ -165,6 +166,10 @@ class Ours(Contestant):
         group = self.topology.group
         count = self.topology.topics.resolved.partitions
         self._metas = [partition_keys(group, p, count)[0] for p in range(count)]
+
+    def text(self) -> str:
+        """Of its topology."""
+        return TOPOLOGY.read_text(encoding="utf-8")
 
     def prepare(self) -> None:
         """Make the topics."""
@@ -223,6 +228,16 @@ class Ours(Contestant):
     def dead_letters(self) -> int:
         """Records on the dead-letter topic."""
         return sum(end_offsets(self.servers, self.topology.topics.dead_letters.name))
+
+
+class OursAll(Ours):
+    """With all rules and segments that are shipped switched on."""
+
+    name = "ours_all"
+
+    def text(self) -> str:
+        """Of its topology."""
+        return with_all_rules(super().text(), OUT / "logs")
 
 
 class Peer(Contestant):
@@ -485,4 +500,15 @@ def essence(record: dict[str, Any]) -> str:
     return msgspec.json.encode(kept, order="sorted").decode()
 
 
-__all__ = ["PEERS_BY_NAME", "Bytewax", "Contestant", "FaustRedis", "KStreams", "Ours", "Peer", "Servers", "essence"]
+__all__ = [
+    "PEERS_BY_NAME",
+    "Bytewax",
+    "Contestant",
+    "FaustRedis",
+    "KStreams",
+    "Ours",
+    "OursAll",
+    "Peer",
+    "Servers",
+    "essence",
+]

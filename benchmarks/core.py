@@ -29,6 +29,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from benchmarks.generate import PARTITIONS, Workload, partition_of, stream
+from benchmarks.shipped import TOPOLOGY, with_all_rules
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
 from pipeline.flow import Intake
@@ -44,7 +45,6 @@ from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision, public
 from pipeline.triggers.rules import RuleBook
 
-TOPOLOGY = Path(__file__).with_name("topology.yaml")
 TICK = os.sysconf("SC_CLK_TCK")
 NOW = 1_900_000_000_000
 
@@ -103,20 +103,19 @@ def topology_with(rules: str) -> Topology:
     """
     if rules == "three":
         return load(TOPOLOGY, {})
-    told = yaml.safe_load(TOPOLOGY.read_text(encoding="utf-8"))
-    if rules == "all":
-        for file in sorted(TOPOLOGY.parents[1].glob("rules/*.yaml")):
-            for section, found in yaml.safe_load(file.read_text(encoding="utf-8")).items():
-                told.setdefault(section, {}).update(found)
-                for each in found.values():
-                    each.pop("enabled", None)
-    else:
-        for number in range(int(rules)):
-            counted = {"did": "product_viewed", "where": {"product_id": f"p{number}"}, "times": 2, "within": "1h"}
-            told["triggers"][f"rule_{number}"] = {"version": 1, "start": {"when": counted}, "after": "1h"}
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "topology.yaml")
-        path.write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        text = TOPOLOGY.read_text(encoding="utf-8")
+        if rules == "all":
+            text = with_all_rules(text, folder)
+        else:
+            told = yaml.safe_load(text)
+            for number in range(int(rules)):
+                counted = {"did": "product_viewed", "where": {"product_id": f"p{number}"}, "times": 2, "within": "1h"}
+                told["triggers"][f"rule_{number}"] = {"version": 1, "start": {"when": counted}, "after": "1h"}
+            text = yaml.safe_dump(told, sort_keys=False)
+        path = folder / "topology.yaml"
+        path.write_text(text, encoding="utf-8")
         return load(path, {})
 
 

@@ -352,13 +352,15 @@ def _touch(cart: _Cart, event: Event) -> None:
 
 
 def decisions(workload: Workload, topology: Topology) -> list[Decision]:
-    """What `pipeline replay` decides, of all rules, in order."""
+    """What `pipeline replay` decides, of all rules, in order, up to where the closing events bring a worker."""
     replay = Replay(topology)
     out: list[Decision] = []
+    last = 0
     for event in stream(workload):
         out += replay.feed(event, 1 << 60)
+        last = event.received_at
     out += replay.finish()
-    return out
+    return [each for each in out if each.decided_at < last - topology.time.disorder_ms]
 
 
 def register(registry: Registry, topic: str) -> None:
