@@ -72,6 +72,7 @@ METRICS_S = 2.0
 LOOK_S = 1.0  # decisions wait for it,
 LOOK_DUE_S = 0.1  # and have it made sooner
 SWEEP_S = 2.0
+LEAVE_S = 2.0
 AGE_S = 120.0  # who does nothing for twice as long is remembered by Redis alone
 WORDS_S = 0.5
 SKIP_S = 1.0
@@ -327,6 +328,7 @@ class Hops:
 
     async def revoke(self, tps: set[TP]) -> None:
         """Give partitions up; nothing of them is kept."""
+        await asyncio.gather(*(self._leave(hop) for tp in tps if (hop := self._partitions.get(tp)) is not None))
         for tp in tps:
             self._partitions.pop(tp, None)
             self._newer.pop(tp, None)
@@ -338,6 +340,16 @@ class Hops:
                 self._metrics.forget_partition(tp.topic, str(tp.partition))
         if not self._sources:
             await self._close_writer()
+
+    async def _leave(self, hop: ProfilePartition) -> None:
+        """Who has it next finds in the outbox what is published, and publishes it again: after a crash, not after an
+        orderly end.
+        """
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await hop.tidy()
+        except Exception as problem:
+            log.debug("%s-%d: what is published stays in the outbox: %r", self._resolved.name, hop.partition, problem)
 
     async def stop(self) -> None:
         """The last thing: close what is open."""

@@ -452,8 +452,8 @@ class ProfilePartition:
         return self._trimmed < self._published
 
     async def tidy(self) -> None:
-        """Trim it, where no other commit does."""
-        if self.untidy:
+        """Trim it, where no other commit does, nor what failed half way has been forgotten."""
+        if self.untidy and not self._dirty and encode_meta(self.meta) == self._stored:
             await self._commit({}, {})
 
     def _is_old(self, state: State | None, horizon: int) -> bool:

@@ -26,6 +26,7 @@ from pipeline.runtime.hops import Hops
 from pipeline.runtime.lanes import LaneState
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.producers import Producers
+from pipeline.runtime.second_hop import decode_meta
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.store.ports import SourcePosition
 from pipeline.triggers.decisions import Decision
@@ -301,6 +302,25 @@ def test_what_the_outbox_holds_after_a_claim_is_published_by_itself(process: Pro
         await process.hops.tick()
         await process.consumer.jobs.pop()()
         assert not (await hop._store.claim(RESOLVED.partition)).outbox, "what is published goes, where nothing comes"
+
+    run(main())
+
+
+def test_who_gives_a_partition_up_leaves_nothing_that_would_be_published_again(process: Process) -> None:
+    async def main() -> None:
+        for failed in (False, True):
+            await process.hops.claim({RESOLVED})
+            hop = process.hops._partitions[RESOLVED]
+            hop._outbox = [Out("decisions", None, None, b"d", [])]
+            await hop._commit({}, {})
+            await hop.publish()
+            if failed:  # half way through a batch: what it did is in memory, and in no commit
+                hop.meta.offset += 1
+            await process.hops.revoke({RESOLVED})
+            claimed = await hop._store.claim(RESOLVED.partition)
+            assert len(claimed.outbox) == failed
+            assert claimed.meta is not None
+            assert decode_meta(claimed.meta).offset == 0
 
     run(main())
 
