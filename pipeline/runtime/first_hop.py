@@ -55,7 +55,7 @@ CUT_HEADERS = 20
 REMARKS_SAID = 100  # different ones, of a partition; all are counted
 Decode = Callable[[bytes | None, str | None], Event]
 Learn = Callable[[Mapping[int, int]], Awaitable[frozenset[int]]]
-"""Asks for schemas, id -> records that name it; returns those that were not asked for (schemas.py)."""
+"""Asks for those schemas, id -> records that name it, that aren't known; returns what was not asked for (schemas.py)."""
 
 
 class Tally:
@@ -102,14 +102,11 @@ class Read:
 
     `rows`, in order, with the `places` (resolved_records) and `kinds` (event types) of each; `late`: types of those
     that came later than the disorder allows. `asked`: rows that have no root yet, and what to ask the graph about.
-    `dead`: dead letters; `bad`: their places among all records.
-
-    `unknown`: schemas that have to be asked for first, with how many records name each; then this is no reading yet.
-    `unasked`: None before that; then those that were not asked for.
+    `dead`: dead letters; `bad`: their places among all records. `unasked`: None before schemas were asked for; then
+    those that were not.
     """
 
     def __init__(self, unasked: frozenset[int] | None = None) -> None:
-        self.unknown: dict[int, int] = {}
         self.unasked = unasked
         self.rows: list[Row | Open | bytes] = []
         self.places: list[int] = []
@@ -327,10 +324,12 @@ class SourcePartition:
 
     async def _process(self, records: Sequence[In]) -> None:
         before = self.watermark
-        position, read = self._read(records)
-        if read.unknown:
-            assert self._learn is not None
-            position, read = self._read(records, await self._learn(read.unknown))
+        try:
+            position, read = self._read(records)
+        except SchemaNotFetched:
+            if self._learn is None:
+                raise
+            position, read = self._read(records, await self._learn(_named(records)))
         tally = self.tally
         obeyed = self._obey(position, tally)
         read.dead += obeyed.dead
@@ -343,7 +342,10 @@ class SourcePartition:
         tally.commit_s = time.perf_counter() - began
 
     def _read(self, records: Sequence[In], unasked: frozenset[int] | None = None) -> tuple[SourcePosition, Read]:
-        """Decode, check, and route by what is cached. Returns the position as it is then, too. `unasked`: see Read."""
+        """Decode, check, and route by what is cached. Returns the position as it is then, too. `unasked`: see Read.
+
+        Raises SchemaNotFetched at the first record whose schema has to be asked for, where none was yet.
+        """
         self.tally = tally = Tally()
         position = msgspec.structs.replace(self.position, offset=records[-1].offset + 1)
         read, intake, routes = Read(unasked), self._intake, self._intake.routes
@@ -357,9 +359,8 @@ class SourcePartition:
         else:
             for record in records:
                 position.high = one(record, position.high)
-        if not read.unknown:
-            self._check_limit(read.bad, len(read.rows) + len(read.dead), records, tally.dead)
-            tally.count(read)
+        self._check_limit(read.bad, len(read.rows) + len(read.dead), records, tally.dead)
+        tally.count(read)
         return position, read
 
     def _read_one(self, read: Read, position: SourcePosition, tally: Tally, record: In, high: int) -> int:
@@ -384,11 +385,8 @@ class SourcePartition:
                 return high
             return self._refuse(read, tally, record, error, high)
         except SchemaNotFetched as missing:
-            if self._learn is None:
-                raise
             if read.unasked is None:
-                read.unknown[missing.schema_id] = read.unknown.get(missing.schema_id, 0) + 1
-                return high
+                raise
             return self._refuse(read, tally, record, _unknown(missing.schema_id, read.unasked), high)
         except PipelineError:
             raise
@@ -562,6 +560,12 @@ def _cut(letter: Out) -> Out:
     return letter._replace(
         key=letter.key and letter.key[:CUT], value=letter.value and letter.value[:CUT], headers=headers
     )
+
+
+def _named(records: Sequence[In]) -> Counter[int]:
+    """Schema ids, with how many records name each."""
+    heads = Counter(record.value[:5] for record in records if record.value)
+    return Counter({int.from_bytes(head[1:], "big"): n for head, n in heads.items() if len(head) == 5 and not head[0]})
 
 
 def _unknown(schema_id: int, unasked: Container[int]) -> InvalidEvent:

@@ -346,10 +346,12 @@ def test_a_schema_is_asked_for_once_a_batch_and_what_remains_unknown_is_a_dead_l
     known: set[int] = set()
 
     def patient(value: bytes | None, trace: str | None) -> Event:
-        number = int((value or b"").split()[0]) if (value or b"")[:1].isdigit() else 0
-        if number and number not in known:
-            raise SchemaNotFetched(number)
-        return decode((value or b"").removeprefix(b"%d " % number), trace)
+        assert value is not None
+        if value[0]:  # not in the wire format
+            return decode(value, trace)
+        if value[4] not in known:
+            raise SchemaNotFetched(value[4])
+        return decode(value[5:], trace)
 
     async def learn(wanted: Mapping[int, int]) -> frozenset[int]:
         asked.append(dict(wanted))
@@ -361,7 +363,8 @@ def test_a_schema_is_asked_for_once_a_batch_and_what_remains_unknown_is_a_dead_l
     hop = SourcePartition(part.topology, intake, part.graph, part.broker, patient, "s", 0, learn=learn)
     run(hop.claim())
     told = f"page_viewed anonymous_id:a {T0}"
-    run(hop.process([seen(0), *(record(offset, f"{name} {told}") for offset, name in enumerate((7, 8, 9, 8), 1))]))
+    named = [record(offset, f"\0\0\0\0{chr(name)}{told}") for offset, name in enumerate((7, 8, 9, 8), 1)]
+    run(hop.process([seen(0), *named]))
     assert asked == [{7: 1, 8: 2, 9: 1}]
     assert [r.offset for r in part.rows()] == [0, 1]
     why = [dict(out.headers)["__connect.errors.exception.message"] or b"" for out in part.dead()]
