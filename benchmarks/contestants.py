@@ -25,6 +25,7 @@ import redis
 from confluent_kafka import Consumer
 
 from benchmarks.generate import PARTITIONS
+from benchmarks.meter import data_bytes
 from pipeline.events import schemas
 from pipeline.runtime.second_hop import decode_meta
 from pipeline.store.keys import partition_keys
@@ -51,7 +52,7 @@ class Servers:
 
     def memory(self) -> int:
         """Bytes of data in Redis."""
-        return int(self.client.info("memory")["used_memory_dataset"])
+        return data_bytes(self.client)
 
 
 @contextmanager
