@@ -720,7 +720,7 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     else:
         about_winner, about_loser = winner.about, loser.about
         about = profile_about.merge(about_winner, about_loser)
-        for mark in profile_about.marks(about_winner) & profile_about.marks(about_loser):
+        for mark in profile_about.shared_marks(about_winner, about_loser):
             _counted_twice(about, rows, mark, winner, loser, about_loser)
     for person in theirs:
         unite(book, mine, person)
