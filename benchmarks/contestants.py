@@ -25,6 +25,7 @@ import redis
 from confluent_kafka import Consumer
 
 from benchmarks.generate import PARTITIONS
+from benchmarks.meter import data_bytes
 from benchmarks.shipped import TOPOLOGY, with_all_rules
 from pipeline.events import schemas
 from pipeline.runtime.second_hop import decode_meta
@@ -52,7 +53,7 @@ class Servers:
 
     def memory(self) -> int:
         """Bytes of data in Redis."""
-        return int(self.client.info("memory")["used_memory_dataset"])
+        return data_bytes(self.client)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import cProfile
 import gc
-import os
 import pstats
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from benchmarks.generate import PARTITIONS, Workload, partition_of, stream
+from benchmarks.meter import cpu_seconds, data_bytes
 from benchmarks.shipped import TOPOLOGY, with_all_rules
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.registry import connect
@@ -45,9 +45,7 @@ from pipeline.topology.model import Topology
 from pipeline.triggers.decisions import Decision, public
 from pipeline.triggers.rules import RuleBook
 
-TICK = os.sysconf("SC_CLK_TCK")
 NOW = 1_900_000_000_000
-
 
 class Collected:
     """A sender that keeps what it is given."""
@@ -223,6 +221,8 @@ async def run(
         await _forwarded(final, inbox, offsets, resolved.name)
         marks.append((sum(places), time.perf_counter() - wall))
     seconds = dict(stages.seconds)
+    for owner in hop2:
+        await owner.tidy()  # what is published leaves the outbox
     redis_after = read_redis()
     if client is not None:
         await client.aclose()
@@ -252,12 +252,7 @@ def redis_reader(pid: int, url: str) -> Callable[[], tuple[float, int]]:
     import redis
 
     client = redis.Redis.from_url(url)
-
-    def read() -> tuple[float, int]:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK, int(client.info("memory")["used_memory_dataset"])
-
-    return read
+    return lambda: (cpu_seconds(pid), data_bytes(client))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import redis
+
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -35,6 +37,14 @@ def peak_rss_mb(pid: int) -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise ValueError(f"/proc/{pid}/status says nothing of VmHWM: the process has ended")
+
+
+def data_bytes(client: redis.Redis) -> int:
+    """Of what is stored in Redis. It keeps 25 kB of latencies a command, from when that is first called: they are
+    nobody's, and would count for whoever is measured first, 30 bytes an identity of 20,000.
+    """
+    client.config_resetstat()
+    return int(client.info("memory")["used_memory_dataset"])
 
 
 class Meter:

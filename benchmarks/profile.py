@@ -16,10 +16,11 @@ PACKAGE = "py-spy==0.4.1"
 
 
 class Watched(Ours):
-    """Ours; notes what each thread took between two moments."""
+    """Ours; notes what each thread, and each command of Redis, took between two moments."""
 
     before: dict[str, float]
     after: dict[str, float]
+    commands: dict[str, dict[str, float]]
 
     def working(self) -> bool:
         """Noted until it does."""
@@ -28,7 +29,7 @@ class Watched(Ours):
 
     def settled(self) -> bool:
         """Noted until the end."""
-        self.after = self._threads()
+        self.after, self.commands = self._threads(), self.servers.client.info("commandstats")
         return super().settled()
 
     def _threads(self) -> dict[str, float]:
@@ -80,7 +81,6 @@ def profile(workload: Workload) -> None:
     with servers() as on:
         fill(on, TOPIC, workload)
         ours = Watched(on, TOPIC, workload.total)
-        on.client.config_resetstat()
         run = measure(on, ours, workload, 900)
         worker, store = run["worker_cpu_us_per_event"], run["redis_cpu_us_per_event"]
         print(f"worker {worker} + Redis {store} µs an event, unprofiled")
@@ -89,8 +89,7 @@ def profile(workload: Workload) -> None:
             share = (seconds - ours.before.get(name, 0.0)) / workload.total * 1e6
             print(f"  {share:7.2f}  {name}")
         print("\nRedis, µs an event by command")
-        stats = on.client.info("commandstats")
-        for name, each in sorted(stats.items(), key=lambda item: -item[1]["usec"])[:12]:
+        for name, each in sorted(ours.commands.items(), key=lambda item: -item[1]["usec"])[:12]:
             calls = each["calls"]
             print(f"  {each['usec'] / workload.total:7.2f}  {name.removeprefix('cmdstat_'):22} {calls:9,} calls")
         spied = Spied(on, TOPIC, workload.total)

@@ -138,6 +138,7 @@ cdef class PackedRow:
 
     cdef bytes owner
     cdef const uint8_t* at
+    cdef const uint8_t* type_at
     cdef const uint8_t* ids_at
     cdef const uint8_t* data
     cdef Py_ssize_t size, ids_size
@@ -169,6 +170,7 @@ cdef class PackedRow:
         found = text(c)
         if not c.bad:
             self.root = PyUnicode_DecodeUTF8(<char*> found.at, found.size, NULL)
+        self.type_at = c.at
         found = text(c)
         self.code = -1
         if not c.bad:
@@ -203,6 +205,17 @@ cdef class PackedRow:
     @property
     def raw(self):
         return PyBytes_FromStringAndSize(<char*> self.at, self.size)
+
+    @property
+    def kept(self):
+        """See packed.PlainRow."""
+        cdef Py_ssize_t head = 1 if self.at[0] & 0xF0 == 0x90 else 3 if self.at[0] == 0xDC else 5
+        cdef Py_ssize_t rest = self.size - (self.type_at - self.at)
+        cdef bytes made = PyBytes_FromStringAndSize(NULL, head + 2 + rest)
+        cdef uint8_t* to = put(<uint8_t*> PyBytes_AS_STRING(made), self.at, head)
+        to[0], to[1] = 0, 0xA0  # nought, and no text
+        put(to + 2, self.type_at, rest)
+        return made
 
     @property
     def ids(self):

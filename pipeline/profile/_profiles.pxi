@@ -99,9 +99,9 @@ cdef bint keep(object profile, PackedRow row, dict plain) except -1:
         if not waiting or row.received_at < <int64_t> get(profile, FIRST):
             put_into(profile, FIRST, row.received_at)
     if get(profile, FRESH) is None:
-        put_into(profile, FRESH, [row.raw])
+        put_into(profile, FRESH, [row.kept])
     else:
-        (<list> get(profile, FRESH)).append(row.raw)
+        (<list> get(profile, FRESH)).append(row.kept)
     put_into(profile, WAITING, waiting + 1)
     return True
 

@@ -87,11 +87,15 @@ class _State:
     def __init__(self, names: tuple[str, ...], law: Primitive) -> None:
         self.names, self.law = names, law
         self._kept = names[0] in Kept.__struct_fields__
+        self._one = names[0] if len(names) == 1 else None
         self.get = attrgetter(*(f"kept.{name}" if self._kept else name for name in names))
 
     def put(self, about: About, state: Any) -> None:
         of = about.kept if self._kept else about
-        for name, value in zip(self.names, state if len(self.names) > 1 else (state,), strict=True):
+        if self._one is not None:  # nearly always
+            setattr(of, self._one, state)
+            return
+        for name, value in zip(self.names, state, strict=True):
             setattr(of, name, value)
 
 
@@ -278,7 +282,7 @@ def merge(a: About, b: About) -> About:
         told = [*a.more.get(name, ()), *b.more.get(name, ())]
         pairs = sorted(_pairs(told), key=_encode)
         both.more[name] = [each for pair in pairs for each in pair]
-    for part in _TAGGED:
+    for part in _TAGGED if both.more else ():
         _put(both, part, _states(both, part))
     return both
 
@@ -313,6 +317,11 @@ def knows(packed: bytes, fingerprint: int) -> bool:
 def marks(about: About) -> set[int]:
     """The low 48 bits of the fingerprints that are remembered."""
     return timeline.marks(_ring(about))
+
+
+def shared_marks(a: About, b: About) -> set[int]:
+    """Those that both remember."""
+    return timeline.shared_marks(_ring(a), _ring(b))
 
 
 def of_mark(about: About, mark: int) -> tuple[str, int, dict[str, str]] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import inspect
+from msgspec.structs import replace
 
 from pipeline.events.compiled import fitting
 from pipeline.profile import about as plain
@@ -27,7 +28,9 @@ _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
 
 
 class PlainRow:
-    """A row, as msgpack of a `Row`, with what is read of it; `ids` are packed too. `several`: more than one id."""
+    """A row, as msgpack of a `Row`, with what is read of it; `ids` are packed too. `several`: more than one id. `kept`:
+    as it waits in its profile, which knows whose it is (`Row`).
+    """
 
     __slots__ = ("fingerprint", "ids", "occurred_at", "offset", "raw", "received_at", "root", "several", "type")
 
@@ -42,6 +45,10 @@ class PlainRow:
         self.fingerprint = row.fingerprint
         self.ids = _encode(row.ids)
         self.several = len(row.ids) > 2
+
+    @property
+    def kept(self) -> bytes:
+        return _encode(replace(_decode_row(self.raw), root="", offset=0))
 
 
 def plain_count(packed: bytes, row: PlainRow | PackedRow, asked: Collection[str] = ()) -> bytes:

@@ -367,9 +367,9 @@ def _took(book: RuleBook, profile: Profile, row: PackedRow, counted: bytes) -> N
         if kind in book.arriving and not profile.arrived:
             profile.arrived = book.arrives(kind, unpack_row(row).data)
         if profile.fresh is None:
-            profile.fresh = [row.raw]
+            profile.fresh = [row.kept]
         else:
-            profile.fresh.append(row.raw)
+            profile.fresh.append(row.kept)
         wakes = profile.wakes
         if wakes != UNKNOWN:
             received_at = row.received_at
@@ -459,6 +459,7 @@ def _earlier_counts(profile: Profile, row: PackedRow) -> None:
     for i, other in enumerate(rows):
         if other.fingerprint == row.fingerprint:
             if (copy := unpack_row(row)).order < other.order:
+                copy.root, copy.offset = "", 0
                 rows[i] = copy
                 _keep(profile, rows)
             return
@@ -719,7 +720,7 @@ def merge(book: RuleBook, winner: Profile, loser: Profile) -> Profile:
     else:
         about_winner, about_loser = winner.about, loser.about
         about = profile_about.merge(about_winner, about_loser)
-        for mark in profile_about.marks(about_winner) & profile_about.marks(about_loser):
+        for mark in profile_about.shared_marks(about_winner, about_loser):
             _counted_twice(about, rows, mark, winner, loser, about_loser)
     for person in theirs:
         unite(book, mine, person)

@@ -248,6 +248,7 @@ def test_a_row_tells_what_it_holds(each: Row) -> None:
         assert getattr(fast, name) == getattr(plain, name), name
     assert unpack_row(fast) == each
     assert unpack_ids(fast.ids) == each.ids
+    assert fast.kept == plain.kept == msgspec.msgpack.encode(msgspec.structs.replace(each, root="", offset=0))
 
 
 def test_broken_bytes_are_refused_or_left_to_python() -> None:

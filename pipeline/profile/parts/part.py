@@ -113,4 +113,4 @@ class Part(NamedTuple):
 
 def bounded(number: int) -> int:
     """A sum that a broken client made too large stays at what can be written."""
-    return max(-LONGEST, min(number, LONGEST))
+    return number if -LONGEST <= number <= LONGEST else LONGEST if number > 0 else -LONGEST

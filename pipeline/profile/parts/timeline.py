@@ -79,10 +79,19 @@ def lines(state: State) -> list[tuple[int, str, str]]:
 
 def marks(state: State) -> set[int]:
     """The low 48 bits of the fingerprints that are remembered."""
+    return {int.from_bytes(mark, "big") for mark in _marks(state)}
+
+
+def shared_marks(a: State, b: State) -> set[int]:
+    """Those that both remember."""
+    return {int.from_bytes(mark, "big") for mark in _marks(a) & _marks(b)}
+
+
+def _marks(state: State) -> set[bytes]:
     recent, _, older = state
     found = {recent[at : at + 6] for at in range(4, len(recent), RECENT)}
     found.update([older[at : at + 6] for at in range(4, len(older), OLDER)])
-    return {int.from_bytes(mark, "big") for mark in found}
+    return found
 
 
 def knows(state: State, fingerprint: int) -> bool:
