@@ -47,6 +47,7 @@ from pipeline.triggers.rules import RuleBook
 
 NOW = 1_900_000_000_000
 
+
 class Collected:
     """A sender that keeps what it is given."""
 
