@@ -11,9 +11,9 @@ from xxhash import xxh3_64_intdigest
 class Row(msgspec.Struct, array_like=True, gc=False):
     """One event on its way from the first hop to the second, and in a profile's buffer.
 
-    `root`: profile id it was routed to. `offset`: in its source partition. (In a buffer, which is a profile's own, these
-    are "" and 0: nobody asks there, and they take room.) `fingerprint`: 64 bits of event id and
-    identifiers. `ids`: accepted identifiers, flat [namespace, value, ...], the person's strongest first.
+    `root`: profile id it was routed to. `offset`: in its source partition. (In a buffer these are "" and 0: nobody asks
+    there, and they take room.) `fingerprint`: 64 bits of event id and identifiers. `ids`: accepted identifiers, flat
+    [namespace, value, ...], the person's strongest first.
     """
 
     offset: int
