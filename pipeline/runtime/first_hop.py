@@ -55,7 +55,7 @@ CUT_HEADERS = 20
 REMARKS_SAID = 100  # different ones, of a partition; all are counted
 Decode = Callable[[bytes | None, str | None], Event]
 Learn = Callable[[Mapping[int, int]], Awaitable[frozenset[int]]]
-"""Asks for those schemas, id -> records naming it, that aren't known; returns what was not asked for (schemas.py)."""
+"""Asks for schemas, id -> records that name it, where they aren't known; returns those that were not asked for."""
 
 
 class Tally:
