@@ -30,7 +30,6 @@ from pipeline.runtime.lanes import Lane, Records
 from pipeline.runtime.transport import BatchApp, BatchConsumer, Fetched, FetchSettings
 from pipeline.runtime.watchdog import EXIT_FATAL, Watchdog
 from pipeline.topology.model import Topology
-from pipeline.wire.records import tells_rows
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +104,6 @@ class Worker:
         self.lanes: dict[TP, Lane] = {}
         self.control = Control(self)
         self.ready = False
-        self._resolving = 0  # batches of source partitions in hand
         self.probing: asyncio.Task[None] | None = None
         self._transactions = transactions
         self._max_batch = max_batch
@@ -185,18 +183,9 @@ class Worker:
         """Start the partition's lane, or turn it to another position."""
         lane = self.lanes.get(tp)
         if lane is None:
-            hop = self.hooks.maintain_profile if tp.topic == self._resolved else self._resolve_identity
+            hop = self.hooks.maintain_profile if tp.topic == self._resolved else self.hooks.resolve_identity
             lane = self.lanes[tp] = Lane(tp, hop, self.fatal, self._max_batch)
         lane.open(epoch, offset)
-
-    async def _resolve_identity(self, tp: TP, records: Records) -> None:
-        self._resolving += 1
-        try:
-            await self.hooks.resolve_identity(tp, records)
-        finally:
-            self._resolving -= 1
-            if not self._resolving:
-                self.consumer.written()
 
     def put(self, fetched: Fetched) -> None:
         """From an agent into the partitions' lanes."""
@@ -363,9 +352,7 @@ def build(topology: Topology, worker: Worker, *, transactions: bool = True, max_
     )
     app.owner = worker
     gathered = frozenset(topic.name for topic in topology.topics.sources)
-    app.fetch = FetchSettings(
-        read_committed=transactions, linger_ms=topology.linger_ms, gathered=gathered, is_made=tells_rows
-    )
+    app.fetch = FetchSettings(read_committed=transactions, linger_ms=topology.linger_ms, gathered=gathered)
     sources = app.topic(*(topic.name for topic in topology.topics.sources), acks=False, value_serializer="raw")
     resolved = app.topic(topology.topics.resolved.name, acks=False, value_serializer="raw")
 

@@ -20,7 +20,6 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -51,8 +50,6 @@ CLAIM_S = 60.0
 TELL_S = 5.0
 SIGN_S = 10.0
 CALM_MS = 500  # how long a fetch waits for the first record
-FIRST_MS = 60  # so long other topics wait for what is made of source topics
-MARKED_MS = 3  # a broker's, until what is committed can be read
 MUCH = 3_000  # records of a poll: a backlog, which need not gather
 
 _epochs = itertools.count(1)
@@ -128,7 +125,6 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         self.epochs: dict[TP, int] = {}
         self.handed: dict[TP, int] = {}
         self._gathers_until = 0.0
-        self._held: asyncio.TimerHandle | None = None
         self.sought: object = None  # the assignment in which we have sought
         self.names: dict[TP, tuple[str, object]] = {}  # who writes of it, and the assignment in which that was asked
 
@@ -200,9 +196,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
     def _gather(
         self, consumer: AIOKafkaConsumer, fetched: Mapping[TopicPartition, list[Any]], silent: bool = False
     ) -> None:
-        """What comes calls for a fetch at once, and then nothing is fetched of source topics for `linger_ms`, nor of
-        any other partition behind what was made of them. So what the first hop writes is read at once, and all else
-        gathers.
+        """What comes calls for a fetch at once, and then nothing is fetched of source topics for `linger_ms`, nor a
+        second time of any other partition. So what the first hop writes is read at once, and all else gathers.
         """
         settings, now = self.consumer.settings, time.monotonic()
         found = {tp for tp in fetched if tp.topic in settings.gathered}
@@ -213,10 +208,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
                 consumer.pause(*(tp for tp in consumer.assignment() if tp.topic in settings.gathered))
                 asyncio.get_running_loop().call_later(settings.linger_ms / 1000, self._gathered, consumer)
         else:
-            made = {
-                tp for tp, records in fetched.items() if any(settings.is_made(record.headers) for record in records)
-            }
-            consumer.pause(*(made & consumer.assignment() - consumer._fetcher._records.keys()))
+            consumer.pause(*(fetched.keys() & consumer.assignment() - consumer._fetcher._records.keys()))
         if now < self._gathers_until:
             consumer._fetcher._fetch_max_wait_ms = max(int(1000 * (self._gathers_until - now)), 1)
         elif fetched:  # a fetch that is under way holds up the next one, which may ask for more partitions
@@ -225,28 +217,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             consumer._fetcher._fetch_max_wait_ms = CALM_MS
 
     def _gathered(self, consumer: AIOKafkaConsumer) -> None:
-        """Source topics first: what has come of others meanwhile, moves mostly, is read together with what is made of
-        these now, and is one batch with it.
-        """
-        gathered = self.consumer.settings.gathered
         self._gathers_until = 0.0
-        consumer._fetcher._fetch_max_wait_ms = FIRST_MS
-        consumer.resume(*(tp for tp in consumer.paused() if tp.topic in gathered))
-        self._held = asyncio.get_running_loop().call_later(FIRST_MS / 1000, self._all, consumer)
-
-    def written(self) -> None:
-        """What was fetched of source topics is processed."""
-        if self._held is not None and self._consumer is not None:
-            self._held.cancel()
-            self._held = asyncio.get_running_loop().call_later(MARKED_MS / 1000, self._all, self._consumer)
-
-    def _all(self, consumer: AIOKafkaConsumer) -> None:
-        self._held = None
-        left = self._gathers_until - time.monotonic()
-        consumer._fetcher._fetch_max_wait_ms = (
-            max(int(1000 * left), 1) if left > 0 else self.consumer.settings.linger_ms
-        )
-        consumer.resume(*(tp for tp in consumer.paused() if tp.topic not in self.consumer.settings.gathered))
+        consumer._fetcher._fetch_max_wait_ms = self.consumer.settings.linger_ms
+        consumer.resume(*consumer.paused())
 
     async def move(self, targets: Mapping[TP, tuple[int, int]]) -> set[TP]:
         """Seek each partition to (epoch, offset); return those that are no longer assigned and were left alone."""
@@ -429,11 +402,6 @@ class BatchConsumer(driver.Consumer):
             await self.owner.claim(set())
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def written(self) -> None:
-        """What was fetched of source topics is processed."""
-        with suppress(RuntimeError):  # it ends
-            self._thread.thread_loop.call_soon_threadsafe(self._thread.written)
-
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Claim what was assigned, once an assignment, and seek there.
 
@@ -515,8 +483,7 @@ class FetchSettings(NamedTuple):
     """What Faust has no setting for.
 
     `gathered`: topics of which nothing is fetched for `linger_ms` after something has come: what a fetch costs, and a
-    batch, hardly hangs on what is in it. `is_made`: whether a record of another topic, with these headers, was made of
-    what came of them. One connection's requests are answered in turn, so whatever else is asked, end
+    batch, hardly hangs on what is in it. One connection's requests are answered in turn, so whatever else is asked, end
     offsets say, waits behind a fetch (in silence up to CALM_MS).
     `fetch_max_bytes`: of one answer, over all partitions.
     """
@@ -524,7 +491,6 @@ class FetchSettings(NamedTuple):
     read_committed: bool = True
     linger_ms: int = 180
     gathered: frozenset[str] = frozenset()
-    is_made: Callable[[Iterable[tuple[str, bytes | None]]], bool] = bool
     fetch_max_bytes: int = 32 * 1024 * 1024
 
 

@@ -12,7 +12,7 @@ of it, whether its value can be read or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 from zlib import crc32
 
@@ -89,7 +89,6 @@ class Forward(msgspec.Struct, Generic[R], array_like=True, gc=False, tag="f"):
 
 books_of: type[Resolved[Any]] = Resolved  # what says of what it is generic costs as much again to be made
 encode = msgspec.msgpack.Encoder().encode
-RESOLVED = encode("r")  # the tag, which follows a first byte
 decode_row = msgspec.msgpack.Decoder(Row).decode
 decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_books = msgspec.msgpack.Decoder(Resolved[Any] | Move | Forward[Any]).decode
@@ -139,11 +138,6 @@ class Seal:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InvalidEvent("unreadable_books", f"header {BOOKS} can't be read: {error}") from error
         return books
-
-
-def tells_rows(headers: Iterable[tuple[str, bytes | None]]) -> bool:
-    """Whether a record with these is a `Resolved`, as far as one sees at a glance."""
-    return any(name == BOOKS and value is not None and value[1:3] == RESOLVED for name, value in headers)
 
 
 def marked(source: str) -> int:
