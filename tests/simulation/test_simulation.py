@@ -126,7 +126,10 @@ def test_worlds_that_were_found_among_thousands(seed: int) -> None:
     assert faults(seed) == []
 
 
-@pytest.mark.parametrize("seed", [200, 249, 386, 574, 946, 1181, 1343])
+FALLS_BACK = [200, 249, 386, 574, 946, 1181, 1343]
+
+
+@pytest.mark.parametrize("seed", FALLS_BACK)
 def test_worlds_of_one_redis_that_falls_back_often(seed: int) -> None:
     """The same as 1949. 200: what has moved once more was on its way, and mattered earlier than was thought. 946, 1181:
     two ties told one owner the same.
@@ -135,9 +138,10 @@ def test_worlds_of_one_redis_that_falls_back_often(seed: int) -> None:
 
 
 def test_what_the_log_remembers_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what 1949 showed the need of."""
+    """Without what 1949 showed the need of. What a world comes to hangs on every byte that is stored, so not on one."""
     monkeypatch.setattr(ProfilePartition, "_unite", lambda *_: None)
-    assert any(found.startswith("different") for found in faults(1949))
+    worlds = (faults(seed, all_faults=Faults(one_log=True, fall_back=0.015)) for seed in FALLS_BACK)
+    assert any(found.startswith("different") for world in worlds for found in world)
 
 
 @pytest.mark.parametrize("block", range(5))
