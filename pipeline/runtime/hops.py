@@ -349,7 +349,12 @@ class Hops:
             async with asyncio.timeout(LEAVE_S):
                 await hop.tidy()
         except Exception as problem:
-            log.debug("%s-%d: what is published stays in the outbox: %r", self._resolved.name, hop.partition, problem)
+            log.info(
+                "%s-%d: what is published stays in the outbox, and is published again: %r",
+                self._resolved.name,
+                hop.partition,
+                problem,
+            )
 
     async def stop(self) -> None:
         """The last thing: close what is open."""

@@ -211,6 +211,7 @@ class ProfilePartition:
         self._joined: set[str] = set()  # those of the batch in hand
         self._raised: list[Exception] = []
         self._stored: bytes | None = None
+        self._whole = True  # nothing is half done: what is in memory may be committed
         self._cache: dict[str, State | None] = {}
         self._aged: dict[str, State | None] = {}  # as committed; `_load` takes back what is asked for
         self._aging = False
@@ -230,7 +231,7 @@ class ProfilePartition:
         self._forget()
         self._incoming.take()
         self._quarantine.suspects.clear()
-        self._stored = claimed.meta
+        self._stored, self._whole = claimed.meta, True
         self._fence, self._token = claimed.fence, claimed.token
         self._pending = [decode_out(entry) for entry in claimed.outbox]
         self._published = self._trimmed = claimed.head
@@ -353,7 +354,9 @@ class ProfilePartition:
         """Publish what the outbox holds, and try once more what is quarantined."""
         await self.publish()
         if self._shut:
+            self._whole = False
             await self._run([], set())
+            self._whole = True
 
     @property
     def waiting(self) -> int:
@@ -368,7 +371,7 @@ class ProfilePartition:
         """One batch, in commits of about 5,000 profiles. Raises CommitRejected, Fenced, StateLost, or what the store or
         the broker raises: claim again.
         """
-        self.work = Work()
+        self.work, self._whole = Work(), False
         self._incoming.earlier = self._earlier()
         batch: Opened = []
         named: set[str] = set()
@@ -395,6 +398,7 @@ class ProfilePartition:
                 batch, named, rows, done = [], set(), 0, self.meta.offset
         if self.meta.offset > done:
             await self._run(batch, named)
+        self._whole = True
 
     def aim(self, clock: int) -> None:
         """What is before `clock` is certain, as watermark.py has shown: the next batch decides it. At any time, also
@@ -407,8 +411,9 @@ class ProfilePartition:
         """Decide everything before `clock` now."""
         self.aim(clock)
         if self.target > self.meta.clock:
-            self.work = Work()
+            self.work, self._whole = Work(), False
             await self._run([], set())
+            self._whole = True
 
     def age(self) -> None:
         """Let go of the profiles in memory that nobody asked for since this was called last. At any time."""
@@ -452,8 +457,8 @@ class ProfilePartition:
         return self._trimmed < self._published
 
     async def tidy(self) -> None:
-        """Trim it, where no other commit does, nor what failed half way has been forgotten."""
-        if self.untidy and not self._dirty and encode_meta(self.meta) == self._stored:
+        """Trim it, where no other commit does. Not after a failure half way: then the partition is claimed again."""
+        if self.untidy and self._whole:
             await self._commit({}, {})
 
     def _is_old(self, state: State | None, horizon: int) -> bool:

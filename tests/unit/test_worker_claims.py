@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ClassVar, cast
+from unittest.mock import patch
 
 import pytest
 from faust.types import TP
@@ -26,9 +27,10 @@ from pipeline.runtime.hops import Hops
 from pipeline.runtime.lanes import LaneState
 from pipeline.runtime.ports import In, Out
 from pipeline.runtime.producers import Producers
-from pipeline.runtime.second_hop import decode_meta
+from pipeline.runtime.second_hop import decode_meta, encode_meta
 from pipeline.store.memory import MemoryGraphStore, MemoryProfileStore
 from pipeline.store.ports import SourcePosition
+from pipeline.triggers.balance import Waits
 from pipeline.triggers.decisions import Decision
 from pipeline.wire.records import Resolved
 from pipeline.wire.row import Row
@@ -315,12 +317,33 @@ def test_who_gives_a_partition_up_leaves_nothing_that_would_be_published_again(p
             await hop._commit({}, {})
             await hop.publish()
             if failed:  # half way through a batch: what it did is in memory, and in no commit
-                hop.meta.offset += 1
+                with patch.object(hop, "_commit", side_effect=ConnectionError), pytest.raises(ConnectionError):
+                    await hop.process([In(0, 0, None, b"not ours", ())])
+                assert hop.meta.offset == 1
             await process.hops.revoke({RESOLVED})
             claimed = await hop._store.claim(RESOLVED.partition)
             assert len(claimed.outbox) == failed
             assert claimed.meta is not None
             assert decode_meta(claimed.meta).offset == 0
+
+    run(main())
+
+
+def test_what_is_published_goes_also_where_the_books_are_other_since_the_claim(process: Process) -> None:
+    """Of a rule that is no more they tell nothing, say: that isn't half of anything."""
+
+    async def main() -> None:
+        await process.hops.claim({RESOLVED})
+        hop = process.hops._partitions[RESOLVED]
+        hop._outbox = [Out("decisions", None, None, b"d", [])]
+        hop.meta.waits["gone"] = Waits(opened=1, decided=1)
+        await hop._commit({}, {})
+        await process.hops.claim({RESOLVED})
+        hop = process.hops._partitions[RESOLVED]
+        assert encode_meta(hop.meta) != hop._stored
+        await hop.publish()
+        await process.hops.revoke({RESOLVED})
+        assert not (await hop._store.claim(RESOLVED.partition)).outbox
 
     run(main())
 
