@@ -13,6 +13,7 @@ from pipeline.errors import InvalidEvent
 from pipeline.events.codec import Decoder, Encoder
 from pipeline.events.model import CONSENT, Event
 from pipeline.events.registry import connect
+from pipeline.events.segment_fields import texts
 from pipeline.grammar.findings import Finding, suggest
 from pipeline.grammar.hints import OF_YOUR_OWN
 from pipeline.grammar.reader import Path as Place
@@ -235,9 +236,14 @@ class _File:
             around = {}
         self._context((*at, "context"), around)
         identifiers = self._who((*at, "who"), value.get("who"), needed=True)
-        event = Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, around)
         if self._reader.findings:  # enough to do
-            return event
+            return Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, around)
+        body = {field: texts(each) if known[field].kind == "map" else each for field, each in body.items()}
+        around = {
+            name: texts(each) if name != CONSENT and context()[name].kind == "map" else each
+            for name, each in around.items()
+        }
+        event = Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, around)
         try:  # it counts as what a producer would have sent
             return self._decoder.decode(self._encoder.encode("rule-tests", event))
         except InvalidEvent as error:
@@ -329,8 +335,7 @@ def _misfit(field: Field, value: Any) -> str:
         case "list":
             return "" if isinstance(value, list) and all(isinstance(each, str) for each in value) else "a list of texts"
         case "map":
-            quoted = ": quote numbers, true and false" if isinstance(value, dict) else ""
-            return "" if _all(value, str) else f"a mapping of texts{quoted}"
+            return "" if isinstance(value, dict) else "a mapping: {name: value}"
         case "records":
             return (
                 ""
