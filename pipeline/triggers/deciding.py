@@ -11,7 +11,7 @@ from pipeline.triggers import balance, happening, keys, recoveries, turning, wai
 from pipeline.triggers.changes import Output, SegmentChange
 from pipeline.triggers.decisions import Decision
 from pipeline.triggers.early import Early
-from pipeline.triggers.facts import START, End, Fact, Fired, Key, Wait
+from pipeline.triggers.facts import START, End, Fact, Fired, Key, Order, Wait
 from pipeline.triggers.fold import happen, lead_to, state_of, take, take_back, work_out
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, decision_of, retraction
@@ -41,80 +41,117 @@ def decide(
                 break
         name, key_name = _first(person)
         rule = book.rules.get(name)
-        state = person.rules[name]
-        key = state.keys[key_name]
         if rule is None:  # the rule is no longer in the topology: its waits end silently
             del person.rules[name]
         else:
-            everyone = state.everyone and state.ends(key_name)
-            until = until_of(rule, person, key_name)
-            wait, emptyings = waits.first(rule, key, everyone, until)
-            assert wait is not None
-            if wait.end is not None and wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
-                waits.close(rule, key, wait)
-                key.due = waits.next_due(rule, key, everyone, until)
-                refresh(person)
-                continue
-            detail = ""
-            outcome, reason = ("fired", "due") if wait.end is None else ("cancelled", wait.reason)
-            if wait.end is None and len(persons) > 1 and _was_others(book, persons, person, key, wait):
-                outcome, reason = "suppressed", "other_person"
-            elif wait.end is None and rule.when is not None and _unfounded(book, rule, person, key_name, wait, clock):
-                outcome, reason = "suppressed", "unfounded"
-            elif wait.end is None and waits.overtaken(rule, key, everyone, wait, emptyings):
-                outcome, reason = "suppressed", "overtaken"
-            elif wait.end is None and (detail := _failing(rule, person, key_name, wait)):
-                outcome, reason = "suppressed", "only_if"
-            moment = wait.due + rule.lateness if wait.moment is None else wait.moment
-            decision = decision_of(rule, person, key_name, wait, outcome, reason, max(clock, moment))
-            decision.detail = detail
-            decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, key_name, wait)
-            cause = wait.cause
-            told = early.find(decision, cause, follows=rule.follows) if early is not None and rule.arrives else None
-            if told is not None:
-                decision, cause = told.of(decision, cause)
-                outcome = decision.outcome
-            before = balance.waiting(rule, key)
-            waits.close(rule, key, wait)
-            if rule.date is not None and rule.date.yearly and not book.still:
-                waits.begin_again(rule, key, wait, person.whereabouts)
-            if outcome == "fired":
-                rule.recurrence.fired(key, decision.due_at)
-            if outcome == "fired" and state.tells_enough(key):
-                decision.bounded = True  # nothing can take it back
-            elif outcome == "fired":
-                lines = [line.names for line in wait.lines] if rule.takes else []
-                fired = Fired(
-                    bytes.fromhex(decision.id),
-                    decision.cause_event_id,
-                    decision.due_at,
-                    decision.due_at - decision.occurred_at,
-                    cause.occurred_at - wait.last_start[0],
-                    lines,
-                    decision.bounded,
-                    (quiet is None or not quiet(decision)) if told is None else told.published,
-                    decision.stage,
-                    timed=cause.timed,
-                    kept=wait.kept,
-                )
-                if rule.within:
-                    fired.decided, fired.until = decision.decided_at, decision.due_at + rule.within
-                    recoveries.credit(key, fired)
-                key.fired.append(fired)
-            key.due = waits.next_due(rule, key, everyone, until)
-            balance.decided(rule, key, before, ends=outcome == "cancelled")
-            if len(state.keys) > keys.AT_HAND:
-                keys.make_room(state, clock)
-            if told is None:
-                out.append(decision)
-            if book.followers and not book.still:
-                lead_to(book, person, decision, cause, out)
-            if DECIDED in book.makes:
-                said = {"rule": decision.rule, "outcome": decision.outcome}
-                happen(book, person, happening.made(DECIDED, decision.due_at, clock, decision.id, said), out)
-            if told is not None and outcome == "fired" and wait.end is not None:
-                _take_back(book, rule, person, key_name, key, wait, everyone, out)
+            _decide_next(book, rule, persons, person, key_name, clock, out, quiet, early)
         refresh(person)
+
+
+def _decide_next(
+    book: RuleBook,
+    rule: Compiled,
+    persons: list[Person],
+    person: Person,
+    name: str,
+    clock: int,
+    out: list[Output],
+    quiet: Callable[[Decision], bool] | None,
+    early: Early | None,
+) -> None:
+    """The first wait of a key is decided."""
+    state = person.rules[rule.name]
+    key = state.keys[name]
+    everyone = state.everyone and state.ends(name)
+    until = until_of(rule, person, name)
+    wait, emptyings = waits.first(rule, key, everyone, until)
+    assert wait is not None
+    if wait.end is None:
+        outcome, reason, detail = _runs_out(book, rule, persons, person, name, key, wait, everyone, emptyings, clock)
+    elif wait.reason == BROKEN:  # the sequence hasn't come to its end: nobody is told
+        waits.close(rule, key, wait)
+        key.due = waits.next_due(rule, key, everyone, until)
+        return
+    else:
+        outcome, reason, detail = "cancelled", wait.reason, ""
+    moment = wait.due + rule.lateness if wait.moment is None else wait.moment
+    decision = decision_of(rule, person, name, wait, outcome, reason, max(clock, moment))
+    decision.detail = detail
+    decision.bounded = _bounded(book, rule, state, key, wait) or _counted_less(rule, person, name, wait)
+    cause = wait.cause
+    told = early.find(decision, cause, follows=rule.follows) if early is not None and rule.arrives else None
+    if told is not None:
+        decision, cause = told.of(decision, cause)
+        outcome = decision.outcome
+    before = balance.waiting(rule, key)
+    waits.close(rule, key, wait)
+    if rule.date is not None and rule.date.yearly and not book.still:
+        waits.begin_again(rule, key, wait, person.whereabouts)
+    if outcome == "fired":
+        rule.recurrence.fired(key, decision.due_at)
+        if state.tells_enough(key):
+            decision.bounded = True  # nothing can take it back
+        else:
+            published = (quiet is None or not quiet(decision)) if told is None else told.published
+            _may_be_taken_back(rule, key, decision, cause, wait, published)
+    key.due = waits.next_due(rule, key, everyone, until)
+    balance.decided(rule, key, before, ends=outcome == "cancelled")
+    if len(state.keys) > keys.AT_HAND:
+        keys.make_room(state, clock)
+    if told is None:
+        out.append(decision)
+    if book.followers and not book.still:
+        lead_to(book, person, decision, cause, out)
+    if DECIDED in book.makes:
+        said = {"rule": decision.rule, "outcome": decision.outcome}
+        happen(book, person, happening.made(DECIDED, decision.due_at, clock, decision.id, said), out)
+    if told is not None and outcome == "fired" and wait.end is not None:
+        _take_back(book, rule, person, name, key, wait, everyone, out)
+
+
+def _runs_out(
+    book: RuleBook,
+    rule: Compiled,
+    persons: list[Person],
+    person: Person,
+    name: str,
+    key: Key,
+    wait: Wait,
+    everyone: list[End],
+    emptyings: list[Order],
+    clock: int,
+) -> tuple[str, str, str]:
+    """Outcome, reason and detail of a wait that nothing ended."""
+    if len(persons) > 1 and _was_others(book, persons, person, key, wait):
+        return "suppressed", "other_person", ""
+    if rule.when is not None and _unfounded(book, rule, person, name, wait, clock):
+        return "suppressed", "unfounded", ""
+    if waits.overtaken(rule, key, everyone, wait, emptyings):
+        return "suppressed", "overtaken", ""
+    if detail := _failing(rule, person, name, wait):
+        return "suppressed", "only_if", detail
+    return "fired", "due", ""
+
+
+def _may_be_taken_back(rule: Compiled, key: Key, decision: Decision, cause: Fact, wait: Wait, published: bool) -> None:
+    """Note a trigger, as what comes late may show that it wasn't one, and what comes later that it helped."""
+    fired = Fired(
+        bytes.fromhex(decision.id),
+        decision.cause_event_id,
+        decision.due_at,
+        decision.due_at - decision.occurred_at,
+        cause.occurred_at - wait.last_start[0],
+        [line.names for line in wait.lines] if rule.takes else [],
+        decision.bounded,
+        published,
+        decision.stage,
+        timed=cause.timed,
+        kept=wait.kept,
+    )
+    if rule.within:
+        fired.decided, fired.until = decision.decided_at, decision.due_at + rule.within
+        recoveries.credit(key, fired)
+    key.fired.append(fired)
 
 
 def _take_back(
