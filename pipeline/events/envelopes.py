@@ -12,14 +12,15 @@ from pipeline.events.segment_fields import numbered
 
 Pairs = list[tuple[str, Any]]
 
-_LISTS = ("batch", "events", "data", "messages")
+_LISTS = ("batch", "events", "data", "messages", "results")
 _CALLS = frozenset(("track", "identify", "page", "screen", "alias", "group"))
 _TELLING = frozenset(
     ("event", "messageId", "anonymousId", "userId", "timestamp", "originalTimestamp", "sentAt", "receivedAt")
 )
 _INHERITED = ("sentAt", "receivedAt", "anonymousId", "userId", "channel", "integrations")
 _STAMPS = ("timestamp", "originalTimestamp")
-_SEGMENTS = frozenset(("type", "messageId", "anonymousId", "userId"))
+_IDENTIFIERS = frozenset(("anonymousId", "userId"))
+_SEGMENTS = _IDENTIFIERS | {"type", "messageId"}
 
 
 def is_event(value: object) -> TypeGuard[dict[str, Any]]:
@@ -41,11 +42,15 @@ def call_of(value: object) -> object:
 
 
 def _is_posthogs(value: object) -> bool:
-    """`event` and `distinct_id`. Pages send that in the properties, as Mixpanel's do, which have no `$lib`."""
-    if not isinstance(value, dict) or "event" not in value or not _SEGMENTS.isdisjoint(value):
+    """`event` and `distinct_id`, whatever its `type`: some clients tell one (PostHog/posthog-ruby:
+    lib/posthog/field_parser.rb). Pages send that id in the properties, as Mixpanel's do, which have no `$lib`.
+    """
+    if not isinstance(value, dict) or "event" not in value or not _IDENTIFIERS.isdisjoint(value):
         return False
     properties = value.get("properties")
-    return "distinct_id" in value or (isinstance(properties, dict) and {"distinct_id", "$lib"} <= properties.keys())
+    return "distinct_id" in value or (
+        _SEGMENTS.isdisjoint(value) and isinstance(properties, dict) and {"distinct_id", "$lib"} <= properties.keys()
+    )
 
 
 def _is_snowplows(value: object) -> bool:
@@ -83,7 +88,7 @@ def items(envelope: object) -> list[object] | None:
     if (found := _list(envelope)) is None:
         return None
     if any(map(_is_posthogs, found)):
-        return posthog.items(envelope)
+        return posthog.items(found, envelope.get("sent_at"))
     shared = [(name, envelope[name]) for name in _INHERITED if envelope.get(name) is not None]
     stamps = [(name, envelope[name]) for name in _STAMPS if envelope.get(name) is not None]
     context = envelope.get("context")
@@ -96,9 +101,13 @@ def _list(value: dict[str, Any]) -> list[object] | None:
         return None
     for name in _LISTS:
         found = numbered(value.get(name))
-        if found is not None and (name == "batch" or (found and all(map(is_event, found)))):
+        if found is not None and (name == "batch" or (found and all(map(_is_known, found)))):
             return found
     return None
+
+
+def _is_known(value: object) -> bool:
+    return is_event(value) or _is_posthogs(value)
 
 
 def _inheriting(item: dict[str, Any], shared: Pairs, stamps: Pairs, context: dict[str, Any]) -> dict[str, Any]:

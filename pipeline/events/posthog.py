@@ -200,7 +200,7 @@ def _who(kind: str, name: str, event: Part, properties: Part) -> Part:
     assert distinct is not None
     alias = key_text(properties.get("alias")) if kind == "alias" else None
     if alias is not None:
-        user, other = (alias, distinct) if _is_turned(distinct, alias, properties) else (distinct, alias)
+        user, other = (alias, distinct) if _is_turned(name, distinct, alias, properties) else (distinct, alias)
         return {"userId": user, "previousId": other}
     if name == "$identify":
         before = key_text(properties.get("$anon_distinct_id"))
@@ -208,7 +208,7 @@ def _who(kind: str, name: str, event: Part, properties: Part) -> Part:
     return {"anonymousId": distinct} if _is_anonymous(distinct, properties) else {"userId": distinct}
 
 
-def _is_turned(distinct: str, alias: str, properties: Part) -> bool:
+def _is_turned(name: str, distinct: str, alias: str, properties: Part) -> bool:
     """`alias` is another id of who is known by the distinct id. But an anonymous client names by it who they are from
     now on, and posthog-python's `alias(previous_id, distinct_id)` sends them the other way round, too.
     """
@@ -217,7 +217,8 @@ def _is_turned(distinct: str, alias: str, properties: Part) -> bool:
     made_up = _MADE_UP.fullmatch(distinct) is not None
     if made_up != (_MADE_UP.fullmatch(alias) is not None):
         return made_up
-    return _is_anonymous(distinct, properties) or properties.get("$lib") == "posthog-python"
+    by_python = name == "$create_alias" and properties.get("$lib") == "posthog-python"
+    return by_python or _is_anonymous(distinct, properties)
 
 
 def _is_anonymous(distinct: str, properties: Part) -> bool:

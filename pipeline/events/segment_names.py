@@ -196,6 +196,14 @@ _ORDER_COMPLETED = Tracked(
 _ORDER_REFUNDED = Tracked("order_refunded", Fields(_ORDER + _TOTAL + _CURRENCY))
 _PAGE_VIEWED = Tracked("page_viewed", PAGE)
 
+_EMAIL_CLICKED = Tracked(
+    "email_clicked",
+    Fields(_MESSAGE + _field("link_id", KEY) + _field("url", TEXT, "link_url", "url") + _CONFIDENCE),
+    _UNKNOWN,
+)
+_EMAIL_COMPLAINED = Tracked("email_complained", Fields(_MESSAGE))
+_EMAIL_UNSUBSCRIBED = Tracked("email_unsubscribed", Fields(_MESSAGE + _field("list_id", KEY)))
+
 _ELEMENT = Fields(_field("link_id", KEY) + _field("text") + _field("target_url"))
 _FORM = Fields(_field("form_id", KEY) + _field("fields", TEXTS))
 
@@ -251,11 +259,7 @@ TRACKED: dict[str, Tracked] = {
     # e-mail
     "email delivered": Tracked("email_delivered", Fields(_MESSAGE)),
     "email opened": Tracked("email_opened", Fields(_MESSAGE + _CONFIDENCE), _UNKNOWN),
-    "email link clicked": Tracked(
-        "email_clicked",
-        Fields(_MESSAGE + _field("link_id", KEY) + _field("url", TEXT, "link_url", "url") + _CONFIDENCE),
-        _UNKNOWN,
-    ),
+    "email link clicked": _EMAIL_CLICKED,
     "email bounced": Tracked(
         "email_bounced",
         Fields(
@@ -265,8 +269,12 @@ TRACKED: dict[str, Tracked] = {
             + _field("diagnostic", TEXT, "diagnostic", "diagnostic_code", "reason")
         ),
     ),
-    "email marked as spam": Tracked("email_complained", Fields(_MESSAGE)),
-    "unsubscribed": Tracked("email_unsubscribed", Fields(_MESSAGE + _field("list_id", KEY))),
+    "email marked as spam": _EMAIL_COMPLAINED,
+    "unsubscribed": _EMAIL_UNSUBSCRIBED,
+    # the same as we call them
+    "email clicked": _EMAIL_CLICKED,
+    "email complained": _EMAIL_COMPLAINED,
+    "email unsubscribed": _EMAIL_UNSUBSCRIBED,
     # what these lack (semantics 17)
     "email sent": Tracked(
         "email_sent",

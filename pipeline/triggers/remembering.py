@@ -7,7 +7,7 @@ import msgspec
 from pipeline.identity.ids import own_id
 from pipeline.language.memory import united
 from pipeline.triggers import sequences
-from pipeline.triggers.watches import LEFT, UNKNOWN, WATCHED, Ids, Turn, WatchedPerson, Watches, look_at
+from pipeline.triggers.watches import LEFT, UNKNOWN, WATCHED, Ids, Turn, WatchedPerson, Watches, look_at, pasts
 
 
 def join(watches: Watches, person: WatchedPerson, other: WatchedPerson, own: tuple[str, str], now: int) -> None:
@@ -44,7 +44,10 @@ def join(watches: Watches, person: WatchedPerson, other: WatchedPerson, own: tup
         elif now:
             stays, goes = (0, 1) if own[0] <= own[1] else (1, 0)
             since = min((turn.since for turn in (a, b) if turn.holds), default=0)
-            turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since, room=UNKNOWN)
+            if (a, b)[goes].holds and watches.speaking[watch.name]:
+                (a, b)[goes].past += [(a, b)[goes].since, now]
+            past = pasts((a, b), now - watches.slack)
+            turned[name] = msgspec.structs.replace((a, b)[stays], next=first, since=since, room=UNKNOWN, past=past)
             if (a, b)[goes].holds:
                 ids = (a, b)[goes].ids or copied((person, other)[goes].ids)
                 turned[f"{LEFT}{own_id(ids)}\0{watch.name}"] = Turn(next=now, ids=ids)

@@ -12,7 +12,18 @@ from pipeline.language.memory import DECIDED, Entry, Moment
 from pipeline.triggers import happening, sequences
 from pipeline.triggers.changes import SegmentChange, change_id
 from pipeline.triggers.remembering import copied
-from pipeline.triggers.watches import LEFT, Ids, Turn, Watch, WatchedPerson, Watches, look_at, members
+from pipeline.triggers.watches import (
+    LEFT,
+    Ids,
+    Turn,
+    Watch,
+    WatchedPerson,
+    Watches,
+    look_at,
+    members,
+    members_at,
+    pasts,
+)
 from pipeline.wire.row import Row
 
 
@@ -86,6 +97,9 @@ def _look_at_segment(
             told.append(_change(name, "entered", "tie", at, "", person.ids, None))
     if holds != turn.holds:
         reason, cause = _why(watch, person, turn, now, holds)
+        if not holds and watches.speaking[name]:
+            turn.past += [turn.since, at]
+            turn.past = pasts([turn], at - watches.slack)
         turn.since = 0 if not holds else turn.since if reason == "tie" and turn.since else at
         turn.holds = holds
         how = "entered" if holds else "left"
@@ -107,8 +121,8 @@ def _why(watch: Watch, person: WatchedPerson, turn: Turn, now: Moment, holds: bo
     """The reason of a change, and the event that it is."""
     received = _received(watch, now)
     begins = person.first is not None and person.first.received_at == now.at
-    by_tie = turn.tied and not begins and _without(watch, now, received) == holds
-    causes = [] if by_tie else _from_which(watch, now, holds, received)
+    by_tie = turn.tied and not begins and _without(watch, person, now, received) == holds
+    causes = [] if by_tie else _from_which(watch, person, now, holds, received)
     return ("event", causes[0]) if causes else ("tie" if turn.tied else "time", None)
 
 
@@ -122,11 +136,11 @@ def _look_at_rule(watch: Watch, person: WatchedPerson, key: str, turn: Turn, at:
     if not turn.holds or (held and not owed):
         return None
     received = _received(watch, now)
-    if tied and not held and _without(watch, now, received):
+    if tied and not held and _without(watch, person, now, received):
         turn.owed = True  # by the tie alone
         return None
     first = person.first.known if person.first is not None else None
-    for cause in _from_which(watch, now, True, received):
+    for cause in _from_which(watch, person, now, True, received):
         if at - cause.occurred_at <= max_age and not (owed and cause.known == first):
             turn.owed, turn.since = False, at
             return Start(watch.rule, key, cause, at, False)
@@ -149,30 +163,32 @@ def _received(watch: Watch, now: Moment) -> list[Entry]:
     return [found[known] for known in sorted(found)]
 
 
-def _from_which(watch: Watch, now: Moment, holds: bool, entries: list[Entry]) -> list[Entry]:
+def _from_which(watch: Watch, person: WatchedPerson, now: Moment, holds: bool, entries: list[Entry]) -> list[Entry]:
     """Of events that come at once, taken in one by one, those from which on it is so."""
     found: list[Entry] = []
     for place in range(len(entries) - 1, -1, -1):
-        if _without(watch, now, entries[place + 1 :], entries[place]) != holds:
+        if _without(watch, person, now, entries[place + 1 :], entries[place]) != holds:
             break
         found.insert(0, entries[place])
     return found
 
 
-def _without(watch: Watch, now: Moment, entries: list[Entry], last: Entry | None = None) -> bool:
+def _without(watch: Watch, person: WatchedPerson, now: Moment, entries: list[Entry], last: Entry | None = None) -> bool:
     """What it would be without these events, and so the segments that it speaks of. `last`: what is received in this
     moment and stands before them, if anything: where they are is what was told up to there.
     """
     there = now.there.upto(now.at, last) if watch.zoned and now.there is not None else now.there
     if not entries and there == now.there:
         return watch.condition.holds(now)
-    then = Moment(now.memory, now.at, without={e.named for e in entries}, segments=now.segments, there=there)
+    then = Moment(now.memory, now.at, without={e.named for e in entries}, there=there)
+    # Also those that they leave in this moment: without what makes them leave they are in it since then.
+    then.segments = members_at(person, now.at) if watch.through else {}
     return anew(watch, then, now.key)
 
 
 def held(watch: Watch, person: WatchedPerson, key: str, at: int) -> bool:
     """What it was then, and the segments that it speaks of, by what is known now."""
-    then = Moment(person.heard, at, decided=at, segments=members(person), there=person.whereabouts)
+    then = Moment(person.heard, at, decided=at, segments=members_at(person, at), there=person.whereabouts)
     return anew(watch, then, key if watch.keyed else None)
 
 

@@ -6,7 +6,7 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -26,6 +26,7 @@ from pipeline.wire.row import Row
 
 Ids = dict[str, list[str]]
 UNKNOWN = -1
+PAST_KEPT = 16
 WHOLE = ("",)  # the keys of what is counted without
 
 
@@ -61,7 +62,8 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     `tied`: at `next` two persons became one. `ids`: of a person who is no more, and leaves a segment at `next`; of a
     segment, by what they were known when they entered it, where that gave another profile id. `room`: so much more may
     be counted of what brings it nearer to being otherwise, and nobody need look (language/room.py); UNKNOWN: nobody
-    knows, as something else may have come to it.
+    knows, as something else may have come to it. `past`: of a segment that others speak of, since when and until when
+    they were in it before, [since, until, since, until, ...].
     """
 
     holds: bool = False
@@ -71,6 +73,12 @@ class Turn(msgspec.Struct, array_like=True, gc=False):
     tied: bool = False
     ids: Ids | None = None
     room: int = UNKNOWN
+    past: list[int] = []
+
+    def was_since(self, at: int) -> int | None:
+        """Of a segment that they have left: since when they were in it at that moment, in which it may have ended."""
+        past = self.past
+        return next((past[i] for i in range(len(past) - 2, -1, -2) if past[i] <= at <= past[i + 1]), None)
 
 
 class Watch:
@@ -330,6 +338,24 @@ def _look_if_near(person: WatchedPerson, watch: Watch, key: str, counted: Matche
 def members(person: WatchedPerson) -> dict[str, int]:
     """Segments they are in -> since when."""
     return {name[2:-1]: turn.since for name, turn in person.turned.items() if turn.holds and name.startswith("s\0")}
+
+
+def members_at(person: WatchedPerson, at: int) -> dict[str, int]:
+    """The same as of an earlier moment, as the fold had it."""
+    found: dict[str, int] = {}
+    for name, turn in person.turned.items():
+        if name.startswith("s\0"):
+            since = turn.since if turn.holds and turn.since <= at else turn.was_since(at)
+            if since is not None:
+                found[name[2:-1]] = since
+    return found
+
+
+def pasts(of: Iterable[Turn], since: int) -> list[int]:
+    """What is kept of those that ended at that moment or later, by when they ended."""
+    ended = {(turn.past[i + 1], turn.past[i]) for turn in of for i in range(0, len(turn.past), 2)}
+    kept = sorted(each for each in ended if each[0] >= since)[-PAST_KEPT:]
+    return [moment for until, begun in kept for moment in (begun, until)]
 
 
 # Looking.

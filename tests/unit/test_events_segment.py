@@ -328,6 +328,9 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     ("Email Bounced", {"type": "HardBounce"}, "email_bounced", {"kind": "HardBounce"}),
     ("Email Bounced", {"bounceType": "Permanent", "type": "bounce"}, "email_bounced", {"kind": "Permanent"}),
     ("Email Marked as Spam", SENT, "email_complained", MAIL),
+    ("email_complained", SENT, "email_complained", MAIL),
+    ("Email Unsubscribed", SENT, "email_unsubscribed", MAIL),
+    ("email_clicked", SENT, "email_clicked", MAIL | {"confidence": "unknown"}),
     ("Unsubscribed", {**SENT, "list_id": 1425}, "email_unsubscribed", {**MAIL, "list_id": "1425"}),
 ]
 

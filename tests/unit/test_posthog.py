@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.edge.families import POSTHOG, POSTHOG_V1, Beside
 from pipeline.errors import InvalidEvent
-from pipeline.events import posthog
+from pipeline.events import envelopes, posthog
 from pipeline.events.model import Event
 from pipeline.events.segment import translate
 from tests.recorded import JSON, bodies, missing, page_bodies
@@ -193,6 +193,12 @@ def test_which_of_an_alias_is_the_user(properties: dict[str, Any], distinct_id: 
     found = one(told("$create_alias", properties | {"alias": alias}, distinct_id=distinct_id))
     (other,) = {distinct_id, alias} - {user}
     assert (found.type, found.identifiers) == ("identified", {"user_id": user, "anonymous_id": other})
+
+
+def test_what_python_merges_by_hand_goes_as_everywhere() -> None:
+    """Its `alias` alone swaps the two."""
+    call = told("$merge_dangerously", {"$lib": "posthog-python", "alias": "before"}, distinct_id="u")
+    assert one(call).identifiers == {"user_id": "u", "anonymous_id": "before"}
 
 
 def test_the_distinct_id_of_all_who_refused_is_nobodys() -> None:
@@ -396,3 +402,48 @@ def test_anything_is_events_or_refused(body: object, sent_at: object) -> None:
         else:
             why = "an event"
         assert why in (("an event",) if found else ("invalid_shape", "invalid_time"))
+
+
+# --- in files
+
+RUBY = {"$lib": "posthog-ruby", "$lib_version": "3.4.0", "$is_server": True}
+
+
+def captured(kind: str, event: str, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    around = {"type": kind, "event": event, "distinct_id": "u-1", "timestamp": AT}
+    return {**around, "properties": {**RUBY, **properties}, **more}
+
+
+CAPTURED = captured("capture", "Order Completed", {"order_id": "o1"}, uuid="e-1")
+IDENTIFIED = captured("identify", "$identify", {"plan": "pro"}, **{"$set": {"plan": "pro"}})
+ALIASED = captured("alias", "$create_alias", {"distinct_id": "u-1", "alias": "d-1"})
+
+
+def test_whatever_type_a_client_tells_it_is_posthogs() -> None:
+    """PostHog/posthog-ruby, lib/posthog/field_parser.rb; older ones tell a `messageId` beside it."""
+    for told in (CAPTURED, CAPTURED | {"messageId": "m-1"}, CAPTURED | {"properties": {"order_id": "o1"}}):
+        (event,) = translate(envelopes.call_of(told))
+        assert (event.type, event.identifiers, event.body) == (
+            "order_completed",
+            {"user_id": "u-1"},
+            {"order_id": "o1"},
+        )
+    (event,) = translate(envelopes.call_of(IDENTIFIED))
+    assert (event.type, event.identifiers, event.body["traits"]) == ("identified", {"user_id": "u-1"}, {"plan": "pro"})
+    (event,) = translate(envelopes.call_of(ALIASED))
+    assert event.identifiers == {"user_id": "u-1", "anonymous_id": "d-1"}
+
+
+def test_what_tells_a_segments_id_is_segments() -> None:
+    told = CAPTURED | {"type": "track", "anonymousId": "d-1"}
+    assert envelopes.call_of(told) is told
+
+
+@pytest.mark.parametrize("name", ["batch", "data", "results", "events"])
+def test_lists_of_events_in_files(name: str) -> None:
+    """A request's body, as a proxy wrote it down; what the API answers who asks for events."""
+    line = {name: [CAPTURED, IDENTIFIED], "next": None, "sent_at": AT}
+    assert envelopes.is_envelope(line)
+    found = envelopes.items(line)
+    assert found == [each | {"sent_at": AT} for each in (CAPTURED, IDENTIFIED)]
+    assert [translate(envelopes.call_of(each))[0].type for each in found] == ["order_completed", "identified"]

@@ -59,6 +59,7 @@ class Made:
 @dataclass(frozen=True)
 class View:
     """What a condition looks at. `entered`: the fold's segments -> since when; None: they are worked out at `at`.
+    `past`: segments -> since when and until when they were in them before.
     `fold_at`: the moment of the fold, where it isn't `at`. `since`, `start`, `key`: of the wait; `per`: the path of a
     rule with keys whose own value is asked for."""
 
@@ -67,6 +68,7 @@ class View:
     at: int
     made: list[Made] = field(default_factory=list)
     entered: dict[str, int] = field(default_factory=dict)
+    past: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     folded: bool = False
     per: str | None = None
     key: str | None = None
@@ -237,7 +239,11 @@ def segment(leaf: dict[str, Any], view: View) -> bool:
         inside = in_segment(name, view)
     if not inside or "for" not in leaf:
         return inside
-    return ages(view.at - view.entered.get(name, view.at), leaf["for"])
+    since = view.entered.get(name)
+    if since is None or since > view.at:  # as they were then, also where they left in this very moment
+        then = [began for began, ended in view.past.get(name, ()) if began <= view.at <= ended]
+        since = then[-1] if then else view.at
+    return ages(view.at - since, leaf["for"])
 
 
 def in_segment(name: str, view: View) -> bool:

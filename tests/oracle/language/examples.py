@@ -14,6 +14,7 @@ from tests.oracle.language.examples_waits import WAITS
 
 THRICE = {"did": "page_viewed", "times": 3, "within": "1h"}
 TWICE = {"did": "product_viewed", "times": 2, "within": "1h"}
+AT_A = {"last": "page_viewed", "has": {"path": "/a"}}
 QUIET = {"none": [{"did": "order_completed", "within": "1h"}]}
 DAY = 24 * 60
 
@@ -110,6 +111,23 @@ SEGMENTS = [
             change("entered", 40, segment="loyal"),
             change("left", 60),
             change("left", 60, segment="loyal"),
+        ],
+    ),
+    Example(
+        36,
+        "of two events of one moment the one that made them leave is the cause, also of who had been in it for so long",
+        rules({"loyal": {"segment": "s", "for": {"gte": "30m"}}, "s": AT_A}),
+        [
+            page("1", 0, path="/a"),
+            page("2", 60, 65, path="/a"),
+            page("3", 61, 65, path="/b"),
+            page("4", 300, path="/b"),
+        ],
+        changes=[
+            change("entered", 0, "1"),
+            change("entered", 30, segment="loyal"),
+            change("left", 65, "3"),
+            change("left", 65, "3", segment="loyal"),
         ],
     ),
     Example(
@@ -340,6 +358,22 @@ TURNS = [
         [viewed("1", 0), viewed("2", 10), page("3", 300)],
         [want("fired", "due", "2", 10, 40, 45)],
         [change("entered", 10, "2"), change("left", 60)],
+    ),
+    Example(
+        26,
+        "who had been in a segment for so long as of the turn had been, though they have left, or entered again, since",
+        rules({"s": AT_A}, r={"start": {"when": {"segment": "s", "for": {"gte": "30m"}}}, "after": "1h"}),
+        [page("1", 0, path="/a"), page("2", 45, path="/b"), page("3", 50, path="/a"), page("4", 55, path="/b")],
+        [want("fired", "due", "1", 30, 90, 95, basis="time")],
+        [change("entered", 0, "1"), change("left", 45, "2"), change("entered", 50, "3"), change("left", 55, "4")],
+    ),
+    Example(
+        26,
+        "and hadn't, where what was told late shows that they had left it before",
+        rules({"s": AT_A}, r={"start": {"when": {"segment": "s", "for": {"gte": "30m"}}}, "after": "1h"}),
+        [page("1", 0, path="/a"), page("2", 10, 40, path="/b"), page("4", 300, path="/b")],
+        [want("suppressed", "unfounded", "1", 30, 90, 95, basis="time")],
+        [change("entered", 0, "1"), change("left", 40, "2")],
     ),
     Example(
         36,

@@ -260,7 +260,7 @@ class Maker:
         """g: a turn that what is known now doesn't bear out, at the moment at which it turned."""
         if wait.rule.when is None:
             return False
-        view = View(self.language, person.facts, wait.opened.known, person.made, person.entered)
+        view = View(self.language, person.facts, wait.opened.known, person.made, person.entered, person.past)
         return not holds(wait.rule.when, replace(view, per=wait.rule.per, key=wait.key))
 
     def somebody_elses(self, person: Person, start: Start) -> bool:

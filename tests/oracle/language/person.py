@@ -82,7 +82,8 @@ class Person:
     closed end; `contents`: what was in its cart there, what came late included. `settled`: (token, place). `used`: in
     runs of a sequence. `undone`: 44, what was taken back, as facts that end what started by it. `stays`: 21, the starts
     of waits that were open at a tie. `played`: as conditions count it, `watched`: without what is `old`, as is told.
-    `entered`: segment -> since when. `next`: when anything may happen of itself.
+    `entered`: segment -> since when; `past`: since when and until when before. `next`: when anything may happen of
+    itself.
     """
 
     identifiers: set[Identifier]
@@ -110,6 +111,7 @@ class Person:
     fired: list[Fired] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
     entered: dict[str, int] = field(default_factory=dict)
+    past: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     next: int | None = None
 
     def names(self) -> dict[str, list[str]]:

@@ -244,7 +244,10 @@ def join(language: Language, winner: Person, loser: Person, moment: int, maker: 
     winner.stays |= loser.stays
     spans = joined_spans(winner, loser)
     join_carts(language, winner, loser, moment)
+    for name, ended in loser.past.items():
+        winner.past[name] = sorted([*winner.past.get(name, []), *ended], key=lambda span: span[1])
     for name, since in loser.entered.items():
+        winner.past.setdefault(name, []).append((since, moment))
         winner.lost[name] = min(since, winner.lost.get(name, since), winner.entered.get(name, since))
         if name in winner.entered:
             winner.entered[name] = winner.lost[name]  # for as long as either

@@ -37,7 +37,7 @@ def by_knowledge(fact: Fact) -> Any:
 
 def view_of(language: Language, person: Person, moment: int) -> View:
     """All that is known, at a moment of the fold."""
-    return View(language, person.facts, moment, person.made, person.entered)
+    return View(language, person.facts, moment, person.made, person.entered, person.past)
 
 
 def turn(language: Language, person: Person, moment: int, changes: Changes) -> None:
@@ -94,7 +94,7 @@ def turn_segment(name: str, person: Person, view: View, changes: Changes) -> Non
     if now:
         person.entered[name] = person.lost.get(name, view.at) if reason == "tie" else view.at
     else:
-        del person.entered[name]
+        person.past.setdefault(name, []).append((person.entered.pop(name), view.at))
     changes.change(person, name, "entered" if now else "left", view.at, reason, cause)
 
 
