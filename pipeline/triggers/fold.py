@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from pipeline.events.catalogue import own_doing
 from pipeline.language import carts, whereabouts
 from pipeline.language.carts import PUT, SET, TAKE, Change
-from pipeline.language.memory import Matcher
+from pipeline.language.memory import Entry, Matcher
 from pipeline.language.references import asked, kept
+from pipeline.topology.model import BROKEN
 from pipeline.triggers import (
     balance,
     films,
@@ -20,6 +23,7 @@ from pipeline.triggers import (
     orders,
     recoveries,
     remembering,
+    sequences,
     waits,
     watches,
 )
@@ -30,7 +34,7 @@ from pipeline.triggers.facts import CONTENTS, START, End, Fact, Key
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, recovered, refused, retraction
-from pipeline.triggers.person import Person, note_due, refresh, relocate, until_of
+from pipeline.triggers.person import Person, ended, note_due, refresh, relocate, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
     NOTHING,
@@ -205,7 +209,9 @@ def note_counted(
     it returns.
     """
     later = False
-    for matcher, key in watches.hear(watched, person, matchers, kind, row, amounts=amounts, change=change):
+    for matcher, key in watches.hear(
+        watched, person, matchers, kind, row, amounts=amounts, change=change, ended=partial(_ended_by, book, row)
+    ):
         for rule in watched.untils[matcher]:
             later |= work_out(book.rules[rule.name], person, key, row.received_at)
     return later
@@ -358,9 +364,10 @@ def _touch(book: RuleBook, rule: Compiled, state: RuleState, name: str, known: K
     return key
 
 
-def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: list[Output]) -> bool:
-    """Retractions go to `out`. See `note_due` for what it returns."""
-    rule = rule_end.rule
+def _read_end(row: Row, rule_end: EndMatcher) -> tuple[End, list[str], bool] | None:
+    """An end as its event tells it, the keys that it names (none: it concerns all), and whether all that it compares is
+    kept. None: it ends nothing.
+    """
     end = End(row.occurred_at, row.received_at, row.event_id, rule_end.reason, rule_end.before_start)
     if rule_end.keys is None:  # nearly all rules
         name = _key(row, rule_end.match)
@@ -368,12 +375,22 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: li
     else:
         names = rule_end.keys(row.data)
     if rule_end.match is not None and not names and not rule_end.without_key_all:
-        return False
-    state = state_of(person, rule)
+        return None
+    whole = True
     if rule_end.compares:
         end.asks, whole = asked(rule_end.compares, row.data)
-        if not whole:
-            state.forgot = max(state.forgot, end.occurred_at)
+    return end, names, whole
+
+
+def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: list[Output]) -> bool:
+    """Retractions go to `out`. See `note_due` for what it returns."""
+    read = _read_end(row, rule_end)
+    if read is None:
+        return False
+    (end, names, whole), rule = read, rule_end.rule
+    state = state_of(person, rule)
+    if not whole:
+        state.forgot = max(state.forgot, end.occurred_at)
     if not names:
         return _end_others(rule, person, state, end, row.received_at, out)
     later = False
@@ -381,6 +398,23 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: li
         if end.concerns(name):
             later |= _end_one(book, person, row, rule_end, state, name, end, out)
     return later
+
+
+def _ended_by(
+    book: RuleBook, row: Row, person: Person, rule: Compiled, name: str, start: Entry, told: dict[str, Any]
+) -> sequences.Place | None:
+    """See sequences.Ended, of what is known, and this event: what one event ends, it ends by its cancel first."""
+    found = ended(person, rule, name, start, told)
+    for each in book.ends.get(row.type, ()):
+        if each.rule is rule and each.reason != BROKEN and (each.where is None or each.where(row.data)):
+            read = _read_end(row, each)
+            if read is None or (read[1] and name not in read[1]):
+                continue
+            end = read[0]
+            if end.concerns(name) and end.applies(told):
+                place = end.occurred_at, end.received_at, end.event_id
+                found = place if found is None else min(found, place)
+    return found
 
 
 def _end_one(

@@ -7,6 +7,7 @@ A profile usually holds one person; it holds several for as long as a tie that h
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from pipeline.language import whereabouts
 from pipeline.language.films import Session
 from pipeline.language.memory import Entry, Memory
 from pipeline.language.whereabouts import Whereabouts
+from pipeline.topology.model import BROKEN
 from pipeline.triggers import balance, devices, films, happening, keys, marks, orders, remembering, turning, waits
 from pipeline.triggers.contact import Contact
 from pipeline.triggers.devices import Aside, Login
@@ -328,6 +330,25 @@ def relocate(book: RuleBook, person: Person, since: int) -> Iterator[tuple[Compi
 def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     """When what a rule waits until holds of them; None: it waits for nothing of the kind."""
     return None if rule.until_watch is None else turning.First(rule.until_watch, person, key)
+
+
+def ended(person: Person, rule: Compiled, name: str, start: Entry, told: dict[str, Any]) -> tuple[int, int, str] | None:
+    """What ends a wait of that key which begins with `start`, but for what must not follow it: occurred_at, received_at
+    and id of the first such event; None: nothing is known.
+    """
+    state = person.rules.get(rule.name)
+    key = None if state is None else state.find(name)
+    ends = [] if state is None else [*(() if key is None else key.ends), *state.ends(name)]
+    found = [
+        (end.occurred_at, end.received_at, end.event_id)
+        for end in ends
+        if end.reason != BROKEN and end.takes is None and end.applies(told)
+        if end.before_start or end.occurred_at >= start.occurred_at
+    ]
+    if (until := until_of(rule, person, name)) is not None:
+        held = until(start.occurred_at, start.occurred_at, start.occurred_at + rule.after)
+        found += [] if held is None else [(held[0], keys.FAR, held[1])]
+    return min(found, default=None)
 
 
 def refresh(person: Person) -> None:

@@ -7,7 +7,7 @@ the first. What serves a run of a key serves no other of that key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pipeline.events import tidy
@@ -37,6 +37,12 @@ WHOLE = None
 
 Keys = list[str] | None
 Identity = tuple[int, int, str, int]
+Place = tuple[int, int, str]
+"""In event time, of what ends waits: occurred_at, received_at, event id."""
+Ended = Callable[[Any, str, Entry, dict[str, Any]], Place | None]
+"""What ends a wait of a rule (rules.Compiled), for a key, that begins with an event which told that, but for what must
+not follow; None: nothing is known.
+"""
 
 
 class Seen(NamedTuple):
@@ -219,9 +225,9 @@ class Sequence:
         every = (key for each in ledger if each.value is not None for key in each.value[1] or ())
         return [*dict.fromkeys(every)][:KEYS_KEPT]
 
-    def breaks(self, memory: Memory, entry: Entry, at: int) -> None:
+    def breaks(self, memory: Memory, entry: Entry, at: int, ended: Ended) -> None:
         """An event that must not happen after the last step, received at `at`: what served the run that it breaks is
-        free again, if that isn't decided.
+        free again, if that isn't decided, and nothing else had ended its wait.
         """
         if not self._after or not any(entry.value[0] >> number & 1 for number in self._after):
             return
@@ -236,11 +242,11 @@ class Sequence:
                     (each.value[4][key][3] for each in entries if len(each.value[4][key]) > 3), {}
                 )
                 run = Run(tuple(entries), told, False)
-                if due + self.rule.lateness >= at and self._broken(run, key, [candidate]):
+                if due + self.rule.lateness >= at and self._broken(run, key, [candidate], ended):
                     for each in entries:
                         del each.value[4][key]
 
-    def completed(self, memory: Memory, key: str, at: int) -> Iterator[Found]:
+    def completed(self, memory: Memory, key: str, at: int, ended: Ended) -> Iterator[Found]:
         """Runs of a key that are complete by what is received at that moment: the one first that completes first, and
         of several of these the one whose first step is the latest.
         """
@@ -251,7 +257,7 @@ class Sequence:
             return  # nearly always
         mine = [each for each in mine if each.entry.occurred_at >= new[0] - self._within]
         forgot = max((e.occurred_at for e in ledger if e.value is None), default=None)
-        while (run := self._first(mine, key)) is not None:
+        while (run := self._first(mine, key, ended)) is not None:
             last = run.entries[-1]
             for entry in run.entries:
                 entry.value[4][key] = [last.occurred_at + self.rule.after, last.event_id, last.fingerprint]
@@ -260,7 +266,7 @@ class Sequence:
             told = {**run.told, AT_ONCE: at_once} if at_once and self._after else run.told
             yield Found(last, told, forgot is not None and forgot >= last.occurred_at - self._within)
 
-    def _first(self, mine: list[_Candidate], key: str) -> Run | None:
+    def _first(self, mine: list[_Candidate], key: str, ended: Ended) -> Run | None:
         """Takes them one by one; `open_runs[n]`: those that have found n + 1 steps, and not yet the next, by what they
         told: of several that told the same only the best can come to something.
         """
@@ -274,7 +280,7 @@ class Sequence:
                     before = open_runs[place - 1].values() if place else (NONE,)
                     found = [self._with(run, each, number) for run in before if self._fits(run, each, key, number)]
                     if place == most - 1:
-                        done = [run for run in found if run.new and not self._broken(run, key, mine)]
+                        done = [run for run in found if run.new and not self._broken(run, key, mine, ended)]
                         if done:
                             return max(done, key=lambda run: run.rank)
                     else:
@@ -297,16 +303,21 @@ class Sequence:
         told = {p: v for p, v in each.told.items() if own or (name is not None and p.startswith(f"{name}."))}
         return Run((*run.entries, each.entry), {**run.told, **told} if told else run.told, run.new or each.new)
 
-    def _broken(self, run: Run, key: str, mine: list[_Candidate]) -> bool:
+    def _broken(self, run: Run, key: str, mine: list[_Candidate], ended: Ended) -> bool:
         """Whether what must not happen after the last step does, up to the end of the wait."""
         last = run.entries[-1].occurred_at
         until = last + self.rule.after
-        return any(
-            each.steps >> number & 1 and each.meets(run, key, number)
-            for number in self._after
+        breaking = [
+            (each.entry.occurred_at, each.entry.received_at, each.entry.event_id)
             for each in mine
-            if last <= each.entry.occurred_at <= until and each.entry not in run.entries
-        )
+            if last <= each.entry.occurred_at <= until
+            and each.entry not in run.entries
+            and any(each.steps >> number & 1 and each.meets(run, key, number) for number in self._after)
+        ]
+        if not breaking:
+            return False
+        end = ended(self.rule, key, run.entries[-1], run.told)
+        return end is None or min(breaking) < end
 
 
 class _Candidate:

@@ -67,6 +67,7 @@ class _Way:
         self._told: Base | None = None  # the date that was told last, if any `_tell`
         self._tell = False
         self._last = self._closed = key.closed
+        self._earlier, self._held = key.closed, key.lines  # before the last event, which may be two facts
         self._decided = key.closed[0]  # up to there what is left of a wait is
         if (left := key.open) is not None:
             self._decided = left.closed[0]
@@ -136,6 +137,8 @@ class _Way:
         if counts:
             self.runs_out(fact.begins, order)
         before, rule = self.lines, self.rule
+        if order != self._last:
+            self._earlier, self._held = self._last, before
         self.lines, took = fact.leaves(before)
         if not counts:
             pass
@@ -175,8 +178,8 @@ class _Way:
                 wait.kept = fact.kept
             return
         if wait is not None:
-            wait.closes = max(self._last, (*order[:3], ""))  # but not the start itself
-            self._ends(order, ANEW, before, left=before)
+            wait.closes = max(self._earlier, (*order[:3], ""))  # but not the start itself, nor what it put into a cart
+            self._ends(order, ANEW, self._held, left=self._held)
         new = Wait(fact, order, 0, opened=fact, kept=fact.kept)
         new.due = fact.occurred_at + self._length(new, fact)
         self._opens(new)

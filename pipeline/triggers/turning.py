@@ -54,7 +54,9 @@ def ready(person: WatchedPerson, clock: int) -> list[str]:
     return names
 
 
-def look(watches: Watches, person: WatchedPerson, clock: int, max_age: int) -> Iterator[Start | SegmentChange | Row]:
+def look(
+    watches: Watches, person: WatchedPerson, clock: int, max_age: int, ended: sequences.Ended
+) -> Iterator[Start | SegmentChange | Row]:
     """Look at all that is to be looked at by `clock`, the moment that the fold has reached: segments first. Yields what
     starts, what changes, and what is made of changes: that is to be noted before the next is asked for.
     """
@@ -73,7 +75,7 @@ def look(watches: Watches, person: WatchedPerson, clock: int, max_age: int) -> I
         for watch, key, name in found:
             if isinstance(watch, sequences.Sequence):
                 del turned[name]
-                for run in watch.completed(person.heard, key, at):
+                for run in watch.completed(person.heard, key, at, ended):
                     yield Start(watch.rule, key, run.last, at, kept=run.told, bounded=run.bounded)
             elif watch.rule is None:
                 if changed := _look_at_segment(watches, watch, person, turned[name], at):

@@ -6,7 +6,8 @@ known, and whenever time alone may change them (`look`): a *turn* is noted, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -246,9 +247,11 @@ def hear(
     *,
     amounts: bool = True,
     change: Change | None = None,
+    ended: Callable[..., sequences.Place | None],
 ) -> list[tuple[str, str]]:
     """Note an event that these matchers count, as one of a `kind`; `amounts` False: it adds to no sum; `change`: what
-    it does to a cart. Returns by what waits may end: a matcher's id, and for which key (empty: for all).
+    it does to a cart; `ended`: of a person, see sequences.Ended. Returns by what waits may end: a matcher's id, and for
+    which key (empty: for all).
     """
     marked = person.turned.get(WATCHED)
     if (0 if marked is None else marked.since) != watches.mark:  # who was watched otherwise was counted otherwise
@@ -270,7 +273,7 @@ def hear(
             others = matcher.picky and matcher.concerns_others(told)
             for watch in watching.get(matcher.id, ()):
                 if isinstance(watch, sequences.Sequence):
-                    watch.breaks(heard, told, at)
+                    watch.breaks(heard, told, at, partial(ended, person))
                     for name in watch.keys(heard, told):
                         look_at(person, watch, name, at)
                     continue

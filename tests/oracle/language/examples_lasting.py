@@ -108,7 +108,22 @@ def of_q(id_: str, at: float, **told: Any) -> Event:
     return add(id_, at, product_id="q", **told)
 
 
+IN_STAGES = {
+    **CART,
+    **EMPTY,
+    "start": {"sequence": [{"event": "page_viewed"}, {"event": "product_added"}], "within": "1h"},
+    "stages": [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}],
+}
+del IN_STAGES["after"]
+
 CARTS = [
+    Example(31, "what begins it anew isn't in the cart of the one before, and starts the next, though others began it",
+            rules(r=IN_STAGES), [page("1", 0), add("2", 3), page("3", 17), of_q("4", 24), page("5", 300)],
+            [want("fired", "due", "2", 3, 13, 18, key="c", stage="first", payload=lines("c", P)),
+             want("cancelled", "begun_anew", "2", 3, 33, 29, key="c", stage="second", ended_by="4",
+                  payload=lines("c", P)),
+             want("fired", "due", "4", 24, 34, 39, key="c", stage="first", payload=lines("c", P, Q)),
+             want("fired", "due", "4", 24, 54, 59, key="c", stage="second", payload=lines("c", P, Q))]),
     Example(12, "an order of another cart takes its products out", rules(r=CART),
             [add("1", 0), of_q("2", 1), order("3", 10, cart="d", products=[{"product_id": "p"}])],
             [want("fired", "due", "2", 1, 31, 36, key="c", payload=lines("c", Q))]),

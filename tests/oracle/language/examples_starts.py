@@ -339,6 +339,20 @@ LASTING = rules(
     }
 )
 
+BOUGHT_OR_LEFT = rules(
+    r={
+        "start": {
+            "sequence": [
+                {"event": "product_viewed"},
+                {"event": "product_added"},
+                {"not": {"event": "page_viewed"}, "for": "20m"},
+            ],
+            "within": "1h",
+        },
+        "cancel": {"event": "order_completed", "reason": "bought"},
+    }
+)
+
 NOTS = [
     Example(28, "a last not is a wait from the last step on", LASTING, [viewed("1", 0), page("2", 200)],
             [want("fired", "due", "1", 0, 30, 35)]),
@@ -356,6 +370,12 @@ NOTS = [
     Example(28, "a cancel before it is a decision, and what comes after that ends nothing", LASTING,
             [viewed("1", 0), bought("2", 10), add("3", 20), page("4", 200)],
             [want("cancelled", "bought", "1", 0, 30, 35, ended_by="2")]),
+    Example(28, "nor does it free the events of a wait that has ended: none serves two", BOUGHT_OR_LEFT,
+            [viewed("1", 0), add("2", 10), bought("3", 20), page("4", 25), add("5", 27), add("6", 200)],
+            [want("cancelled", "bought", "2", 10, 30, 35, ended_by="3")]),
+    Example(28, "in whatever order all that was told", BOUGHT_OR_LEFT,
+            [viewed("1", 0), add("2", 10, 32), bought("3", 20), page("4", 25), add("6", 200)],
+            [want("cancelled", "bought", "2", 10, 30, 35, ended_by="3")]),
     Example(28, "a further one moves it, and then it is of that that something must not follow", LASTING,
             [viewed("1", 0), viewed("2", 10, product="q"), add("3", 20), page("4", 200)],
             [want("fired", "due", "2", 10, 40, 45)]),

@@ -70,7 +70,7 @@ class World:
                 turn(self.language, person, moment, self)
                 for rule in self.language.rules:
                     if rule.sequence and (person.arrived or person.tied):
-                        complete(rule, person, moment)
+                        complete(rule, person, moment, self.maker, self.language.max_age)
             if not self.maker.decide(person, moment):
                 break
         person.arrived, person.tied, person.lost = [], False, {}

@@ -10,7 +10,7 @@ from tests.oracle.language.lengths import begins
 from tests.oracle.language.making import Maker, starts_of
 from tests.oracle.language.paths import VISIT, own_doing
 from tests.oracle.language.person import Fired, Person, Place, State, remembered, told_once
-from tests.oracle.language.sequences import breaks
+from tests.oracle.language.sequences import breaks, ended_before
 from tests.oracle.language.topology import Language, Rule, duration, several
 from tests.oracle.language.waits import (
     ENDS,
@@ -103,7 +103,7 @@ def count_for_rules(language: Language, person: Person, fact: Fact, moment: int,
             if place in person.contents and empties(language, person, place, fact):
                 prevented.add(place)
     end_late(language, person, fact)
-    break_runs(language, person, fact)
+    break_runs(language, person, fact, moment, maker)
     for fired in person.fired:
         taken_back = fired.retracted
         retract(language, person, fact, fired, moment, maker)
@@ -153,11 +153,13 @@ def end_late(language: Language, person: Person, fact: Fact) -> None:
             span.late = fact, action.reason
 
 
-def break_runs(language: Language, person: Person, fact: Fact) -> None:
-    """28: what must not follow a sequence's last step frees what served it, unless that is decided."""
+def break_runs(language: Language, person: Person, fact: Fact, moment: int, maker: Maker) -> None:
+    """28: what must not follow a sequence's last step frees what served it, unless that is decided, or has ended."""
     for place, start in person.turns:
         rule = next(rule for rule in language.rules if rule.name == place[0])
         if start.free or (start.token, place) in person.settled or not breaks(rule, place[1], start.run, fact):
+            continue
+        if ended_before(rule, place[1], start, fact, person, moment, maker, language.max_age):
             continue
         start.free = True
         person.used -= {(step, place) for _, step in start.run}

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from tests.oracle.language.conditions import HAS_PATH, by_occurrence
 from tests.oracle.language.paths import is_type, matches, values
 from tests.oracle.language.person import Person, told_once
 from tests.oracle.language.topology import Rule, Step
-from tests.oracle.language.waits import Key, Start, starts_keys
+from tests.oracle.language.waits import ENDS, Key, Known, Start, Wait, begin, cancel_of, counts_for, order, starts_keys
 from tests.oracle.who import Fact
 
 Run = list[tuple[Step, Fact]]
 
 
-def complete(rule: Rule, person: Person, moment: int) -> None:
+class Ends(Protocol):
+    """Who knows what ends a wait."""
+
+    def until(self, wait: Wait, person: Person, moment: int) -> tuple[int, Fact | None] | None:
+        """29: the first moment, from the wait's start on, at which `until` held."""
+
+    def known(self, rule: Rule, key: Key, person: Person, moment: int) -> Known:
+        """What is known of a key."""
+
+
+def complete(rule: Rule, person: Person, moment: int, maker: Ends, max_age: int) -> None:
     """28: all runs that are complete by what was received, the earliest completion first, each a start of its own. An
     event serves one run of a rule and key; what completed stays. A tie alone completes none."""
     for key in {key for fact in person.fresh() for key in starts_keys(rule, fact)}:
@@ -26,7 +36,7 @@ def complete(rule: Rule, person: Person, moment: int) -> None:
             found = [
                 run
                 for run in runs(rule, key, facts, free, [])
-                if new(run, person) and not broken(rule, key, run, person)
+                if new(run, person) and not broken(rule, key, run, person, moment, maker, max_age)
             ]
             if not found:
                 break
@@ -51,9 +61,26 @@ def new(run: Run, person: Person) -> bool:
     return any(fact in person.arrived for _, fact in run)
 
 
-def broken(rule: Rule, key: Key, run: Run, person: Person) -> bool:
-    """28: is it known that what must not follow the last step did?"""
-    return any(breaks(rule, key, run, fact) for fact in person.fresh())
+def broken(rule: Rule, key: Key, run: Run, person: Person, moment: int, maker: Ends, max_age: int) -> bool:
+    """28: is it known that what must not follow the last step did, before anything else would end the wait?"""
+    breaking = [fact for fact in person.fresh() if breaks(rule, key, run, fact)]
+    last = run[-1][1]
+    start = Start(last, last, last.occurred_at, moment, run=run)
+    return any(not ended_before(rule, key, start, fact, person, moment, maker, max_age) for fact in breaking)
+
+
+def ended_before(
+    rule: Rule, key: Key, start: Start, breaking: Fact, person: Person, moment: int, maker: Ends, max_age: int
+) -> bool:
+    """28, 29: does something else end the wait before this event, which must not follow its start?"""
+    known = maker.known(rule, key, person, moment)
+    for fact in known.facts:
+        action = cancel_of(rule, fact, key, start)
+        counts = action is not None and counts_for(action, fact, order(fact, ENDS), start, max_age)
+        if counts and by_occurrence(fact) <= by_occurrence(breaking):
+            return True
+    held = maker.until(begin(rule, key, start, known), person, moment)
+    return held is not None and held[0] < breaking.occurred_at
 
 
 def breaks(rule: Rule, key: Key, run: Run, fact: Fact) -> bool:
