@@ -228,18 +228,25 @@ def compares(action: Action) -> bool:
 
 
 def concerns(action: Action, fact: Fact, key: Key, opened: Start | None) -> bool:
-    """30: `match`: a field that equals the key, or several that equal the key or a field of the start."""
+    """30: `match`: a field that equals the key, or several that equal the key or a field of the start; of a list one
+    item."""
     if action.match is None:
         return True
     pairs = action.match if isinstance(action.match, dict) else {action.match: "key"}
-    resolve = resolver(key, opened)
     for path, right in pairs.items():
-        found, want = keys(fact, path), resolve(right)
+        found = keys(fact, path)
         if not found and action.without_key == "all":
             continue
-        if want is None or str(want) not in found:
+        if {str(one) for one in of_start(right, key, opened) if one is not None}.isdisjoint(found):
             return False
     return True
+
+
+def of_start(right: str, key: Key, opened: Start | None) -> Iterable[Any]:
+    """The key, or what a field of the start holds."""
+    if right == "key":
+        return [key]
+    return () if opened is None or opened.fact is None else values(opened.fact, right.removeprefix("start."))
 
 
 @dataclass(frozen=True)
