@@ -591,6 +591,9 @@ def _decide(
     """
     while (due := _due(persons)) is not None and due < until:
         clock = max(clock, due)
+        if len(persons) == 1:  # nearly always
+            decide(book, persons, persons[0], clock, out, quiet, told)
+            continue
         ripe = [person for person in persons if person.due is not None and person.due <= clock]
         if len(ripe) > 1:  # in one order, whoever was met first
             ripe.sort(key=lambda person: sorted(person.ids.items()))

@@ -180,7 +180,7 @@ def rule(name: str, value: dict[str, Any], zone: str) -> model.Rule:
         version=value["version"],
         start=_selector(value["start"]),
         restart=_selector(value["restart"]) if value.get("restart") else None,
-        cancel=(*cancels, *build_starts.breaks(sequence, value.get("per"))),
+        cancel=(*cancels, *build_starts.breaks(sequence, value.get("per"), keyless)),
         after_ms=stages[0].after_ms
         if stages
         else _shortest(value.get("after", build_starts.lasts(value["start"]) or 0)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.grammar.operands import NAMED
 from pipeline.language.events import tell
@@ -72,13 +72,17 @@ def sequence(start: Mapping[str, Any]) -> model.Sequence | None:
     )
 
 
-def breaks(found: model.Sequence | None, per: str | None) -> tuple[model.Cancel, ...]:
-    """What must not happen after the last step ends the wait."""
+def breaks(
+    found: model.Sequence | None, per: str | None, keyless: Literal["shared", "ignore"]
+) -> tuple[model.Cancel, ...]:
+    """What must not happen after the last step ends the wait. `keyless`: see model.Rule.without_key."""
     if found is None or not found.steps[-1].absent:
         return ()
     select = found.steps[-1].select
     match = per if per is not None and tell(select.events, per) else None
-    return (model.Cancel(select=select, reason=model.BROKEN, match=match),)
+    of_shared = match is not None and keyless == "shared"
+    without_key: Literal["shared", "none"] = "shared" if of_shared else "none"
+    return (model.Cancel(select=select, reason=model.BROKEN, match=match, without_key=without_key),)
 
 
 def _selector(told: Mapping[str, Any], names: Sequence[str]) -> model.Selector:

@@ -109,7 +109,8 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     `match`: the path that must equal the wait's key, of a list one item; None: any wait of the person. `compares`:
     (path, `key` or `start.path`), which must be equal besides. Operands of `select.where` may be these two as well, see
     language/references.py.
-    `without_key`: an event that lacks that field ends `all` waits, or `none`.
+    `without_key`: an event that lacks that field ends `all` waits, `none`, or the one that such events share (`shared`:
+    of what must not follow a sequence).
     `before_start`: counts also when it happened before the start. `takes`: the products that the event holds are taken
     out of the person's other carts.
     """
@@ -118,7 +119,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     match: str | None = None
     compares: tuple[tuple[str, str], ...] = ()
-    without_key: Literal["all", "none"] = "none"
+    without_key: Literal["all", "none", "shared"] = "none"
     before_start: bool = False
     takes: bool = False
 

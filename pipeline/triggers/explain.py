@@ -263,7 +263,8 @@ def said(rule: Compiled, role: int) -> str:
 
 def _ending(row: Row, cancel: Cancel, key: str | None) -> str:
     """What an event that may end waits does."""
-    whose = "a wait of this key" if key is not None else "every wait"
+    keyless = "the wait of events without a key" if cancel.without_key == "shared" else "every wait"
+    whose = "a wait of this key" if key is not None else keyless
     said = f"ends {whose} that is open, {cancel.reason}" + (
         ", also one that starts later" if cancel.before_start else ""
     )

@@ -165,11 +165,11 @@ def _act(
     if book.followers and len(out) > before:
         later |= take_back(book, person, out[before:], out)
     for move in moves:
-        keys_of = move.rule.keys
-        if keys_of is None:  # nearly all rules
-            later |= _move(book, person, row, move, _key(row, move.rule.per), change, film, out)
+        rule = move.rule
+        if rule.keys is None:  # nearly all rules
+            later |= _move(book, person, row, move, _key(row, rule.per), change, film, out)
             continue
-        for name in keys_of(row.data) or (None,):
+        for name in rule.keys(row.data) or (None,):
             later |= _move(book, person, row, move, name, change, film, out)
     return later
 
@@ -321,8 +321,11 @@ def take(
         fact.kept, key.bounded = None, True
     everyone = state.everyone and state.ends(name)
     opens = role == START and (rule.date is None or fact.length is not None)
-    full = state.crowded if rule.at_once else key.due is None and state.full
-    if opens and full and rule.recurrence.may_open(key, fact):
+    if (
+        opens
+        and (state.crowded if rule.at_once else key.due is None and state.full)
+        and rule.recurrence.may_open(key, fact)
+    ):
         out.append(_refused(rule, person, name, key, fact))
         if rule.at_once and not rule.recurrence.single:
             return False
@@ -333,7 +336,8 @@ def take(
     state.keys[name] = key
     if not waits.add_fact(rule, key, fact, everyone) and role == START:
         out.append(_refused(rule, person, name, key, fact))
-    later = note_due(rule, person, key, waits.next_due(rule, key, everyone, until_of(rule, person, name)))
+    until = None if rule.until_watch is None else until_of(rule, person, name)
+    later = note_due(rule, person, key, waits.next_due(rule, key, everyone, until))
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, received_at)
     return later
@@ -374,8 +378,11 @@ def _read_end(row: Row, rule_end: EndMatcher) -> tuple[End, list[str], bool] | N
         names = [] if name is None else [name]
     else:
         names = rule_end.keys(row.data)
-    if rule_end.match is not None and not names and not rule_end.without_key_all:
-        return None
+    if rule_end.match is not None and not names:
+        if rule_end.without_key == "none":
+            return None
+        if rule_end.without_key == "shared":
+            names = [SHARED]
     whole = True
     if rule_end.compares:
         end.asks, whole = asked(rule_end.compares, row.data)
@@ -473,7 +480,8 @@ def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key
         out.append(recovered(rule, person, name, fired, end))
     if key.open is not None:
         waits.late_end(key, end, prevented)
-    return note_due(rule, person, key, waits.next_due(rule, key, state.ends(name), until_of(rule, person, name)))
+    until = None if rule.until_watch is None else until_of(rule, person, name)
+    return note_due(rule, person, key, waits.next_due(rule, key, state.ends(name), until))
 
 
 def lead_to(book: RuleBook, person: Person, decision: Decision, cause: Fact, out: list[Output]) -> None:

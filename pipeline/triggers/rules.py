@@ -71,14 +71,15 @@ class MoveMatcher(NamedTuple):
 class EndMatcher(NamedTuple):
     """This event may end waits of `rule`: those whose key is what `match` tells, or all of the person. `takes`: what it
     holds is taken out of the person's other carts. `keys`: reads the keys where `match` is more than a field that holds
-    one. `compares`: it ends only waits of which these hold.
+    one. `without_key`: what it ends where it tells none (model.Cancel). `compares`: it ends only waits of which these
+    hold.
     """
 
     rule: Compiled
     reason: str
     where: EventTest | None
     match: str | None
-    without_key_all: bool
+    without_key: str
     before_start: bool
     takes: bool
     keys: Keys | None = None
@@ -426,7 +427,6 @@ class RuleBook:
             for event in CART_TYPES:
                 self._changes_cart(compiled, event)
         for cancel in rule.cancel:
-            every = cancel.without_key == "all"
             plain, _ = split(cancel.select.where)
             keys = keys_of(cancel.match) if cancel.match else None
             compares = [(each, read_path(each.path)) for each in comparisons(cancel)]
@@ -437,7 +437,7 @@ class RuleBook:
                     cancel.reason,
                     where,
                     cancel.match,
-                    every,
+                    cancel.without_key,
                     cancel.before_start,
                     cancel.takes,
                     keys,

@@ -303,10 +303,11 @@ def add_fact(rule: Compiled, key: Key, fact: Fact, everyone: list[End]) -> bool:
         if len(key.facts) >= FACTS_KEPT:
             key.bounded = True
             return False
-    if not key.facts or fact.order >= key.facts[-1].order:
+    place = fact.order
+    if not key.facts or place > key.facts[-1].order:
         key.facts.append(fact)
-    else:
-        insort(key.facts, fact, key=lambda f: f.order)
+    else:  # what an event completes begins before what it does to a cart, which may leave it empty
+        insort(key.facts, fact, key=lambda f: (f.order, f.change is not None))
     if key.folded is not None and fact.order < key.folded:
         key.bounded = True
     return True
@@ -498,7 +499,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         remains = stages.joined(rule, a, b)
     closed = max(a.closed, b.closed)
     # What an event put into a cart, and what it completed, are two.
-    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint, f.change is None))
+    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint, f.change is not None))
     facts, decided = rule.recurrence.joined(a, b, facts, remains, now)
     lines: list[Line] = []
     if rule.cart and (a.lines or b.lines):

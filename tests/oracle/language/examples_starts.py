@@ -389,6 +389,12 @@ NOTS = [
             rules(r={"start": {"sequence": [{"event": "product_viewed"}, {"event": "product_added"},
                                             {"not": {"event": "product_viewed"}, "for": "30m"}], "within": "1h"}}),
             [viewed("1", 0), add("2", 0), page("3", 200)], [want("fired", "due", "2", 0, 30, 35)]),
+    Example(28, "of events without a key, which share a wait, one without a key",
+            rules(r={"per": "cart_id", "without_key": "shared",
+                     "start": {"sequence": [{"event": "product_added"}, {"not": {"event": "order_completed"},
+                                                                         "for": "30m"}], "within": "1h"}}),
+            [add("1", 0, cart=None), add("2", 1), bought("3", 20), page("4", 200)],
+            [want("fired", "due", "2", 1, 31, 36, key="c")]),
 ]  # fmt: skip
 
 RENEWAL = rules(r={"start": {"date": {"trait": "ends"}}, "cancel": {"event": "order_completed", "reason": "renewed"}})
