@@ -236,14 +236,15 @@ class _File:
             around = {}
         self._context((*at, "context"), around)
         identifiers = self._who((*at, "who"), value.get("who"), needed=True)
-        if self._reader.findings:  # enough to do
-            return Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, around)
-        body = {field: texts(each) if known[field].kind == "map" else each for field, each in body.items()}
-        around = {
-            name: texts(each) if name != CONSENT and context()[name].kind == "map" else each
-            for name, each in around.items()
-        }
+        if not self._reader.findings:
+            body = {field: texts(each) if known[field].kind == "map" else each for field, each in body.items()}
+            around = {
+                name: texts(each) if name != CONSENT and context()[name].kind == "map" else each
+                for name, each in around.items()
+            }
         event = Event(kind, f"e{index + 1}", begins + occurred, begins + received, identifiers, body, around)
+        if self._reader.findings:  # enough to do
+            return event
         try:  # it counts as what a producer would have sent
             return self._decoder.decode(self._encoder.encode("rule-tests", event))
         except InvalidEvent as error:

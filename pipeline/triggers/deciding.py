@@ -16,7 +16,7 @@ from pipeline.triggers.facts import START, End, Fact, Fired, Key, Order, Wait
 from pipeline.triggers.fold import happen, lead_to, state_of, take, take_back, work_out
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, decision_of, retraction
-from pipeline.triggers.person import Person, ended, refresh, somebody_elses, until_of
+from pipeline.triggers.person import Person, first_end, refresh, somebody_elses, until_of
 from pipeline.triggers.rules import Compiled, RuleBook, rank
 from pipeline.wire.row import Row
 
@@ -194,7 +194,7 @@ def _look(book: RuleBook, person: Person, clock: int, out: list[Output]) -> None
     """Look at the conditions that are to be looked at now, and begin what starts."""
     assert book.watches is not None
     before = len(out)
-    for start in turning.look(book.watches, person, clock, book.max_age, partial(ended, person)):
+    for start in turning.look(book.watches, person, clock, book.max_age, partial(first_end, person)):
         if isinstance(start, SegmentChange):
             out.append(start)
             continue

@@ -156,9 +156,9 @@ class Fired(msgspec.Struct, array_like=True, gc=False):
         return self.digest.hex()
 
     @property
-    def order(self) -> tuple[int, bytes, bool]:
-        """By when it was due."""
-        return (self.due, self.digest, self.published)
+    def order(self) -> tuple[int, str, bytes, bool]:
+        """By when it was due, and by its cause."""
+        return (self.due, self.cause_event_id, self.digest, self.published)
 
     @property
     def occurred_at(self) -> int:

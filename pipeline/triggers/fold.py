@@ -34,7 +34,7 @@ from pipeline.triggers.facts import CONTENTS, START, End, Fact, Key
 from pipeline.triggers.films import Film
 from pipeline.triggers.keys import RuleState
 from pipeline.triggers.made import SHARED, recovered, refused, retraction
-from pipeline.triggers.person import Person, ended, note_due, refresh, relocate, until_of
+from pipeline.triggers.person import Person, first_end, note_due, refresh, relocate, until_of
 from pipeline.triggers.rules import (
     CART_TYPES,
     NOTHING,
@@ -210,7 +210,7 @@ def note_counted(
     """
     later = False
     for matcher, key in watches.hear(
-        watched, person, matchers, kind, row, amounts=amounts, change=change, ended=partial(_ended_by, book, row)
+        watched, person, matchers, kind, row, amounts=amounts, change=change, ended=partial(_first_end, book, row)
     ):
         for rule in watched.untils[matcher]:
             later |= work_out(book.rules[rule.name], person, key, row.received_at)
@@ -407,11 +407,11 @@ def _end(book: RuleBook, person: Person, row: Row, rule_end: EndMatcher, out: li
     return later
 
 
-def _ended_by(
+def _first_end(
     book: RuleBook, row: Row, person: Person, rule: Compiled, name: str, start: Entry, told: dict[str, Any]
 ) -> sequences.Place | None:
     """See sequences.Ended, of what is known, and this event: what one event ends, it ends by its cancel first."""
-    found = ended(person, rule, name, start, told)
+    found = first_end(person, rule, name, start, told)
     for each in book.ends.get(row.type, ()):
         if each.rule is rule and each.reason != BROKEN and (each.where is None or each.where(row.data)):
             read = _read_end(row, each)
@@ -440,7 +440,7 @@ def _end_one(
     if key is not None:
         state.keys[name] = key
         state.forgot = max(state.forgot, waits.add_end(key, end))
-        later = _ended(rule, person, state, name, key, end, out)
+        later = _apply(rule, person, state, name, key, end, out)
         if len(state.keys) > keys.AT_HAND:
             keys.make_room(state, now)
     if rule_end.takes and (takes := _ordered(row)):
@@ -462,13 +462,13 @@ def _end_others(rule: Compiled, person: Person, state: RuleState, end: End, now:
     later = False
     for name, key in state.keys.items():
         if end.concerns(name):
-            later |= _ended(rule, person, state, name, key, end, out)
+            later |= _apply(rule, person, state, name, key, end, out)
     if len(state.keys) > keys.AT_HAND:
         keys.make_room(state, now)
     return later
 
 
-def _ended(rule: Compiled, person: Person, state: RuleState, name: str, key: Key, end: End, out: list[Output]) -> bool:
+def _apply(rule: Compiled, person: Person, state: RuleState, name: str, key: Key, end: End, out: list[Output]) -> bool:
     """What an end that has just become known does to one key."""
     if key.folded is not None and end.order < key.folded:
         key.bounded = True
@@ -509,7 +509,7 @@ def take_back(book: RuleBook, person: Person, made: list[Output], out: list[Outp
             end = End(taken.due_at, taken.decided_at, taken.late_event_id or "", RETRACTED)
             state.forgot = max(state.forgot, waits.add_end(key, end))
             more: list[Output] = []
-            later |= _ended(rule, person, state, name, key, end, more)
+            later |= _apply(rule, person, state, name, key, end, more)
             out += more
             left += [each for each in more if isinstance(each, Decision) and each.outcome == "retracted"]
     return later

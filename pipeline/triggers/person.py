@@ -332,7 +332,9 @@ def until_of(rule: Compiled, person: Person, key: str) -> Until | None:
     return None if rule.until_watch is None else turning.First(rule.until_watch, person, key)
 
 
-def ended(person: Person, rule: Compiled, name: str, start: Entry, told: dict[str, Any]) -> tuple[int, int, str] | None:
+def first_end(
+    person: Person, rule: Compiled, name: str, start: Entry, told: dict[str, Any]
+) -> tuple[int, int, str] | None:
     """What ends a wait of that key which begins with `start`, but for what must not follow it: occurred_at, received_at
     and id of the first such event; None: nothing is known.
     """

@@ -200,9 +200,11 @@ def take_back(
 
 
 def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
-    """32: a cancel that came after a trigger was decided is credited to the key's last that was decided by then."""
+    """32: a cancel that came after a trigger was decided is credited to the key's last that was decided by then: of two
+    that were due at once, as two people's may be who are one now, to that with the greater cause.
+    """
     before = [fired for fired in person.fired if fired.decided_at < fact.occurred_at]
-    last = {(fired.rule.name, fired.key): fired for fired in sorted(before, key=lambda one: one.due)}
+    last = {(fired.rule.name, fired.key): fired for fired in sorted(before, key=latest)}
     for fired in last.values():
         told = fired.rule.recovered
         if told is None or fired.recovered or fired.retracted:
@@ -216,6 +218,11 @@ def recover(person: Person, fact: Fact, moment: int, maker: Maker) -> None:
         if fact.occurred_at <= fired.due + told_within(fired):
             fired.recovered = True
             maker.on_top(person, fired, "recovered", action.reason, moment, ended_by=fact.event_id)
+
+
+def latest(fired: Fired) -> tuple[int, str]:
+    """Of several the last."""
+    return fired.due, fired.line["cause_event_id"]
 
 
 def told_within(fired: Fired) -> int:
