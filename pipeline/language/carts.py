@@ -254,17 +254,21 @@ def holds(ordered: list[Names], names: Names) -> bool:
 
 
 def merged(a: list[Line], b: list[Line]) -> list[Line]:
-    """The lines of two persons who are one: of what is the same product the sum, at the price told last."""
-    one, other = sorted((sorted(a, key=_place), sorted(b, key=_place)), key=lambda side: [*map(_place, side)])
-    lines = list(one)
+    """The lines of two persons who are one: of what is the same product in both the sum, at the price told last. What
+    are two lines of one cart stay two.
+    """
+    lines, other = sorted((sorted(a, key=_place), sorted(b, key=_place)), key=lambda side: [*map(_place, side)])
+    more: list[Line] = []
     for line in other:
         found = _matching(lines, line.names)
         if found >= 0:
             lines[found] = _sum(lines[found], line)
-        elif line.names == MORE:
-            leave_out(lines, line.added)
         else:
-            lines.append(line)
+            more.append(line)
+    lines += [line for line in more if line.names != MORE]
+    for line in more:
+        if line.names == MORE:
+            leave_out(lines, line.added)
     return sorted(lines, key=_place)
 
 

@@ -110,8 +110,8 @@ class Once(Anew):
         return sorted(facts, key=lambda fact: (fact.received_at, fact.occurred_at, fact.event_id))[:1], None
 
     def marked(self, key: Key) -> None:
-        """It was decided."""
-        key.facts, key.open = [], None
+        """It was decided, nobody knows when."""
+        key.facts, key.open, key.decided = [], None, key.decided or 0
 
     def over(self, key: Key) -> bool:
         """Once it is decided."""

@@ -202,17 +202,20 @@ class Contents:
 
     def plus(self, other: Contents) -> Contents:
         """21: the closed contents of two people add up; of what the newest counts, the one told last, of two in one
-        millisecond the higher."""
-        total = self.copy()
-        for theirs in sorted(other.lines, key=lambda line: line.order):
+        millisecond the higher. Two lines of one of them stay two; whose come first is settled by what is in them."""
+        sides = [sorted(side.lines, key=lambda line: (line.order, line.added)) for side in (self, other)]
+        first, second = sorted(sides, key=lambda side: [(line.order, line.added) for line in side])
+        total, left = Contents(first).copy(), Contents()
+        for theirs in second:
             mine = total.find(theirs)
             if mine is None:
-                total.lines.append(mine := Line())
+                left.lines.append(mine := Line())
             mine.fill_in(theirs)
             mine.quantity += theirs.quantity
             mine.added = max(mine.added, theirs.added)
             for name, told in theirs.told.items():
                 mine.told[name] = max(mine.told.get(name, told), told)
+        total.lines += left.lines
         return total
 
     def held_by(self, items: list[Item]) -> bool:

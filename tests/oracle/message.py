@@ -30,11 +30,16 @@ def ends_message(message: str, sent: Fact, fact: Fact, remember: int) -> str | N
         return AFTER_SEND[fact.type] if fact.event_time > sent.event_time else None
     if fact.get("message_id") != message:
         return None
-    if fact.knowledge < sent.knowledge and sent.received_at - fact.occurred_at > remember:
+    if not remembered(sent, fact, remember):
         return None
     if fact.type == "email_clicked":
         return "clicked" if fact.get("link_id") == LINK and fact.get("confidence") != "machine" else None
     return "unreachable" if fact.type == "email_bounced" and not soft(fact) else None
+
+
+def remembered(sent: Fact, fact: Fact, remember: int) -> bool:
+    """14: is a click or bounce still known when the message is sent, if it was received before?"""
+    return fact.knowledge >= sent.knowledge or sent.received_at - fact.occurred_at <= remember
 
 
 def soft(fact: Fact) -> bool:

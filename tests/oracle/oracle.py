@@ -24,7 +24,7 @@ from tests.oracle.cart import STARTS, CartWait, Key, apply, cart_of, concerns, e
 from tests.oracle.compare import sort_key
 from tests.oracle.film import Played, film_of, is_playback, play, reaches_half, seconds_watched
 from tests.oracle.lines import Contents
-from tests.oracle.message import ends_message, opens
+from tests.oracle.message import ends_message, opens, remembered
 from tests.oracle.orders import OrderIds
 from tests.oracle.reading import ORDERS
 from tests.oracle.who import Fact, Identifier, Logins, read_log
@@ -131,14 +131,15 @@ class Person:
         self.learn_contact(other.contact)
 
     def forget_messages(self, moment: int, known_for: int) -> None:
-        """14: what is remembered of a message that this side has not been sent is known no longer to those who join."""
-        sent = {wait.key for wait in self.once if wait.rule == EBOOK and wait.open}
+        """14: what is remembered of a message that this side has not been sent is known no longer to those who join,
+        nor is what it had forgotten when it was sent."""
+        sent = {wait.key: wait.opened for wait in self.once if wait.rule == EBOOK and wait.open}
         self.facts = [
             fact
             for fact in self.facts
             if fact.type not in ("email_clicked", "email_bounced")
-            or fact.get("message_id") in sent
             or moment - fact.occurred_at <= known_for
+            or ((opened := sent.get(fact.get("message_id"))) is not None and remembered(opened, fact, known_for))
         ]
 
     def reach(self) -> dict[str, str]:
