@@ -255,20 +255,17 @@ def holds(ordered: list[Names], names: Names) -> bool:
 
 def merged(a: list[Line], b: list[Line]) -> list[Line]:
     """The lines of two persons who are one: of what is the same product in both the sum, at the price told last. What
-    are two lines of one cart stay two.
+    are two lines of one cart stay two: those are joined first that match by the strongest name.
     """
-    lines, other = sorted((sorted(a, key=_place), sorted(b, key=_place)), key=lambda side: [*map(_place, side)])
-    more: list[Line] = []
+    left, other = sorted((sorted(a, key=_place), sorted(b, key=_place)), key=lambda side: [*map(_place, side)])
+    other.sort(key=lambda line: -max((matches(mine.names, line.names) for mine in left), default=0))
+    lines: list[Line] = []
     for line in other:
-        found = _matching(lines, line.names)
-        if found >= 0:
-            lines[found] = _sum(lines[found], line)
-        else:
-            more.append(line)
-    lines += [line for line in more if line.names != MORE]
-    for line in more:
-        if line.names == MORE:
-            leave_out(lines, line.added)
+        found = _matching(left, line.names)
+        lines.append(line if found < 0 else _sum(left.pop(found), line))
+    lines += left
+    for line in [line for line in lines if line.names == MORE]:
+        leave_out(lines, line.added)
     return sorted(lines, key=_place)
 
 

@@ -1060,7 +1060,7 @@ WHO = [
         "two lines of one cart stay two, though the other's has the names of both",
         [
             add("1", 0, product_id="t"),
-            add("2", 1, product_id=None, sku="T-1", name="Tea"),
+            add("2", 1, product_id=None, sku="w-1", name="Tea"),
             add("3", 2, product_id="t", name="Tea", who="u:1"),
             login("4", 100),
             add("5", 110, product_id="u"),
@@ -1075,7 +1075,7 @@ WHO = [
                 1,
                 61,
                 66,
-                lines("c", ("T-1", 1, 10, {"name": "Tea"}), ("t", 1, 10)),
+                lines("c", ("t", 1, 10), ("w-1", 1, 10, {"name": "Tea"})),
             ),
             want("cart", "fired", "due", "c", "3", 2, 62, 67, lines("c", ("t", 1, 10, {"name": "Tea"})), who="u:1"),
             want(
@@ -1087,7 +1087,7 @@ WHO = [
                 110,
                 170,
                 175,
-                lines("c", ("T-1", 1, 10, {"name": "Tea"}), ("t", 2, 10, {"name": "Tea"}), ("u", 1, 10)),
+                lines("c", ("t", 2, 10, {"name": "Tea"}), ("u", 1, 10), ("w-1", 1, 10, {"name": "Tea"})),
                 who="a:phone u:1",
             ),
         ],

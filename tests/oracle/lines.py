@@ -202,14 +202,19 @@ class Contents:
 
     def plus(self, other: Contents) -> Contents:
         """21: the closed contents of two people add up; of what the newest counts, the one told last, of two in one
-        millisecond the higher. Two lines of one of them stay two; whose come first is settled by what is in them."""
+        millisecond the higher. Two lines of one of them stay two: those add up first that match best, else those that
+        stand first, whose come first is settled by what is in them."""
         sides = [sorted(side.lines, key=lambda line: (line.order, line.added)) for side in (self, other)]
         first, second = sorted(sides, key=lambda side: [(line.order, line.added) for line in side])
-        total, left = Contents(first).copy(), Contents()
+        second.sort(key=lambda line: min((by for mine in first if (by := strength(mine, line)) is not None), default=9))
+        left, total = Contents(first).copy(), Contents()
         for theirs in second:
-            mine = total.find(theirs)
+            mine = left.find(theirs)
             if mine is None:
-                left.lines.append(mine := Line())
+                mine = Line()
+            else:
+                left.lines.remove(mine)
+            total.lines.append(mine)
             mine.fill_in(theirs)
             mine.quantity += theirs.quantity
             mine.added = max(mine.added, theirs.added)

@@ -169,8 +169,8 @@ class Person:
                 for fact in theirs.facts + mine.facts:
                     if not ends_or_takes(fact, key) or fact.occurred_at > end:
                         continue
-                    if (fact, key) in mine.settled:
-                        continue
+                    if (fact, key) in mine.settled or (fact in mine.facts and fact.occurred_at <= mine.ends[key]):
+                        continue  # known, or later in the millisecond of its own end
                     known = moment - fact.occurred_at <= known_for
                     if mine.has_open_start_before(fact, key) or theirs.has_open_start_before(fact, key):
                         if known:
