@@ -14,6 +14,7 @@ import msgspec
 from pipeline.language.carts import Line
 from pipeline.triggers.dates import CHANGED, Base, Dated
 from pipeline.triggers.facts import PAST, RESTART, START, End, Fact, Key, Open, Order, Until, Wait
+from pipeline.triggers.recurrence import barred
 from pipeline.triggers.rules import Compiled
 
 Steps = list[tuple[Order, Fact | None, End | None]]
@@ -57,7 +58,7 @@ class _Way:
     """A key's steps, taken one by one in event-time order. `wait`: the one that is open there."""
 
     def __init__(self, rule: Compiled, key: Key, until: Until | None = None) -> None:
-        self.rule = rule
+        self.rule, self._key = rule, key
         self._until = until
         self.lines = self._seen = key.lines
         self.waits: list[Wait] = []
@@ -177,6 +178,8 @@ class _Way:
             if self.rule.on_completion:  # what must not follow speaks of the sequence that moved it
                 wait.kept = fact.kept
             return
+        if wait is not None and barred(self._key, fact):
+            return  # it was no start too soon to whom it belonged before a tie
         if wait is not None:
             wait.closes = max(self._earlier, (*order[:3], ""))  # but not the start itself, nor what it put into a cart
             self._ends(order, ANEW, self._held, left=self._held)

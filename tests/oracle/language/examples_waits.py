@@ -321,6 +321,22 @@ STAGES = [
         ],
     ),
     Example(
+        21,
+        "a start of another, that turns out to be too soon, begins nothing anew",
+        rules(
+            r={
+                "start": {"event": "product_viewed"},
+                "again": "never",
+                "stages": [{"name": "first", "after": "10m"}, {"name": "second", "after": "30m"}],
+            }
+        ),
+        [viewed("1", 0), viewed("2", 20, who="u:1"), login("3", 21)],
+        [
+            want("fired", "due", "1", 0, 10, 15, stage="first"),
+            want("fired", "due", "1", 0, 30, 35, who="a:phone u:1", stage="second"),
+        ],
+    ),
+    Example(
         32,
         "a cancel after the reminder is credited to it, when it is received",
         rules(r={"start": {"event": "product_added"}, "after": "30m", "cancel": BOUGHT, "recovered": {"within": "2h"}}),

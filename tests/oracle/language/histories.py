@@ -61,6 +61,7 @@ KINDS: dict[str, Told] = {
     "stages": {"staged": True, "recovered": True},
     "stages and ties": {"staged": True, "recovered": True, "ties": True},
     "again": {"staged": True, "recovered": True, "again": True},
+    "again and ties": {"staged": True, "recovered": True, "again": True, "ties": True},
     "other starts": {"starts": True, "again": True},
     "other starts and ties": {"starts": True, "ties": True},
     "calendar": {"moved": True},
