@@ -244,7 +244,7 @@ def _join(book: RuleBook, person: Person, other: Person, now: int) -> None:
             a, b = mine.keys.get(name_of_key) or Key(), theirs.keys.get(name_of_key) or Key()
             everyone = (mine.ends(name_of_key), theirs.ends(name_of_key))
             key = mine.keys[name_of_key] = waits.merge(rule, a, b, everyone, now, now - book.max_age)
-            if mine.marks and marks.marked(mine.marks, name_of_key):
+            if mine.marks and marks.marked(mine.marks, rule.recurrence.mark(name_of_key) or name_of_key):
                 rule.recurrence.marked(key)
         mine.everyone = waits.union_of_ends(mine.everyone, theirs.everyone)
     films.open_all(person.films, person.film_pages)

@@ -175,6 +175,10 @@ class FiringOnce(Resting):
         """When it has fired."""
         return key.barred is not None and not key.facts and key.open is None
 
+    def marked(self, key: Key) -> None:
+        """It has fired. What is open of it goes on."""
+        key.barred = FOREVER
+
     def mark(self, name: str) -> str | None:
         """Another than that there was something: a key that hasn't fired may leave that."""
         return name + "\0"

@@ -337,6 +337,32 @@ STAGES = [
         ],
     ),
     Example(
+        21,
+        "never again, also where the other's wait is still open when they turn out to be one",
+        rules(
+            r={
+                "start": {"event": "product_viewed"},
+                "per": "product_id",
+                "after": "30m",
+                "again": "never",
+                "cancel": BOUGHT,
+            }
+        ),
+        [
+            viewed("1", 0),
+            viewed("2", 4400, product="q"),
+            viewed("3", 4410, who="u:1"),
+            login("4", 4415),
+            bought("5", 4420),
+            viewed("6", 4450),
+        ],
+        [
+            want("fired", "due", "1", 0, 30, 35, key="p"),
+            want("cancelled", "bought", "2", 4400, 4430, 4435, key="q", who="a:phone u:1", ended_by="5"),
+            want("cancelled", "bought", "3", 4410, 4440, 4445, key="p", who="a:phone u:1", ended_by="5"),
+        ],
+    ),
+    Example(
         32,
         "a cancel after the reminder is credited to it, when it is received",
         rules(r={"start": {"event": "product_added"}, "after": "30m", "cancel": BOUGHT, "recovered": {"within": "2h"}}),
