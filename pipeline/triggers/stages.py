@@ -68,7 +68,8 @@ class _Way:
         self._told: Base | None = None  # the date that was told last, if any `_tell`
         self._tell = False
         self._last = self._closed = key.closed
-        self._earlier, self._held = key.closed, key.lines  # before the last event, which may be two facts
+        self._held = key.lines  # before the last event, which may be two facts
+        self._earlier, self._left = key.closed, key.lines  # before the last millisecond in which something occurred
         self._decided = key.closed[0]  # up to there what is left of a wait is
         if (left := key.open) is not None:
             self._decided = left.closed[0]
@@ -139,7 +140,9 @@ class _Way:
             self.runs_out(fact.begins, order)
         before, rule = self.lines, self.rule
         if order != self._last:
-            self._earlier, self._held = self._last, before
+            self._held = before
+            if order[0] != self._last[0]:
+                self._earlier, self._left = self._last, before
         self.lines, took = fact.leaves(before)
         if not counts:
             pass
@@ -181,8 +184,9 @@ class _Way:
         if wait is not None and barred(self._key, fact):
             return  # it was no start too soon to whom it belonged before a tie
         if wait is not None:
-            wait.closes = max(self._earlier, (*order[:3], ""))  # but not the start itself, nor what it put into a cart
-            self._ends(order, ANEW, self._held, left=self._held)
+            # Nothing of the start's own millisecond: it may be two facts, and more may have happened to a cart.
+            wait.closes = max(self._earlier, (order[0], -1, -1, ""))
+            self._ends(order, ANEW, self._held, left=self._left)
         new = Wait(fact, order, 0, opened=fact, kept=fact.kept)
         new.due = fact.occurred_at + self._length(new, fact)
         self._opens(new)

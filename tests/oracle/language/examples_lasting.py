@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.oracle.build import Event, add, among, event, lines, login, order, play, remove, update
-from tests.oracle.language.build import Example, page, rules, traits, viewed, want
+from tests.oracle.language.build import MS, Example, page, rules, traits, viewed, want
 
 Told = dict[str, Any]
 
@@ -124,6 +124,15 @@ CARTS = [
                   payload=lines("c", P)),
              want("fired", "due", "4", 24, 34, 39, key="c", stage="first", payload=lines("c", P, Q)),
              want("fired", "due", "4", 24, 54, 59, key="c", stage="second", payload=lines("c", P, Q))]),
+    Example(31, "what begins it anew leaves open all that happened to the cart in its millisecond",
+            rules(r={**IN_STAGES, "start": CART["start"]}),
+            [add("1", MS, products=[{"product_id": "p", "price": 10}, {"product_id": "q", "price": 10}]),
+             remove("2", 15, product_id="q"), add("3", 15), of_q("4", -40, got=21)],
+            [want("suppressed", "overtaken", "1", MS, 10 + MS, 15 + MS, key="c", stage="first", payload=lines("c", P, Q)),
+             want("cancelled", "begun_anew", "1", MS, 30 + MS, 20, key="c", stage="second", ended_by="3",
+                  payload=lines("c", P)),
+             want("fired", "due", "3", 15, 25, 30, key="c", stage="first", payload=lines("c", ("p", 2, 10))),
+             want("fired", "due", "3", 15, 45, 50, key="c", stage="second", payload=lines("c", ("p", 2, 10)))]),
     Example(29, "what completes it may leave the cart empty",
             rules(r={**CART, **EMPTY, "start": IN_STAGES["start"]}),
             [page("1", 0), add("2", 3, products=[{"product_id": "p"}, {"product_id": "p", "quantity": -1}])],
