@@ -20,7 +20,7 @@ KEPT = 500
 
 class Telling(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A decision that was told. `key` empty: none. Times in UTC ms; `mark`: its cause's fingerprint. `at`: the fold has
-    come to it when it is past that.
+    come to it when it is past that. `spent`: it has, by another start that stands for this one.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Telling(msgspec.Struct, array_like=True, gc=False, frozen=True):
     at: int
     published: bool = True
     detail: str = ""
+    spent: bool = False
 
     def of(self, decision: Decision, cause: Fact) -> tuple[Decision, Fact]:
         """What the fold made of it, as it was told."""
@@ -60,13 +61,15 @@ _decode = msgspec.msgpack.Decoder(dict[str, Telling]).decode
 
 class Early:
     """All that was told of a profile. `told`: the id under which the fold decides it -> what was told. `reached`: ids
-    of those to which the fold has come; `marks`: id -> the cause's fingerprint, of what else it decided meanwhile. (Not
-    of what time alone started, or what isn't told yet: before that something may have come that hasn't been read.)
+    of those to which the fold has come, `passed`: under which ids; `marks`: id -> the cause's fingerprint, of what else
+    it decided meanwhile. (Not of what time alone started, or what isn't told yet: before that something may have come
+    that hasn't been read.)
     """
 
     def __init__(self, told: dict[str, Telling]) -> None:
         self.told = told
         self.reached: set[str] = set()
+        self.passed: set[str] = set()
         self.marks: dict[str, int] = {}
 
     def find(self, decision: Decision, cause: Fact, *, follows: bool) -> Telling | None:
@@ -74,18 +77,23 @@ class Early:
         found = self.told.get(decision.id)
         if found is not None:
             self.reached.add(found.id)
+            self.passed.add(decision.id)
         elif cause.event_id in self.marks or cause.event_id in self.reached if follows else not cause.timed:
             self.marks[decision.id] = cause.fingerprint
         return found
 
     def left(self, upto: int) -> dict[str, Telling]:
         """What the fold may still come to, when it has come to `upto`."""
-        return {name: each for name, each in self.told.items() if each.at >= upto and each.id not in self.reached}
+        return {
+            name: msgspec.structs.replace(each, spent=True) if each.id in self.reached else each
+            for name, each in self.told.items()
+            if each.at >= upto and name not in self.passed
+        }
 
     def missed(self, upto: int) -> list[Telling]:
         """Of what was told, what the fold didn't come to, though it has come to `upto`."""
         every = {each.id: each for each in self.told.values() if each.at < upto and each.id not in self.reached}
-        return sorted(every.values(), key=lambda each: (each.at, each.id))
+        return sorted((each for each in every.values() if not each.spent), key=lambda each: (each.at, each.id))
 
 
 def unpack(packed: bytes) -> dict[str, Telling]:

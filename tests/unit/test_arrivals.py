@@ -165,6 +165,18 @@ def test_what_the_fold_has_come_to_stands_for_nothing_more() -> None:
     assert owner.fold() == []
 
 
+def test_what_was_told_isnt_told_again_when_another_has_stood_for_it() -> None:
+    often = "{when: {all: [{did: product_added, times: 2}, {any: [{none: [{did: video_started}]}, " + (
+        "{did: product_added, times: 3}]}]}}"
+    )
+    owner = Owner(RuleBook(ruled("r: {version: 1, decide: on_arrival, start: " + often + "}")))
+    assert owner.read("product_added", 5) == []
+    assert owner.read("product_added", 10) == [("r", "fired", "e2")]
+    assert owner.read("product_added", 6) == owner.fold(6.5) == []
+    assert owner.read("video_started", 7) == []  # what was told at ten starts by itself
+    assert owner.fold() == []
+
+
 def test_what_time_alone_starts_is_told_when_all_before_it_is_certain() -> None:
     silent = "{when: {last: any, age: {gte: 30m}}}"
     owner = Owner(RuleBook(ruled("r: {version: 1, decide: on_arrival, start: " + silent + "}")))
