@@ -176,7 +176,8 @@ def _decided(name: str, rule: Compiled, state: RuleState) -> list[Facts]:
 def _on_arrival(profile: Profile, known: bytes) -> list[Facts]:
     """Decisions that were told when their events arrived, and to which the fold hasn't come."""
     rows = {row.event_id for row in profile.buffer}
-    found = {each.id: each for each in early.unpack(known).values() if each.cause_event_id in rows}
+    told = [each for each in early.unpack(known).values() if not each.spent]
+    found = {each.id: each for each in told if each.cause_event_id in rows}
     return [
         {
             "rule": each.rule,

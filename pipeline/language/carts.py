@@ -258,12 +258,16 @@ def merged(a: list[Line], b: list[Line]) -> list[Line]:
     are two lines of one cart stay two: those are joined first that match by the strongest name.
     """
     left, other = sorted((sorted(a, key=_place), sorted(b, key=_place)), key=lambda side: [*map(_place, side)])
-    other.sort(key=lambda line: -max((matches(mine.names, line.names) for mine in left), default=0))
     lines: list[Line] = []
-    for line in other:
-        found = _matching(left, line.names)
-        lines.append(line if found < 0 else _sum(left.pop(found), line))
-    lines += left
+    for how in (3, 2, 1):
+        for line in list(other):
+            alike = [mine for mine in left if matches(mine.names, line.names) == how]
+            if alike:
+                mine = alike[_matching(alike, line.names)]
+                left.remove(mine)
+                other.remove(line)
+                lines.append(_sum(mine, line))
+    lines += [*left, *other]
     for line in [line for line in lines if line.names == MORE]:
         leave_out(lines, line.added)
     return sorted(lines, key=_place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from pipeline.grammar.operands import NAMED
 from pipeline.language.events import tell
 from pipeline.language.leaves.trait import TELLS
@@ -75,14 +77,22 @@ def sequence(start: Mapping[str, Any]) -> model.Sequence | None:
 def breaks(
     found: model.Sequence | None, per: str | None, keyless: Literal["shared", "ignore"]
 ) -> tuple[model.Cancel, ...]:
-    """What must not happen after the last step ends the wait. `keyless`: see model.Rule.without_key."""
+    """What must not happen after the last step ends the wait: that of its key, or every one where a type has none.
+    `keyless`: see model.Rule.without_key.
+    """
     if found is None or not found.steps[-1].absent:
         return ()
     select = found.steps[-1].select
-    match = per if per is not None and tell(select.events, per) else None
-    of_shared = match is not None and keyless == "shared"
-    without_key: Literal["shared", "none"] = "shared" if of_shared else "none"
-    return (model.Cancel(select=select, reason=model.BROKEN, match=match, without_key=without_key),)
+    keyed = tuple(event for event in select.events if per is not None and tell((event,), per))
+    others = tuple(event for event in select.events if event not in keyed)
+    without_key: Literal["shared", "none"] = "shared" if keyless == "shared" else "none"
+    cancels = []
+    if keyed:
+        of_keys = msgspec.structs.replace(select, events=keyed)
+        cancels.append(model.Cancel(select=of_keys, reason=model.BROKEN, match=per, without_key=without_key))
+    if others:
+        cancels.append(model.Cancel(select=msgspec.structs.replace(select, events=others), reason=model.BROKEN))
+    return tuple(cancels)
 
 
 def _selector(told: Mapping[str, Any], names: Sequence[str]) -> model.Selector:

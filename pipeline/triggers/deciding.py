@@ -90,7 +90,9 @@ def _decide_next(
         waits.begin_again(rule, key, wait, person.whereabouts)
     if outcome == "fired":
         rule.recurrence.fired(key, decision.due_at)
-        if state.tells_enough(key):
+        if told is not None and told.spent:
+            pass  # it is noted already
+        elif state.tells_enough(key):
             decision.bounded = True  # nothing can take it back
         else:
             published = (quiet is None or not quiet(decision)) if told is None else told.published
@@ -101,6 +103,8 @@ def _decide_next(
         keys.make_room(state, clock)
     if told is None:
         out.append(decision)
+    elif told.spent:
+        return  # by another start that stood for this one all that follows has followed
     if book.followers and not book.still:
         lead_to(book, person, decision, cause, out)
     if DECIDED in book.makes:

@@ -76,6 +76,8 @@ class Early:
         """What was told of what the fold decides now. `follows`: its cause is a decision."""
         found = self.told.get(decision.id)
         if found is not None:
+            if found.id in self.reached:
+                found = msgspec.structs.replace(found, spent=True)
             self.reached.add(found.id)
             self.passed.add(decision.id)
         elif cause.event_id in self.marks or cause.event_id in self.reached if follows else not cause.timed:
@@ -108,7 +110,10 @@ def pack(told: dict[str, Telling]) -> bytes:
 
 def joined(some: bytes, others: bytes) -> bytes:
     """Of two profiles that become one."""
-    return pack({**unpack(some), **unpack(others)}) if some and others else some or others
+    if not some or not others:
+        return some or others
+    mine = unpack(some)
+    return pack({**mine, **unpack(others), **{name: each for name, each in mine.items() if each.spent}})
 
 
 def note(early: Early, decisions: Iterable[Decision], upto: int, single: Mapping[str, bool]) -> list[Decision]:

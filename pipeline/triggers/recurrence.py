@@ -110,8 +110,11 @@ class Once(Anew):
         return sorted(facts, key=lambda fact: (fact.received_at, fact.occurred_at, fact.event_id))[:1], None
 
     def marked(self, key: Key) -> None:
-        """It was decided, nobody knows when."""
-        key.facts, key.open, key.decided = [], None, key.decided or 0
+        """It was decided, nobody knows when; or, if that is forgotten one day, may have been."""
+        if self.lasting:
+            key.facts, key.open, key.decided = [], None, key.decided or 0
+        else:
+            key.bounded = True
 
     def over(self, key: Key) -> bool:
         """Once it is decided."""

@@ -33,6 +33,7 @@ from pipeline.triggers.facts import (
     Until,
     Wait,
 )
+from pipeline.triggers.recurrence import barred
 from pipeline.triggers.rules import Compiled
 
 _first = itemgetter(0)
@@ -212,7 +213,8 @@ def overtaken(rule: Compiled, key: Key, everyone: list[End], wait: Wait, emptyin
         return False  # nearly always
     if rule.at_once:
         return False
-    later: list[Order] = [f.order for f in key.facts if f.role == START and not f.timed and not _same(rule, f, wait)]
+    starts = [f for f in key.facts if f.role == START and not f.timed and not barred(key, f)]
+    later: list[Order] = [f.order for f in starts if not _same(rule, f, wait)]
     later += [e.order for e in key.ends if not e.asks or e.applies(wait.kept)]
     later += [e.order for e in everyone if e.takes is None and (not e.asks or e.applies(wait.kept))]
     later += emptyings
@@ -499,7 +501,7 @@ def merge(rule: Compiled, a: Key, b: Key, everyone: tuple[list[End], list[End]],
         remains = stages.joined(rule, a, b)
     closed = max(a.closed, b.closed)
     # What an event put into a cart, and what it completed, are two.
-    facts = union(a.facts, b.facts, lambda f: (f.order, f.fingerprint, f.change is not None))
+    facts = union(a.facts, b.facts, lambda f: (f.order, f.change is not None, f.fingerprint))
     facts, decided = rule.recurrence.joined(a, b, facts, remains, now)
     lines: list[Line] = []
     if rule.cart and (a.lines or b.lines):

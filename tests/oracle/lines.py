@@ -206,21 +206,21 @@ class Contents:
         stand first, whose come first is settled by what is in them."""
         sides = [sorted(side.lines, key=lambda line: (line.order, line.added)) for side in (self, other)]
         first, second = sorted(sides, key=lambda side: [(line.order, line.added) for line in side])
-        second.sort(key=lambda line: min((by for mine in first if (by := strength(mine, line)) is not None), default=9))
-        left, total = Contents(first).copy(), Contents()
-        for theirs in second:
-            mine = left.find(theirs)
-            if mine is None:
-                mine = Line()
-            else:
-                left.lines.remove(mine)
-            total.lines.append(mine)
-            mine.fill_in(theirs)
-            mine.quantity += theirs.quantity
-            mine.added = max(mine.added, theirs.added)
-            for name, told in theirs.told.items():
-                mine.told[name] = max(mine.told.get(name, told), told)
-        total.lines += left.lines
+        left, more, total = Contents(first).copy(), Contents(second).copy(), Contents()
+        for by in range(len(STRENGTH) + 1):
+            for theirs in list(more.lines):
+                mine = Contents([line for line in left.lines if strength(line, theirs) == by]).find(theirs)
+                if mine is None:
+                    continue
+                left.lines = [line for line in left.lines if line is not mine]
+                more.lines = [line for line in more.lines if line is not theirs]
+                total.lines.append(mine)
+                mine.fill_in(theirs)
+                mine.quantity += theirs.quantity
+                mine.added = max(mine.added, theirs.added)
+                for name, told in theirs.told.items():
+                    mine.told[name] = max(mine.told.get(name, told), told)
+        total.lines += left.lines + more.lines
         return total
 
     def held_by(self, items: list[Item]) -> bool:

@@ -177,6 +177,19 @@ def test_what_was_told_isnt_told_again_when_another_has_stood_for_it() -> None:
     assert owner.fold() == []
 
 
+def test_nor_does_it_follow_twice() -> None:
+    often = "{when: {all: [{did: product_added, times: 2}, {any: [{none: [{did: video_started}]}, " + (
+        "{did: product_added, times: 3}]}]}}"
+    )
+    rule = "r: {version: 1, decide: on_arrival, cancel: {event: order_completed, reason: bought}, start: " + often + "}"
+    owner = Owner(RuleBook(ruled(rule + "\nsoon: {version: 1, after: 1h, start: {trigger: {rule: r}}}")))
+    owner.read("product_added", 5)
+    assert owner.read("product_added", 10) == [("r", "fired", "e2")]
+    assert owner.read("product_added", 6) == owner.fold(6.5) == owner.read("video_started", 7) == owner.fold(11) == []
+    assert owner.read("order_completed", 10, 12) == []
+    assert sorted(each[:2] for each in owner.fold()) == [("r", "retracted"), ("soon", "cancelled")]
+
+
 def test_what_time_alone_starts_is_told_when_all_before_it_is_certain() -> None:
     silent = "{when: {last: any, age: {gte: 30m}}}"
     owner = Owner(RuleBook(ruled("r: {version: 1, decide: on_arrival, start: " + silent + "}")))

@@ -395,6 +395,14 @@ NOTS = [
                                                                          "for": "30m"}], "within": "1h"}}),
             [add("1", 0, cart=None), add("2", 1), bought("3", 20), page("4", 200)],
             [want("fired", "due", "2", 1, 31, 36, key="c")]),
+    Example(28, "of what has a key that of the key, of what has none everybody's",
+            rules(r={"per": "product_id",
+                     "start": {"sequence": [{"event": "searched"}, {"event": "product_viewed"},
+                                            {"not": {"event": ["product_added", "page_viewed"]}, "for": "30m"}],
+                               "within": "1h"}}),
+            [event("searched", "1", 0, query="x"), viewed("2", 5), add("3", 10, product_id="q"), add("4", 200),
+             event("searched", "5", 300, query="x"), viewed("6", 305), page("7", 310), add("8", 500)],
+            [want("fired", "due", "2", 5, 35, 40, key="p")]),
 ]  # fmt: skip
 
 RENEWAL = rules(r={"start": {"date": {"trait": "ends"}}, "cancel": {"event": "order_completed", "reason": "renewed"}})

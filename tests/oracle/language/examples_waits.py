@@ -338,6 +338,13 @@ STAGES = [
     ),
     Example(
         21,
+        "nor does it overtake",
+        rules(r={"start": {"event": "product_viewed"}, "after": "30m", "again": "never"}),
+        [viewed("1", 0), viewed("2", 40, who="u:1"), viewed("3", 71, who="u:1"), login("4", 72)],
+        [want("fired", "due", "1", 0, 30, 35), want("fired", "due", "2", 40, 70, 75, who="a:phone u:1")],
+    ),
+    Example(
+        21,
         "never again, also where the other's wait is still open when they turn out to be one",
         rules(
             r={
